@@ -1,0 +1,49 @@
+"""Which device computes: CUDA, Apple's MPS or the CPU, asked for by one word."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from src_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["DeviceName", "cpu_threads", "pick_device"]
+
+DeviceName: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
+
+
+def pick_device(name: DeviceName = "auto") -> torch.device:
+    """Return the device called `name`; ``"auto"`` takes the fastest that is there.
+
+    Raises
+    ------
+    ConfigError
+        If the named device is not on this machine.
+    """
+    import torch
+
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return torch.device(next(kind for kind, here in present.items() if here))
+    if name not in present:
+        raise ConfigError(f"Device {name!r} is unknown; choose one of auto, {', '.join(present)}.")
+    if not present[name]:
+        raise ConfigError(
+            f"Device {name!r} is not available on this machine; "
+            "choose auto or cpu, or install the build of torch that supports it."
+        )
+    return torch.device(name)
+
+
+def cpu_threads() -> int:
+    """Return how many threads this process may use: its CPU affinity where the system has one."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return max(1, os.cpu_count() or 1)

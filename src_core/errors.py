@@ -1,0 +1,80 @@
+"""Everything that a user can mend, as exceptions that say what, where and the remedy.
+
+Each class is a :class:`FusecpathError` and also the built-in error that a caller would
+expect, so ``except OSError`` around a slide works as it always did. A message is one
+sentence: it names the file or setting and the way out. A bug is never one of these.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "EncoderScaleError",
+    "FusecpathError",
+    "GridMismatchError",
+    "JobCancelled",
+    "ProjectError",
+    "SlideReadError",
+    "SlideScaleError",
+    "StaleArtifactError",
+    "TooFewPatchesError",
+    "UnknownEncoderError",
+    "WeightsUnavailableError",
+]
+
+
+class FusecpathError(Exception):
+    """Something the user can mend; its text is the one sentence to show them."""
+
+    def __str__(self) -> str:
+        # KeyError would show the repr of its argument, OSError an errno: the sentence is enough.
+        return str(self.args[0]) if self.args else type(self).__name__
+
+
+class ConfigError(FusecpathError, ValueError):
+    """A setting is unknown, of the wrong type or out of its range."""
+
+
+class ProjectError(FusecpathError, ValueError):
+    """A project folder is missing, damaged, or lacks the step that is asked for."""
+
+
+class SlideReadError(FusecpathError, OSError):
+    """A file cannot be opened or read as a slide."""
+
+
+class SlideScaleError(FusecpathError, ValueError):
+    """A slide does not say how large its pixels are."""
+
+
+class UnknownEncoderError(FusecpathError, KeyError):
+    """No encoder has this name."""
+
+
+class WeightsUnavailableError(FusecpathError, FileNotFoundError):
+    """The weights of an encoder are gated, not installed, damaged or out of reach."""
+
+
+class EncoderScaleError(FusecpathError, ValueError):
+    """A slide encoder is asked to read a lattice that it was not made for."""
+
+
+class StaleArtifactError(FusecpathError, ValueError):
+    """A stored artifact was made by another recipe than the one that is asked for."""
+
+
+class GridMismatchError(FusecpathError, ValueError):
+    """Arrays that should describe the same patches do not."""
+
+
+class TooFewPatchesError(FusecpathError, ValueError):
+    """A slide has too little tissue for what is asked."""
+
+
+class CheckpointError(FusecpathError, ValueError):
+    """A checkpoint is damaged, too new, or made for other encoders."""
+
+
+class JobCancelled(Exception):  # noqa: N818 - a request that was honoured, not an error
+    """The caller asked to stop; nothing is half written."""

@@ -1,0 +1,163 @@
+"""Artifacts on disk: a payload, a JSON sidecar with its recipe, written whole or not at all.
+
+A recipe is everything that decides the payload's bytes. Its hash names the artifact's folder,
+so another recipe is another artifact. Files are written under a temporary name beside their
+final one and then renamed: a reader never sees half a file, on any system.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src_core.errors import ProjectError, StaleArtifactError
+
+__all__ = [
+    "MAX_JSON_BYTES",
+    "check_recipe",
+    "file_fingerprint",
+    "read_array",
+    "read_json",
+    "recipe_id",
+    "write_array",
+    "write_atomically",
+    "write_json",
+]
+
+MAX_JSON_BYTES = 64 * 2**20
+"""A larger sidecar is refused: it did not come from this program."""
+
+_FINGERPRINT_CHUNK = 256 * 1024
+
+
+def recipe_id(recipe: Mapping[str, Any]) -> str:
+    """Return 16 hexadecimal digits that stand for `recipe`, whatever the order of its keys."""
+    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check_recipe(found: Mapping[str, Any], wanted: Mapping[str, Any], *, what: str) -> None:
+    """Raise `StaleArtifactError` with the first key in which two recipes differ.
+
+    Parameters
+    ----------
+    found, wanted : mapping
+        The recipe that was stored and the one that is asked for.
+    what : str
+        Names the artifact in the sentence, e.g. ``"The embeddings of slide A by lite0"``.
+    """
+    for key in sorted({*found, *wanted}):
+        if found.get(key) != wanted.get(key):
+            raise StaleArtifactError(
+                f"{what} were made with {key} = {found.get(key)!r}, not {wanted.get(key)!r}; "
+                "run the step that makes them again."
+            )
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it to `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write `values` as indented JSON, whole or not at all."""
+    text = json.dumps(values, indent=1, allow_nan=False) + "\n"
+    write_atomically(path, lambda stream: cast(None, stream.write(text.encode())))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of at most `MAX_JSON_BYTES`.
+
+    Raises
+    ------
+    ProjectError
+        If the file is missing, too large, not JSON or not an object.
+    """
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise ProjectError(f"{path} is too large to be a file of a project; remove it.")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ProjectError(
+            f"{path} cannot be read ({error.strerror}); make it again or restore it."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ProjectError(f"{path} is not valid JSON; make it again or restore it.") from error
+    if not isinstance(values, dict):
+        raise ProjectError(f"{path} does not hold named values; make it again or restore it.")
+    return values
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write a ``.npy`` file, whole or not at all."""
+    write_atomically(path, lambda stream: np.save(stream, array, allow_pickle=False))
+
+
+def read_array(path: Path, *, dtype: Any, shape: tuple[int | None, ...]) -> NDArray[Any]:
+    """Map a ``.npy`` file into memory, read-only, after checking what it claims to hold.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    dtype : dtype or tuple of dtype
+        What may be in it.
+    shape : tuple of int or None
+        What its shape must be; None allows any length of that axis.
+
+    Raises
+    ------
+    ProjectError
+        If the file is missing, damaged, or holds another type or shape.
+    """
+    remedy = "run the step that makes it again"
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ProjectError(f"{path} cannot be read as an array; {remedy}.") from error
+    allowed = dtype if isinstance(dtype, tuple) else (dtype,)
+    fits = len(array.shape) == len(shape) and all(
+        want is None or want == have for want, have in zip(shape, array.shape, strict=True)
+    )
+    if not fits or array.dtype not in [np.dtype(one) for one in allowed]:
+        raise ProjectError(
+            f"{path} holds {array.dtype} of shape {array.shape}, not what belongs there; {remedy}."
+        )
+    return cast("NDArray[Any]", array)
+
+
+def file_fingerprint(path: Path) -> str:
+    """Return a hash of a file's size, beginning, middle and end, fast for any size.
+
+    A folder (DICOM, VMS, MRXS companions) is known by the names and sizes of its files.
+    """
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for file in sorted(path.iterdir()):
+            digest.update(f"{file.name}\x1f{file.stat().st_size}\x1e".encode())
+        return digest.hexdigest()[:32]
+    size = path.stat().st_size
+    digest.update(str(size).encode())
+    with path.open("rb") as stream:
+        for start in (0, max(0, size // 2), max(0, size - _FINGERPRINT_CHUNK)):
+            stream.seek(start)
+            digest.update(stream.read(_FINGERPRINT_CHUNK))
+    return digest.hexdigest()[:32]
+
