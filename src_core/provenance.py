@@ -160,4 +160,3 @@ def file_fingerprint(path: Path) -> str:
             stream.seek(start)
             digest.update(stream.read(_FINGERPRINT_CHUNK))
     return digest.hexdigest()[:32]
-

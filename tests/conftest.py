@@ -1,0 +1,54 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Machines are shared and noisy: a slow example is no failure, the same examples every time are.
+settings.register_profile(
+    "fusecpath",
+    deadline=None,
+    derandomize=True,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("fusecpath")
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """Folder of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real slides and patches, which lies beside the checkout or nowhere."""
+    folder = Path(os.environ.get("FUSECPATH_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"real test data are not at {folder} (set FUSECPATH_SHARED_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_slide(shared_data: Path) -> Path:
+    """A real H&E slide: Aperio SVS, 2220 x 2967 px, one level, mpp 0.499."""
+    path = shared_data / "slides" / "CMU-1-Small-Region.svs"
+    if not path.is_file():
+        pytest.skip(f"{path} is missing")
+    return path
+
+
+@pytest.fixture(scope="session")
+def lung_patches(shared_data: Path) -> Path:
+    """Folder of labelled H&E patches with `labels.csv` (file, label, group)."""
+    folder = shared_data / "patches" / "lc25000-lung"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is missing")
+    return folder
