@@ -1,0 +1,1 @@
+"""What reviewers say about patches, and what they should look at next."""
