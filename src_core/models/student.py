@@ -1,0 +1,121 @@
+"""The student: re-embedding, attention pooling, and a linear head that can be taken apart."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from src_core.models.config import StudentConfig
+from src_core.models.pooling import AttentionPooling
+from src_core.models.re_embedding import ReEmbedding, initialise
+
+__all__ = ["Student", "StudentOutput", "centre"]
+
+
+class StudentOutput(NamedTuple):
+    """What a model says about a batch of bags."""
+
+    logits: Tensor
+    """(bags, outputs)"""
+    attention: Tensor
+    """(bags, length): non-negative, 0 where padded, sums to 1 over a bag."""
+    instances: Tensor
+    """(bags, length, width): the instances that were pooled, 0 where padded."""
+    embedding: Tensor
+    """(bags, width): the pooled bag that the head reads."""
+
+
+class Student(nn.Module):
+    """Score bags of patches and say what each patch contributed.
+
+    Parameters
+    ----------
+    config : StudentConfig
+        Its sizes.
+
+    Notes
+    -----
+    Sections 3.2 and 3.3 of arXiv 2510.27237.
+
+    Examples
+    --------
+    >>> import torch
+    >>> config = StudentConfig(input_dim=6, n_outputs=2, n_per_cluster=4, width=16, heads=2)
+    >>> student = Student(config).eval()
+    >>> output = student(torch.zeros(3, 20, 6), torch.ones(3, 20, dtype=torch.bool))
+    >>> output.logits.shape, output.attention.shape
+    (torch.Size([3, 2]), torch.Size([3, 20]))
+    """
+
+    def __init__(self, config: StudentConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.re_embedding = ReEmbedding(config)
+        self.pooling = AttentionPooling(config.width, config.pooling_width)
+        self.head = nn.Linear(config.width, config.n_outputs)
+        initialise(self.pooling, zero_outputs=False)
+        initialise(self.head, zero_outputs=False)
+
+    def project(self, embeddings: Tensor) -> Tensor:
+        """Bring standardised embeddings (..., input_dim) to the student's width, patch by patch.
+
+        In evaluation every patch of a slide can pass here once; gather the rows into bags and
+        hand them to `forward_projected`.
+        """
+        return self.re_embedding.project(embeddings)
+
+    def forward(self, bags: Tensor, mask: Tensor, log_share: Tensor | None = None) -> StudentOutput:
+        """Score bags.
+
+        Parameters
+        ----------
+        bags : Tensor, shape (bags, length, input_dim)
+            Standardised embeddings, instances ordered by cluster, `n_per_cluster` to each.
+            Padded rows must be finite.
+        mask : Tensor of bool, shape (bags, length)
+            True where an instance is real; padding sits at the end of its cluster's block.
+        log_share : Tensor, shape (bags, length), optional
+            Added to the attention's scores; see :class:`~src_core.models.pooling.AttentionPooling`.
+
+        Raises
+        ------
+        ValueError
+            If the length is no multiple of `n_per_cluster`.
+        """
+        return self.forward_projected(self.project(bags), mask, log_share)
+
+    def forward_projected(
+        self, projected: Tensor, mask: Tensor, log_share: Tensor | None = None
+    ) -> StudentOutput:
+        """Score bags of patches that `project` has seen, shape (bags, length, width)."""
+        instances = self.re_embedding(projected, mask)  # (bags, length, width)
+        attention = self.pooling(instances, mask, log_share)  # (bags, length)
+        embedding = (attention.unsqueeze(-2) @ instances).squeeze(-2)  # (bags, width)
+        return StudentOutput(self.head(embedding), attention, instances, embedding)
+
+    def contributions(self, output: StudentOutput) -> Tensor:
+        """Split each logit among the patches: (bags, length, outputs).
+
+        Summed over a bag they are the logit less the bias, exactly. Of a classification both
+        are centred over the classes, for a softmax fixes them only up to a shift.
+        """
+        values = output.instances @ self._rows().T  # (bags, length, outputs)
+        return output.attention.unsqueeze(-1) * values
+
+    def bias(self) -> Tensor:
+        """Return what a logit is without any patch, shape (outputs,); centred with classes."""
+        return centre(self.head.bias) if self._centred else self.head.bias
+
+    def _rows(self) -> Tensor:
+        weight = self.head.weight  # (outputs, width)
+        return centre(weight.T).T if self._centred else weight
+
+    @property
+    def _centred(self) -> bool:
+        return self.config.task == "classification"
+
+
+def centre(logits: Tensor) -> Tensor:
+    """Subtract the mean over the last axis."""
+    return logits - logits.mean(dim=-1, keepdim=True)
