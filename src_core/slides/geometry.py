@@ -1,0 +1,73 @@
+"""Where the arrays of a pyramid lie on the slide, and how they are cut.
+
+A viewer knows a level's factor only as the ratio of the array shapes, axis by axis, so the shapes
+are chosen such that this ratio misplaces no pixel by as much as one pixel of its own level.
+"""
+
+from __future__ import annotations
+
+from src_core.slides.base import SlideProperties
+
+__all__ = ["chunk_lengths", "level_location", "level_shape_hw", "pyramid_origin"]
+
+CHUNK_PX = 1024
+"""Longest side of a chunk: a field of view takes a few reads, and panning one row of them."""
+
+
+def pyramid_origin(properties: SlideProperties) -> tuple[int, int]:
+    """Return the level-0 pixel at which the arrays begin.
+
+    It is the corner of the scanned bounds, moved up and left to a multiple of the coarsest
+    factor, so that every level begins on a whole pixel of its own.
+    """
+    factor = max(1, round(properties.downsamples[-1]))
+    x, y = (max(0, corner) for corner in properties.bounds_xywh[:2])
+    return x - x % factor, y - y % factor
+
+
+def level_shape_hw(properties: SlideProperties, level: int) -> tuple[int, int]:
+    """Return (height, width) of the array of `level`, cropped to the bounds."""
+    x, y, width, height = properties.bounds_xywh
+    origin_x, origin_y = pyramid_origin(properties)
+    full, own = properties.dimensions, properties.level_dimensions[level]
+    # The factor of each axis by itself: OpenSlide's downsample is the mean of both, which on a
+    # long thin slide is off by many pixels at the far end.
+    return (
+        max(1, round((min(y + height, full[1]) - origin_y) * own[1] / full[1])),
+        max(1, round((min(x + width, full[0]) - origin_x) * own[0] / full[0])),
+    )
+
+
+def level_location(
+    properties: SlideProperties, level: int, start_hw: tuple[int, int]
+) -> tuple[int, int]:
+    """Return the (x, y) to read pixel `start_hw` (row, column) of the array of `level` at.
+
+    OpenSlide divides a location by the level's downsample; this is the inverse of that.
+    """
+    full, own = properties.dimensions, properties.level_dimensions[level]
+    origin, downsample = pyramid_origin(properties), properties.downsamples[level]
+    x, y = (
+        round((origin[axis] * own[axis] / full[axis] + start_hw[1 - axis]) * downsample)
+        for axis in (0, 1)
+    )
+    return x, y
+
+
+def chunk_lengths(length: int, *, start: int, tile: int, chunk: int = CHUNK_PX) -> tuple[int, ...]:
+    """Cut an axis so that no storage tile is decoded for two chunks, where that is sensible.
+
+    Parameters
+    ----------
+    length : int
+        Pixels to cut.
+    start : int
+        Position of the first of them in its level: tiles are counted from the level's corner.
+    tile : int
+        Side of the file's tiles; a side above `chunk` (NDPI stores strips) is ignored.
+    chunk : int, optional
+        Longest piece.
+    """
+    step = chunk // tile * tile if 0 < tile <= chunk else chunk
+    ends = [*range(step - start % step, length, step), length]
+    return tuple(end - begin for begin, end in zip([0, *ends[:-1]], ends, strict=True))

@@ -1,0 +1,181 @@
+"""Slides that OpenSlide reads."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import openslide
+from PIL import Image
+
+from src_core.errors import SlideReadError
+from src_core.slides.base import SlideProperties
+from src_core.slides.geometry import pyramid_origin
+from src_core.slides.scale import find_mpp, objective_power
+from src_core.slides.stain import find_stain
+from src_core.types import Rgb
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+__all__ = ["OpenSlideReader"]
+
+_log = logging.getLogger(__name__)
+
+_CACHE_BYTES = 64 * 2**20
+"""Decoded tiles kept: neighbouring reads share the tiles on their common edge."""
+
+
+class OpenSlideReader:
+    """A slide behind one shared OpenSlide handle.
+
+    The handle may be used by many threads at once. After an error OpenSlide refuses everything
+    on that handle for ever, so a new one is opened and the read is tried once more.
+
+    Parameters
+    ----------
+    path : Path
+        A file that OpenSlide detects.
+    slide_mpp : float, optional
+        The user's micrometres per pixel.
+    named : Path, optional
+        What the user opened, where that is not `path` (a folder of DICOM files).
+
+    Raises
+    ------
+    SlideReadError
+        If OpenSlide cannot open the file.
+    SlideScaleError
+        If `slide_mpp` is out of range.
+    """
+
+    def __init__(
+        self, path: Path, *, slide_mpp: float | None = None, named: Path | None = None
+    ) -> None:
+        self._path = path
+        self._named = named or path
+        self._lock = threading.Lock()
+        self._slide: openslide.OpenSlide | None = None
+        self._cache = openslide.OpenSlideCache(_CACHE_BYTES)
+        slide = self._handle()
+        self._tiles = _tile_sizes(slide.properties, slide.level_count)
+        self._properties = _properties(slide, self._named, slide_mpp)
+        self._properties = replace(self._properties, stain=find_stain(self))
+
+    @property
+    def properties(self) -> SlideProperties:
+        """Geometry and scale."""
+        return self._properties
+
+    @property
+    def pyramid_origin_xy(self) -> tuple[int, int]:
+        """Level-0 pixel at which the arrays of `pyramid` begin."""
+        return pyramid_origin(self._properties)
+
+    def read_region(self, xy: tuple[int, int], level: int, size: tuple[int, int]) -> Rgb:
+        """Read pixels; see :meth:`src_core.slides.base.SlideReader.read_region`."""
+        if not 0 <= level < len(self._properties.level_dimensions):
+            raise ValueError(
+                f"level is {level}; {self._named.name} has levels 0 to "
+                f"{len(self._properties.level_dimensions) - 1}."
+            )
+        if min(size) < 1:
+            raise ValueError(f"size is {size}; give a width and a height of at least 1.")
+        slide = self._handle()
+        try:
+            image = slide.read_region(xy, level, size)
+        except openslide.OpenSlideError as error:
+            _log.warning("%s: %s; opening it again", self._named.name, error)
+            self._abandon(slide)
+            image = self._read_again(xy, level, size)
+        return _flatten(image, self._properties.background_rgb)
+
+    def pyramid(self, cache: Path | None = None) -> list[da.Array]:
+        """Return the levels as lazy arrays; see :class:`src_core.slides.base.SlideReader`."""
+        from src_core.slides.pyramid import lazy_levels
+
+        return lazy_levels(self, self._tiles, cache)
+
+    def close(self) -> None:
+        """Release the file as soon as no thread reads it; reading afterwards opens it again."""
+        with self._lock:
+            self._slide = None
+
+    def _handle(self) -> openslide.OpenSlide:
+        with self._lock:
+            if self._slide is None:
+                try:
+                    slide = openslide.OpenSlide(self._path)
+                except (openslide.OpenSlideError, OSError) as error:
+                    raise SlideReadError(
+                        f"{self._named} cannot be opened as a slide ({error}); "
+                        "check that the file and its companions are complete."
+                    ) from error
+                slide.set_cache(self._cache)
+                self._slide = slide
+            return self._slide
+
+    def _abandon(self, slide: openslide.OpenSlide) -> None:
+        # Not closed here: other threads may be reading. It closes when the last of them lets go.
+        with self._lock:
+            if self._slide is slide:
+                self._slide = None
+
+    def _read_again(self, xy: tuple[int, int], level: int, size: tuple[int, int]) -> Image.Image:
+        slide = self._handle()
+        try:
+            return slide.read_region(xy, level, size)
+        except openslide.OpenSlideError as error:
+            self._abandon(slide)
+            raise SlideReadError(
+                f"{self._named} cannot be read at {xy}, level {level} ({error}); "
+                "the file is damaged there, copy it again from its source."
+            ) from error
+
+
+def _flatten(image: Image.Image, background: tuple[int, int, int]) -> Rgb:
+    """Lay RGBA pixels (not premultiplied) over the background colour."""
+    if image.getchannel("A").getextrema() == (255, 255):
+        return np.array(image.convert("RGB"))
+    flat = Image.new("RGB", image.size, background)
+    flat.paste(image, mask=image.getchannel("A"))
+    return np.array(flat)
+
+
+def _properties(slide: openslide.OpenSlide, path: Path, slide_mpp: float | None) -> SlideProperties:
+    values = slide.properties
+    mpp, source = find_mpp(values, slide_mpp=slide_mpp, name=path.name)
+    width, height = slide.dimensions
+    colour = values.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "FFFFFF")
+    return SlideProperties(
+        path=path,
+        vendor=values.get(openslide.PROPERTY_NAME_VENDOR, "unknown"),
+        level_dimensions=tuple(slide.level_dimensions),
+        downsamples=tuple(max(1.0, factor) for factor in slide.level_downsamples),
+        mpp=mpp,
+        mpp_source=source,
+        objective_power=objective_power(values),
+        bounds_xywh=(
+            int(values.get(openslide.PROPERTY_NAME_BOUNDS_X, 0)),
+            int(values.get(openslide.PROPERTY_NAME_BOUNDS_Y, 0)),
+            int(values.get(openslide.PROPERTY_NAME_BOUNDS_WIDTH, width)),
+            int(values.get(openslide.PROPERTY_NAME_BOUNDS_HEIGHT, height)),
+        ),
+        background_rgb=(int(colour[0:2], 16), int(colour[2:4], 16), int(colour[4:6], 16)),
+    )
+
+
+def _tile_sizes(values: Mapping[str, str], n_levels: int) -> tuple[tuple[int, int], ...]:
+    """Return (width, height) of the storage tiles of each level, 0 where unknown."""
+    return tuple(
+        (
+            int(values.get(f"openslide.level[{level}].tile-width", 0)),
+            int(values.get(f"openslide.level[{level}].tile-height", 0)),
+        )
+        for level in range(n_levels)
+    )

@@ -1,0 +1,277 @@
+"""A slide as lazy arrays, one per level, and the coarse levels that a file may lack.
+
+A viewer shows the coarsest level whole, at once, on its own thread. So a file whose coarsest
+level is large gets coarser ones: averaged once in a job, kept beside the project, memory-mapped.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import accumulate, product
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import dask.array as da
+import numpy as np
+from numpy.typing import NDArray
+
+from src_core.errors import ProjectError, SlideReadError
+from src_core.progress import Report, Stop, Tracker, ignore, never
+from src_core.provenance import (
+    file_fingerprint,
+    read_array,
+    read_json,
+    recipe_id,
+    write_json,
+)
+from src_core.slides.base import SlideReader
+from src_core.slides.geometry import CHUNK_PX, chunk_lengths, level_location, level_shape_hw
+from src_core.types import Json, Rgb
+
+__all__ = ["MAX_COARSEST_PX", "build_coarse_levels", "lazy_levels", "needs_coarse_levels"]
+
+MAX_COARSEST_PX: Final = 2048
+"""Longest side of a coarsest level that may be read at once: 12 MB, 0.1 s from a tiled JPEG."""
+
+_FACTOR: Final = 4
+_BLOCK_PX: Final = 2048
+_READERS: Final = 2
+_log = logging.getLogger(__name__)
+
+_Read: TypeAlias = Callable[[tuple[int, int], tuple[int, int]], Rgb]
+"""Reads the pixels from (row, column) to (row, column)."""
+
+
+def lazy_levels(
+    reader: SlideReader, tiles: tuple[tuple[int, int], ...], cache: Path | None
+) -> list[da.Array]:
+    """Return a reader's levels as dask arrays, with the cached coarse levels after them.
+
+    Parameters
+    ----------
+    reader : SlideReader
+        Read block by block, from dask's threads.
+    tiles : tuple of (width, height)
+        Storage tiles of each level of the file.
+    cache : Path, optional
+        Folder of :func:`build_coarse_levels`; another slide's or a damaged one is ignored.
+    """
+    levels = [_lazy_level(reader, level, tile) for level, tile in enumerate(tiles)]
+    coarse = [] if cache is None else _load_coarse_levels(reader, cache)
+    return levels + [_mapped_level(array) for array in coarse]
+
+
+def needs_coarse_levels(reader: SlideReader) -> bool:
+    """Tell whether the file's coarsest level is too large to be shown whole at once."""
+    return max(_coarsest_hw(reader)) > MAX_COARSEST_PX
+
+
+def build_coarse_levels(
+    reader: SlideReader, folder: Path, *, report: Report = ignore, stop: Stop = never
+) -> None:
+    """Average the file's coarsest level down by fours until its longest side is at most 2048 px.
+
+    Sizes are rounded up. Memory is bounded by a few blocks of 2048 px; the files are written
+    under temporary names, the sidecar last. What is there already and fits is kept.
+
+    Parameters
+    ----------
+    reader : SlideReader
+        The slide.
+    folder : Path
+        Where the levels go, one ``.npy`` each and ``meta.json``.
+    report, stop : callable, optional
+        Progress in blocks; see :mod:`src_core.progress`.
+
+    Raises
+    ------
+    JobCancelled
+        If `stop` says so; nothing then looks whole.
+    """
+    source_hw = _coarsest_hw(reader)
+    shapes = _coarse_shapes(source_hw)
+    if not shapes or _load_coarse_levels(reader, folder):
+        return
+    recipe = _recipe(reader)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "meta.json").unlink(missing_ok=True)
+    n_blocks = [len(_blocks(shape)) for shape in shapes]
+    tracker = Tracker(
+        report, stop, stage="Building coarse levels", total=sum(n_blocks), unit="blocks"
+    )
+    temporary = [folder / f".level-{k}.{uuid.uuid4().hex[:8]}.tmp" for k in range(len(shapes))]
+    try:
+        read = partial(_read_part, reader, len(reader.properties.level_dimensions) - 1)
+        for path, shape in zip(temporary, shapes, strict=True):
+            _write_level(read, source_hw, path, shape, tracker)
+            read, source_hw = partial(_read_file, path), shape
+        for k, path in enumerate(temporary):
+            path.replace(folder / _level_name(recipe, k))
+        write_json(folder / "meta.json", {"recipe": recipe})
+    finally:
+        for path in temporary:
+            path.unlink(missing_ok=True)
+
+
+def _lazy_level(reader: SlideReader, level: int, tile: tuple[int, int]) -> da.Array:
+    height, width = level_shape_hw(reader.properties, level)
+    x, y = level_location(reader.properties, level, (0, 0))
+    downsample = reader.properties.downsamples[level]
+    rows = chunk_lengths(height, start=round(y / downsample), tile=tile[1])
+    columns = chunk_lengths(width, start=round(x / downsample), tile=tile[0])
+    starts = (_starts(rows), _starts(columns))
+    array: da.Array = da.map_blocks(  # type: ignore[no-untyped-call]
+        partial(_read_block, reader, level, starts),
+        chunks=(rows, columns, (3,)),
+        dtype=np.uint8,
+        meta=np.empty((0, 0, 0), np.uint8),
+        # A name of its own: hashing the reader would cost more and tell less.
+        name=f"slide-level-{level}-{uuid.uuid4().hex}",
+    )
+    return array
+
+
+def _mapped_level(array: NDArray[Any]) -> da.Array:
+    name = f"slide-coarse-{uuid.uuid4().hex}"
+    level: da.Array = da.from_array(array, chunks=(CHUNK_PX, CHUNK_PX, 3), name=name)  # type: ignore[no-untyped-call]
+    return level
+
+
+def _starts(lengths: tuple[int, ...]) -> tuple[int, ...]:
+    return (0, *accumulate(lengths))
+
+
+def _read_block(
+    reader: SlideReader,
+    level: int,
+    starts: tuple[tuple[int, ...], tuple[int, ...]],
+    block_id: tuple[int, int, int],
+) -> Rgb:
+    corners, ends = (
+        [axis[i + k] for axis, i in zip(starts, block_id, strict=False)] for k in (0, 1)
+    )
+    return _read_part(reader, level, (corners[0], corners[1]), (ends[0], ends[1]))
+
+
+def _read_part(
+    reader: SlideReader, level: int, start_hw: tuple[int, int], end_hw: tuple[int, int]
+) -> Rgb:
+    """Read part of a level's array; what cannot be read is drawn as failed."""
+    (row, column), height, width = start_hw, end_hw[0] - start_hw[0], end_hw[1] - start_hw[1]
+    xy = level_location(reader.properties, level, start_hw)
+    try:
+        return reader.read_region(xy, level, (width, height))
+    except SlideReadError as error:
+        _log.warning("%s", error)
+        return _failed(height, width, row, column)
+
+
+def _failed(height: int, width: int, row: int, column: int) -> Rgb:
+    """Draw a region that could not be read: a hatch that no tissue looks like."""
+    diagonal = np.add.outer(np.arange(row, row + height), np.arange(column, column + width))
+    stripe = (diagonal // 16 % 2).astype(bool)[..., None]  # (height, width, 1)
+    return np.where(stripe, np.array([255, 0, 255]), np.array([128, 128, 128])).astype(np.uint8)
+
+
+def _coarsest_hw(reader: SlideReader) -> tuple[int, int]:
+    return level_shape_hw(reader.properties, len(reader.properties.level_dimensions) - 1)
+
+
+def _coarse_shapes(shape_hw: tuple[int, int]) -> list[tuple[int, int]]:
+    shapes = []
+    height, width = shape_hw
+    while max(height, width) > MAX_COARSEST_PX:
+        height, width = -(-height // _FACTOR), -(-width // _FACTOR)
+        shapes.append((height, width))
+    return shapes
+
+
+def _recipe(reader: SlideReader) -> dict[str, Json]:
+    return {
+        "kind": "coarse levels",
+        "version": 1,
+        "slide": file_fingerprint(reader.properties.path),
+        "origin_xy": list(reader.pyramid_origin_xy),
+        "source_hw": list(_coarsest_hw(reader)),
+        "factor": _FACTOR,
+        "longest_px": MAX_COARSEST_PX,
+    }
+
+
+def _level_name(recipe: dict[str, Json], k: int) -> str:
+    # The recipe in the name: a level that is mapped by another window is never replaced.
+    return f"level-{k}-{recipe_id(recipe)}.npy"
+
+
+def _load_coarse_levels(reader: SlideReader, folder: Path) -> list[NDArray[Any]]:
+    shapes = _coarse_shapes(_coarsest_hw(reader))
+    if not shapes or not (folder / "meta.json").is_file():
+        return []
+    recipe = _recipe(reader)
+    try:
+        if read_json(folder / "meta.json").get("recipe") != recipe:
+            return []
+        return [
+            read_array(folder / _level_name(recipe, k), dtype=np.uint8, shape=(*shape, 3))
+            for k, shape in enumerate(shapes)
+        ]
+    except ProjectError as error:
+        _log.warning("The coarse levels of %s are not used: %s", reader.properties.path, error)
+        return []
+
+
+def _blocks(shape_hw: tuple[int, int]) -> list[tuple[int, int]]:
+    step = _BLOCK_PX // _FACTOR
+    return list(product(range(0, shape_hw[0], step), range(0, shape_hw[1], step)))
+
+
+def _write_level(
+    read: _Read, source_hw: tuple[int, int], path: Path, shape_hw: tuple[int, int], tracker: Tracker
+) -> None:
+    """Fill a memory-mapped level from the one below it, a few blocks at a time."""
+    target = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(*shape_hw, 3))
+    step = _BLOCK_PX // _FACTOR
+
+    def fill(corner: tuple[int, int]) -> None:
+        row, column = corner
+        start = (row * _FACTOR, column * _FACTOR)
+        end = (min(start[0] + _BLOCK_PX, source_hw[0]), min(start[1] + _BLOCK_PX, source_hw[1]))
+        target[row : row + step, column : column + step] = _shrink(read(start, end))
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        running: deque[Future[None]] = deque()
+        try:
+            for corner in _blocks(shape_hw):
+                running.append(pool.submit(fill, corner))
+                if len(running) > _READERS:
+                    running.popleft().result()
+                    tracker.advance(1)
+            for future in running:
+                future.result()
+                tracker.advance(1)
+        finally:
+            for future in running:
+                future.cancel()
+    target.flush()
+
+
+def _read_file(path: Path, start_hw: tuple[int, int], end_hw: tuple[int, int]) -> Rgb:
+    # Mapped anew for each block: Windows renames no file that is still mapped.
+    level: Rgb = np.load(path, mmap_mode="r", allow_pickle=False)
+    return np.array(level[start_hw[0] : end_hw[0], start_hw[1] : end_hw[1]])
+
+
+def _shrink(pixels: Rgb) -> Rgb:
+    """Average squares of 4 x 4; a partial square at the edge repeats its last pixel."""
+    pad = [(0, -side % _FACTOR) for side in pixels.shape[:2]]
+    padded = np.pad(pixels, [*pad, (0, 0)], mode="edge")
+    height, width = (side // _FACTOR for side in padded.shape[:2])
+    squares = padded.reshape(height, _FACTOR, width, _FACTOR, 3)
+    total = squares.sum(axis=(1, 3), dtype=np.uint16)  # (height, width, 3)
+    mean: Rgb = ((total + _FACTOR**2 // 2) // _FACTOR**2).astype(np.uint8)
+    return mean
