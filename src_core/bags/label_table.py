@@ -1,0 +1,240 @@
+"""The cohort's table: which slides, of which patients, with which labels.
+
+A table is made by people, in spreadsheets, so everything in it is doubted: each complaint names
+the file, the line and the remedy, and nothing of it is ever evaluated.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from src_core.errors import ProjectError
+
+__all__ = ["LabelRow", "LabelTable", "read_labels"]
+
+_MAX_BYTES = 32 * 2**20
+_MAX_ROWS = 100_000
+_MAX_CLASSES = 100
+_FIXED = ("slide_id", "path", "patient_id")
+_UNSAFE_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]|^\.|[. ]$|^$')
+_DEVICE_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_FORMULA = re.compile(r"[=@\t\r]|[+-].*[(!|]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelRow:
+    """One slide of the table."""
+
+    slide_id: str
+    """Unique, and safe as the name of a folder on every system."""
+    path: Path
+    """Of the slide; a relative one was resolved against the table's folder."""
+    patient_id: str
+    labels: Mapping[str, str]
+    """Target column -> label; ``""`` where the slide has none."""
+    line: int
+    """Where it stands in the file, counted from 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelTable:
+    """The slides of a cohort and their labels, in the order of the file."""
+
+    source: Path
+    targets: tuple[str, ...]
+    """Names of the target columns."""
+    rows: tuple[LabelRow, ...]
+
+    def classes(self, target: str) -> tuple[str, ...]:
+        """Return the labels that occur in a target column, sorted.
+
+        Raises
+        ------
+        ProjectError
+            If there is no such column, or fewer than two or more than 100 different labels.
+        """
+        self._require(target)
+        found = sorted({row.labels[target] for row in self.rows} - {""})
+        if not 2 <= len(found) <= _MAX_CLASSES:
+            raise ProjectError(
+                f"{self.source}: column {target!r} holds {len(found)} different labels; "
+                f"a classification needs 2 to {_MAX_CLASSES}."
+            )
+        return tuple(found)
+
+    def labelled(
+        self, target: str, *, classes: Sequence[str] | None = None
+    ) -> tuple[tuple[LabelRow, int], ...]:
+        """Return the slides that have a label, each with the index of its class.
+
+        Parameters
+        ----------
+        target : str
+            A target column.
+        classes : sequence of str, optional
+            The classes that are known, e.g. those of a checkpoint; by default those of the
+            column.
+
+        Raises
+        ------
+        ProjectError
+            If a label is none of `classes`; the sentence names its line.
+        """
+        known = self.classes(target) if classes is None else tuple(classes)
+        self._require(target)
+        found = []
+        for row in self.rows:
+            label = row.labels[target]
+            if label == "":
+                continue
+            if label not in known:
+                raise ProjectError(
+                    f"{self.source}, line {row.line}: {target} is {label!r}, "
+                    f"which is none of {', '.join(known)}; mend the label or leave it empty."
+                )
+            found.append((row, known.index(label)))
+        return tuple(found)
+
+    def _require(self, target: str) -> None:
+        if target not in self.targets:
+            raise ProjectError(
+                f"{self.source} has no target column {target!r}; "
+                f"it has {', '.join(self.targets) or 'none'}."
+            )
+
+
+def read_labels(path: str | Path) -> LabelTable:
+    """Read a table of slides and labels.
+
+    Parameters
+    ----------
+    path : str or Path
+        A CSV file in UTF-8 with a header: ``path``, and if wanted ``slide_id`` (default: the
+        file's stem) and ``patient_id`` (default: the slide's id); every other column is a
+        target, whose labels are text. An empty cell of a target means "no label". Commas,
+        semicolons and tabs separate. Relative paths begin at the table's own folder.
+
+    Raises
+    ------
+    ProjectError
+        If the table cannot be read or doubts remain; one sentence with file and line.
+    """
+    source = Path(path)
+    lines = list(_parse(source))
+    if not lines:
+        raise ProjectError(f"{source} is empty; its first line must name the columns.")
+    header = _check_header(source, lines[0][1])
+    body = [(number, cells) for number, cells in lines[1:] if any(cells)]
+    if not body:
+        raise ProjectError(f"{source} names columns but no slide; add a line for each slide.")
+    rows = tuple(_read_row(source, header, number, cells) for number, cells in body)
+    _check_unique(source, rows)
+    targets = tuple(name for name in header if name not in _FIXED)
+    return LabelTable(source=source, targets=targets, rows=rows)
+
+
+def _parse(source: Path) -> Iterator[tuple[int, list[str]]]:
+    text = _read_text(source)
+    first = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=first.count)  # the first of them where none occurs
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        for cells in reader:
+            if reader.line_num > _MAX_ROWS:
+                raise ProjectError(f"{source} has more than {_MAX_ROWS} lines; split the cohort.")
+            yield reader.line_num, [cell.strip(" ") for cell in cells]
+    except csv.Error as error:
+        raise ProjectError(
+            f"{source}, line {reader.line_num}: not a readable table ({error}); save it as CSV."
+        ) from error
+
+
+def _read_text(source: Path) -> str:
+    try:
+        if source.stat().st_size > _MAX_BYTES:
+            raise ProjectError(f"{source} is too large for a table of slides; is it another file?")
+        # utf-8-sig: spreadsheets begin a file with a byte order mark.
+        text = source.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ProjectError(f"{source} cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        line = source.read_bytes()[: error.start].count(b"\n") + 1
+        raise ProjectError(
+            f"{source}, line {line}: not UTF-8 text; save it as CSV in UTF-8."
+        ) from error
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise ProjectError(f"{source}, line {line}: not text; save it as CSV in UTF-8.")
+    return text
+
+
+def _check_header(source: Path, cells: list[str]) -> list[str]:
+    if "path" not in cells:
+        raise ProjectError(f"{source}, line 1: no column 'path'; name the slide files in one.")
+    for name in cells:
+        if name == "" or cells.count(name) > 1:
+            what = "a column has no name" if name == "" else f"two columns are called {name!r}"
+            raise ProjectError(f"{source}, line 1: {what}; give each its own name.")
+        _check_cell(source, 1, name)
+    return cells
+
+
+def _read_row(source: Path, header: list[str], line: int, cells: list[str]) -> LabelRow:
+    if len(cells) != len(header):
+        raise ProjectError(
+            f"{source}, line {line}: {len(cells)} values for {len(header)} columns; "
+            "quote values that hold a separator."
+        )
+    for cell in cells:
+        _check_cell(source, line, cell)
+    values = dict(zip(header, cells, strict=True))
+    file = values["path"]
+    if file == "":
+        raise ProjectError(f"{source}, line {line}: path is empty; name the slide's file.")
+    slide_id = values.get("slide_id") or Path(file).stem
+    if _UNSAFE_NAME.search(slide_id) or _DEVICE_NAME.fullmatch(slide_id) or len(slide_id) > 128:
+        raise ProjectError(
+            f"{source}, line {line}: slide_id {slide_id[:128]!r} cannot name a folder; "
+            "use letters, digits, '-' and '_'."
+        )
+    return LabelRow(
+        slide_id=slide_id,
+        path=source.parent / file,
+        patient_id=values.get("patient_id") or slide_id,
+        labels={name: values[name] for name in header if name not in _FIXED},
+        line=line,
+    )
+
+
+def _check_cell(source: Path, line: int, cell: str) -> None:
+    if len(cell) > 4096:
+        raise ProjectError(f"{source}, line {line}: a value is longer than 4096 characters.")
+    # A label ends up in tables that others open in a spreadsheet, which would run it.
+    if _FORMULA.match(cell):
+        raise ProjectError(
+            f"{source}, line {line}: {cell[:40]!r} is a spreadsheet formula; write its value."
+        )
+
+
+def _check_unique(source: Path, rows: Sequence[LabelRow]) -> None:
+    ids: dict[str, LabelRow] = {}
+    files: dict[Path, LabelRow] = {}
+    for row in rows:
+        # Folders named alike but for case are one folder on Windows and macOS.
+        twin = ids.setdefault(row.slide_id.casefold(), row)
+        if twin is not row:
+            raise ProjectError(
+                f"{source}, line {row.line}: slide_id {row.slide_id!r} stands in line "
+                f"{twin.line} already; give each slide its own."
+            )
+        twin = files.setdefault(row.path, row)
+        if twin is not row:
+            raise ProjectError(
+                f"{source}, line {row.line}: {row.path.name} stands in line {twin.line} already; "
+                "a slide that occurs twice would be trained on and tested on."
+            )

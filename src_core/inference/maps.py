@@ -1,0 +1,117 @@
+"""Values of patches as rasters of one pixel per lattice cell, ready to be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+
+from src_core.training.metrics import Metric, auroc
+from src_core.types import Cells, Float32, Labels
+
+__all__ = ["magnitude", "map_auroc", "percentiles", "smooth", "to_raster", "truth_auroc"]
+
+
+def to_raster(values: NDArray[np.floating], cells: Cells, shape_hw: tuple[int, int]) -> Float32:
+    """Lay values of patches out on the lattice.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (N,) or (N, ...)
+    cells : ndarray of int32, shape (N, 2)
+        (col, row) of each patch.
+    shape_hw : tuple of int
+        Rows and columns of the lattice.
+
+    Returns
+    -------
+    ndarray of float32, shape (rows, cols) or (rows, cols, ...)
+        NaN where there is no patch.
+    """
+    if len(values) != len(cells):
+        raise ValueError(f"{len(values)} values for {len(cells)} cells")
+    raster = np.full((*shape_hw, *values.shape[1:]), np.nan, dtype=np.float32)
+    raster[cells[:, 1], cells[:, 0]] = values
+    return raster
+
+
+def percentiles(values: NDArray[np.floating]) -> Float32:
+    """Return each value's rank as a share from 0 to 1; ties share theirs, NaN stays.
+
+    Attention is heavy-tailed: ranks show its order where its size shows one bright patch.
+    """
+    from scipy.stats import rankdata
+
+    known = np.isfinite(values)
+    ranks = np.full(values.shape, np.nan, dtype=np.float32)
+    n_known = int(known.sum())
+    if n_known == 1:
+        ranks[known] = 1.0
+    elif n_known:
+        ranks[known] = (rankdata(values[known]) - 1) / (n_known - 1)
+    return ranks
+
+
+def magnitude(contributions: NDArray[np.floating]) -> Float32:
+    """Return how much each patch moves the decision, whichever way, shape (N,).
+
+    Parameters
+    ----------
+    contributions : ndarray of float, shape (N, C)
+
+    Returns
+    -------
+    ndarray of float32
+        The largest difference between two classes.
+    """
+    return np.asarray(contributions.max(axis=1) - contributions.min(axis=1), dtype=np.float32)
+
+
+def smooth(raster: NDArray[np.floating], *, sigma: float = 1.0) -> tuple[Float32, Float32]:
+    """Smooth a map without letting the background bleed into the tissue's edge.
+
+    Parameters
+    ----------
+    raster : ndarray of float, shape (rows, cols)
+        NaN where there is nothing.
+    sigma : float, cells
+        Width of the Gaussian; 0 only fills.
+
+    Returns
+    -------
+    values : ndarray of float32, shape (rows, cols)
+        Finite everywhere (NaN only if nothing is known): missing cells take the nearest value
+        first, so that a display may interpolate.
+    alpha : ndarray of float32, shape (rows, cols)
+        1 on cells that were known, 0 elsewhere: the opacity to draw with.
+    """
+    known = np.isfinite(raster)
+    alpha = known.astype(np.float32)
+    if not known.any():
+        return np.full(raster.shape, np.nan, dtype=np.float32), alpha
+    nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)
+    filled = np.asarray(raster, dtype=np.float64)[tuple(nearest)]
+    if sigma > 0:
+        filled = gaussian_filter(filled, sigma, mode="nearest")
+    return filled.astype(np.float32), alpha
+
+
+def map_auroc(values: NDArray[np.floating], positive: NDArray[np.bool_]) -> Metric:
+    """Return how well a map's values find the patches that are known to be positive.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (N,)
+        NaN patches are left out.
+    positive : ndarray of bool, shape (N,)
+    """
+    known = np.isfinite(values)
+    return auroc(values[known], positive[known])
+
+
+def truth_auroc(values: NDArray[np.floating], truth: Labels, *, positive: Sequence[int]) -> Metric:
+    """Like `map_auroc`, against known classes of patches; -1 is unknown and left out."""
+    known = truth >= 0
+    return map_auroc(np.asarray(values)[known], np.isin(truth[known], positive))

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from src_core.inference.maps import (
+    magnitude,
+    map_auroc,
+    percentiles,
+    smooth,
+    to_raster,
+    truth_auroc,
+)
+
+CELLS = np.array([[1, 0], [3, 0], [0, 2]], dtype=np.int32)  # (col, row)
+
+
+def test_a_value_lands_on_its_cell_and_the_rest_is_missing() -> None:
+    raster = to_raster(np.array([1.0, 2.0, 3.0]), CELLS, (3, 4))
+    assert (raster[0, 1], raster[0, 3], raster[2, 0]) == (1, 2, 3)
+    assert np.isnan(raster).sum() == 9
+    assert to_raster(np.zeros((3, 4)), CELLS, (3, 4)).shape == (3, 4, 4)
+    with pytest.raises(ValueError, match="2 values for 3 cells"):
+        to_raster(np.zeros(2), CELLS, (3, 4))
+
+
+def test_percentiles_keep_order_ties_and_gaps() -> None:
+    ranks = percentiles(np.array([5.0, np.nan, 1.0, 5.0, 100.0]))
+    np.testing.assert_allclose(ranks, [0.5, np.nan, 0.0, 0.5, 1.0])
+    assert percentiles(np.array([np.nan, 2.0]))[1] == 1
+    assert np.isnan(percentiles(np.array([np.nan]))).all()
+
+
+def test_smoothing_fills_from_the_nearest_and_keeps_the_outline() -> None:
+    raster = np.full((9, 9), np.nan, dtype=np.float32)
+    raster[2:7, 2:7] = 4.0
+    values, alpha = smooth(raster, sigma=1.0)
+    # Zeros or NaN around the tissue would eat its edge; a constant must stay one everywhere.
+    np.testing.assert_allclose(values, 4.0, rtol=1e-6)
+    np.testing.assert_array_equal(alpha, np.isfinite(raster))
+
+
+def test_smoothing_nothing_gives_nothing_and_no_width_only_fills() -> None:
+    values, alpha = smooth(np.full((2, 3), np.nan))
+    assert np.isnan(values).all()
+    assert not alpha.any()
+    values, _ = smooth(np.array([[1.0, np.nan, 3.0, 7.0]]), sigma=0)
+    assert values[0, 0] == 1
+    assert values[0, 1] in (1, 3)
+    assert values[0, 2] == 3
+
+
+def test_magnitude_forgets_the_direction() -> None:
+    np.testing.assert_allclose(
+        magnitude(np.array([[1.0, -1.0], [-2.0, 2.0], [0.5, 0.5]])), [2, 4, 0]
+    )
+
+
+def test_a_map_is_scored_where_it_and_the_truth_are_known() -> None:
+    values = np.array([0.9, 0.1, np.nan, 0.8, 0.2])
+    assert map_auroc(values, np.array([True, False, True, True, False])).value == 1.0
+    truth = np.array([2, 0, 0, -1, 1], dtype=np.int32)
+    assert truth_auroc(values, truth, positive=(2,)).value == 1.0
+    assert truth_auroc(values, truth, positive=(1,)).value == 0.5
+    assert truth_auroc(values, truth, positive=(5,)).value is None
