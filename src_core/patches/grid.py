@@ -1,0 +1,387 @@
+"""The lattice of squares that a slide is cut into, and the cells of it that hold tissue."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from src_core.config import Config, Help, Range
+from src_core.errors import (
+    ConfigError,
+    GridMismatchError,
+    ProjectError,
+    SlideScaleError,
+    TooFewPatchesError,
+)
+from src_core.provenance import read_array, read_json, recipe_id, write_array, write_json
+from src_core.slides.base import SlideProperties, SlideReader
+from src_core.tissue.mask import TissueMask
+from src_core.types import Cells, Int64, Json
+
+__all__ = ["GridConfig", "Lattice", "PatchGrid", "build_grid", "build_lattice"]
+
+_log = logging.getLogger(__name__)
+
+_READING = 1
+"""Raised when patches of the same lattice come to be read as other pixels."""
+
+_EPS_PX = 1e-6
+"""Floats of a few additions differ by less, pixels by more."""
+
+_MAX_CELLS = 2**24
+"""More cells than any slide has, and as many as a picture of them can show."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridConfig(Config):
+    """How a slide is cut into patches."""
+
+    patch_px: Annotated[int, Range(16, 2048), Help("Side of a patch as encoders see it, px")] = 256
+    mpp: Annotated[float, Range(0.05, 64.0), Help("Scale of the patches, µm a pixel")] = 0.5
+    stride_px: Annotated[
+        int | None, Range(1, 8192), Help("Distance of patches, px; empty is their side", True)
+    ] = None
+    min_tissue: Annotated[
+        float,
+        Range(0.0, 1.0),
+        Help("Share of a patch that must be tissue; 0 takes every patch, glass too"),
+    ] = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """Squares of one size on a slide: cell (col, row) begins at origin + (col, row) * stride.
+
+    Lengths are level-0 pixels and never rounded; only a patch's corner is, when it is read, so
+    that the error stays below half a pixel however far the cell is.
+    """
+
+    origin_xy: tuple[float, float]
+    stride_l0: float
+    patch_l0: float
+    shape_hw: tuple[int, int]
+    """Rows and columns."""
+    patch_px: int
+    """Side of a patch after reading, in pixels of `mpp`."""
+    mpp: float
+    slide_mpp: float
+
+    def __post_init__(self) -> None:
+        """Check that every length is one."""
+        lengths = (self.stride_l0, self.patch_l0, self.mpp, self.slide_mpp, self.patch_px)
+        if not all(math.isfinite(value) and value > 0 for value in lengths):
+            raise ValueError(f"a lattice has lengths above 0, not {lengths}")
+        if not all(math.isfinite(value) for value in self.origin_xy):
+            raise ValueError(f"a lattice begins somewhere, not at {self.origin_xy}")
+        if min(self.shape_hw) < 0 or math.prod(self.shape_hw) > _MAX_CELLS:
+            raise ValueError(f"a lattice cannot have {self.shape_hw} rows and columns")
+
+    @property
+    def lattice_id(self) -> str:
+        """Name of the lattice: equal for equal geometry, and for nothing else."""
+        return recipe_id({**self.to_dict(), "reading": _READING})
+
+    @property
+    def stride_um(self) -> float:
+        """Distance of neighbouring cells in micrometres."""
+        return self.stride_l0 * self.slide_mpp
+
+    @property
+    def patch_um(self) -> float:
+        """Side of a patch in micrometres."""
+        return self.patch_l0 * self.slide_mpp
+
+    def corners(self, cells: ArrayLike) -> Int64:
+        """Return the top-left corners of `cells`.
+
+        Parameters
+        ----------
+        cells : array_like of int, shape (n, 2)
+            Columns (col, row).
+
+        Returns
+        -------
+        ndarray of int64, shape (n, 2)
+            Level-0 pixels of the whole slide, columns x, y.
+        """
+        indices = np.asarray(cells, np.int64).reshape(-1, 2)
+        corners: Int64 = np.rint(self.origin_xy + indices * self.stride_l0).astype(np.int64)
+        return corners
+
+    def cells_at(self, points_xy: ArrayLike) -> Cells:
+        """Return the cell that begins last before each level-0 point, the inverse of `corners`.
+
+        Points beside the lattice give cells beside it: negative, or beyond `shape_hw`.
+        """
+        points = np.asarray(points_xy, np.float64).reshape(-1, 2)
+        # A corner was rounded by up to half a pixel: the cell owns that half.
+        cells = np.floor((points + 0.5 + _EPS_PX - self.origin_xy) / self.stride_l0)
+        return cells.astype(np.int32)
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the geometry as JSON values."""
+        values: dict[str, Json] = asdict(self)
+        return {**values, "origin_xy": list(self.origin_xy), "shape_hw": list(self.shape_hw)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Lattice:
+        """Build from what `to_dict` gave.
+
+        Raises
+        ------
+        ProjectError
+            If a value is missing or none that a lattice can have.
+        """
+        try:
+            (x, y), (rows, columns) = values["origin_xy"], values["shape_hw"]
+            return cls(
+                (float(x), float(y)),
+                float(values["stride_l0"]),
+                float(values["patch_l0"]),
+                (int(rows), int(columns)),
+                int(values["patch_px"]),
+                float(values["mpp"]),
+                float(values["slide_mpp"]),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ProjectError(
+                f"The stored patch grid has no valid geometry ({error}); make the grid again."
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatchGrid:
+    """A lattice and its chosen cells. Row i of every array of a slide is cell i.
+
+    Parameters
+    ----------
+    lattice : Lattice
+        Where the squares are.
+    cells : ndarray of int32, shape (N, 2)
+        Columns (col, row), sorted by row, then column; none twice. Kept as a read-only copy.
+    tissue_id : str
+        The mask that chose them.
+
+    Raises
+    ------
+    GridMismatchError
+        If the cells are not of the lattice, not sorted, or not unique.
+    """
+
+    lattice: Lattice
+    cells: Cells
+    tissue_id: str
+
+    def __post_init__(self) -> None:
+        """Check the cells."""
+        problem = _cells_problem(self.cells, self.lattice.shape_hw)
+        if problem:
+            raise GridMismatchError(f"The cells of a patch grid {problem}; make the grid again.")
+        cells = np.array(self.cells, np.int32)
+        cells.setflags(write=False)
+        object.__setattr__(self, "cells", cells)
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @property
+    def coords_xy(self) -> Int64:
+        """Top-left corners, shape (N, 2), level-0 pixels of the whole slide, columns x, y."""
+        return self.lattice.corners(self.cells)
+
+    @property
+    def lattice_id(self) -> str:
+        """Name of the lattice, which keys the embeddings."""
+        return self.lattice.lattice_id
+
+    @property
+    def grid_id(self) -> str:
+        """Name of the grid: lattice and cells decide it, not how the cells were chosen."""
+        digest = hashlib.sha256(self.cells.astype("<i4").tobytes()).hexdigest()
+        return recipe_id({"lattice": self.lattice_id, "cells": digest})
+
+    def raster(self, values: ArrayLike, *, fill: Any) -> NDArray[Any]:
+        """Lay values of the patches out as a picture with one pixel for each lattice cell.
+
+        Parameters
+        ----------
+        values : array_like, shape (N, ...)
+            One row for each patch.
+        fill : scalar
+            What the cells outside the grid show; it must fit the type of `values`.
+
+        Returns
+        -------
+        ndarray, shape (rows, cols, ...)
+        """
+        array = np.asarray(values)
+        if array.ndim == 0 or len(array) != len(self):
+            raise GridMismatchError(
+                f"The grid has {len(self)} patches, the values have shape {array.shape}; "
+                "compute them again for this grid."
+            )
+        out = np.full((*self.lattice.shape_hw, *array.shape[1:]), fill, array.dtype)
+        out[self.cells[:, 1], self.cells[:, 0]] = array  # (rows, cols, ...)
+        return out
+
+    def save(self, folder: Path) -> None:
+        """Write ``cells.npy`` and, last, ``meta.json``."""
+        write_array(folder / "cells.npy", self.cells)
+        meta = {
+            "lattice": self.lattice.to_dict(),
+            "tissue_id": self.tissue_id,
+            "grid_id": self.grid_id,
+        }
+        write_json(folder / "meta.json", meta)
+
+    @classmethod
+    def load(cls, folder: Path) -> PatchGrid:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ProjectError
+            If a file is missing or damaged.
+        GridMismatchError
+            If the cells are not those of the stored lattice.
+        """
+        meta = read_json(folder / "meta.json")
+        if not isinstance(meta.get("lattice"), dict) or not isinstance(meta.get("tissue_id"), str):
+            raise ProjectError(
+                f"{folder / 'meta.json'} does not describe a patch grid; make the grid again."
+            )
+        cells = read_array(folder / "cells.npy", dtype=np.int32, shape=(None, 2))
+        grid = cls(Lattice.from_dict(meta["lattice"]), cells, meta["tissue_id"])
+        if grid.grid_id != meta.get("grid_id"):
+            raise GridMismatchError(
+                f"The cells in {folder} are not the ones that were stored; make the grid again."
+            )
+        return grid
+
+
+def build_lattice(properties: SlideProperties, config: GridConfig) -> Lattice:
+    """Lay a lattice on a slide, from the corner of what was scanned; only whole patches count.
+
+    Parameters
+    ----------
+    properties : SlideProperties
+        Of the slide.
+    config : GridConfig
+        Size, scale and distance of the patches.
+
+    Raises
+    ------
+    SlideScaleError
+        If the slide's scale is unknown, or less than half as fine as asked for.
+    """
+    slide_mpp = properties.require_mpp()
+    scale = config.mpp / slide_mpp
+    if scale < 0.5:
+        raise SlideScaleError(
+            f"{properties.path.name} was scanned at {slide_mpp:.3g} µm per pixel, too coarse for "
+            f"patches at {config.mpp:g}; ask for {slide_mpp:.3g} or more."
+        )
+    if scale < 0.9:
+        _log.warning(
+            "%s was scanned at %.3g µm per pixel; patches at %g are enlarged %.2f times",
+            properties.path.name, slide_mpp, config.mpp, 1 / scale,
+        )  # fmt: skip
+    x, y, width, height = properties.bounds_xywh
+    patch = config.patch_px * scale
+    stride = (config.stride_px or config.patch_px) * scale
+    shape = (_count(y, height, stride, patch), _count(x, width, stride, patch))
+    if math.prod(shape) > _MAX_CELLS:
+        raise ConfigError(
+            f"{properties.path.name} would have {math.prod(shape)} patches; raise stride_px or mpp."
+        )
+    return Lattice(
+        (float(x), float(y)),
+        stride,
+        patch,
+        shape,
+        config.patch_px,
+        config.mpp,
+        slide_mpp,
+    )
+
+
+def build_grid(
+    reader: SlideReader,
+    mask: TissueMask,
+    config: GridConfig = GridConfig(),
+) -> PatchGrid:
+    """Choose the cells of a slide's lattice that hold enough tissue.
+
+    Parameters
+    ----------
+    reader : SlideReader
+        An open slide; no pixel of it is read.
+    mask : TissueMask
+        Its tissue.
+    config : GridConfig
+        Size, scale and distance of the patches, and how much tissue is enough.
+
+    Returns
+    -------
+    PatchGrid
+        With at least one patch.
+
+    Raises
+    ------
+    TooFewPatchesError
+        If no patch fits or holds enough tissue; the sentence says which.
+    SlideScaleError
+        If the slide's scale is unknown, or too coarse for the patches.
+    """
+    name = reader.properties.path.name
+    lattice = build_lattice(reader.properties, config)
+    rows, columns = lattice.shape_hw
+    if rows * columns == 0:
+        raise TooFewPatchesError(
+            f"{name}: the slide is smaller than one patch of {lattice.patch_um:.0f} µm; "
+            "lower patch_px or mpp."
+        )
+    if config.min_tissue > 0 and not mask.mask.any():
+        raise TooFewPatchesError(
+            f"{name}: no tissue was found; lower the threshold or min_area_um2 of the tissue, "
+            "or paint the mask."
+        )
+    cells = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)
+    cells = cells.reshape(-1, 2)  # (rows * cols, 2), by row, then column
+    coverage = mask.coverage(lattice.corners(cells), lattice.patch_l0)
+    chosen = cells[coverage >= config.min_tissue - 1e-9].astype(np.int32)  # (N, 2)
+    if len(chosen) == 0:
+        raise TooFewPatchesError(
+            f"{name}: no patch holds {config.min_tissue:.0%} tissue (the best holds "
+            f"{coverage.max():.0%}); lower min_tissue, or paint the mask."
+        )
+    return PatchGrid(lattice, chosen, mask.tissue_id)
+
+
+def _count(start: float, length: float, stride: float, patch: float) -> int:
+    """Return how many patches, corners rounded, lie within `length` pixels from `start`."""
+    count = max(0, math.floor((length - patch + _EPS_PX) / stride) + 1)
+    while count and round(start + (count - 1) * stride) + patch > start + length + _EPS_PX:
+        count -= 1
+    return count
+
+
+def _cells_problem(cells: Cells, shape_hw: tuple[int, int]) -> str:
+    """Return what is wrong with `cells`, or nothing."""
+    if cells.ndim != 2 or cells.shape[1] != 2 or not np.issubdtype(cells.dtype, np.integer):
+        return f"are {cells.dtype} of shape {cells.shape}, not whole numbers of shape (N, 2)"
+    if len(cells) == 0:
+        return ""
+    rows, columns = shape_hw
+    if cells.min() < 0 or cells[:, 0].max() >= columns or cells[:, 1].max() >= rows:
+        return f"lie outside the {columns} columns and {rows} rows of its lattice"
+    place = cells[:, 1].astype(np.int64) * columns + cells[:, 0]
+    return "" if (np.diff(place) > 0).all() else "are not sorted, or not unique"

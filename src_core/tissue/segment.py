@@ -1,0 +1,225 @@
+"""Find tissue on an H&E slide by its colour: stained tissue is saturated, glass is not."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src_core.config import Config, Help, Range
+from src_core.errors import SlideReadError
+from src_core.progress import Report, Stop, Tracker, ignore, never
+from src_core.slides.base import SlideProperties, SlideReader
+from src_core.slides.scaled import Scale, finer_scale, pieces, read_scaled
+from src_core.tissue.mask import TissueMask
+from src_core.types import BoolArray, Rgb
+
+__all__ = ["TissueConfig", "blank_mask", "segment_tissue"]
+
+_MIN_LONG_SIDE_PX = 256
+"""A small picture is looked at more finely, or its tissue would be a handful of pixels."""
+
+_CERTAIN_SATURATION = 0.2
+"""Of a picture of one colour: tissue from here on, glass below."""
+
+_BLACK = 24
+"""Brightest channel of a pixel too dark for its hue to mean anything, 0 to 255."""
+
+_THREADS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TissueConfig(Config):
+    """How tissue is found."""
+
+    mpp: Annotated[float, Range(0.5, 64.0), Help("Scale at which tissue is sought, µm a pixel")] = (
+        8.0
+    )
+    threshold: Annotated[
+        float | None,
+        Range(0.0, 1.0),
+        Help("Saturation above which a pixel is tissue; empty finds it by Otsu's method"),
+    ] = None
+    min_contrast: Annotated[
+        float,
+        Range(0.0, 1.0),
+        Help("Difference in saturation below which tissue and glass are not told apart", True),
+    ] = 0.05
+    blur_um: Annotated[
+        float, Range(0.0, 1000.0), Help("Width of the median filter against dust, µm", True)
+    ] = 40.0
+    closing_um: Annotated[
+        float, Range(0.0, 1000.0), Help("Gaps up to twice this width are closed, µm", True)
+    ] = 32.0
+    min_area_um2: Annotated[
+        float, Range(0.0, 1e9), Help("Smaller pieces of tissue are dropped, µm²")
+    ] = 20_000.0
+    min_hole_um2: Annotated[
+        float, Range(0.0, 1e9), Help("Smaller holes in tissue are filled, µm²")
+    ] = 40_000.0
+
+
+def segment_tissue(
+    reader: SlideReader,
+    config: TissueConfig = TissueConfig(),
+    *,
+    report: Report = ignore,
+    stop: Stop = never,
+) -> TissueMask:
+    """Find the tissue of an H&E slide.
+
+    Saturation (HSV) is thresholded by Otsu's method, then cleaned: median filter, closing,
+    small pieces dropped, small holes filled. A slide without two separate saturations is all
+    glass or, if strongly coloured, all tissue.
+
+    Parameters
+    ----------
+    reader : SlideReader
+        An open slide; memory is bounded however large its coarsest level is.
+    config : TissueConfig
+        Settings; lengths are physical.
+    report, stop : callable
+        See :mod:`src_core.progress`.
+
+    Returns
+    -------
+    TissueMask
+        Of the scanned rectangle; empty if the slide is blank.
+
+    Raises
+    ------
+    SlideScaleError
+        If the slide has no known pixel size.
+    SlideReadError
+        If the slide cannot be read, or is a fluorescence slide.
+    JobCancelled
+        If `stop` says so.
+    """
+    properties = reader.properties
+    properties.require_mpp()
+    if properties.stain == "fluorescence":
+        raise SlideReadError(
+            f"{properties.path.name} is a fluorescence slide, and tissue is found by the colour "
+            "of a brightfield stain such as H&E; paint the tissue mask by hand."
+        )
+    blank = blank_mask(reader, config)
+    scale = _mask_scale(properties, config)
+    pixels = _read_overview(reader, scale, blank.mask.shape, report, stop)
+    found = _find(_saturation(pixels), config, properties.require_mpp() * scale.downsample)
+    recipe = {**blank.recipe, "source": "saturation"}
+    return TissueMask(found, blank.origin_xy, blank.pixel_xy, recipe)
+
+
+def blank_mask(reader: SlideReader, config: TissueConfig = TissueConfig()) -> TissueMask:
+    """Return the mask that `segment_tissue` would fill, without tissue: to be painted.
+
+    Raises
+    ------
+    SlideScaleError
+        If the slide has no known pixel size.
+    """
+    properties = reader.properties
+    mpp = properties.require_mpp()
+    scale = _mask_scale(properties, config)
+    x, y, width, height = properties.bounds_xywh
+    shape = (math.ceil(height / scale.downsample), math.ceil(width / scale.downsample))
+    recipe = {
+        "source": "blank",
+        "slide_mpp": mpp,
+        "bounds_xywh": [x, y, width, height],
+        "downsample": scale.downsample,
+        "config": config.to_dict(),
+    }
+    step = (scale.downsample, scale.downsample)
+    return TissueMask(np.zeros(shape, np.bool_), (float(x), float(y)), step, recipe)
+
+
+def _mask_scale(properties: SlideProperties, config: TissueConfig) -> Scale:
+    long_side = max(properties.bounds_xywh[2:])
+    wanted = min(config.mpp / properties.require_mpp(), long_side / _MIN_LONG_SIDE_PX)
+    return finer_scale(properties, max(1.0, wanted))
+
+
+def _read_overview(
+    reader: SlideReader, scale: Scale, shape: tuple[int, ...], report: Report, stop: Stop
+) -> Rgb:
+    """Read the bounds at `scale`, piece by piece: (h, w, 3)."""
+    x, y = reader.properties.bounds_xywh[:2]
+    size = (shape[1], shape[0])
+    plan = list(pieces(scale, size))
+
+    def read(piece: tuple[tuple[int, int], tuple[int, int]]) -> Rgb:
+        (left, top), part = piece
+        corner = (round(x + left * scale.downsample), round(y + top * scale.downsample))
+        return read_scaled(reader, corner, scale, part)
+
+    out = np.empty((*shape, 3), np.uint8)
+    tracker = Tracker(report, stop, stage="Finding tissue", total=len(plan), unit="regions")
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        for ((left, top), (width, height)), part in zip(plan, pool.map(read, plan), strict=True):
+            out[top : top + height, left : left + width] = part
+            tracker.advance(1, detail=reader.properties.path.name)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return out
+
+
+def _saturation(pixels: Rgb) -> NDArray[np.uint8]:
+    """Return HSV saturation, 0 to 255; black has none."""
+    brightest, darkest = pixels.max(axis=-1), pixels.min(axis=-1)  # (h, w)
+    chroma = (brightest - darkest).astype(np.uint16)
+    share = chroma * 255 // np.maximum(brightest, 1)
+    return np.where(brightest < _BLACK, 0, share).astype(np.uint8)
+
+
+def _find(saturation: NDArray[np.uint8], config: TissueConfig, mpp: float) -> BoolArray:
+    """Threshold and clean; `mpp` is of the mask's pixels."""
+    from scipy import ndimage
+    from skimage.morphology import isotropic_closing
+
+    mask: BoolArray = saturation > 255 * _threshold(saturation, config)
+    width = 2 * round(config.blur_um / mpp / 2) + 1
+    if width > 1:
+        # The median of a picture, thresholded, is the majority of the thresholded picture.
+        share = ndimage.uniform_filter(mask.astype(np.float32), width, mode="nearest")
+        mask = share > 0.5
+    radius = config.closing_um / mpp
+    if radius >= 1 and mask.any():
+        mask = np.asarray(isotropic_closing(mask, radius), np.bool_)
+    mask = ~_without_small(~mask, config.min_hole_um2 / mpp**2, touching=4)
+    return _without_small(mask, config.min_area_um2 / mpp**2, touching=8)
+
+
+def _threshold(saturation: NDArray[np.uint8], config: TissueConfig) -> float:
+    """Return the saturation, 0 to 1, above which a pixel is tissue."""
+    if config.threshold is not None:
+        return config.threshold
+    counts = np.bincount(saturation.ravel(), minlength=256).astype(np.float64)
+    values = np.arange(256)
+    below, above = np.cumsum(counts), counts.sum() - np.cumsum(counts)
+    total = np.cumsum(counts * values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        low, high = total / below, (total[-1] - total) / above
+    between = np.nan_to_num(below * above * (high - low) ** 2)
+    # A run of empty bins gives one maximum on a plateau: its middle is as far from both as can be.
+    best = np.flatnonzero(between >= between.max() * (1 - 1e-12))
+    split = int(best[len(best) // 2])
+    if not high[split] - low[split] >= 255 * config.min_contrast:
+        return _CERTAIN_SATURATION  # Otsu splits anything: here there is but one population
+    return split / 255
+
+
+def _without_small(mask: BoolArray, min_area_px: float, *, touching: int) -> BoolArray:
+    """Drop connected pieces of fewer pixels; `touching` is 4 or 8 neighbours."""
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(mask, structure=np.ones((3, 3)) if touching == 8 else None)
+    large = np.bincount(labels.ravel()) >= min_area_px
+    large[0] = False  # what is not in the mask
+    kept: BoolArray = large[labels]
+    return kept
