@@ -1,0 +1,67 @@
+# On a fresh Debian with Python, pip, make and git: `make demo` and `make test`.
+# `make check` is what has to pass before a change goes in.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := gui,offline,test
+STAMP := $(VENV)/.installed
+# Windows are drawn on a screen of their own, the same size everywhere; macOS has no X server.
+SCREEN := $(if $(filter Linux,$(shell uname -s)),xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX")
+# The engine is tested without the pytest plugin of napari, which would load the window's libraries.
+CORE_TESTS := $(BIN)/pytest -p no:napari tests/core
+WINDOW_TESTS := $(SCREEN) $(BIN)/pytest tests/plugin
+
+.PHONY: help demo test test-core test-window lint format types check venv system
+
+help:
+	@echo "make demo    the whole way on synthetic slides: from slide files to prediction maps"
+	@echo "make test    all tests; windows are drawn on a virtual screen"
+	@echo "make check   lint, types and tests: what has to pass before a change goes in"
+	@echo "make format  put the code in order"
+
+# A window needs system libraries only where there is a screen to show it.
+demo: $(STAMP) $(if $(DISPLAY)$(WAYLAND_DISPLAY),system)
+	$(BIN)/fusecpath demo
+
+# Two processes, and both run to the end: a window in which torch had been loaded earlier would hide
+# what happens to one in which it is loaded later.
+test: $(STAMP) system
+	@status=0; \
+	$(CORE_TESTS) || status=1; \
+	$(WINDOW_TESTS) || status=1; \
+	exit $$status
+
+test-core: $(STAMP)
+	$(CORE_TESTS)
+
+test-window: $(STAMP) system
+	$(WINDOW_TESTS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+check:
+	$(MAKE) lint
+	$(MAKE) types
+	$(MAKE) test
+
+venv: $(STAMP)
+
+# napari.yaml is copied at installation, so a change of it asks for another one.
+$(STAMP): pyproject.toml napari.yaml
+	@.ci/make-venv $(PYTHON) $(VENV)
+	$(BIN)/python -m pip install --editable ".[$(EXTRAS)]"
+	@touch $@
+
+system:
+	@.ci/system-libraries
