@@ -121,7 +121,8 @@ class MultiHeadAttention(nn.Module):
         offset = place[None, :] - place[:, None] + half  # (n, n): which tap joins row and column
         padded = functional.pad(taps, (0, 1))  # (heads, kernel + 1), the last tap is 0
         outside = (offset < 0) | (offset >= taps.shape[-1])
-        return padded[:, offset.masked_fill(outside, taps.shape[-1])]  # (heads, n, n)
+        band: Tensor = padded[:, offset.masked_fill(outside, taps.shape[-1])]  # (heads, n, n)
+        return band
 
 
 class WithinClusterAttention(nn.Module):
@@ -138,7 +139,7 @@ class WithinClusterAttention(nn.Module):
 
     def forward(self, instances: Tensor, mask: Tensor) -> Tensor:
         """Return the instances after one layer, shape (..., n, width), padded rows unchanged."""
-        read = self.attention(self.norm(instances), mask)
+        read: Tensor = self.attention(self.norm(instances), mask)
         return instances + read * mask.unsqueeze(-1)
 
 
@@ -179,7 +180,7 @@ class AcrossClusterAttention(nn.Module):
         mask : Tensor of bool, shape (bags, clusters, n)
             True where a patch is real.
         """
-        normed = self.norm(instances)
+        normed: Tensor = self.norm(instances)
         # Minmax divides by a difference of these scores: half precision would not carry it.
         with torch.autocast(device_type=normed.device.type, enabled=False):
             scores = normed.float() @ self.phi.float()  # (bags, clusters, n, G)
@@ -188,7 +189,8 @@ class AcrossClusterAttention(nn.Module):
         summaries = gather.to(normed.dtype) @ normed  # (bags, clusters, G, width)
         summaries = summaries.transpose(1, 2)  # (bags, G, clusters, width)
         filled = mask.any(dim=-1).unsqueeze(1).expand(summaries.shape[:-1])
-        met = self.attention(summaries, filled).transpose(1, 2)  # (bags, clusters, G, width)
+        met: Tensor = self.attention(summaries, filled)  # (bags, G, clusters, width)
+        met = met.transpose(1, 2)  # (bags, clusters, G, width)
         return instances + share.to(met.dtype) @ met  # (bags, clusters, n, width)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from src_core.models.re_embedding import initialise
+
 __all__ = ["TeacherProjections"]
 
 
@@ -27,9 +29,7 @@ class TeacherProjections(nn.Module):
         self.width = width
         # A list, not a dict: a teacher's name may hold a dot, which module names may not.
         self.projections = nn.ModuleList(nn.Linear(dim, width) for dim in dims.values())
-        for projection in self.projections:
-            nn.init.xavier_normal_(projection.weight)
-            nn.init.zeros_(projection.bias)
+        initialise(self, zero_outputs=False)
 
     def forward(self, embeddings: Mapping[str, Tensor]) -> Tensor:
         """Project slide embeddings.

@@ -1,0 +1,237 @@
+"""What a checkpoint says of itself, readable without torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from src_core.errors import CheckpointError, ConfigError, ProjectError
+from src_core.models.config import StudentConfig
+from src_core.provenance import read_json
+from src_core.types import Json
+
+__all__ = [
+    "FORMAT_VERSION",
+    "META_NAME",
+    "RESEARCH_USE",
+    "TENSORS_NAME",
+    "CheckpointMeta",
+    "EmbeddingSource",
+    "checkpoint_meta",
+]
+
+FORMAT_VERSION = 1
+META_NAME = "checkpoint.json"
+TENSORS_NAME = "model.safetensors"
+
+RESEARCH_USE = "For research use only. Not a medical device; not for diagnosis or treatment."
+
+_MAX_SOURCES = 64
+_MAX_TEXT = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingSource:
+    """An encoder or a teacher as the checkpoint knew it."""
+
+    name: str
+    dim: int
+    licence: str
+    recipe: dict[str, Json] = field(default_factory=dict)
+    """What decides its embeddings' bytes; a prediction checks it."""
+    commercial: bool | None = None
+    """Whether its licence allows commercial use; None where it does not say."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no encoder's card could say."""
+        _text("an encoder's name", self.name)
+        _text(f"the licence of {self.name}", self.licence)
+        _number(f"the length of {self.name}", self.dim, low=1, high=65_536, whole=True)
+        _named(f"the recipe of {self.name}", self.recipe)
+        if self.commercial is not None and not isinstance(self.commercial, bool):
+            raise CheckpointError(f"The licence of {self.name} is unreadable; use another file.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointMeta:
+    """Everything about a trained student but its weights.
+
+    Raises
+    ------
+    CheckpointError
+        When it is made, if the parts do not fit one another.
+    """
+
+    student: StudentConfig
+    encoders: tuple[EmbeddingSource, ...]
+    """In the order in which their embeddings are concatenated."""
+    target_name: str
+    """Column of the labels table."""
+    classes: tuple[str, ...]
+    """What the outputs are called: classes, or regression targets; survival has one name."""
+    teachers: tuple[EmbeddingSource, ...] = ()
+    train_config: dict[str, Json] = field(default_factory=dict)
+    metrics: dict[str, Json] = field(default_factory=dict)
+    localisation: dict[str, Json] | None = None
+    """How well the map finds the evidence (score, and what truth it was held against)."""
+    student_logit_std: float = 1.0
+    branches_logit_std: float = 1.0
+    """Standard deviations on the training slides: divided by them, logits may be added."""
+    seed: int = 0
+    versions: dict[str, Json] = field(default_factory=dict)
+    created: str = ""
+    """ISO 8601, UTC."""
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit one another."""
+        for what, sources in (("encoders", self.encoders), ("teachers", self.teachers)):
+            names = [source.name for source in sources]
+            if len(names) > _MAX_SOURCES or len(set(names)) < len(names):
+                raise CheckpointError(f"The checkpoint's {what} are too many or named twice.")
+        dims = sum(source.dim for source in self.encoders)
+        if dims != self.student.input_dim:
+            raise CheckpointError(
+                f"The checkpoint's student reads {self.student.input_dim} numbers a patch, "
+                f"but its encoders give {dims}."
+            )
+        if len(self.classes) != self.student.n_outputs:
+            raise CheckpointError(
+                f"The checkpoint names {len(self.classes)} outputs, "
+                f"but its student has {self.student.n_outputs}."
+            )
+        for text in (self.target_name, self.created, *self.classes):
+            _text("a name", text)
+        for what, number in (
+            ("student_logit_std", self.student_logit_std),
+            ("branches_logit_std", self.branches_logit_std),
+        ):
+            _number(what, number, low=1e-12, high=1e12)
+        _number("seed", self.seed, low=0, high=2**63 - 1, whole=True)
+        for what, values in (
+            ("train_config", self.train_config),
+            ("metrics", self.metrics),
+            ("versions", self.versions),
+            ("localisation", self.localisation or {}),
+        ):
+            _named(what, values)
+
+    @property
+    def commercial(self) -> bool:
+        """Whether the licences of all encoders and teachers say that commercial use is allowed."""
+        return all(source.commercial is True for source in (*self.encoders, *self.teachers))
+
+    @property
+    def licences(self) -> tuple[str, ...]:
+        """The licences that travel with the checkpoint, each once, sorted."""
+        return tuple(sorted({source.licence for source in (*self.encoders, *self.teachers)}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        values: dict[str, Any] = {"format_version": FORMAT_VERSION, "note": RESEARCH_USE}
+        for one in fields(self):
+            values[one.name] = getattr(self, one.name)
+        values["student"] = self.student.to_dict()
+        values["encoders"] = [_source_to_dict(source) for source in self.encoders]
+        values["teachers"] = [_source_to_dict(source) for source in self.teachers]
+        values["classes"] = list(self.classes)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from JSON values.
+
+        Raises
+        ------
+        CheckpointError
+            If the version is another, a key is unknown or missing, or a value does not fit.
+        """
+        version = values.get("format_version")
+        if version != FORMAT_VERSION:
+            raise CheckpointError(
+                f"The checkpoint has format {version!r}, this program reads {FORMAT_VERSION}; "
+                "update the one that is older."
+            )
+        given = {key: value for key, value in values.items() if key not in _EXTRA_KEYS}
+        _strict(cls, given, what="The checkpoint")
+        try:
+            given["student"] = StudentConfig.from_dict(_named("student", given["student"]))
+        except (ConfigError, TypeError) as error:
+            raise CheckpointError(f"The checkpoint's student is impossible: {error}") from error
+        for key in ("encoders", "teachers"):
+            given[key] = tuple(_source(one) for one in _listed(key, given.get(key, [])))
+        given["classes"] = tuple(_listed("classes", given["classes"]))
+        return cls(**given)
+
+
+_EXTRA_KEYS = ("format_version", "note")
+
+
+def checkpoint_meta(folder: Path) -> CheckpointMeta:
+    """Read what the checkpoint in `folder` says of itself; loads no weights and no torch.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none, or it is damaged or of another version.
+    """
+    try:
+        return CheckpointMeta.from_dict(read_json(folder / META_NAME))
+    except ProjectError as error:
+        raise CheckpointError(f"{folder} holds no readable checkpoint: {error}") from error
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder / META_NAME}: {error}") from error
+
+
+def _source(values: Any) -> EmbeddingSource:
+    given = _named("an encoder", values)
+    _strict(EmbeddingSource, given, what="An encoder of the checkpoint")
+    return EmbeddingSource(**given)
+
+
+def _source_to_dict(source: EmbeddingSource) -> dict[str, Any]:
+    return {one.name: getattr(source, one.name) for one in fields(source)}
+
+
+def _strict(cls: type[Any], given: Mapping[str, Any], *, what: str) -> None:
+    known = {one.name for one in fields(cls)}
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise CheckpointError(f"{what} has the unknown entry {unknown[0]!r}.")
+    missing = [name for name in _required(cls) if name not in given]
+    if missing:
+        raise CheckpointError(f"{what} lacks the entry {missing[0]!r}.")
+
+
+def _required(cls: type[Any]) -> tuple[str, ...]:
+    if cls is EmbeddingSource:
+        return ("name", "dim", "licence")
+    return ("student", "encoders", "target_name", "classes")
+
+
+def _text(what: str, value: Any) -> None:
+    if not isinstance(value, str) or len(value) > _MAX_TEXT:
+        raise CheckpointError(f"The checkpoint gives no readable text for {what}.")
+
+
+def _number(what: str, value: Any, *, low: float, high: float, whole: bool = False) -> None:
+    kinds = int if whole else (int, float)
+    fits = isinstance(value, kinds) and not isinstance(value, bool)
+    if not fits or not math.isfinite(value) or not low <= value <= high:
+        raise CheckpointError(
+            f"The checkpoint gives {value!r} for {what}; it must lie from {low:g} to {high:g}."
+        )
+
+
+def _named(what: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise CheckpointError(f"The checkpoint gives no named values for {what}.")
+    return value
+
+
+def _listed(what: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise CheckpointError(f"The checkpoint gives no list of {what}.")
+    return value
