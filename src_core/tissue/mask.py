@@ -56,6 +56,11 @@ class TissueMask:
         """Name of the mask: 16 hexadecimal digits of its recipe."""
         return recipe_id(self.recipe)
 
+    @property
+    def is_edited(self) -> bool:
+        """Whether a person painted it."""
+        return bool(self.recipe.get("source") == "edited")
+
     def coverage(self, corners_xy: ArrayLike, side: float) -> Float64:
         """Return the share of each square that is tissue.
 

@@ -51,7 +51,7 @@ class TissueConfig(Config):
     ] = 0.05
     blur_um: Annotated[
         float, Range(0.0, 1000.0), Help("Width of the median filter against dust, µm", True)
-    ] = 40.0
+    ] = 25.0
     closing_um: Annotated[
         float, Range(0.0, 1000.0), Help("Gaps up to twice this width are closed, µm", True)
     ] = 32.0

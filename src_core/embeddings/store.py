@@ -1,0 +1,237 @@
+"""Embeddings of a lattice's patches on disk: appended by runs that may be killed, read by map.
+
+A store is a folder with one folder for each encoder::
+
+    <encoder>/meta.json          encoder, dim, type, recipe
+              embeddings.npy     (M, dim), one row for each embedded cell, in the order of embedding
+              cells.npy          (M', 2), the cells of the first M' rows: it is what counts
+              parts/NNNNNN.*.npy written during a run, merged when it ends or by the next one
+
+Rows are only ever added. ``embeddings.npy`` is replaced first, ``cells.npy`` after it, so a run
+may die between any two instructions: what a reader sees is whole, and nothing is embedded twice.
+One run at a time writes to a store; any number may read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+from urllib.parse import quote, unquote
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from src_core.embeddings.writer import EmbeddingWriter, cell_keys
+from src_core.errors import GridMismatchError, ProjectError
+from src_core.provenance import check_recipe, read_array, read_json, write_json
+from src_core.types import BoolArray, Float32, Int64
+
+__all__ = ["EmbeddingStore", "EmbeddingView", "StoredType"]
+
+StoredType: TypeAlias = Literal["float16", "float32"]
+"""How numbers are kept: half precision holds -65504 to 65504 with three digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingView:
+    """One encoder's embeddings of the cells that it was asked for, in their order.
+
+    It holds paths and row numbers, no open file: it may be sent to another process, and a later
+    run may add to the store meanwhile.
+    """
+
+    encoder: str
+    dim: int
+    recipe: Mapping[str, Any]
+    path: Path
+    """``embeddings.npy``"""
+    stored_rows: Int64
+    """Row of each cell in `path`, shape (N,)."""
+
+    def __len__(self) -> int:
+        return len(self.stored_rows)
+
+    def rows(self, indices: ArrayLike) -> Float32:
+        """Return some embeddings.
+
+        Parameters
+        ----------
+        indices : array_like of int, shape (k,)
+            0 to N - 1, in any order; -1, which pads bags, is an `IndexError`.
+
+        Returns
+        -------
+        ndarray of float32, shape (k, dim)
+        """
+        wanted = np.asarray(indices, np.int64).reshape(-1)
+        if wanted.size and wanted.min() < 0:
+            raise IndexError("the rows of a view begin at 0")
+        stored = _read_embeddings(self.path, self.dim)
+        return np.asarray(stored[self.stored_rows[wanted]], np.float32)  # (k, dim)
+
+    def array(self) -> Float32:
+        """Return all embeddings, float32 of shape (N, dim)."""
+        return self.rows(np.arange(len(self)))
+
+
+class EmbeddingStore:
+    """The embeddings of one lattice by any number of encoders.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they are, or will be.
+    stored_as : {"float16", "float32"}
+        How the numbers of encoders that are new to the store are kept.
+    """
+
+    def __init__(self, folder: Path, *, stored_as: StoredType = "float16") -> None:
+        self.folder = folder
+        self._stored_as = stored_as
+
+    def encoders(self) -> tuple[str, ...]:
+        """Return the names of the encoders that have embedded anything, sorted."""
+        if not self.folder.is_dir():
+            return ()
+        return tuple(
+            sorted(
+                unquote(child.name)
+                for child in self.folder.iterdir()
+                if (child / "meta.json").is_file() and (child / "cells.npy").is_file()
+            )
+        )
+
+    def missing(self, encoder: str, cells: ArrayLike) -> BoolArray:
+        """Return which of `cells`, shape (n, 2), have no embedding yet: bool (n,).
+
+        Raises
+        ------
+        ProjectError
+            If the stored cells are damaged.
+        """
+        return self._find(encoder, cells) < 0
+
+    def recipe(self, encoder: str) -> dict[str, Any]:
+        """Return how the stored embeddings of an encoder were made.
+
+        Raises
+        ------
+        ProjectError
+            If there are none, or their ``meta.json`` is damaged.
+        """
+        return dict(self._meta(encoder)["recipe"])
+
+    def view(self, encoder: str, cells: ArrayLike) -> EmbeddingView:
+        """Return the embeddings of `cells` by an encoder.
+
+        Parameters
+        ----------
+        encoder : str
+            Name of the encoder.
+        cells : array_like of int, shape (n, 2)
+            Columns (col, row); their order is the order of the view's rows.
+
+        Raises
+        ------
+        GridMismatchError
+            If some are not embedded yet.
+        ProjectError
+            If the store is damaged.
+        """
+        rows = self._find(encoder, cells)
+        absent = int((rows < 0).sum())
+        if absent:
+            raise GridMismatchError(
+                f"{absent} of {len(rows)} patches have no embedding by {encoder}; run Embed."
+            )
+        meta = self._meta(encoder)
+        path = self._of(encoder) / "embeddings.npy"
+        if len(rows) and rows.max() >= len(_read_embeddings(path, meta["dim"])):
+            raise ProjectError(
+                f"{path} is shorter than its cells; remove its folder and run Embed."
+            )
+        return EmbeddingView(encoder, meta["dim"], meta["recipe"], path, rows)
+
+    def open_writer(self, encoder: str, recipe: Mapping[str, Any], dim: int) -> EmbeddingWriter:
+        """Open an encoder's embeddings for more, and take up what a killed run left behind.
+
+        Parameters
+        ----------
+        encoder : str
+            Name of the encoder.
+        recipe : mapping
+            Everything that decides its embeddings, as JSON values.
+        dim : int
+            Length of an embedding.
+
+        Raises
+        ------
+        StaleArtifactError
+            If embeddings by another recipe are stored under this name.
+        ProjectError
+            If the store is damaged.
+        """
+        folder = self._of(encoder)
+        if (folder / "meta.json").is_file():
+            meta = self._meta(encoder)
+            what = f"The stored embeddings by {encoder}"
+            check_recipe(meta["recipe"], recipe, what=what)
+            check_recipe({"dim": meta["dim"]}, {"dim": dim}, what=what)
+        else:
+            meta = {
+                "encoder": encoder,
+                "dim": dim,
+                "stored_as": self._stored_as,
+                "recipe": dict(recipe),
+            }
+            write_json(folder / "meta.json", meta)
+        writer = EmbeddingWriter(folder, encoder=encoder, dim=dim, stored_as=meta["stored_as"])
+        writer.commit()
+        return writer
+
+    def _of(self, encoder: str) -> Path:
+        name = quote(encoder, safe="")
+        if not name.strip("."):
+            raise ValueError(f"{encoder!r} cannot be the name of an encoder")
+        return self.folder / name
+
+    def _meta(self, encoder: str) -> dict[str, Any]:
+        path = self._of(encoder) / "meta.json"
+        if not path.is_file():
+            raise ProjectError(f"There are no embeddings by {encoder} for this grid; run Embed.")
+        meta = read_json(path)
+        fits = (
+            isinstance(meta.get("recipe"), dict)
+            and isinstance(meta.get("dim"), int)
+            and meta["dim"] > 0
+            and meta.get("stored_as") in ("float16", "float32")
+        )
+        if not fits:
+            raise ProjectError(
+                f"{path} does not describe embeddings; remove its folder and run Embed."
+            )
+        return meta
+
+    def _find(self, encoder: str, cells: ArrayLike) -> Int64:
+        """Return the stored row of each cell, -1 where there is none."""
+        wanted = cell_keys(np.asarray(cells))
+        path = self._of(encoder) / "cells.npy"
+        if not path.is_file():
+            return np.full(len(wanted), -1, np.int64)
+        stored = cell_keys(read_array(path, dtype=np.int32, shape=(None, 2)))  # (M,)
+        order = np.argsort(stored)
+        if (np.diff(stored[order]) == 0).any():
+            raise ProjectError(
+                f"{path} names a cell twice; remove its folder {path.parent} and run Embed."
+            )
+        if len(stored) == 0:
+            return np.full(len(wanted), -1, np.int64)
+        place = np.minimum(np.searchsorted(stored, wanted, sorter=order), len(stored) - 1)
+        found = order[place]
+        return np.where(stored[found] == wanted, found, -1).astype(np.int64)
+
+
+def _read_embeddings(path: Path, dim: int) -> NDArray[Any]:
+    return read_array(path, dtype=(np.float16, np.float32), shape=(None, dim))
