@@ -94,6 +94,8 @@ def read_json(path: Path) -> dict[str, Any]:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise ProjectError(f"{path} is too large to be a file of a project; remove it.")
         values = json.loads(path.read_text(encoding="utf-8"))
+    except ProjectError:  # it is a ValueError too
+        raise
     except OSError as error:
         raise ProjectError(
             f"{path} cannot be read ({error.strerror}); make it again or restore it."
