@@ -1,0 +1,164 @@
+"""Encoders by name: the card at once, the network when it is asked for.
+
+Beside the names that :func:`list_encoders` gives there are two families without end:
+
+``mean-<patch encoder>``
+    the slide encoder that averages that encoder's embeddings;
+``timm:<model>``
+    any model of timm with its pretrained weights (from the Hugging Face cache or hub), and
+    ``timm:<model>@random`` the same architecture, untrained, from a fixed seed: for tests and
+    for speed. Their cards need timm, so a process that must not load torch asks another one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TypeAlias, cast
+
+from src_core.devices import DeviceName
+from src_core.encoders.base import PatchEncoder, SlideEncoder
+from src_core.encoders.cards import STAND_INS, EncoderCard, EncoderKind, mean_card
+from src_core.encoders.weights import why_unavailable
+from src_core.errors import UnknownEncoderError
+
+__all__ = [
+    "Loader",
+    "create_encoder",
+    "encoder_card",
+    "encoder_problem",
+    "list_encoders",
+    "register_encoder",
+]
+
+Loader: TypeAlias = Callable[[EncoderCard, DeviceName, Path | None], PatchEncoder | SlideEncoder]
+"""Builds an encoder from its card, for a device, from a weights file if one is given."""
+
+_MEAN = "mean-"
+_TIMM = "timm:"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    card: EncoderCard
+    loader: str
+
+
+_entries: dict[str, _Entry] = {}
+
+
+def register_encoder(card: EncoderCard, *, loader: str) -> None:
+    """Make an encoder known by its card.
+
+    Parameters
+    ----------
+    card : EncoderCard
+        Static: registering loads nothing.
+    loader : str
+        Where its `Loader` is, ``"package.module:function"``; imported when it is first needed.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken or belongs to a family.
+    """
+    if card.name in _entries or card.name.startswith((_MEAN, _TIMM)):
+        raise ValueError(f"encoder {card.name!r} is registered already")
+    _entries[card.name] = _Entry(card, loader)
+
+
+def list_encoders(kind: EncoderKind | None = None) -> tuple[str, ...]:
+    """Return the names of the registered encoders and of the means of the patch encoders.
+
+    Parameters
+    ----------
+    kind : {"patch", "slide"}, optional
+        Only these.
+    """
+    cards = [entry.card for entry in _entries.values()]
+    cards += [mean_card(card) for card in cards if card.kind == "patch"]
+    return tuple(card.name for card in cards if kind in (None, card.kind))
+
+
+def encoder_card(name: str) -> EncoderCard:
+    """Return the card of the encoder called `name`, without loading its weights.
+
+    Raises
+    ------
+    UnknownEncoderError
+        If there is none; the message lists those that are there.
+    """
+    if name in _entries:
+        return _entries[name].card
+    if name.startswith(_MEAN):
+        patch = encoder_card(name.removeprefix(_MEAN))
+        if patch.kind == "patch":
+            return mean_card(patch)
+    if name.startswith(_TIMM):
+        from src_core.encoders.timm_encoders import timm_card
+
+        return timm_card(name)
+    close = difflib.get_close_matches(name, list_encoders(), n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise UnknownEncoderError(
+        f"There is no encoder {name!r}; {hint}Choose one of {', '.join(list_encoders())}, "
+        "timm:<model> or timm:<model>@random."
+    )
+
+
+def encoder_problem(name: str) -> str | None:
+    """Return why the encoder cannot be made here, in a sentence, or None if its weights are here.
+
+    Looks at this machine only, loads nothing and never uses the network.
+    """
+    return why_unavailable(encoder_card(name))
+
+
+def create_encoder(
+    name: str, *, device: DeviceName = "auto", weights: str | Path | None = None
+) -> PatchEncoder | SlideEncoder:
+    """Return the encoder called `name`, its weights loaded.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`list_encoders`, or of the families in the module's text.
+    device : {"auto", "cpu", "cuda", "mps"}
+        Where it computes; some encoders know only the CPU.
+    weights : path, optional
+        A file to load instead of the one that would be found. If it is another file than the
+        card's, the encoder's own ``card`` says so, and so does its recipe.
+
+    Raises
+    ------
+    UnknownEncoderError
+        If there is no such encoder.
+    WeightsUnavailableError
+        If its weights are not here, gated, damaged or made for another network.
+    ConfigError
+        If the device is not here.
+    ValueError
+        If `weights` is given to an encoder that has none.
+    """
+    card = encoder_card(name)
+    path = None if weights is None else Path(weights)
+    return _loader(name)(card, device, path)
+
+
+def _loader(name: str) -> Loader:
+    if name in _entries:
+        where = _entries[name].loader
+    elif name.startswith(_MEAN):
+        where = "src_core.encoders.slide_encoders:load_mean"
+    else:
+        where = "src_core.encoders.timm_encoders:load_timm"
+    module, _, function = where.partition(":")
+    return cast(Loader, getattr(import_module(module), function))
+
+
+for _card in STAND_INS:
+    _family = "texture:load_texture" if _card.name == "texture" else "timm_encoders:load_lite"
+    register_encoder(_card, loader=f"src_core.encoders.{_family}")
