@@ -101,14 +101,14 @@ class MultiHeadAttention(nn.Module):
         scores = query @ self._split(key).transpose(-1, -2)  # (..., heads, n, n)
         keys = mask[..., None, None, :]  # (..., 1, 1, n)
         scores = scores.masked_fill(~keys, torch.finfo(scores.dtype).min)
-        weights = masked_softmax(keep_largest(scores, self.topk), keys)
+        weights = keep_largest(scores, self.topk).softmax(dim=-1) * keys
         read = weights @ self._split(value + self.value_bias)  # (..., heads, n, width / heads)
         merged = read.transpose(-2, -3).flatten(-2)  # (..., n, width)
         out: Tensor = self.dropout(self.output(merged))
         return out
 
     def _split(self, tokens: Tensor) -> Tensor:
-        parts = tokens.unflatten(-1, (self.heads, -1))  # (..., n, heads, width / heads)
+        parts: Tensor = tokens.unflatten(-1, (self.heads, -1))  # (..., n, heads, width / heads)
         return parts.transpose(-2, -3)  # (..., heads, n, width / heads)
 
     def _band(self, n: int) -> Tensor:
