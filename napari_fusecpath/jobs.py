@@ -8,50 +8,36 @@ of the process that draws.
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import (  # type: ignore[attr-defined]  # Signal: an alias in qtpy
     QCoreApplication,
     QObject,
-    QProcess,
-    QProcessEnvironment,
     QTimer,
     Signal,
 )
 
+from napari_fusecpath.engine_process import EngineProcess
 from src_core.progress import Progress
 from src_core.types import Json
 
-__all__ = ["ENGINE_COMMAND", "Job", "JobFailure", "JobRunner", "JobState"]
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+__all__ = ["ENGINE_COMMAND", "Job", "JobFailure", "JobRunner", "JobState", "runner_for"]
 
 ENGINE_COMMAND: tuple[str, ...] = (sys.executable, "-X", "utf8", "-P", "-m", "src_core.worker")
 """``-P``: a file beside the user's slides must not shadow a module of the engine."""
 
-MAX_LINE_BYTES = 16 * 2**20
-"""A longer message is a fault of the engine; without a limit it would fill the memory."""
-
 _CANCEL_GRACE_MS = 1000
-_QUIT_GRACE_MS = 500
-_STDERR_LINES, _STDERR_LINE_CHARS = 200, 2000
-_SIGKILL = 9
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 _log = logging.getLogger(__name__)
-_engine_log = logging.getLogger("napari_fusecpath.engine")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,132 +101,6 @@ class Job(QObject):
         self._runner.cancel(self)
 
 
-class _Child(QObject):
-    """One engine process: frames its output into messages, keeps the tail of its errors."""
-
-    message = Signal(object)
-    ended = Signal(str)
-    """The sentence that says why; emitted once, never after `discard`."""
-
-    def __init__(self, command: Sequence[str], parent: QObject) -> None:
-        super().__init__(parent)
-        self.ready = False
-        self._buffer = bytearray()
-        self._errors: deque[str] = deque(maxlen=_STDERR_LINES)
-        self._process = QProcess(self)
-        self._process.setProcessEnvironment(_environment())
-        self._process.readyReadStandardOutput.connect(self._read_output)
-        self._process.readyReadStandardError.connect(self._read_errors)
-        self._process.started.connect(self._lower_priority)
-        self._process.errorOccurred.connect(self._on_error)
-        self._process.finished.connect(self._on_finished)
-        self._command = tuple(command)
-        self._over = False
-
-    @property
-    def pid(self) -> int:
-        return int(self._process.processId())
-
-    @property
-    def last_errors(self) -> str:
-        return "\n".join(self._errors)
-
-    def start(self) -> None:
-        """Start the process; apart from the constructor, for a failure may be told at once."""
-        self._process.start(self._command[0], list(self._command[1:]))
-
-    def send(self, values: Mapping[str, Json]) -> None:
-        """Write one message."""
-        self._process.write(json.dumps(values, allow_nan=False).encode() + b"\n")
-
-    def discard(self) -> None:
-        """Kill the process and say nothing more."""
-        self._over = True
-        self._process.finished.connect(self.deleteLater)
-        if self._process.state() == QProcess.ProcessState.NotRunning:
-            self.deleteLater()
-        self._process.kill()
-
-    def close(self) -> None:
-        """Let the process quit, and kill it if it does not."""
-        self._over = True
-        if self._process.state() == QProcess.ProcessState.NotRunning:
-            return
-        self.send({"quit": True})
-        self._process.closeWriteChannel()
-        if not self._process.waitForFinished(_QUIT_GRACE_MS):
-            self._process.kill()
-            self._process.waitForFinished(_QUIT_GRACE_MS)
-
-    def _lower_priority(self) -> None:
-        try:
-            if sys.platform == "win32":
-                import psutil  # comes with napari
-
-                psutil.Process(self.pid).nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
-            else:
-                os.setpriority(os.PRIO_PROCESS, self.pid, 10)
-        except (OSError, ImportError) as error:
-            _log.debug("The engine keeps its priority: %s", error)
-
-    def _read_output(self) -> None:
-        data = self._process.readAllStandardOutput().data()
-        self._buffer += data
-        lines: list[bytearray] = []
-        if b"\n" in data:
-            *lines, self._buffer = self._buffer.split(b"\n")
-        if max(map(len, [*lines, self._buffer])) > MAX_LINE_BYTES:
-            self._buffer.clear()
-            self._process.kill()
-            self._end("The engine sent a message that is too long and was stopped; run it again.")
-            return
-        for line in lines:
-            if self._over:
-                return
-            self._deliver(line)
-
-    def _deliver(self, line: bytearray) -> None:
-        try:
-            values = json.loads(line)
-        except (ValueError, RecursionError):
-            values = None
-        if isinstance(values, dict):
-            self.ready = self.ready or values.get("event") == "ready"
-            self.message.emit(values)
-        elif line.strip():  # a library that prints must not harm
-            _log.warning("The engine wrote something that is no message: %s", repr(line[:200]))
-
-    def _read_errors(self) -> None:
-        text = self._process.readAllStandardError().data().decode("utf-8", errors="replace")
-        for line in text.splitlines():
-            if line.strip():
-                self._errors.append(line[:_STDERR_LINE_CHARS])
-                _engine_log.info("%s", line[:_STDERR_LINE_CHARS])
-
-    def _on_error(self, error: QProcess.ProcessError) -> None:
-        if error == QProcess.ProcessError.FailedToStart:
-            self._end(f"The engine could not be started ({self._process.errorString()}).")
-
-    def _on_finished(self, code: int, status: QProcess.ExitStatus) -> None:
-        if self._over:
-            return
-        self._read_output()
-        self._read_errors()
-        how = f"exit code {code}"
-        if status == QProcess.ExitStatus.CrashExit:
-            how = "killed, possibly out of memory" if code == _SIGKILL else f"crashed, {how}"
-        remedy = "Run it again; a fresh engine starts by itself."
-        if not self.ready:
-            self._end(f"The engine could not start ({how}); the details say why.")
-        else:
-            self._end(f"The engine stopped unexpectedly ({how}). {remedy}")
-
-    def _end(self, why: str) -> None:
-        if not self._over:
-            self._over = True
-            self.ended.emit(why)
-
-
 class JobRunner(QObject):
     """Runs jobs one after the other in a child process.
 
@@ -268,7 +128,7 @@ class JobRunner(QObject):
         self._queue: deque[Job] = deque()
         self._running: Job | None = None
         self._sent = False
-        self._child: _Child | None = None
+        self._child: EngineProcess | None = None
         self._grace = QTimer(self)
         self._grace.setSingleShot(True)
         self._grace.setInterval(_CANCEL_GRACE_MS)
@@ -350,7 +210,7 @@ class JobRunner(QObject):
         if self._running is not job:  # a listener has cancelled it
             return
         if self._child is None:
-            self._child = _Child(self._command, self)
+            self._child = EngineProcess(self._command, self)
             self._child.message.connect(self._on_message)
             self._child.ended.connect(self._on_child_ended)
             self._child.start()
@@ -430,6 +290,12 @@ class JobRunner(QObject):
         self.changed.emit()
 
 
+def runner_for(viewer: Viewer) -> JobRunner:
+    """Return the runner of a viewer's window, made when it is first asked for."""
+    window = viewer.window._qt_window  # noqa: SLF001 - napari has no public name for it
+    return window.findChild(JobRunner) or JobRunner(window)
+
+
 def _emit_progress(job: Job, values: Mapping[str, Any]) -> None:
     left = values.get("seconds_left")
     try:
@@ -455,13 +321,3 @@ def _failure(values: Mapping[str, Any]) -> JobFailure:
         kind=kind,
         user=values.get("user") is True,
     )
-
-
-def _environment() -> QProcessEnvironment:
-    environment = QProcessEnvironment.systemEnvironment()
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux: what this process may use
-    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    for name in _THREAD_VARIABLES:
-        if not environment.contains(name):
-            environment.insert(name, str(max(1, cores - 1)))
-    return environment

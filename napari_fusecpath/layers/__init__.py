@@ -1,0 +1,3 @@
+"""What is drawn in the viewer, and where."""
+
+from __future__ import annotations

@@ -1,0 +1,129 @@
+"""A slide as a layer, and what a viewer needs to show it smoothly."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import platformdirs
+from napari.components import ViewerModel
+from napari.layers import Image
+from napari.settings import get_settings
+
+from napari_fusecpath.layers.find import METADATA_KEY, about, find_layers
+from napari_fusecpath.layers.geometry import mask_placement, slide_placement
+from src_core.slides.base import SlideReader
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+__all__ = [
+    "MAX_COARSEST_PX",
+    "cache_folder",
+    "prepare_viewer",
+    "set_slide_mpp",
+    "shows_at_once",
+    "slide_layer",
+    "slide_layer_data",
+    "turn_on_async_slicing",
+]
+
+MAX_COARSEST_PX = 3072
+"""napari reads the coarsest level whole, in the window's thread: 9 megapixels take 0.2 s."""
+
+
+def slide_layer_data(
+    reader: SlideReader, cache: Path | None = None, *, slide_id: str | None = None
+) -> tuple[list[da.Array], dict[str, Any]]:
+    """Return a slide as the data and arguments of a multiscale image layer.
+
+    Parameters
+    ----------
+    reader : SlideReader
+        An open slide; the layer keeps it open.
+    cache : Path, optional
+        Folder with coarse levels that the file lacks.
+    slide_id : str, optional
+        Its name in the project, shown instead of the file's.
+
+    Returns
+    -------
+    levels : list of dask array
+        (height, width, 3) uint8, finest first.
+    arguments : dict
+        For ``viewer.add_image``; ``metadata["fusecpath"]`` says what it shows.
+    """
+    properties = reader.properties
+    origin = reader.pyramid_origin_xy
+    notes = {
+        "role": "slide",
+        "path": str(properties.path),
+        "slide_id": slide_id,
+        "mpp": properties.mpp,
+        "mpp_source": properties.mpp_source,
+        "origin_xy": origin,
+    }
+    arguments = {
+        "name": slide_id or properties.path.stem,
+        "rgb": True,
+        # Also for a single level: only the chunks in view are then read.
+        "multiscale": True,
+        "metadata": {METADATA_KEY: notes},
+        **slide_placement(properties, origin).kwargs(),
+    }
+    return reader.pyramid(cache), arguments
+
+
+def slide_layer(
+    reader: SlideReader, cache: Path | None = None, *, slide_id: str | None = None
+) -> Image:
+    """Return a slide as a layer; see `slide_layer_data`."""
+    levels, arguments = slide_layer_data(reader, cache, slide_id=slide_id)
+    return Image(levels, **arguments)
+
+
+def shows_at_once(levels: list[da.Array]) -> bool:
+    """Tell whether the coarsest level is small enough to be read in the window's thread."""
+    height, width = levels[-1].shape[:2]
+    return int(height) * int(width) <= MAX_COARSEST_PX**2
+
+
+def cache_folder(path: Path) -> Path:
+    """Return where coarse levels of a slide outside any project are kept.
+
+    The name comes from the path: what lies there is checked against the file's content.
+    """
+    name = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:24]
+    return Path(platformdirs.user_cache_dir("napari-fusecpath")) / "pyramids" / name
+
+
+def set_slide_mpp(layer: Image, mpp: float) -> None:
+    """Give a slide layer the scale that the user has typed (micrometres per level-0 pixel)."""
+    notes = about(layer)
+    place = mask_placement(notes["origin_xy"], (1.0, 1.0), mpp=mpp)
+    for name, value in place.kwargs().items():
+        setattr(layer, name, value)
+    notes.update(mpp=mpp, mpp_source="user")
+
+
+def prepare_viewer(viewer: ViewerModel) -> None:
+    """Make a viewer fit for slides; a choice that the user made afterwards is kept."""
+    turn_on_async_slicing()
+    if not find_layers(viewer, "slide"):
+        viewer.scale_bar.visible = True
+
+
+def turn_on_async_slicing() -> None:
+    """Let napari read pixels outside the window's thread, in this session only.
+
+    napari knows no such choice per viewer: panning asks the setting. It is entered as napari
+    enters what it takes from the environment (``NAPARI_ASYNC=1``), so it is never written to the
+    user's file of settings.
+    """
+    settings = get_settings()
+    if settings.experimental.async_:
+        return
+    of_session = cast("dict[str, dict[str, Any]]", settings.env_settings)
+    of_session.setdefault("experimental", {})["async_"] = True
+    settings.experimental.async_ = True

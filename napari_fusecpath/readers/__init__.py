@@ -1,0 +1,3 @@
+"""What napari calls to open our files."""
+
+from __future__ import annotations

@@ -1,0 +1,143 @@
+"""Opens whole-slide images: File > Open, or dropped on the window."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from napari_fusecpath.jobs import JobFailure, runner_for
+from napari_fusecpath.layers.slide import (
+    cache_folder,
+    prepare_viewer,
+    shows_at_once,
+    slide_layer,
+    slide_layer_data,
+)
+from napari_fusecpath.notify import report_error, report_failure, report_info
+from napari_fusecpath.state import workbench_of
+from src_core.errors import FusecpathError, SlideReadError
+from src_core.slides import SlideReader, open_slide
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+__all__ = ["PLUGIN", "SUFFIXES", "get_reader", "prefer_our_reader", "read_slide"]
+
+PLUGIN = "napari-fusecpath"
+"""Our name in napari."""
+
+SUFFIXES = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".dcm")
+"""Files that are slides whatever they hold."""
+
+_TIFF = (".tif", ".tiff")
+_LARGE_PX = 4096
+"""A picture with a longer side is better read in pieces."""
+
+_log = logging.getLogger(__name__)
+
+LayerData: TypeAlias = tuple[Any, ...]
+Paths: TypeAlias = str | Sequence[str]
+
+
+def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
+    """Return the function that opens `path`, or None if it is not for us (napari's contract).
+
+    A TIFF is for us if it is a slide or too large to be read whole; a folder if it holds DICOM.
+    """
+    one = _single(path)
+    if one is None:
+        return None
+    suffix = one.suffix.lower()
+    if one.is_dir():
+        wanted = _has_dicom(one)
+    else:
+        wanted = suffix in SUFFIXES or (suffix in _TIFF and _is_slide_tiff(one))
+    return read_slide if wanted else None
+
+
+def read_slide(path: Paths) -> list[LayerData]:
+    """Open a slide as layer data.
+
+    A slide without coarse levels would stop the window while napari averages it: then a job
+    makes them, the layer follows when they are there, and nothing is returned for now.
+
+    Raises
+    ------
+    SlideReadError
+        One sentence that says why it cannot be opened.
+    """
+    import napari
+
+    one = _single(path)
+    if one is None:
+        raise SlideReadError("Open one slide at a time; a list of files is no slide.")
+    reader = open_slide(one)
+    viewer = napari.current_viewer()
+    cache = cache_folder(one)
+    levels, arguments = slide_layer_data(reader, cache)
+    if viewer is not None:
+        prepare_viewer(viewer)
+        workbench_of(viewer).open_slide(one)
+        if not shows_at_once(levels):
+            _add_when_prepared(viewer, reader, cache)
+            return [(None,)]
+    return [(levels, arguments, "image")]
+
+
+def prefer_our_reader() -> None:
+    """Make this plugin open slides from now on, in napari's saved settings: the user's choice."""
+    from napari.settings import get_settings
+
+    plugins = get_settings().plugins
+    ours = {f"*{suffix}": PLUGIN for suffix in (*SUFFIXES, *_TIFF)}
+    plugins.extension2reader = {**plugins.extension2reader, **ours}
+
+
+def _add_when_prepared(viewer: Viewer, reader: SlideReader, cache: Path) -> None:
+    path = reader.properties.path
+    job = runner_for(viewer).submit("pyramid", {"slide": str(path), "folder": str(cache)})
+    report_info(f"{path.name} has no small levels; it opens as soon as they are made.")
+
+    def add(_result: object) -> None:
+        try:
+            viewer.add_layer(slide_layer(reader, cache))
+        except FusecpathError as error:
+            report_error(error)
+
+    def fail(failure: JobFailure) -> None:
+        report_failure(failure)
+
+    job.done.connect(add)
+    job.failed.connect(fail)
+
+
+def _single(path: Paths) -> Path | None:
+    if isinstance(path, str):
+        return Path(path)
+    paths = [Path(one) for one in path]
+    if len(paths) == 1:
+        return paths[0]
+    # The files of one DICOM slide, all selected: any of them opens it.
+    dicom = {one.parent for one in paths if one.suffix.lower() == ".dcm"}
+    return paths[0] if len(dicom) == 1 and len({one.suffix for one in paths}) == 1 else None
+
+
+def _has_dicom(folder: Path) -> bool:
+    return any(one.suffix.lower() == ".dcm" for one in folder.iterdir())
+
+
+def _is_slide_tiff(path: Path) -> bool:
+    from openslide import OpenSlide
+    from tifffile import TiffFile
+
+    if OpenSlide.detect_format(path) is not None:
+        return True
+    try:
+        with TiffFile(path) as tiff:
+            page = tiff.pages.first
+            return max(page.imagewidth, page.imagelength) > _LARGE_PX and page.samplesperpixel >= 3
+    except (OSError, ValueError, IndexError) as error:  # TiffFileError is a ValueError
+        _log.debug("%s is left to other readers: %s", path, error)
+        return False

@@ -1,0 +1,58 @@
+"""What the user works on in one viewer: paths, ids and choices, never layers or widgets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+from weakref import WeakKeyDictionary
+
+from psygnal import SignalGroupDescriptor
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+__all__ = ["Workbench", "workbench_of"]
+
+
+@dataclass(kw_only=True)
+class Workbench:
+    """One viewer's choices; listen to a field by ``workbench.events.<field>.connect``."""
+
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
+
+    project: Path | None = None
+    """Project folder."""
+    slide_path: Path | None = None
+    """The slide on the canvas, in the project or not."""
+    slide_id: str | None = None
+    """Its name in the project."""
+    slide_mpp: float | None = None
+    """Micrometres per level-0 pixel, if the user has typed it."""
+    encoders: tuple[str, ...] = ()
+    """Patch encoders chosen for the next job."""
+    grid_id: str | None = None
+    """The patch grid whose rows `selected` and `highlighted` count."""
+    clusters_id: str | None = None
+    run_id: str | None = None
+    """The training run whose predictions are shown."""
+    class_name: str | None = None
+    """The class whose maps are shown."""
+    selected: tuple[int, ...] = ()
+    """Selected patches, as rows of the grid: one selection for every view."""
+    highlighted: int | None = None
+    """The one patch that review keys act on."""
+
+    def open_slide(self, path: Path | None, *, slide_id: str | None = None) -> None:
+        """Turn to another slide; everything that counted patches of the old one is dropped."""
+        self.selected, self.highlighted = (), None
+        self.grid_id = self.clusters_id = self.slide_mpp = None
+        self.slide_path, self.slide_id = path, slide_id
+
+
+_workbenches: WeakKeyDictionary[ViewerModel, Workbench] = WeakKeyDictionary()
+
+
+def workbench_of(viewer: ViewerModel) -> Workbench:
+    """Return the workbench of a viewer, made when it is first asked for; it ends with it."""
+    return _workbenches.setdefault(viewer, Workbench())
