@@ -1,0 +1,101 @@
+"""What is asked of a clustering, what comes of it, and how it is kept on disk.
+
+Apart from the algorithm, so that a window can read clusters without scikit-learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+
+from src_core.config import Config, Help, Range
+from src_core.errors import ProjectError
+from src_core.provenance import read_array, read_json, write_array, write_json
+from src_core.types import Float32, Labels
+
+__all__ = ["ClusterConfig", "ClusterResult", "load_clusters", "save_clusters"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConfig(Config):
+    """Settings of multi-view clustering; the defaults are the paper's."""
+
+    n_clusters: Annotated[int, Range(1, 1000), Help("Clusters of a slide")] = 50
+    n_neighbors: Annotated[
+        int, Range(2, 100), Help("Neighbours of a patch, itself included", advanced=True)
+    ] = 10
+    n_iter: Annotated[
+        int, Range(0, 100), Help("Rounds in which the views teach each other", advanced=True)
+    ] = 10
+    n_per_cluster: Annotated[
+        int,
+        Range(1, 1000),
+        Help("Patches that a bag takes from each cluster; a small slide gets fewer clusters"),
+    ] = 10
+    seed: Annotated[int, Range(0, 2**32 - 1), Help("Same seed, same clusters", advanced=True)] = (
+        2025
+    )
+
+    def effective_clusters(self, n_patches: int) -> int:
+        """Return how many clusters a slide of `n_patches` can fill, at least 1."""
+        return max(1, min(self.n_clusters, n_patches // self.n_per_cluster))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterResult:
+    """The clusters of one slide."""
+
+    labels: Labels
+    """Shape (N,), in the row order of the grid; 0 is the largest cluster."""
+    n_clusters: int
+    """Clusters found; fewer than asked for where patches are few or equal."""
+    embedding: Float32
+    """Shape (N, views * clusters): each view's spectral coordinates, rows of length 1."""
+    left_out: tuple[int, ...] = ()
+    """Views that are the same for every patch, and so took no part."""
+
+
+def save_clusters(folder: Path, result: ClusterResult, recipe: Mapping[str, Any]) -> None:
+    """Write ``labels.npy``, then ``meta.json``; without the latter there is no artifact."""
+    write_array(folder / "labels.npy", result.labels)
+    write_json(
+        folder / "meta.json",
+        {
+            "recipe": dict(recipe),
+            "n_clusters": result.n_clusters,
+            "n_patches": len(result.labels),
+            "left_out": list(result.left_out),
+        },
+    )
+
+
+def load_clusters(folder: Path) -> tuple[Labels, dict[str, Any]]:
+    """Read what `save_clusters` wrote.
+
+    Returns
+    -------
+    labels : ndarray of int32, shape (n_patches,)
+        Mapped into memory, read-only.
+    meta : dict
+        ``recipe``, ``n_clusters``, ``n_patches``, ``left_out``.
+
+    Raises
+    ------
+    ProjectError
+        If the folder is missing, damaged, or its two files do not fit together.
+    """
+    meta = read_json(folder / "meta.json")
+    n_patches, n_clusters = meta.get("n_patches"), meta.get("n_clusters")
+    if not (type(n_patches) is int and type(n_clusters) is int and n_patches >= 0):
+        raise ProjectError(f"{folder / 'meta.json'} is incomplete; cluster the slide again.")
+    labels: Labels = read_array(folder / "labels.npy", dtype=np.int32, shape=(n_patches,))
+    if n_patches and not (labels.min() >= -1 and labels.max() < n_clusters):
+        raise ProjectError(
+            f"{folder / 'labels.npy'} names clusters beyond the {n_clusters} of its meta.json; "
+            "cluster the slide again."
+        )
+    return labels, meta
