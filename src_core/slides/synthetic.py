@@ -156,6 +156,7 @@ def write_square_slide(
     nodule: bool = False,
     seed: int = 0,
     aperio: bool = False,
+    bounds_xy: tuple[int, int] | None = None,
 ) -> None:
     """Write a slide of plain glass with one rectangle of tissue in a known place, lossless.
 
@@ -166,7 +167,7 @@ def write_square_slide(
     size_px : tuple of int
         (width, height) of level 0.
     square_xywh : tuple of int
-        Left, top, width and height of the tissue in level-0 pixels.
+        Left, top, width and height of the tissue in pixels of what is drawn.
     mpp : float, optional
         None writes a slide that does not say how large its pixels are.
     downsamples : sequence of float
@@ -177,6 +178,9 @@ def write_square_slide(
         Of the drawing.
     aperio : bool
         Describe the file as a scanner of that make does, so that OpenSlide reads its keys.
+    bounds_xy : tuple of int, optional
+        Write a Leica SCN file (it needs `mpp`) in which what is drawn is the scanned area, its
+        corner at this level-0 pixel of the whole slide; nothing is recorded around it.
     """
     width, height = size_px
     left, top, across, down = square_xywh
@@ -189,6 +193,10 @@ def write_square_slide(
     if aperio:
         scale = "" if mpp is None else f"|MPP = {mpp}|AppMag = {10 / mpp:g}"
         description = f"Aperio Image Library ({_DESCRIPTION})\r\n{width}x{height}{scale}"
+    if bounds_xy is not None:
+        if mpp is None:
+            raise ValueError("mpp is None; bounds_xy needs it, for Leica counts in nanometres.")
+        description = _leica_description(size_px, bounds_xy, mpp, downsamples)
     _write_pyramid(path, pixels, mpp, downsamples, "deflate", description=description)
 
 
@@ -231,7 +239,11 @@ def _write_pyramid(
     }
 
     def write(stream: Any) -> None:
-        with tifffile.TiffWriter(stream) as tiff:
+        leica = description.startswith("<scn")
+        with tifffile.TiffWriter(stream, bigtiff=leica) as tiff:
+            if leica:  # its first picture is the overview
+                tiff.write(np.full((64, 64, 3), GLASS_RGB, np.uint8), **options)
+                options["description"] = None
             for index, downsample in enumerate((1.0, *downsamples)):
                 if mpp:
                     options["resolution"] = (1e4 / (mpp * downsample),) * 2
@@ -239,6 +251,44 @@ def _write_pyramid(
                 tiff.write(_shrunk(pixels, downsample), subfiletype=int(index > 0), **options)
 
     write_atomically(path, write)
+
+
+def _leica_description(
+    size_px: tuple[int, int],
+    bounds_xy: tuple[int, int],
+    mpp: float,
+    downsamples: Sequence[float],
+) -> str:
+    """Return the XML of an SCN file whose levels are the directories 1, 2 ..."""
+    nanometres = mpp * 1000
+    area = [round(side * nanometres) for side in size_px]
+    offset = [round(side * nanometres) for side in bounds_xy]
+    whole = [2 * before + side for before, side in zip(offset, area, strict=True)]
+    sizes = [[max(1, round(side / factor)) for side in size_px] for factor in (1.0, *downsamples)]
+    levels = "".join(
+        f'<dimension sizeX="{width}" sizeY="{height}" r="{k}" ifd="{k + 1}"/>'
+        for k, (width, height) in enumerate(sizes)
+    )
+
+    def image(name: str, pixels: str, size: list[int], corner: list[int], power: float) -> str:
+        return (
+            f'<image name="{name}"><device model="none" version="1"/>{pixels}'
+            f'<view sizeX="{size[0]}" sizeY="{size[1]}" offsetX="{corner[0]}" '
+            f'offsetY="{corner[1]}" spacingZ="0"/><scanSettings><objectiveSettings>'
+            f"<objective>{power:g}</objective></objectiveSettings><illuminationSettings>"
+            "<illuminationSource>brightfield</illuminationSource></illuminationSettings>"
+            "</scanSettings></image>"
+        )
+
+    overview = '<pixels sizeX="64" sizeY="64"><dimension sizeX="64" sizeY="64" r="0" ifd="0"/>'
+    main = f'<pixels sizeX="{size_px[0]}" sizeY="{size_px[1]}">{levels}</pixels>'
+    return (
+        '<scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01">'
+        f'<collection name="{_DESCRIPTION}" sizeX="{whole[0]}" sizeY="{whole[1]}">'
+        + image("overview", overview + "</pixels>", whole, [0, 0], 0.6)
+        + image("scan", main, area, offset, 10 / mpp)
+        + "</collection></scn>"
+    )
 
 
 def _shrunk(pixels: Rgb, downsample: float) -> Rgb:
