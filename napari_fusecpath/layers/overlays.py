@@ -149,7 +149,8 @@ def show_attention(viewer: ViewerModel, grid: PatchGrid, attention: ArrayLike) -
         "attention",
         grid,
         attention,
-        name="Attention (share of the bag, 1 = average)",
+        name="Attention",
+        caption="Attention: share of the bag, 1 = average",
         colormap="inferno",
         limits=(min(low, 0.0), high),
     )
@@ -162,7 +163,8 @@ def show_agreement(viewer: ViewerModel, grid: PatchGrid, agreement: ArrayLike) -
         "agreement",
         grid,
         agreement,
-        name="Agreement of the encoders",
+        name="Agreement",
+        caption="Agreement of the encoders: 1 = all alike",
         colormap="cividis",
         limits=(0.0, 1.0),
     )
@@ -179,7 +181,8 @@ def show_contribution(
         "contribution",
         grid,
         contribution,
-        name=f"Contribution to {class_name} (part of the logit)",
+        name=f"Contribution to {class_name}",
+        caption=f"Contribution to {class_name}: part of the logit, red speaks for it",
         colormap="coolwarm",
         limits=(-reach, reach),
     )
@@ -194,7 +197,8 @@ def show_prediction(
         "prediction",
         grid,
         probabilities,
-        name=f"Fused prediction: {class_name} (probability)",
+        name=f"Prediction: {class_name}",
+        caption=f"Fused prediction map: probability of {class_name}",
         colormap="viridis",
         limits=(0.0, 1.0),
     )
@@ -320,6 +324,7 @@ def _show_map(
     values: ArrayLike,
     *,
     name: str,
+    caption: str,
     colormap: str,
     limits: tuple[float, float],
 ) -> Image:
@@ -334,6 +339,8 @@ def _show_map(
         if not renamed:  # by the user
             layer.name = name
             about(layer)["name"] = layer.name
+        about(layer)["caption"] = caption
+        _write_captions(viewer)
         return layer
     layer = Image(
         raster,
@@ -343,13 +350,37 @@ def _show_map(
         opacity=_MAP_OPACITY,
         blending="translucent",
         interpolation2d="nearest",  # linear eats half a cell at every edge of the tissue
-        metadata={METADATA_KEY: {"role": role, "name": name}},
+        metadata={METADATA_KEY: {"role": role, "caption": caption}},
         **place.kwargs(),
     )
     _insert(viewer, layer)
     about(layer)["name"] = layer.name
     layer.colorbar.visible = True
+    _follow_visibility(viewer, layer)
     return layer
+
+
+def _write_captions(viewer: ViewerModel) -> None:
+    """Say beside the colour bars what the maps in view mean."""
+    captions = [
+        about(layer)["caption"]
+        for layer in viewer.layers
+        if layer.visible and "caption" in about(layer)
+    ]
+    viewer.text_overlay.text = "\n".join(captions)
+    viewer.text_overlay.position = "top_right"
+    viewer.text_overlay.visible = bool(captions)
+
+
+def _follow_visibility(viewer: ViewerModel, layer: Layer) -> None:
+    def follow(event: Any = None) -> None:
+        if layer not in viewer.layers:
+            viewer.layers.events.removed.disconnect(follow)
+        _write_captions(viewer)
+
+    layer.events.visible.connect(follow)
+    viewer.layers.events.removed.connect(follow)
+    _write_captions(viewer)
 
 
 def _insert(viewer: ViewerModel, layer: Layer) -> None:

@@ -1,0 +1,183 @@
+"""Rasters on a viewer: kept and swapped, in the right colours and order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from numpy.typing import NDArray
+
+from napari_fusecpath.layers.find import ROLES, find_layer, role_of
+from napari_fusecpath.layers.overlays import (
+    show_agreement,
+    show_attention,
+    show_clusters,
+    show_contribution,
+    show_marks,
+    show_prediction,
+    show_selection,
+    show_tissue,
+)
+from src_core.inference.palette import cluster_colors
+from src_core.patches.grid import Lattice, PatchGrid
+from src_core.tissue.mask import TissueMask
+
+LATTICE = Lattice(
+    origin_xy=(0.0, 0.0),
+    stride_l0=512.0,
+    patch_l0=512.0,
+    shape_hw=(8, 10),
+    patch_px=256,
+    mpp=0.5,
+    slide_mpp=0.25,
+)
+
+
+def grid_of(n: int = 40, lattice: Lattice = LATTICE) -> PatchGrid:
+    rows, cols = lattice.shape_hw
+    cells = np.stack(np.meshgrid(np.arange(cols), np.arange(rows)), -1).reshape(-1, 2)
+    return PatchGrid(lattice, cells[:n].astype(np.int32), "none")
+
+
+@pytest.fixture
+def viewer() -> ViewerModel:
+    return ViewerModel()
+
+
+def show_everything(viewer: ViewerModel, grid: PatchGrid, seed: int = 0) -> None:
+    rng = np.random.default_rng(seed)
+    n = len(grid)
+    show_selection(viewer, grid.lattice, grid.cells[:3])
+    show_prediction(viewer, grid, rng.random(n), class_name="tumour")
+    show_attention(viewer, grid, rng.exponential(size=n))
+    show_contribution(viewer, grid, rng.normal(size=n), class_name="tumour")
+    show_agreement(viewer, grid, rng.random(n))
+    show_marks(viewer, grid.lattice, np.zeros(grid.lattice.shape_hw, int), names=["tumour", "fat"])
+    show_clusters(viewer, grid, rng.integers(-1, 5, n))
+    show_tissue(viewer, TissueMask(rng.random((32, 40)) > 0.5, (0, 0), (128, 128), {}), mpp=0.25)
+
+
+def test_layers_are_kept_and_their_data_swapped(viewer: ViewerModel) -> None:
+    show_everything(viewer, grid_of(), seed=0)
+    before = list(viewer.layers)
+    viewer.layers[0].name = "renamed by the user"
+    find_layer(viewer, "attention").opacity = 0.2  # type: ignore[union-attr]
+    datas = [np.array(layer.data) for layer in before]
+    other = Lattice((64.0, 32.0), 256.0, 256.0, (9, 11), 256, 0.5, 0.25)
+    show_everything(viewer, grid_of(lattice=other), seed=1)
+    assert list(viewer.layers) == before
+    assert viewer.layers[0].name == "renamed by the user"
+    assert find_layer(viewer, "attention").opacity == 0.2  # type: ignore[union-attr]
+    for layer, old in zip(before, datas, strict=True):
+        assert not np.array_equal(layer.data, old, equal_nan=old.dtype.kind == "f"), layer.name
+    clusters = find_layer(viewer, "clusters")
+    assert clusters is not None
+    np.testing.assert_allclose(clusters.scale, (64, 64))
+    np.testing.assert_allclose(clusters.translate, ((32 + 128) * 0.25, (64 + 128) * 0.25))
+
+
+def test_order_is_that_of_the_roles_whatever_comes_first(viewer: ViewerModel) -> None:
+    show_everything(viewer, grid_of())
+    roles = [role_of(layer) for layer in viewer.layers]
+    assert roles == [role for role in ROLES if role in roles]
+    assert len(roles) == 8
+
+
+def test_every_layer_is_in_micrometres(viewer: ViewerModel) -> None:
+    show_everything(viewer, grid_of())
+    for layer in viewer.layers:
+        assert {str(unit) for unit in layer.units} == {"micrometer"}, layer.name
+    assert find_layer(viewer, "slide") is None
+
+
+def test_clusters_are_cluster_plus_one_in_the_palette(viewer: ViewerModel) -> None:
+    grid = grid_of(10)
+    labels = [-1, 0, 1, 2, 0, 1, 2, 0, 1, 2]
+    layer = show_clusters(viewer, grid, labels, names=["stroma"])
+    assert layer.data[0].tolist() == [label + 1 for label in labels]
+    assert (layer.data[1:] == 0).all()
+    for label, color in enumerate(cluster_colors(3)):
+        np.testing.assert_allclose(layer.get_color(label + 1)[:3], color, atol=0.01)
+    assert layer.get_color(0) is None or layer.get_color(0)[3] == 0
+    shown = layer.get_status((64.0, 64.0 + 128), world=True)
+    assert "stroma" in str(shown)
+    assert "stroma" not in str(layer.get_status((64.0, 64.0 + 256), world=True))
+
+
+def test_marks_are_painted_one_patch_at_a_time(viewer: ViewerModel) -> None:
+    raster = np.zeros(LATTICE.shape_hw, dtype=int)
+    layer = show_marks(viewer, LATTICE, raster, names=["tumour", "stroma"])
+    assert layer.brush_size == 1
+    layer.selected_label = 2
+    layer.paint((3, 4), 2)
+    assert np.argwhere(layer.data).tolist() == [[3, 4]]
+    layer.undo()
+    assert not layer.data.any()
+    assert show_marks(viewer, LATTICE, raster, names=["a", "b", "c"]) is layer
+
+
+def test_many_clusters(viewer: ViewerModel) -> None:
+    grid = grid_of(80)
+    layer = show_clusters(viewer, grid, np.arange(80) + 300)
+    assert layer.data.max() == 380
+
+
+@pytest.mark.parametrize("value", [0.0, -3.0, 1e-30, np.nan])
+def test_constant_maps_have_a_scale(viewer: ViewerModel, value: float) -> None:
+    grid = grid_of()
+    values = np.full(len(grid), value, dtype=np.float32)
+    for layer in (
+        show_attention(viewer, grid, values),
+        show_contribution(viewer, grid, values, class_name="tumour"),
+    ):
+        low, high = layer.contrast_limits
+        assert low < high
+
+
+def test_contributions_are_centred_at_zero(viewer: ViewerModel) -> None:
+    grid = grid_of()
+    layer = show_contribution(viewer, grid, np.linspace(-1, 5, len(grid)), class_name="tumour")
+    low, high = layer.contrast_limits
+    assert low == -high
+    assert "tumour" in layer.name
+    show_contribution(viewer, grid, np.linspace(-9, 1, len(grid)), class_name="normal")
+    assert layer.contrast_limits[0] < -8
+    assert "normal" in layer.name
+    layer.name = "mine"
+    show_contribution(viewer, grid, np.linspace(-9, 1, len(grid)), class_name="tumour")
+    assert layer.name == "mine"
+
+
+def test_cells_without_a_value_are_not_drawn(
+    make_napari_viewer: Any, canvas_of: Callable[..., NDArray[np.uint8]]
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    values = np.ones(80, dtype=np.float32)
+    values[40:] = np.nan  # the lower half
+    grid = grid_of(80)
+    layer = show_prediction(viewer, grid, values, class_name="tumour")
+    layer.colorbar.visible = False
+    layer.opacity = 1
+    viewer.reset_view()
+    picture = canvas_of(viewer).astype(int)
+    height, width = picture.shape[:2]
+    background = picture[5, 5]
+    upper, lower = picture[int(height * 0.4), width // 2], picture[int(height * 0.6), width // 2]
+    assert np.abs(upper - background).max() > 50
+    np.testing.assert_array_equal(lower, background)
+
+
+def test_the_maps_in_view_say_what_they_are(viewer: ViewerModel) -> None:
+    show_everything(viewer, grid_of())
+    assert "probability of tumour" in viewer.text_overlay.text
+    assert viewer.text_overlay.text.count("\n") == 3
+    for role in ("agreement", "prediction", "contribution"):
+        find_layer(viewer, role).visible = False  # type: ignore[arg-type, union-attr]
+    assert viewer.text_overlay.text == "Attention: share of the bag, 1 = average"
+    viewer.layers.remove(find_layer(viewer, "attention"))
+    assert not viewer.text_overlay.visible
+    show_attention(viewer, grid_of(), np.ones(40))
+    assert viewer.text_overlay.visible
