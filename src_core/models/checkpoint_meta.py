@@ -73,6 +73,8 @@ class CheckpointMeta:
     classes: tuple[str, ...]
     """What the outputs are called: classes, or regression targets; survival has one name."""
     teachers: tuple[EmbeddingSource, ...] = ()
+    preparation: dict[str, Json] = field(default_factory=dict)
+    """How slides were divided into patches and clusters; a prediction does the same."""
     train_config: dict[str, Json] = field(default_factory=dict)
     metrics: dict[str, Json] = field(default_factory=dict)
     localisation: dict[str, Json] | None = None
@@ -111,6 +113,7 @@ class CheckpointMeta:
             _number(what, number, low=1e-12, high=1e12)
         _number("seed", self.seed, low=0, high=2**63 - 1, whole=True)
         for what, values in (
+            ("preparation", self.preparation),
             ("train_config", self.train_config),
             ("metrics", self.metrics),
             ("versions", self.versions),

@@ -123,6 +123,22 @@ class LocalBranches(nn.Module):
         """
         return self.pool(self.score(bags), mask, log_share)
 
+    def patch_probabilities(self, scored: ScoredPatches) -> Tensor:
+        """Return class probabilities of single patches, (..., outputs), the mean over branches.
+
+        A branch's probability of a patch is what it would give a bag of that patch alone,
+        ``softmax(b + U g)``: where all the attention lies on one patch nothing else enters.
+
+        Raises
+        ------
+        ValueError
+            If the task knows no classes.
+        """
+        if self.config.task != "classification":
+            raise ValueError(f"Patches have no class probabilities in a {self.config.task}.")
+        bias = self.bias().view(len(scored.values), *[1] * (scored.values.ndim - 2), -1)
+        return (scored.values + bias).float().softmax(dim=-1).mean(dim=0)
+
     def bias(self) -> Tensor:
         """Return what a logit is without any patch, (branches, outputs); centred with classes."""
         return (
