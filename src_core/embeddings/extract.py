@@ -25,8 +25,8 @@ from src_core.types import BoolArray, Cells, Float32, Int64, Rgb
 
 __all__ = ["embed_patches", "load_slide_embedding", "save_slide_embedding"]
 
-_SLOW_SECONDS = 0.4
-"""Patches that take longer are encoded fewer at a time, so that a request to stop is heard."""
+_CALL_SECONDS = 0.4
+"""An encoder is handed as many patches as it embeds in this time, so that a stop is heard."""
 
 _MAX_READERS = 8
 
@@ -55,10 +55,10 @@ def embed_patches(
         Of the grid's lattice. What was embedded is kept when the call is stopped, fails or is
         killed, and the next call goes on from there.
     report, stop : callable
-        See :mod:`src_core.progress`; `stop` is asked after at most `batch_size` patches of one
-        encoder, fewer if it is slow.
+        See :mod:`src_core.progress`; `stop` is asked before each call of an encoder.
     batch_size : int
-        Patches that an encoder is handed at once, at most.
+        Patches that an encoder is handed at once, at most: a slow one is handed fewer, so that
+        a call lasts less than a second.
 
     Raises
     ------
@@ -149,8 +149,8 @@ class _Lane:
     writer: EmbeddingWriter
     missing: BoolArray
     """Of the grid's rows, shape (N,)."""
-    batch: int
     max_batch: int
+    batch: int = 1
     warm: bool = False
 
     def embed(self, cells: Cells, rows: Int64, patches: Rgb, stop: Stop) -> None:
@@ -167,10 +167,10 @@ class _Lane:
             start += len(some)
 
     def _adapt(self, seconds: float) -> None:
-        """Encode fewer at a time if that was slow; the first time, which sets up, says nothing."""
-        if self.warm and seconds > _SLOW_SECONDS:
+        """Choose how many to encode at a time; the first call, which sets up, says nothing."""
+        if self.warm and seconds > 2 * _CALL_SECONDS:
             self.batch = max(1, self.batch // 2)
-        elif self.warm and seconds < _SLOW_SECONDS / 8:
+        elif self.warm and seconds < _CALL_SECONDS / 2:
             self.batch = min(self.max_batch, self.batch * 2)
         self.warm = True
 
@@ -181,7 +181,7 @@ def _open_lane(
     card = encoder.card
     writer = store.open_writer(card.name, card.recipe(), card.dim)
     missing = store.missing(card.name, cells)
-    return _Lane(encoder, writer, missing, batch=batch_size, max_batch=batch_size)
+    return _Lane(encoder, writer, missing, batch_size)
 
 
 class _Clock:

@@ -76,7 +76,7 @@ class EmbeddingWriter:
         if not np.isfinite(embeddings).all():
             raise ValueError(f"{self._encoder} gave embeddings that are no finite numbers")
         largest = float(np.abs(embeddings).max(initial=0))
-        if largest > np.finfo(self._type).max:
+        if largest > float(np.finfo(self._type).max):
             raise ConfigError(
                 f"{self._encoder} gives numbers up to {largest:g}, and {self._type} holds only "
                 f"{np.finfo(self._type).max:g}; store its embeddings as float32."

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from src_core.patches.grid import Lattice
+from src_core.patches.lattice import EPS_PX, Lattice
 from src_core.slides.base import SlideProperties, SlideReader
 from src_core.slides.scaled import Scale, finer_scale, read_scaled
 from src_core.types import Cells, Int64, Rgb
@@ -26,8 +26,6 @@ _BLOCK_PX = 1024
 
 _AHEAD = 2
 """Blocks that wait for the consumer, for each thread."""
-
-_EPS_PX = 1e-6
 
 Block: TypeAlias = tuple[Int64, Rgb]
 """Rows into the cells that were asked for, (n,), and their patches, (n, px, px, 3)."""
@@ -178,7 +176,7 @@ def _read_block(reader: SlideReader, source: _Source, cells: Cells, rows: Int64)
     first = corners if source.aligned else lattice.corners(cells[:1] // side * side)
     begin = np.floor(first.min(axis=0) / down)  # (2,) px of the scale
     origin = np.rint(begin * down).astype(np.int64)  # (2,) level-0 px
-    end = np.ceil((corners.max(axis=0) + lattice.patch_l0 - origin) / down - _EPS_PX)
+    end = np.ceil((corners.max(axis=0) + lattice.patch_l0 - origin) / down - EPS_PX)
     window = read_scaled(
         reader, (int(origin[0]), int(origin[1])), source.scale, (int(end[0]), int(end[1]))
     )
@@ -195,11 +193,11 @@ def _cut(window: Rgb, offset: Int64, source: _Source, out: NDArray[np.uint8]) ->
     (column, x), (row, y) = (divmod(float(value), down) for value in offset)
     left, top = int(column), int(row)
     x, y = x / down, y / down  # what of the first pixel lies before the patch, 0 to 1
-    if x == 0 and y == 0 and abs(side - px) < _EPS_PX:
+    if x == 0 and y == 0 and abs(side - px) < EPS_PX:
         out[:] = window[top : top + px, left : left + px]
         return
     # Cut first: then neither the patch's neighbours nor its place in the window enter the sums.
-    width, height = (math.ceil(start + side - _EPS_PX) for start in (x, y))
+    width, height = (math.ceil(start + side - EPS_PX) for start in (x, y))
     own = Image.fromarray(np.ascontiguousarray(window[top : top + height, left : left + width]))
     box = (x, y, min(x + side, own.width), min(y + side, own.height))
     out[:] = np.asarray(own.resize((px, px), Image.Resampling.BICUBIC, box=box))

@@ -109,7 +109,14 @@ def segment_tissue(
     blank = blank_mask(reader, config)
     scale = _mask_scale(properties, config)
     pixels = _read_overview(reader, scale, blank.mask.shape, report, stop)
-    found = _find(_saturation(pixels), config, properties.require_mpp() * scale.downsample)
+    scanned = (pixels != properties.background_rgb).any(axis=-1)  # (h, w)
+    saturation = _saturation(pixels)
+    threshold = _threshold(saturation[scanned], config)
+    found = _clean(
+        (saturation > 255 * threshold) & scanned,
+        config,
+        properties.require_mpp() * scale.downsample,
+    )
     recipe = {**blank.recipe, "source": "saturation"}
     return TissueMask(found, blank.origin_xy, blank.pixel_xy, recipe)
 
@@ -148,25 +155,26 @@ def _read_overview(
     reader: SlideReader, scale: Scale, shape: tuple[int, ...], report: Report, stop: Stop
 ) -> Rgb:
     """Read the bounds at `scale`, piece by piece: (h, w, 3)."""
-    x, y = reader.properties.bounds_xywh[:2]
-    size = (shape[1], shape[0])
-    plan = list(pieces(scale, size))
+    x, y, *bounds = reader.properties.bounds_xywh
+    # A last pixel that only begins inside would be mixed with what lies outside: it is copied.
+    width, height = (max(1, int(side / scale.downsample)) for side in bounds)
+    plan = list(pieces(scale, (width, height)))
 
     def read(piece: tuple[tuple[int, int], tuple[int, int]]) -> Rgb:
         (left, top), part = piece
         corner = (round(x + left * scale.downsample), round(y + top * scale.downsample))
         return read_scaled(reader, corner, scale, part)
 
-    out = np.empty((*shape, 3), np.uint8)
+    out = np.empty((height, width, 3), np.uint8)
     tracker = Tracker(report, stop, stage="Finding tissue", total=len(plan), unit="regions")
     pool = ThreadPoolExecutor(_THREADS)
     try:
-        for ((left, top), (width, height)), part in zip(plan, pool.map(read, plan), strict=True):
-            out[top : top + height, left : left + width] = part
+        for ((left, top), (across, down)), part in zip(plan, pool.map(read, plan), strict=True):
+            out[top : top + down, left : left + across] = part
             tracker.advance(1, detail=reader.properties.path.name)
     finally:
         pool.shutdown(cancel_futures=True)
-    return out
+    return np.pad(out, ((0, shape[0] - height), (0, shape[1] - width), (0, 0)), mode="edge")
 
 
 def _saturation(pixels: Rgb) -> NDArray[np.uint8]:
@@ -177,12 +185,11 @@ def _saturation(pixels: Rgb) -> NDArray[np.uint8]:
     return np.where(brightest < _BLACK, 0, share).astype(np.uint8)
 
 
-def _find(saturation: NDArray[np.uint8], config: TissueConfig, mpp: float) -> BoolArray:
-    """Threshold and clean; `mpp` is of the mask's pixels."""
+def _clean(mask: BoolArray, config: TissueConfig, mpp: float) -> BoolArray:
+    """Drop dust and specks, close gaps and holes; `mpp` is of the mask's pixels."""
     from scipy import ndimage
     from skimage.morphology import isotropic_closing
 
-    mask: BoolArray = saturation > 255 * _threshold(saturation, config)
     width = 2 * round(config.blur_um / mpp / 2) + 1
     if width > 1:
         # The median of a picture, thresholded, is the majority of the thresholded picture.
@@ -196,10 +203,12 @@ def _find(saturation: NDArray[np.uint8], config: TissueConfig, mpp: float) -> Bo
 
 
 def _threshold(saturation: NDArray[np.uint8], config: TissueConfig) -> float:
-    """Return the saturation, 0 to 1, above which a pixel is tissue."""
+    """Return the saturation, 0 to 1, above which a pixel is tissue, from those of all, (n,)."""
     if config.threshold is not None:
         return config.threshold
-    counts = np.bincount(saturation.ravel(), minlength=256).astype(np.float64)
+    if saturation.size == 0:
+        return _CERTAIN_SATURATION
+    counts = np.bincount(saturation, minlength=256).astype(np.float64)
     values = np.arange(256)
     below, above = np.cumsum(counts), counts.sum() - np.cumsum(counts)
     total = np.cumsum(counts * values)

@@ -1,0 +1,109 @@
+"""A slide in memory, whose every pixel a test chooses."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from src_core.errors import SlideReadError
+from src_core.slides.base import SlideProperties, Stain
+from src_core.types import Rgb
+
+
+class MemorySlide:
+    """A `SlideReader` over an array; coarser levels are its averages."""
+
+    def __init__(
+        self,
+        pixels: Any,
+        *,
+        mpp: Any = 0.5,
+        factors: Any = (1,),
+        bounds: Any = None,
+        offset_xy: Any = (0, 0),
+        stain: Stain = "brightfield",
+        name: str = "memory.svs",
+    ):
+        """Lay `pixels` at `offset_xy`; the rest of the slide is background."""
+        self.levels = [np.asarray(pixels)]
+        for factor in factors[1:]:
+            height, width = (side // factor for side in pixels.shape[:2])
+            part = pixels[: height * factor, : width * factor].astype(float)
+            mean = part.reshape(height, factor, width, factor, 3).mean(axis=(1, 3))
+            self.levels.append(np.rint(mean).astype(np.uint8))
+        height, width = pixels.shape[:2]
+        self.offset_xy = offset_xy
+        self.reads: list[tuple[tuple[int, int], int, tuple[int, int]]] = []
+        self.fail_inside = None  # (x, y) whose region cannot be read
+        self._lock = threading.Lock()
+        self.properties = SlideProperties(
+            path=Path(name),
+            vendor="memory",
+            level_dimensions=tuple((a.shape[1], a.shape[0]) for a in self.levels),
+            downsamples=tuple(float(factor) for factor in factors),
+            mpp=mpp,
+            mpp_source="user" if mpp else "unknown",
+            objective_power=None,
+            bounds_xywh=bounds or (*offset_xy, width, height),
+            background_rgb=(255, 255, 255),
+            stain=stain,
+        )
+
+    pyramid_origin_xy = (0, 0)
+
+    def read_region(self, xy: tuple[int, int], level: int, size: tuple[int, int]) -> Rgb:
+        """Read pixels, background outside."""
+        with self._lock:
+            self.reads.append((xy, level, size))
+        down = self.properties.downsamples[level]
+        if self.fail_inside is not None:
+            x, y = self.fail_inside
+            if 0 <= x - xy[0] < size[0] * down and 0 <= y - xy[1] < size[1] * down:
+                raise SlideReadError(f"{self.properties.path} cannot be read at {xy}")
+        out = np.full((size[1], size[0], 3), 255, np.uint8)
+        left = round((xy[0] - self.offset_xy[0]) / down)
+        top = round((xy[1] - self.offset_xy[1]) / down)
+        source = self.levels[level]
+        x0, y0 = max(0, left), max(0, top)
+        part = source[y0 : max(y0, top + size[1]), x0 : max(x0, left + size[0])]
+        height, width = part.shape[:2]
+        out[y0 - top : y0 - top + height, x0 - left : x0 - left + width] = part
+        return out
+
+    def pyramid(self, cache: Path | None = None):
+        """Unused."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+@pytest.fixture(scope="session")
+def memory_slide() -> type[MemorySlide]:
+    """Make slides from arrays: ``memory_slide(pixels, mpp=0.5, factors=(1, 4))``."""
+    return MemorySlide
+
+
+@pytest.fixture(scope="session")
+def noise() -> Rgb:
+    """Smooth coloured noise, 1100 x 1300 px: no two places are alike."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (111, 131, 3)).astype(np.uint8)
+    fine = np.repeat(np.repeat(coarse, 10, axis=0), 10, axis=1)[:1100, :1300]
+    return (fine // 2 + rng.integers(0, 100, fine.shape)).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def stained() -> Rgb:
+    """Glass with two pieces of tissue, a speck and a hole, 2000 x 3000 px."""
+    rng = np.random.default_rng(1)
+    pixels = np.full((2000, 3000, 3), (243, 242, 244), np.uint8)
+    pixels[400:1400, 300:1300] = (190, 120, 170)
+    pixels[800:1500, 1900:2700] = (220, 150, 180)
+    pixels[600:640, 2000:2040] = (190, 120, 170)  # a speck of 20 um
+    pixels[900:960, 700:760] = (243, 242, 244)  # a hole of 30 um
+    return np.clip(pixels + rng.integers(-4, 5, pixels.shape), 0, 255).astype(np.uint8)

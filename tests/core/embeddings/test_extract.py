@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from src_core.embeddings import (
+    EmbeddingStore,
+    embed_patches,
+    load_slide_embedding,
+    save_slide_embedding,
+)
+from src_core.errors import JobCancelled, ProjectError, SlideReadError, StaleArtifactError
+from src_core.patches import build_grid, read_patch
+from src_core.progress import Progress
+from src_core.slides import open_slide
+from src_core.tissue import segment_tissue
+
+
+def test_every_row_is_the_embedding_of_its_patch(toys: Any, tmp_path: Path) -> None:
+    slide, grid, encoder = toys.NumberedSlide(), toys.numbered_grid(), toys.ToyEncoder("a")
+    store = EmbeddingStore(tmp_path, stored_as="float32")
+    embed_patches(slide, grid, [encoder], store)
+    view = store.view("a", grid.cells)
+    assert view.recipe == encoder.card.recipe()
+    assert encoder.embedded == len(view) == len(grid)
+    for row in (0, 1, 777, len(grid) - 1):
+        patch = read_patch(slide, grid.lattice, grid.cells[row])
+        assert toys.keys_of(patch[None]) == row
+        assert (view.rows([row]) == encoder.encode(patch[None])).all()
+
+
+def test_one_read_pass_feeds_all_encoders(toys: Any, tmp_path: Path) -> None:
+    grid = toys.numbered_grid()
+    reads = []
+
+    class Counting(toys.NumberedSlide):  # type: ignore[name-defined,misc]
+        def read_region(self, xy: Any, level: int, size: Any) -> Any:
+            reads.append(xy)
+            return super().read_region(xy, level, size)
+
+    store = EmbeddingStore(tmp_path)
+    embed_patches(Counting(), grid, [toys.ToyEncoder("a")], store)
+    alone = len(reads)
+    encoders = [toys.ToyEncoder(name) for name in "bcd"]
+    embed_patches(Counting(), grid, encoders, store)
+    assert len(reads) == 2 * alone
+    assert store.encoders() == ("a", "b", "c", "d")
+
+
+def test_a_changed_mask_embeds_only_the_new_cells(toys: Any, tmp_path: Path) -> None:
+    slide, store = toys.NumberedSlide(), EmbeddingStore(tmp_path)
+    small, whole = toys.numbered_grid(skip=100), toys.numbered_grid()
+    a, b = toys.ToyEncoder("a"), toys.ToyEncoder("b")
+    embed_patches(slide, small, [a], store)
+    assert a.embedded == len(small)
+    before = store.view("a", small.cells).array()
+    embed_patches(slide, whole, [a, b], store)
+    assert a.embedded == len(whole), "only 100 more"
+    assert b.embedded == len(whole)
+    embed_patches(slide, small, [a, b], store)
+    assert (a.embedded, b.embedded) == (len(whole), len(whole)), "a smaller mask needs nothing"
+    assert (store.view("a", small.cells).array() == before).all()
+
+
+def test_progress_rises_to_the_end_and_tells_the_rate(toys: Any, tmp_path: Path) -> None:
+    grid = toys.numbered_grid()
+    reports: list[Progress] = []
+    store = EmbeddingStore(tmp_path)
+    embed_patches(toys.NumberedSlide(), grid, [toys.ToyEncoder("a")], store, report=reports.append)
+    done = [report.done for report in reports]
+    assert done == sorted(done)
+    assert (done[0], done[-1], reports[-1].total) == (0, len(grid), len(grid))
+    assert "patches/s" in reports[-1].detail
+    reports.clear()
+    embed_patches(toys.NumberedSlide(), grid, [toys.ToyEncoder("a")], store, report=reports.append)
+    assert [(report.done, report.total) for report in reports] == [(len(grid), len(grid))]
+
+
+def test_a_slow_encoder_stops_within_a_second_and_loses_nothing(toys: Any, tmp_path: Path) -> None:
+    slide, grid, store = toys.NumberedSlide(), toys.numbered_grid(), EmbeddingStore(tmp_path)
+    slow = toys.ToyEncoder("a", seconds=0.05)  # 20 patches a second, as a large model on a CPU
+    began = time.monotonic()
+    asked: list[float] = []
+
+    def stop() -> bool:
+        if time.monotonic() - began > 2.5:
+            asked.append(time.monotonic())
+            return True
+        return False
+
+    gaps, last = [], began
+
+    def watching() -> bool:
+        nonlocal last
+        now = time.monotonic()
+        gaps.append(now - last)
+        last = now
+        return stop()
+
+    with pytest.raises(JobCancelled):
+        embed_patches(slide, grid, [slow], store, stop=watching)
+    assert time.monotonic() - asked[0] < 0.5, "answered at once"
+    assert max(gaps) < 1.0
+    embedded = slow.embedded
+    fast = toys.ToyEncoder("a")
+    embed_patches(slide, grid, [fast], store)
+    assert fast.embedded == len(grid) - embedded
+
+
+def test_a_region_that_cannot_be_read_keeps_what_came_before(toys: Any, tmp_path: Path) -> None:
+    class Broken(toys.NumberedSlide):  # type: ignore[name-defined,misc]
+        def read_region(self, xy: Any, level: int, size: Any) -> Any:
+            if xy[1] >= 1000 and xy[0] >= 1000:
+                raise SlideReadError("numbered.svs cannot be read there")
+            return super().read_region(xy, level, size)
+
+    grid, store = toys.numbered_grid(), EmbeddingStore(tmp_path)
+    encoder = toys.ToyEncoder("a")
+    with pytest.raises(SlideReadError):
+        embed_patches(Broken(), grid, [encoder], store)
+    assert 0 < encoder.embedded < len(grid)
+    embed_patches(toys.NumberedSlide(), grid, [encoder], store)
+    assert encoder.embedded == len(grid)
+
+
+def test_killed_again_and_again_it_ends_in_the_same_bytes(
+    script: Path, tmp_path: Path, project_root: Path
+) -> None:
+    def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+        folder.mkdir(exist_ok=True)
+        command = [sys.executable, str(script), str(folder), *words]
+        environment = {"PYTHONPATH": str(project_root), "PATH": "", "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(command, env=environment)
+
+    assert start(tmp_path / "whole", "fast").wait(60) == 0
+    killed = tmp_path / "killed"
+    parts = killed / "store" / "a" / "parts"
+    committed: Counter[str] = Counter()
+    for _ in range(2):
+        run = start(killed)
+        begun = len(list(parts.glob("*.cells.npy"))) if parts.is_dir() else 0
+        deadline = time.monotonic() + 60
+        while len(list(parts.glob("*.cells.npy"))) <= begun and time.monotonic() < deadline:
+            assert run.poll() is None, "it finished before it could be killed"
+            time.sleep(0.005)
+        run.send_signal(signal.SIGKILL)
+        assert run.wait(60) == -signal.SIGKILL
+    for part in sorted(parts.glob("*.cells.npy")):
+        committed.update(map(str, np.load(part).tolist()))
+    stored = killed / "store" / "a" / "cells.npy"
+    if stored.is_file():
+        committed.update(map(str, np.load(stored).tolist()))
+    assert committed
+    assert max(committed.values()) == 1, "no patch was embedded twice that was safe"
+    (killed / "a.log").unlink()
+    assert start(killed, "fast").wait(60) == 0
+    again = (killed / "a.log").read_text().split()
+    assert len(again) == len(set(again)) == 9100 - len(committed)
+    for encoder in ("a", "timm%3Ab%2Fc"):
+        for name in ("embeddings.npy", "cells.npy", "meta.json"):
+            ours = (killed / "store" / encoder / name).read_bytes()
+            assert ours == (tmp_path / "whole" / "store" / encoder / name).read_bytes()
+        assert not (killed / "store" / encoder / "parts").exists()
+
+
+def test_another_recipe_is_refused_before_anything_is_read(toys: Any, tmp_path: Path) -> None:
+    slide, grid, store = toys.NumberedSlide(), toys.numbered_grid(), EmbeddingStore(tmp_path)
+    embed_patches(slide, grid, [toys.ToyEncoder("a")], store)
+    other = toys.ToyEncoder("a", dim=7)
+    with pytest.raises(StaleArtifactError, match="dim"):
+        embed_patches(slide, grid, [other], store)
+    assert other.calls == 0
+    with pytest.raises(ValueError, match="twice"):
+        embed_patches(slide, grid, [toys.ToyEncoder("b"), toys.ToyEncoder("b")], store)
+
+
+def test_an_encoder_that_breaks_its_word_is_caught(toys: Any, tmp_path: Path) -> None:
+    class Liar(toys.ToyEncoder):  # type: ignore[name-defined,misc]
+        def encode(self, patches: Any) -> Any:
+            return np.zeros((len(patches), 3), np.float32)
+
+    with pytest.raises(ValueError, match="a gave"):
+        embed_patches(
+            toys.NumberedSlide(), toys.numbered_grid(), [Liar("a")], EmbeddingStore(tmp_path)
+        )
+
+
+def test_a_real_slide_is_embedded(toys: Any, small_slide: Path, tmp_path: Path) -> None:
+    reader = open_slide(small_slide)
+    grid = build_grid(reader, segment_tissue(reader))
+    store = EmbeddingStore(tmp_path)
+    embed_patches(reader, grid, [toys.ToyEncoder("a")], store)
+    array = store.view("a", grid.cells).array()
+    assert array.shape == (len(grid), 8)
+    patch = read_patch(reader, grid.lattice, grid.cells[9])
+    expected = toys.ToyEncoder("a").encode(patch[None])[0]
+    assert array[9] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_slide_embedding_survives_the_disk(tmp_path: Path) -> None:
+    vector = np.linspace(-1, 1, 5, dtype=np.float32)
+    meta = {"encoder": {"name": "mean-a", "mean": [0.5, 0.5]}, "grid_id": "g"}
+    save_slide_embedding(tmp_path, vector, meta)
+    back, described = load_slide_embedding(tmp_path)
+    assert (back == vector).all()
+    assert described == meta
+    with pytest.raises(ValueError, match="finite"):
+        save_slide_embedding(tmp_path, np.array([np.nan], np.float32), meta)
+
+
+@pytest.mark.parametrize("damage", ["gone", "wrong", "nan"])
+def test_a_damaged_slide_embedding_is_refused(tmp_path: Path, damage: str) -> None:
+    save_slide_embedding(tmp_path, np.zeros(4, np.float32), {})
+    path = tmp_path / "embedding.npy"
+    if damage == "gone":
+        path.unlink()
+    elif damage == "wrong":
+        np.save(path, np.zeros((2, 2), np.float32))
+    else:
+        np.save(path, np.full(4, np.nan, np.float32))
+    with pytest.raises(ProjectError):
+        load_slide_embedding(tmp_path)
+
+
+def test_a_kill_never_leaves_new_numbers_under_an_old_description(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from src_core.embeddings import extract
+
+    save_slide_embedding(tmp_path, np.zeros(4, np.float32), {"made": "before"})
+
+    def killed(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(extract, "write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_slide_embedding(tmp_path, np.ones(4, np.float32), {"made": "after"})
+    with pytest.raises(ProjectError):
+        load_slide_embedding(tmp_path)
+
+
+def test_readers_of_artifacts_load_no_torch(project_root: Path) -> None:
+    code = (
+        "import sys, src_core.tissue, src_core.patches, src_core.embeddings;"
+        "heavy = {'torch', 'timm', 'sklearn', 'skimage', 'scipy', 'openslide'};"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=project_root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
