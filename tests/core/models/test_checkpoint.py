@@ -68,8 +68,8 @@ def _checkpoint(seed: int = 0) -> Checkpoint:
         student=Student(meta.student),
         branches=LocalBranches(meta.student),
         teachers=TeacherProjections({"mean-lite0": 6}, 16),
-        views=[Standardiser.fit([rng.normal(size=(9, dim))]) for dim in (6, 4)],
-        teacher_views=[Standardiser.fit([rng.normal(size=(9, 6))])],
+        views=[Standardiser.fit([rng.normal(size=(9, dim)).astype(np.float32)]) for dim in (6, 4)],
+        teacher_views=[Standardiser.fit([rng.normal(size=(9, 6)).astype(np.float32)])],
     )
 
 
@@ -201,7 +201,7 @@ def _liar(folder: Path) -> None:
 
 
 HEAD = "student.head.weight"
-DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "giant width": (_edit(lambda v: v["student"].update(width=10**9)), "from 8 to 4096"),
     "largest width": (_edit(lambda v: v["student"].update(width=4096)), "have shape"),
     "many branches": (_edit(lambda v: v["student"].update(n_branches=16)), "have shape"),
