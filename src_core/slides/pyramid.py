@@ -19,6 +19,7 @@ from typing import Any, Final, TypeAlias
 import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from src_core.errors import ProjectError, SlideReadError
 from src_core.progress import Report, Stop, Tracker, ignore, never
@@ -267,11 +268,5 @@ def _read_file(path: Path, start_hw: tuple[int, int], end_hw: tuple[int, int]) -
 
 
 def _shrink(pixels: Rgb) -> Rgb:
-    """Average squares of 4 x 4; a partial square at the edge repeats its last pixel."""
-    pad = [(0, -side % _FACTOR) for side in pixels.shape[:2]]
-    padded = np.pad(pixels, [*pad, (0, 0)], mode="edge")
-    height, width = (side // _FACTOR for side in padded.shape[:2])
-    squares = padded.reshape(height, _FACTOR, width, _FACTOR, 3)
-    total = squares.sum(axis=(1, 3), dtype=np.uint16)  # (height, width, 3)
-    mean: Rgb = ((total + _FACTOR**2 // 2) // _FACTOR**2).astype(np.uint8)
-    return mean
+    """Average squares of 4 x 4, at the edge what there is of them."""
+    return np.asarray(Image.fromarray(pixels).reduce(_FACTOR))
