@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_fusecpath.jobs import JobFailure, runner_for
+from napari_fusecpath.layers.find import find_layers
 from napari_fusecpath.layers.slide import (
     cache_folder,
     prepare_viewer,
@@ -23,7 +24,7 @@ from src_core.slides import SlideReader, open_slide
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-__all__ = ["PLUGIN", "SUFFIXES", "get_reader", "prefer_our_reader", "read_slide"]
+__all__ = ["PLUGIN", "SUFFIXES", "get_reader", "prefer_our_reader", "read_slide", "show_slide"]
 
 PLUGIN = "napari-fusecpath"
 """Our name in napari."""
@@ -81,9 +82,34 @@ def read_slide(path: Paths) -> list[LayerData]:
         prepare_viewer(viewer)
         workbench_of(viewer).open_slide(one)
         if not shows_at_once(levels):
-            _add_when_prepared(viewer, reader, cache)
+            _add_when_prepared(viewer, reader, cache, None)
             return [(None,)]
     return [(levels, arguments, "image")]
+
+
+def show_slide(viewer: Viewer, reader: SlideReader, cache: Path, *, slide_id: str | None) -> None:
+    """Put a slide at the bottom of a viewer instead of the one that is there.
+
+    It comes at once, or, if it lacks small levels, when a job has made them.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+        Where.
+    reader : SlideReader
+        An open slide.
+    cache : Path
+        Folder of the levels that the file lacks, made if need be.
+    slide_id : str, optional
+        Its name in the project.
+    """
+    prepare_viewer(viewer)
+    for old in find_layers(viewer, "slide"):
+        viewer.layers.remove(old)
+    if shows_at_once(reader.pyramid(cache)):
+        viewer.layers.insert(0, slide_layer(reader, cache, slide_id=slide_id))
+    else:
+        _add_when_prepared(viewer, reader, cache, slide_id)
 
 
 def prefer_our_reader() -> None:
@@ -95,16 +121,23 @@ def prefer_our_reader() -> None:
     plugins.extension2reader = {**plugins.extension2reader, **ours}
 
 
-def _add_when_prepared(viewer: Viewer, reader: SlideReader, cache: Path) -> None:
+def _add_when_prepared(
+    viewer: Viewer, reader: SlideReader, cache: Path, slide_id: str | None
+) -> None:
     path = reader.properties.path
     job = runner_for(viewer).submit("pyramid", {"slide": str(path), "folder": str(cache)})
     report_info(f"{path.name} has no small levels; it opens as soon as they are made.")
 
     def add(_result: object) -> None:
         try:
-            viewer.add_layer(slide_layer(reader, cache))
+            layer = slide_layer(reader, cache, slide_id=slide_id)
         except FusecpathError as error:
             report_error(error)
+            return
+        first = not viewer.layers
+        viewer.layers.insert(0, layer)
+        if first:
+            viewer.reset_view()
 
     def fail(failure: JobFailure) -> None:
         report_failure(failure)

@@ -1,0 +1,165 @@
+"""Opens a project: a slide with everything that is stored about it, computing nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_fusecpath.layers.find import Role, role_of
+from napari_fusecpath.layers.overlays import (
+    show_attention,
+    show_clusters,
+    show_contribution,
+    show_prediction,
+    show_tissue,
+)
+from napari_fusecpath.layers.slide import slide_layer_data
+from napari_fusecpath.notify import report_error
+from napari_fusecpath.readers.slide import show_slide
+from napari_fusecpath.state import workbench_of
+from src_core.clustering.result import load_clusters
+from src_core.errors import FusecpathError, ProjectError
+from src_core.inference.prediction import Prediction
+from src_core.project import Project, SlideFolder
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+__all__ = ["get_reader", "read_project", "show_stored"]
+
+_FILE = "project.json"
+_TOP: tuple[Role, ...] = ("prediction", "clusters", "tissue")
+"""Of the layers that come new, the first of these is visible: one on top of another hides it."""
+
+
+def get_reader(
+    path: str | Sequence[str],
+) -> Callable[[str | Sequence[str]], list[tuple[Any, ...]]] | None:
+    """Return the function that opens the project at `path`, None if there is none there."""
+    return read_project if isinstance(path, str) and _root(path) is not None else None
+
+
+def read_project(path: str | Sequence[str]) -> list[tuple[Any, ...]]:
+    """Open a project by its first slide, with what is stored about it.
+
+    With a viewer the layers go there themselves, where later results find and replace them;
+    without one the slide alone is returned.
+
+    Raises
+    ------
+    ProjectError
+        One sentence that says what is wrong with the project.
+    SlideReadError
+        If the slide's file has moved.
+    """
+    import napari
+
+    root = _root(path) if isinstance(path, str) else None
+    if root is None:
+        raise ProjectError(f"{path} is not a project (it has no {_FILE}).")
+    project = Project.open(root)
+    slides = project.slides()
+    if not slides:
+        raise ProjectError(f"{root} has no slides yet; prepare some first.")
+    viewer = napari.current_viewer()
+    if viewer is None:
+        slide = slides[0]
+        return [(*slide_layer_data(slide.open(), slide.pyramid, slide_id=slide.slide_id), "image")]
+    show_stored(viewer, project, slides[0])
+    return [(None,)]
+
+
+def show_stored(
+    viewer: Viewer, project: Project, slide: SlideFolder, *, run_id: str | None = None
+) -> None:
+    """Turn a viewer to a slide of a project: the slide and every result that is stored.
+
+    Layers of results keep their place and settings; those that this slide lacks are removed. A
+    damaged result is left out and said.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+        Where.
+    project : Project
+        The project.
+    slide : SlideFolder
+        One of its slides.
+    run_id : str, optional
+        Whose prediction is shown; the newest run's if None.
+    """
+    record = slide.record
+    reader = slide.open()
+    known = {role_of(layer) for layer in viewer.layers}
+    show_slide(viewer, reader, slide.pyramid, slide_id=slide.slide_id)
+    workbench = workbench_of(viewer)
+    workbench.project = project.root
+    workbench.open_slide(reader.properties.path, slide_id=slide.slide_id)
+    shown: set[Role] = set()
+    steps = [_tissue, _clusters, _prediction]
+    for wanted, step in zip(
+        (record.tissue_id, record.clusters_id, run_id or _newest(project)), steps, strict=True
+    ):
+        if wanted is not None:
+            try:
+                shown |= step(viewer, project, slide, wanted)
+            except FusecpathError as error:
+                report_error(error)
+    _tidy(viewer, known, shown)
+
+
+def _tissue(viewer: Viewer, project: Project, slide: SlideFolder, tissue_id: str) -> set[Role]:
+    show_tissue(viewer, slide.load_tissue(), mpp=slide.record.mpp)
+    return {"tissue"}
+
+
+def _clusters(viewer: Viewer, project: Project, slide: SlideFolder, clusters_id: str) -> set[Role]:
+    grid = slide.load_grid()
+    labels, _ = load_clusters(slide.current_clusters())
+    show_clusters(viewer, grid, labels)
+    workbench = workbench_of(viewer)
+    workbench.grid_id, workbench.clusters_id = grid.grid_id, clusters_id
+    return {"clusters"}
+
+
+def _prediction(viewer: Viewer, project: Project, slide: SlideFolder, run_id: str) -> set[Role]:
+    folder = project.prediction(run_id, slide.slide_id)
+    if not (folder / "prediction.json").is_file():
+        return set()
+    grid, prediction = slide.load_grid(), Prediction.load(folder)
+    prediction.require_grid(grid.grid_id, len(grid))
+    workbench = workbench_of(viewer)
+    if workbench.class_name not in prediction.classes:
+        workbench.class_name = prediction.predicted
+    workbench.grid_id, workbench.run_id = grid.grid_id, run_id
+    name = workbench.class_name or prediction.predicted
+    column = prediction.classes.index(name)
+    show_attention(viewer, grid, prediction.attention)
+    show_contribution(viewer, grid, prediction.map_contributions[:, column], class_name=name)
+    show_prediction(viewer, grid, prediction.patch_probabilities[:, column], class_name=name)
+    return {"attention", "contribution", "prediction"}
+
+
+def _newest(project: Project) -> str | None:
+    runs = project.runs()
+    return runs[-1] if runs else None
+
+
+def _tidy(viewer: Viewer, known: set[Role | None], shown: set[Role]) -> None:
+    """Remove what belongs to the slide before, and show one of the layers that are new."""
+    top = next((role for role in _TOP if role in shown), None)
+    for layer in list(viewer.layers):
+        role = role_of(layer)
+        if role is None or role == "slide":
+            continue
+        if role not in shown:
+            viewer.layers.remove(layer)
+        elif role not in known:
+            layer.visible = role == top
+
+
+def _root(path: str) -> Path | None:
+    one = Path(path)
+    root = one.parent if one.name == _FILE else one
+    return root if (root / _FILE).is_file() and (root / "slides").is_dir() else None
