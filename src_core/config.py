@@ -5,11 +5,11 @@ a value, reads and writes JSON, makes the options of the command and the form in
 
 Examples
 --------
+>>> import typing
 >>> from dataclasses import dataclass
->>> from typing import Annotated
 >>> @dataclass(frozen=True, slots=True, kw_only=True)
 ... class Demo(Config):
-...     size: Annotated[int, Range(1, 8), Help("Patches per bag")] = 4
+...     size: typing.Annotated[int, Range(1, 8), Help("Patches per bag")] = 4
 >>> Demo.from_dict({"size": 2})
 Demo(size=2)
 >>> Demo(size=9)
@@ -59,7 +59,9 @@ class FieldSpec:
     name: str
     type: Any
     """``int``, ``float``, ``bool``, ``str``, a child of `Config`, or ``tuple`` (of strings)."""
-    default: Any
+    default: Any = None
+    required: bool = False
+    """It has no default."""
     optional: bool = False
     """None is a value."""
     choices: tuple[str, ...] = ()
@@ -81,7 +83,7 @@ class Config:
     @classmethod
     def fields(cls) -> tuple[FieldSpec, ...]:
         """Return the settings in the order of their declaration."""
-        return _field_specs(cls)
+        return _field_specs(cls)  # type: ignore[arg-type] # mypy takes the instances' hash
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -106,12 +108,9 @@ class Config:
 
 
 @cache
-def _field_specs(cls: type[Config]) -> tuple[FieldSpec, ...]:
+def _field_specs(cls: type[Any]) -> tuple[FieldSpec, ...]:
     hints = typing.get_type_hints(cls, include_extras=True)
-    return tuple(
-        _field_spec(field, hints[field.name])
-        for field in dataclasses.fields(cls)  # type: ignore[arg-type]
-    )
+    return tuple(_field_spec(field, hints[field.name]) for field in dataclasses.fields(cls))
 
 
 def _field_spec(field: dataclasses.Field[Any], hint: Any) -> FieldSpec:
@@ -125,13 +124,15 @@ def _field_spec(field: dataclasses.Field[Any], hint: Any) -> FieldSpec:
         (hint,) = (arg for arg in args if arg is not type(None))
     choices = get_args(hint) if get_origin(hint) is typing.Literal else ()
     notes = next((extra for extra in extras if isinstance(extra, Help)), Help(""))
-    default = field.default
+    default: Any = None if field.default is dataclasses.MISSING else field.default
+    made = field.default_factory is not dataclasses.MISSING
     if field.default_factory is not dataclasses.MISSING:
         default = field.default_factory()
     return FieldSpec(
         name=field.name,
         type=str if choices else get_origin(hint) or hint,
         default=default,
+        required=field.default is dataclasses.MISSING and not made,
         optional=optional,
         choices=choices,
         range=next((extra for extra in extras if isinstance(extra, Range)), None),
@@ -147,7 +148,7 @@ def _check(where: str, spec: FieldSpec, value: Any) -> None:
     wrong_bool = isinstance(value, bool) and spec.type is not bool
     if not isinstance(value, expected) or wrong_bool:
         raise ConfigError(f"{where} is {value!r}; give {_describe(spec)}.")
-    if spec.type is tuple and not all(isinstance(item, str) for item in value):
+    if isinstance(value, tuple) and not all(isinstance(item, str) for item in value):
         raise ConfigError(f"{where} is {value!r}; give {_describe(spec)}.")
     if spec.choices and value not in spec.choices:
         raise ConfigError(f"{where} is {value!r}; choose one of {', '.join(spec.choices)}.")

@@ -29,6 +29,7 @@ __all__ = [
     "recipe_id",
     "write_array",
     "write_atomically",
+    "write_bytes",
     "write_json",
 ]
 
@@ -76,10 +77,19 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+
+    def write(stream: IO[bytes]) -> None:
+        stream.write(content)
+
+    write_atomically(path, write)
+
+
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write `values` as indented JSON, whole or not at all."""
     text = json.dumps(values, indent=1, allow_nan=False) + "\n"
-    write_atomically(path, lambda stream: cast(None, stream.write(text.encode())))
+    write_bytes(path, text.encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:

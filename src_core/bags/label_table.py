@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src_core.errors import ProjectError
+from src_core.names import is_safe_name
 
 __all__ = ["LabelRow", "LabelTable", "read_labels"]
 
@@ -21,8 +22,6 @@ _MAX_BYTES = 32 * 2**20
 _MAX_ROWS = 100_000
 _MAX_CLASSES = 100
 _FIXED = ("slide_id", "path", "patient_id")
-_UNSAFE_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]|^\.|[. ]$|^$')
-_DEVICE_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _FORMULA = re.compile(r"[=@\t\r]|[+-].*[(!|]")
 
 
@@ -197,7 +196,7 @@ def _read_row(source: Path, header: list[str], line: int, cells: list[str]) -> L
     if file == "":
         raise ProjectError(f"{source}, line {line}: path is empty; name the slide's file.")
     slide_id = values.get("slide_id") or Path(file).stem
-    if _UNSAFE_NAME.search(slide_id) or _DEVICE_NAME.fullmatch(slide_id) or len(slide_id) > 128:
+    if not is_safe_name(slide_id):
         raise ProjectError(
             f"{source}, line {line}: slide_id {slide_id[:128]!r} cannot name a folder; "
             "use letters, digits, '-' and '_'."

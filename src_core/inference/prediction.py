@@ -65,6 +65,10 @@ class Prediction:
         """The class with the largest probability."""
         return self.classes[int(np.argmax(self.probabilities))]
 
+    def by_class(self) -> dict[str, float]:
+        """Return the probability of every class by its name."""
+        return dict(zip(self.classes, map(float, self.probabilities), strict=True))
+
     @property
     def map_contributions(self) -> Float32:
         """Shape (N, C): a patch's mean part of the logit in the bags that hold it, for display."""

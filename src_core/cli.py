@@ -1,0 +1,131 @@
+"""The command ``fusecpath``: the verbs of :mod:`src_core.verbs` on a terminal.
+
+The options of a verb are the fields of its settings; there is nothing here that the window
+could not ask for as well. A user's error is one sentence and exit status 1, an interrupted
+command has status 130, and a bug is a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+from tqdm import tqdm
+
+from src_core import __version__
+from src_core.config import FieldSpec
+from src_core.errors import FusecpathError, JobCancelled
+from src_core.progress import Progress, ignore
+from src_core.verbs import VERBS, Verb, run_verb
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; return the exit status."""
+    arguments = vars(_parser().parse_args(argv))
+    verb: Verb = arguments.pop("verb")
+    as_json: bool = arguments.pop("json")
+    options = {name: value for name, value in arguments.items() if value is not None}
+    stop = _stop_on_interrupt()
+    bar = _Bar() if sys.stderr.isatty() else None
+    try:
+        result = run_verb(verb.name, options, report=bar or ignore, stop=stop)
+    except FusecpathError as error:
+        print(f"fusecpath {verb.name}: {error}", file=sys.stderr)
+        return 1
+    except JobCancelled:
+        print(f"fusecpath {verb.name}: stopped; run it again to go on.", file=sys.stderr)
+        return 130
+    finally:
+        if bar:
+            bar.close()
+    print(json.dumps(result) if as_json else verb.describe(result), flush=True)
+    if verb.then is not None:
+        verb.then(verb.options.from_dict(options), result)
+    return 1 if result.get("failures") else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fusecpath",
+        description="Fuse pathology foundation models over whole-slide images. Research use only.",
+    )
+    parser.add_argument("--version", action="version", version=f"fusecpath {__version__}")
+    commands = parser.add_subparsers(metavar="VERB", required=True)
+    for verb in VERBS.values():
+        command = commands.add_parser(verb.name, help=verb.help, description=verb.help)
+        command.set_defaults(verb=verb)
+        command.add_argument("--json", action="store_true", help="print one JSON line of results")
+        for spec in verb.options.fields():
+            _add_argument(command, spec, positional=spec.name in verb.positional)
+    return parser
+
+
+def _add_argument(command: argparse.ArgumentParser, spec: FieldSpec, *, positional: bool) -> None:
+    many = spec.type is tuple
+    details: dict[str, Any] = {"help": spec.help}
+    if positional:
+        # An optional positional that is not given stays out, so the default of the settings holds.
+        command.add_argument(
+            spec.name, metavar=spec.name.upper(), nargs="*" if many else None, **details
+        )
+        return
+    flag = "--" + spec.name.replace("_", "-")
+    if spec.type is bool:
+        command.add_argument(
+            flag, action=argparse.BooleanOptionalAction, default=None, dest=spec.name, **details
+        )
+        return
+    if spec.choices:
+        details["choices"] = spec.choices
+    else:
+        details["metavar"] = spec.name.upper()
+        details["type"] = str if many else spec.type
+    command.add_argument(flag, nargs="+" if many else None, dest=spec.name, **details)
+
+
+def _stop_on_interrupt() -> Callable[[], bool]:
+    """Turn the first Ctrl-C into a request to stop; a second one interrupts at once."""
+    asked = threading.Event()
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, ask)
+    return asked.is_set
+
+
+class _Bar:
+    """A progress bar per stage on standard error."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        bar = self._bar
+        if bar is None or bar.desc != f"{progress.stage}: " or progress.done < bar.n:
+            self.close()
+            bar = self._bar = tqdm(
+                desc=progress.stage, total=progress.total, unit=f" {progress.unit}", leave=True
+            )
+        bar.set_postfix_str(progress.detail, refresh=False)
+        bar.update(progress.done - bar.n)
+
+    def close(self) -> None:
+        """End the bar that is shown."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""The whole way once: a small cohort from slide files to a figure of its prediction maps.
+
+Without slides of the user's own it draws a synthetic cohort, which shows that everything works
+and nothing about pathology.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from src_core import pipeline, runs
+from src_core.config import Config, Help
+from src_core.devices import DeviceName
+from src_core.encoders.registry import encoder_problem
+from src_core.errors import ConfigError, ProjectError
+from src_core.progress import Report, Stop
+from src_core.project import Project, ProjectConfig, SlideFolder
+from src_core.slides.synthetic import write_sample_cohort
+
+__all__ = ["DemoOptions", "describe_demo", "run_demo"]
+
+_SAMPLE_SLIDES = 16
+_SAMPLE_CLUSTERS = 8
+_SEED = 2025
+_HONESTY = "The slides are synthetic drawings: this shows that the way works, nothing of pathology."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions(Config):
+    """Settings of ``demo``."""
+
+    slides: Annotated[str | None, Help("Folder of your own slides instead of synthetic ones")] = (
+        None
+    )
+    labels: Annotated[
+        str | None, Help("Their table (CSV): path, label, and if known patient_id")
+    ] = None
+    target: Annotated[str, Help("Column of the table to learn")] = "label"
+    out: Annotated[str, Help("Project folder to make")] = "fusecpath-demo"
+    device: Annotated[DeviceName, Help("Where models compute", advanced=True)] = "auto"
+    open: Annotated[bool, Help("Open napari at the end where there is a screen")] = True
+
+
+def run_demo(options: DemoOptions, report: Report, stop: Stop) -> dict[str, Any]:
+    """Prepare, embed, cluster, train, predict the slides held back and draw one of them.
+
+    Raises
+    ------
+    ConfigError
+        If only one of `slides` and `labels` is given.
+    ProjectError
+        If a slide of the cohort cannot be taken the whole way.
+    """
+    if (options.slides is None) != (options.labels is None):
+        raise ConfigError("Your own slides need both: --slides FOLDER and --labels FILE.")
+    project = Project.create(options.out, _config(own=options.slides is not None))
+    slides = _take_cohort(project, options)
+    config, device = project.config, options.device
+    _require_all(
+        pipeline.each_slide(slides, lambda slide: pipeline.find_tissue(project, slide), stop=stop)
+    )
+    _require_all(pipeline.embed_slides(project, slides, device=device, report=report, stop=stop))
+    for slide in slides:
+        pipeline.cluster_slide(slide, config.encoders, config.clustering, report=report, stop=stop)
+    run_id = runs.train(project, options.target, device=device, report=report, stop=stop)
+    scores = runs.score_held_back(project, run_id, device=device, report=report, stop=stop)
+    figure = project.root / "exports" / f"{run_id}.png"
+    runs.draw(project, run_id, _most_striking(project, scores), figure)
+    return {
+        "project": str(project.root),
+        "run": run_id,
+        "figure": str(figure),
+        "own_slides": options.slides is not None,
+        **scores,
+    }
+
+
+def describe_demo(result: dict[str, Any]) -> str:
+    """Return the demo's result in the words of a terminal."""
+    score = f"AUROC {_shown(result['auroc'])} on n = {result['n']} slides held back"
+    baseline = f"logistic regression on mean embeddings: {_shown(result['baseline_auroc'])}"
+    lines = [
+        f"{score} ({baseline})",
+        f"project: {result['project']}",
+        f"figure:  {result['figure']}",
+        "Research use only." if result["own_slides"] else _HONESTY,
+    ]
+    return "\n".join(lines)
+
+
+def _shown(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.3f}"
+
+
+def _config(*, own: bool) -> ProjectConfig:
+    encoders = [name for name in ("lite0", "lite1", "texture") if encoder_problem(name) is None]
+    config = ProjectConfig(encoders=tuple(encoders))
+    if own:
+        return config
+    return config.replace(clustering=config.clustering.replace(n_clusters=_SAMPLE_CLUSTERS))
+
+
+def _take_cohort(project: Project, options: DemoOptions) -> list[SlideFolder]:
+    if options.slides is None or options.labels is None:
+        table = write_sample_cohort(
+            project.root / "sample_slides", n_slides=_SAMPLE_SLIDES, seed=_SEED
+        )
+        rows = project.import_labels(table)
+    else:
+        rows = project.import_labels(Path(options.labels), slides=Path(options.slides))
+    return [project.add_slide(row.path, slide_id=row.slide_id) for row in rows]
+
+
+def _require_all(failures: list[pipeline.Failure]) -> None:
+    if failures:
+        first = failures[0]
+        raise ProjectError(f"Slide {first.slide_id}: {first.message}")
+
+
+def _most_striking(project: Project, scores: dict[str, Any]) -> SlideFolder:
+    """Return the held-back slide that the model is surest to be of the last class."""
+    probabilities: dict[str, dict[str, float]] = scores["probabilities"]
+    last = scores["classes"][-1]
+    return project.slide(max(probabilities, key=lambda name: probabilities[name][last]))

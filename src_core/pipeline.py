@@ -1,0 +1,259 @@
+"""The way of the data over a project: each stage reads what the one before it has stored.
+
+Every function takes a :class:`~src_core.project.Project`, does what is missing and stores it;
+what is there by the same recipe is kept. So each may be called again after it was cancelled or
+killed. Long ones take `report` and `stop` (see :mod:`src_core.progress`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from src_core.clustering.result import ClusterConfig, load_clusters, save_clusters
+from src_core.devices import DeviceName
+from src_core.embeddings.extract import (
+    embed_patches,
+    load_slide_embedding,
+    save_slide_embedding,
+)
+from src_core.embeddings.store import EmbeddingStore, EmbeddingView
+from src_core.encoders.registry import create_encoder, encoder_card
+from src_core.errors import FusecpathError, ProjectError
+from src_core.patches.grid import PatchGrid, build_grid
+from src_core.progress import Report, Stop, check
+from src_core.project import Project, SlideFolder
+from src_core.provenance import recipe_id
+from src_core.tissue.mask import TissueMask
+from src_core.tissue.segment import segment_tissue
+
+if TYPE_CHECKING:
+    from src_core.encoders.base import PatchEncoder, SlideEncoder
+    from src_core.slides import SlideReader
+    from src_core.types import Labels
+
+__all__ = [
+    "Failure",
+    "cluster_slide",
+    "each",
+    "each_slide",
+    "embed_slides",
+    "find_tissue",
+    "paint_tissue",
+    "stored_clusters",
+    "stored_views",
+]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One slide of a cohort that could not be done, and why."""
+
+    slide_id: str
+    message: str
+
+
+def each(
+    items: Iterable[T], work: Callable[[T], object], *, name: Callable[[T], str], stop: Stop
+) -> list[Failure]:
+    """Do `work` for every item; what the user can mend is collected, a bug is raised."""
+    failures = []
+    for item in items:
+        check(stop)
+        try:
+            work(item)
+        except FusecpathError as error:
+            failures.append(Failure(slide_id=name(item), message=str(error)))
+    return failures
+
+
+def each_slide(
+    slides: Iterable[SlideFolder], work: Callable[[SlideFolder], object], *, stop: Stop
+) -> list[Failure]:
+    """Do `work` for every slide of a project; see `each`."""
+    return each(slides, work, name=lambda slide: slide.slide_id, stop=stop)
+
+
+def find_tissue(project: Project, slide: SlideFolder) -> PatchGrid:
+    """Find a slide's tissue and lay its patch grid; a mask that a person painted is kept.
+
+    Raises
+    ------
+    SlideReadError, SlideScaleError, TooFewPatchesError
+        If the slide cannot be read, has no scale, or shows no tissue.
+    """
+    reader = slide.open()
+    try:
+        mask = _mask_in_use(project, slide, reader)
+        return _lay_grid(project, slide, reader, mask)
+    finally:
+        reader.close()
+
+
+def paint_tissue(project: Project, slide: SlideFolder, mask: TissueMask) -> PatchGrid:
+    """Take a painted mask into use; embeddings of the patches that stay are kept.
+
+    Raises
+    ------
+    TooFewPatchesError
+        If no patch is left.
+    """
+    reader = slide.open()
+    try:
+        return _lay_grid(project, slide, reader, mask)
+    finally:
+        reader.close()
+
+
+def _mask_in_use(project: Project, slide: SlideFolder, reader: SlideReader) -> TissueMask:
+    tissue_id = slide.record.tissue_id
+    if tissue_id is not None:
+        mask = TissueMask.load(slide.tissue(tissue_id))
+        if mask.is_edited or mask.recipe["config"] == project.config.tissue.to_dict():
+            return mask
+    return segment_tissue(reader, project.config.tissue)
+
+
+def _lay_grid(
+    project: Project, slide: SlideFolder, reader: SlideReader, mask: TissueMask
+) -> PatchGrid:
+    grid = build_grid(reader, mask, project.config.grid)
+    mask.save(slide.tissue(mask.tissue_id))
+    grid.save(slide.grid(grid.grid_id))
+    record = slide.record
+    same = record.grid_id == grid.grid_id
+    slide.remember(
+        tissue_id=mask.tissue_id,
+        grid_id=grid.grid_id,
+        clusters_id=record.clusters_id if same else None,
+    )
+    return grid
+
+
+def embed_slides(
+    project: Project,
+    slides: Sequence[SlideFolder],
+    *,
+    device: DeviceName,
+    report: Report,
+    stop: Stop,
+) -> list[Failure]:
+    """Embed the patches of slides by all encoders of the project, one read pass a slide.
+
+    Returns
+    -------
+    list of Failure
+        The slides that could not be embedded.
+    """
+    encoders = [_patch_encoder(name, device) for name in project.config.encoders]
+    teachers = [_slide_encoder(name, device) for name in project.config.teachers]
+
+    def embed(slide: SlideFolder) -> None:
+        grid = slide.load_grid()
+        store = EmbeddingStore(slide.embeddings(grid.lattice_id))
+        reader = slide.open()
+        try:
+            embed_patches(reader, grid, encoders, store, report=report, stop=stop)
+        finally:
+            reader.close()
+        for teacher in teachers:
+            _embed_whole(slide, grid, store, teacher)
+
+    return each_slide(slides, embed, stop=stop)
+
+
+def _patch_encoder(name: str, device: DeviceName) -> PatchEncoder:
+    if encoder_card(name).kind != "patch":
+        raise ProjectError(f"Encoder {name!r} reads whole slides; name it as a teacher.")
+    return create_encoder(name, device=device)  # type: ignore[return-value]
+
+
+def _slide_encoder(name: str, device: DeviceName) -> SlideEncoder:
+    if encoder_card(name).kind != "slide":
+        raise ProjectError(f"Encoder {name!r} reads patches; a teacher reads whole slides.")
+    return create_encoder(name, device=device)  # type: ignore[return-value]
+
+
+def _embed_whole(
+    slide: SlideFolder, grid: PatchGrid, store: EmbeddingStore, encoder: SlideEncoder
+) -> None:
+    view = store.view(str(encoder.card.patch_encoder), grid.cells)
+    recipe = {"encoder": encoder.card.recipe(), "patches": view.recipe, "grid_id": grid.grid_id}
+    folder = slide.slide_embedding(encoder.card.name)
+    if (folder / "meta.json").is_file() and load_slide_embedding(folder)[1] == recipe:
+        return
+    save_slide_embedding(folder, encoder.encode(view.array(), grid.coords_xy), recipe)
+
+
+def stored_views(
+    slide: SlideFolder, grid: PatchGrid, encoders: Sequence[str]
+) -> tuple[EmbeddingView, ...]:
+    """Return the slide's embeddings by `encoders`, rows in the order of `grid`.
+
+    Raises
+    ------
+    GridMismatchError
+        If some patches are not embedded yet.
+    """
+    store = EmbeddingStore(slide.embeddings(grid.lattice_id))
+    return tuple(store.view(name, grid.cells) for name in encoders)
+
+
+def clusters_recipe(
+    grid: PatchGrid, views: Sequence[EmbeddingView], config: ClusterConfig
+) -> dict[str, Any]:
+    """Return what decides the clusters of a slide."""
+    return {
+        "grid_id": grid.grid_id,
+        "views": {view.encoder: recipe_id(view.recipe) for view in views},
+        "config": config.to_dict(),
+    }
+
+
+def cluster_slide(
+    slide: SlideFolder,
+    encoders: Sequence[str],
+    config: ClusterConfig,
+    *,
+    report: Report,
+    stop: Stop,
+) -> Path:
+    """Cluster a slide's patches by all views at once, unless that is stored already.
+
+    Returns
+    -------
+    Path
+        The folder of the clusters, now the ones in use.
+    """
+    from src_core.clustering.multiview import cluster_views
+
+    grid = slide.load_grid()
+    views = stored_views(slide, grid, encoders)
+    recipe = clusters_recipe(grid, views, config)
+    clusters_id = recipe_id(recipe)
+    folder = slide.clusters(grid.grid_id, clusters_id)
+    if not (folder / "meta.json").is_file():
+        result = cluster_views([view.array() for view in views], config, report=report, stop=stop)
+        save_clusters(folder, result, recipe)
+    slide.remember(clusters_id=clusters_id)
+    return folder
+
+
+def stored_clusters(
+    slide: SlideFolder, grid: PatchGrid, views: Sequence[EmbeddingView], config: ClusterConfig
+) -> Labels:
+    """Return a slide's stored clusters by exactly this recipe.
+
+    Raises
+    ------
+    ProjectError
+        If the slide was not clustered so.
+    """
+    folder = slide.clusters(grid.grid_id, recipe_id(clusters_recipe(grid, views, config)))
+    if not (folder / "meta.json").is_file():
+        raise ProjectError(f"Slide {slide.slide_id!r} is not clustered; run Cluster first.")
+    return load_clusters(folder)[0]

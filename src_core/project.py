@@ -1,0 +1,260 @@
+"""A project: the folder in which everything about a set of slides lies.
+
+:class:`Project` and :class:`SlideFolder` know where each artifact belongs and nothing of how it
+is made. Every name that becomes part of a path is checked here, so a project that comes from a
+stranger cannot point outside its own folder; only slides may lie elsewhere, and their paths
+are opened as slides and nothing else.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+from src_core.bags.label_table import LabelRow, LabelTable, read_labels
+from src_core.clustering.result import ClusterConfig
+from src_core.config import Config, Help
+from src_core.errors import ProjectError, SlideReadError
+from src_core.names import checked_name
+from src_core.patches.grid import GridConfig
+from src_core.provenance import file_fingerprint, read_json, write_bytes, write_json
+from src_core.slide_folder import SlideFolder, SlideRecord
+from src_core.slides import open_slide
+from src_core.tissue.segment import TissueConfig
+from src_core.training.config import TrainConfig
+
+__all__ = ["Project", "ProjectConfig", "SlideFolder", "SlideRecord"]
+
+FORMAT = 1
+
+_NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectConfig(Config):
+    """The choices that hold for all slides of a project (``project.json``)."""
+
+    encoders: Annotated[tuple[str, ...], Help("Patch encoders, one view each")] = (
+        "lite0",
+        "texture",
+    )
+    teachers: Annotated[tuple[str, ...], Help("Slide encoders to distil from")] = ()
+    tissue: TissueConfig = field(default_factory=TissueConfig)
+    grid: GridConfig = field(default_factory=GridConfig)
+    clustering: ClusterConfig = field(default_factory=ClusterConfig)
+    training: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project folder; make one with `create` or `open`."""
+
+    root: Path
+    config: ProjectConfig
+
+    @classmethod
+    def create(cls, root: str | Path, config: ProjectConfig | None = None) -> Project:
+        """Open the project at `root`, or make one there.
+
+        Parameters
+        ----------
+        root : path
+            An existing project, an empty folder or a name that is free.
+        config : ProjectConfig, optional
+            For a new project its choices; for an existing one its new choices.
+
+        Raises
+        ------
+        ProjectError
+            If `root` is a file, or a folder with other things in it.
+        """
+        root = Path(root).absolute()
+        if (root / "project.json").is_file():
+            project = cls.open(root)
+            return project if config is None else project.reconfigured(config)
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise ProjectError(f"{root} is neither a project nor an empty folder; name another.")
+        project = cls(root, config or ProjectConfig())
+        project.write()
+        return project
+
+    @classmethod
+    def open(cls, root: str | Path) -> Project:
+        """Open an existing project.
+
+        Raises
+        ------
+        ProjectError
+            If there is none, or it is damaged or from a newer version.
+        """
+        root = Path(root).absolute()
+        if not (root / "project.json").is_file():
+            raise ProjectError(f"{root} is not a project (it has no project.json).")
+        values = read_json(root / "project.json")
+        if values.pop("format", None) != FORMAT:
+            raise ProjectError(f"{root} was made by another version; update napari-fusecpath.")
+        return cls(root, ProjectConfig.from_dict(values))
+
+    def reconfigured(self, config: ProjectConfig) -> Project:
+        """Return the project with other choices, stored."""
+        if config == self.config:
+            return self
+        changed = Project(self.root, config)
+        changed.write()
+        return changed
+
+    def write(self) -> None:
+        """Store the choices in ``project.json``."""
+        write_json(self.root / "project.json", {"format": FORMAT, **self.config.to_dict()})
+
+    def slide(self, slide_id: str) -> SlideFolder:
+        """Return the folder of a slide, known or not yet."""
+        return SlideFolder(self.root, checked_name(slide_id, what="slide"))
+
+    def slides(self) -> tuple[SlideFolder, ...]:
+        """Return the slides of the project in the order of their names."""
+        folders = sorted((self.root / "slides").glob("*/slide.json"))
+        return tuple(self.slide(path.parent.name) for path in folders)
+
+    def add_slide(
+        self, path: str | Path, *, slide_id: str | None = None, slide_mpp: float | None = None
+    ) -> SlideFolder:
+        """Take a slide into the project; one that it knows already keeps its name and work.
+
+        Parameters
+        ----------
+        path : path
+            File or folder that `open_slide` can open.
+        slide_id : str, optional
+            Its name in the project; by default made from the file's name.
+        slide_mpp : float, optional
+            Micrometres per level-0 pixel, instead of what the file says.
+        """
+        path = Path(path).absolute()
+        if not path.exists():
+            raise SlideReadError(f"{path} does not exist; check the path.")
+        fingerprint = file_fingerprint(path)
+        folder = self._folder_for(path, fingerprint, slide_id)
+        known = folder.record if (folder.root / "slide.json").is_file() else None
+        slide_mpp = slide_mpp or (known.slide_mpp if known else None)
+        reader = open_slide(path, slide_mpp=slide_mpp)
+        try:
+            properties = reader.properties
+        finally:
+            reader.close()
+        record = SlideRecord(
+            slide_id=folder.slide_id,
+            path=self._stored_path(path),
+            fingerprint=fingerprint,
+            slide_mpp=slide_mpp,
+            mpp=properties.mpp,
+            mpp_source=properties.mpp_source,
+        )
+        if known is not None and known.mpp == record.mpp:
+            record = known.replace(path=record.path, slide_mpp=slide_mpp)
+        write_json(folder.root / "slide.json", record.to_dict())
+        return folder
+
+    def _folder_for(self, path: Path, fingerprint: str, slide_id: str | None) -> SlideFolder:
+        wanted = checked_name(
+            slide_id or _NOT_IN_NAME.sub("_", path.stem).strip(".")[:100] or "slide", what="slide"
+        )
+        slides = {folder.slide_id: folder.record.fingerprint for folder in self.slides()}
+        if slide_id is None:
+            same = [name for name, known in slides.items() if known == fingerprint]
+            if same:
+                return self.slide(wanted if wanted in same else same[0])
+        name, number = wanted, 2
+        while name in slides and slides[name] != fingerprint:
+            if slide_id is not None:
+                raise ProjectError(
+                    f"Another file is slide {name!r} of {self.root}; give {path} another slide_id."
+                )
+            name, number = f"{wanted}-{number}", number + 1
+        return self.slide(name)
+
+    def _stored_path(self, path: Path) -> str:
+        inside = path.is_relative_to(self.root)
+        return (path.relative_to(self.root) if inside else path).as_posix()
+
+    @property
+    def labels_path(self) -> Path:
+        """``cohort/labels.csv``."""
+        return self.root / "cohort" / "labels.csv"
+
+    @property
+    def splits_path(self) -> Path:
+        """``cohort/splits.json``."""
+        return self.root / "cohort" / "splits.json"
+
+    def labels(self) -> LabelTable:
+        """Read the labels table.
+
+        Raises
+        ------
+        ProjectError
+            If the project has none, or it is damaged.
+        """
+        if not self.labels_path.is_file():
+            raise ProjectError(f"{self.root} has no labels; give a labels table (CSV).")
+        return read_labels(self.labels_path)
+
+    def import_labels(self, path: Path, *, slides: Path | None = None) -> tuple[LabelRow, ...]:
+        """Take a labels table into the project and return its rows.
+
+        Parameters
+        ----------
+        path : Path
+            The table (CSV).
+        slides : Path, optional
+            Where the slides lie, if not where the table says relative to itself.
+
+        Raises
+        ------
+        ProjectError
+            If the table is damaged; the project keeps the one it had.
+        """
+        table = read_labels(path.absolute())
+        rows = table.rows
+        if slides is not None:
+            folder = slides.absolute()
+            rows = tuple(replace(row, path=folder / row.path.name) for row in rows)
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(["slide_id", "path", "patient_id", *table.targets])
+        for row in rows:
+            slide = self._path_from_table(row.path)
+            writer.writerow([row.slide_id, slide, row.patient_id, *row.labels.values()])
+        write_bytes(self.labels_path, text.getvalue().encode())
+        return rows
+
+    def _path_from_table(self, path: Path) -> str:
+        if not path.is_relative_to(self.root):
+            return path.as_posix()
+        return Path(os.path.relpath(path, self.labels_path.parent)).as_posix()
+
+    def run(self, run_id: str) -> Path:
+        """Folder of one training run."""
+        return self.root / "runs" / checked_name(run_id, what="run")
+
+    def runs(self) -> tuple[str, ...]:
+        """Return the finished runs, oldest first."""
+        found = (self.root / "runs").glob("*/checkpoint/checkpoint.json")
+        return tuple(sorted(path.parent.parent.name for path in found))
+
+    def latest_run(self) -> str:
+        """Return the newest finished run, or raise `ProjectError`."""
+        runs = self.runs()
+        if not runs:
+            raise ProjectError(f"{self.root} has no trained model; run Train first.")
+        return runs[-1]
+
+    def prediction(self, run_id: str, slide_id: str) -> Path:
+        """Folder of one slide's prediction by one run."""
+        slide = checked_name(slide_id, what="slide")
+        return self.root / "predictions" / checked_name(run_id, what="run") / slide

@@ -1,0 +1,360 @@
+"""Training runs of a project: learn from its labelled slides, score, predict, show.
+
+A run is a folder with what it was asked, its history, its metrics and its checkpoint. The slides
+that a project holds back for the final score are chosen once, by patient, and never trained on.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from src_core.bags.cohort import Cohort, CohortSlide
+from src_core.clustering.result import ClusterConfig, load_clusters
+from src_core.devices import DeviceName
+from src_core.embeddings.extract import load_slide_embedding
+from src_core.encoders.registry import encoder_card
+from src_core.errors import CheckpointError, ProjectError
+from src_core.inference.export import prediction_panels, save_figure
+from src_core.inference.prediction import Prediction
+from src_core.models.checkpoint_meta import EmbeddingSource
+from src_core.patches.lattice import Lattice
+from src_core.pipeline import stored_clusters, stored_views
+from src_core.progress import Report, Stop, check
+from src_core.project import Project, SlideFolder
+from src_core.provenance import read_json, write_bytes, write_json
+from src_core.slides import SlideReader
+from src_core.slides.scaled import finer_scale, read_scaled
+from src_core.training.config import TrainConfig
+from src_core.training.metrics import auroc
+from src_core.types import Json
+
+if TYPE_CHECKING:
+    from src_core.models.checkpoint import Checkpoint
+    from src_core.types import Float32, Rgb
+
+__all__ = [
+    "Predictor",
+    "cross_validate_project",
+    "draw",
+    "load_cohort",
+    "metrics",
+    "score_held_back",
+    "train",
+]
+
+_HELD_BACK = 0.3
+"""Share of each class's patients that is kept for the final score."""
+
+_THUMBNAIL_PX = 1024
+
+
+def load_cohort(project: Project, target: str, *, classes: Sequence[str] | None = None) -> Cohort:
+    """Gather the labelled slides of a project with their views, clusters and teachers.
+
+    Raises
+    ------
+    ProjectError
+        If there are no labels, or a labelled slide is not prepared or not clustered.
+    """
+    table = project.labels()
+    names = tuple(classes or table.classes(target))
+    slides = tuple(
+        _cohort_slide(project, project.slide(row.slide_id), row.patient_id, index)
+        for row, index in table.labelled(target, classes=names)
+    )
+    return Cohort(slides=slides, classes=names, target_name=target)
+
+
+def _cohort_slide(project: Project, slide: SlideFolder, patient_id: str, index: int) -> CohortSlide:
+    config = project.config
+    grid = slide.load_grid()
+    views = stored_views(slide, grid, config.encoders)
+    return CohortSlide(
+        slide_id=slide.slide_id,
+        patient_id=patient_id,
+        target=index,
+        views=views,
+        labels=stored_clusters(slide, grid, views, config.clustering),
+        cells=grid.cells,
+        teachers=_stored_teachers(slide, config.teachers),
+    )
+
+
+def _stored_teachers(slide: SlideFolder, names: Sequence[str]) -> dict[str, Float32]:
+    folders = {name: slide.slide_embedding(name) for name in names}
+    return {
+        name: load_slide_embedding(folder)[0]
+        for name, folder in folders.items()
+        if (folder / "meta.json").is_file()
+    }
+
+
+def split_cohort(project: Project, cohort: Cohort) -> tuple[Cohort, Cohort]:
+    """Divide a cohort into the slides to learn from and those held back for the final score.
+
+    The split is drawn once by patient, stored in ``cohort/splits.json`` and kept; a slide that
+    joins later is learned from, unless its patient is held back.
+    """
+    stored = read_json(project.splits_path) if project.splits_path.is_file() else {}
+    held = _names(stored.get(cohort.target_name))
+    if not held:
+        held_back = cohort.hold_out(_HELD_BACK, seed=project.config.training.seed)[1]
+        held = sorted(set(held_back.patients))
+        write_json(project.splits_path, {**stored, cohort.target_name: held})
+    is_held = [patient in held for patient in cohort.patients]
+    rows = range(len(is_held))
+    if not any(is_held) or all(is_held):
+        raise ProjectError(
+            f"{project.splits_path} leaves no slide to learn from or none to score; remove it."
+        )
+    return (
+        cohort.subset(row for row in rows if not is_held[row]),
+        cohort.subset(row for row in rows if is_held[row]),
+    )
+
+
+def _names(value: object) -> list[str]:
+    return [str(name) for name in value] if isinstance(value, list) else []
+
+
+def train(project: Project, target: str, *, device: DeviceName, report: Report, stop: Stop) -> str:
+    """Train on the slides that are not held back; return the name of the new run.
+
+    Raises
+    ------
+    ProjectError
+        If there are too few labelled, clustered slides or patients.
+    """
+    from src_core.training.trainer import fit
+
+    learn, held_back = split_cohort(project, load_cohort(project, target))
+    config = project.config.training.replace(device=device)
+    result = fit(learn, config, sources=_sources(project, learn), report=report, stop=stop)
+    preparation: dict[str, Json] = {
+        "grid": project.config.grid.to_dict(),
+        "clustering": project.config.clustering.to_dict(),
+    }
+    meta = replace(result.checkpoint.meta, preparation=preparation)
+    asked = {
+        "target": target,
+        "project": project.config.to_dict(),
+        "trained_on": [slide.slide_id for slide in learn.slides],
+        "held_back": [slide.slide_id for slide in held_back.slides],
+    }
+    run_id = _next_run(project)
+    building = project.root / "runs" / f".{run_id}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        write_json(building / "config.json", asked)
+        write_json(building / "metrics.json", result.metrics)
+        lines = "".join(json.dumps(row) + "\n" for row in result.history)
+        write_bytes(building / "history.jsonl", lines.encode())
+        replace(result.checkpoint, meta=meta).save(building / "checkpoint")
+        check(stop)
+        building.rename(project.run(run_id))
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return run_id
+
+
+def _sources(project: Project, cohort: Cohort) -> dict[str, EmbeddingSource]:
+    """Return what must travel with a model: the licence and the recipe of all it learned from."""
+    first = cohort.slides[0]
+    recipes = {view.encoder: dict(view.recipe) for view in first.views}
+    sources = {}
+    for name in (*project.config.encoders, *project.config.teachers):
+        card = encoder_card(name)
+        sources[name] = EmbeddingSource(
+            name=name,
+            dim=card.dim,
+            licence=card.licence,
+            commercial=card.commercial,
+            recipe=recipes.get(name, card.recipe()),
+        )
+    return sources
+
+
+def _next_run(project: Project) -> str:
+    numbers = [int(name[4:]) for name in project.runs() if name[4:].isdecimal()]
+    return f"run-{max(numbers, default=0) + 1:04d}"
+
+
+def metrics(project: Project, run_id: str) -> dict[str, Any]:
+    """Return what was measured while a run was trained."""
+    return read_json(project.run(run_id) / "metrics.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """A run's model, loaded once for many slides."""
+
+    project: Project
+    run_id: str
+    checkpoint: Checkpoint
+    device: DeviceName
+
+    @classmethod
+    def load(cls, project: Project, run_id: str, *, device: DeviceName) -> Predictor:
+        """Load a run's checkpoint.
+
+        Raises
+        ------
+        ProjectError
+            If the project has no such run.
+        CheckpointError
+            If its checkpoint is damaged.
+        """
+        from src_core.models.checkpoint import Checkpoint
+
+        folder = project.run(run_id) / "checkpoint"
+        if not folder.is_dir():
+            known = ", ".join(project.runs()) or "none"
+            raise ProjectError(f"{project.root} has no run {run_id!r}; it has {known}.")
+        return cls(project, run_id, Checkpoint.load(folder), device)
+
+    def predict(self, slide: SlideFolder, *, report: Report, stop: Stop) -> Prediction:
+        """Predict a slide with its maps, and store the prediction in the project.
+
+        Raises
+        ------
+        ProjectError, GridMismatchError
+            If the slide is not embedded or not clustered as the model needs it.
+        """
+        from src_core.inference.predict import predict_slide
+
+        meta = self.checkpoint.meta
+        training = TrainConfig.from_dict(meta.train_config)
+        grid = slide.load_grid()
+        views = stored_views(slide, grid, [source.name for source in meta.encoders])
+        prediction = predict_slide(
+            self.checkpoint,
+            views,
+            stored_clusters(slide, grid, views, self._clustering),
+            grid.cells,
+            slide_id=slide.slide_id,
+            n_bags=training.n_bags,
+            seed=meta.seed,
+            device=self.device,
+            report=report,
+            stop=stop,
+        )
+        prediction = prediction.replace(grid_id=grid.grid_id, run_id=self.run_id)
+        prediction.save(self.project.prediction(self.run_id, slide.slide_id))
+        return prediction
+
+    @property
+    def _clustering(self) -> ClusterConfig:
+        stored = self.checkpoint.meta.preparation.get("clustering")
+        if not isinstance(stored, dict):
+            raise CheckpointError(f"Run {self.run_id} does not say how it clustered; train again.")
+        return ClusterConfig.from_dict(stored)
+
+
+def score_held_back(
+    project: Project, run_id: str, *, device: DeviceName, report: Report, stop: Stop
+) -> dict[str, Any]:
+    """Predict the slides that a run held back, and score them once.
+
+    Returns
+    -------
+    dict
+        ``auroc`` (None with ``auroc_reason`` where a class is missing) and ``n``, beside it
+        ``baseline_auroc``, that of logistic regression on the mean embedding of the same
+        training slides; ``classes`` and the ``probabilities`` of each slide.
+    """
+    from src_core.training.probes import probe_baseline
+
+    predictor = Predictor.load(project, run_id, device=device)
+    meta = predictor.checkpoint.meta
+    asked = read_json(project.run(run_id) / "config.json")
+    cohort = load_cohort(project, meta.target_name, classes=meta.classes)
+    learned, held_back = (_named(cohort, asked.get(key)) for key in ("trained_on", "held_back"))
+    predictions = [
+        predictor.predict(project.slide(slide.slide_id), report=report, stop=stop)
+        for slide in held_back.slides
+    ]
+    score = auroc([one.logits for one in predictions], held_back.targets)
+    baseline = auroc(
+        probe_baseline(learned, held_back, seed=meta.seed, stop=stop), held_back.targets
+    )
+    return {
+        "auroc": score.value,
+        "auroc_reason": score.reason,
+        "n": len(predictions),
+        "baseline_auroc": baseline.value,
+        "classes": list(meta.classes),
+        "probabilities": {one.slide_id: one.by_class() for one in predictions},
+    }
+
+
+def _named(cohort: Cohort, names: object) -> Cohort:
+    known = _names(names)
+    rows = [row for row, slide in enumerate(cohort.slides) if slide.slide_id in known]
+    if not rows:
+        raise ProjectError("The slides of this run are no longer in the project; train again.")
+    return cohort.subset(rows)
+
+
+def cross_validate_project(
+    project: Project,
+    target: str,
+    *,
+    n_folds: int,
+    device: DeviceName,
+    report: Report,
+    stop: Stop,
+) -> dict[str, Any]:
+    """Cross-validate by patient on the slides that are not held back; nothing is stored."""
+    from src_core.training.cross_validation import cross_validate
+
+    learn, _ = split_cohort(project, load_cohort(project, target))
+    config = project.config.training.replace(device=device)
+    return cross_validate(learn, config, n_folds=n_folds, report=report, stop=stop).to_dict()
+
+
+def draw(project: Project, run_id: str, slide: SlideFolder, path: Path) -> None:
+    """Save a slide and its maps side by side as a picture.
+
+    Raises
+    ------
+    ProjectError
+        If the slide has no prediction by this run.
+    """
+    folder = project.prediction(run_id, slide.slide_id)
+    if not (folder / "prediction.json").is_file():
+        raise ProjectError(f"Slide {slide.slide_id!r} has no prediction by {run_id}; run Predict.")
+    prediction = Prediction.load(folder)
+    grid = slide.load_grid()
+    prediction.require_grid(grid.grid_id, len(grid))
+    reader = slide.open()
+    try:
+        thumbnail = _thumbnail(reader, grid.lattice)
+    finally:
+        reader.close()
+    panels = prediction_panels(
+        prediction,
+        labels=load_clusters(slide.current_clusters())[0],
+        cells=grid.cells,
+        shape_hw=grid.lattice.shape_hw,
+        stride_um=grid.lattice.stride_um,
+        thumbnail=thumbnail,
+    )
+    odds = ", ".join(f"{name} {value:.2f}" for name, value in prediction.by_class().items())
+    licences = sorted(set(prediction.licences.values()))
+    save_figure(path, panels, title=f"{slide.slide_id}: {odds}", licences=licences)
+
+
+def _thumbnail(reader: SlideReader, lattice: Lattice) -> Rgb:
+    """Return the rectangle of the slide that a lattice covers, at most `_THUMBNAIL_PX` wide."""
+    reach = max(lattice.shape_hw) * lattice.stride_l0
+    scale = finer_scale(reader.properties, reach / _THUMBNAIL_PX)
+    rows, columns = (
+        round(count * lattice.stride_l0 / scale.downsample) for count in lattice.shape_hw
+    )
+    x, y = lattice.origin_xy
+    return read_scaled(reader, (round(x), round(y)), scale, (max(1, columns), max(1, rows)))

@@ -1,0 +1,140 @@
+"""Where the artifacts of one slide lie, and what a project remembers of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from src_core.config import Config, Help, Range
+from src_core.errors import ProjectError, SlideReadError
+from src_core.names import checked_name
+from src_core.patches.grid import PatchGrid
+from src_core.provenance import read_json, write_json
+from src_core.review.marks import MarkStore
+from src_core.slides import SlideReader, open_slide
+from src_core.tissue.mask import TissueMask
+
+__all__ = ["SlideFolder", "SlideRecord"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlideRecord(Config):
+    """What a project remembers of one slide (``slide.json``)."""
+
+    slide_id: str
+    path: str
+    """Absolute, or relative to the project."""
+    fingerprint: str
+    slide_mpp: Annotated[float | None, Range(0.05, 5), Help("Micrometres per pixel, if given")] = (
+        None
+    )
+    mpp: float | None = None
+    mpp_source: str = "unknown"
+    tissue_id: str | None = None
+    """The mask in use."""
+    grid_id: str | None = None
+    """The patch grid in use."""
+    clusters_id: str | None = None
+    """The clusters in use, of that grid."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlideFolder:
+    """Where the artifacts of one slide lie."""
+
+    project: Path
+    slide_id: str
+
+    @property
+    def root(self) -> Path:
+        """``slides/<slide_id>``."""
+        return self.project / "slides" / checked_name(self.slide_id, what="slide")
+
+    @property
+    def pyramid(self) -> Path:
+        """Coarse levels that the file lacks."""
+        return self.root / "pyramid"
+
+    def tissue(self, tissue_id: str) -> Path:
+        """Folder of one tissue mask."""
+        return self.root / "tissue" / checked_name(tissue_id, what="tissue mask")
+
+    def embeddings(self, lattice_id: str) -> Path:
+        """Folder of one lattice's `EmbeddingStore`."""
+        return self.root / "lattices" / checked_name(lattice_id, what="lattice") / "embeddings"
+
+    def grid(self, grid_id: str) -> Path:
+        """Folder of one patch grid."""
+        return self.root / "grids" / checked_name(grid_id, what="grid")
+
+    def clusters(self, grid_id: str, clusters_id: str) -> Path:
+        """Folder of one clustering of a grid."""
+        return self.grid(grid_id) / "clusters" / checked_name(clusters_id, what="clustering")
+
+    def slide_embedding(self, encoder: str) -> Path:
+        """Folder of the slide's embedding by one slide encoder."""
+        return self.root / "slide_embeddings" / quote(encoder, safe="")
+
+    @property
+    def marks(self) -> MarkStore:
+        """The reviewers' marks."""
+        return MarkStore(self.root / "review" / "marks.jsonl")
+
+    @property
+    def record(self) -> SlideRecord:
+        """What the project remembers of the slide.
+
+        Raises
+        ------
+        ProjectError
+            If the slide is not in the project.
+        """
+        if not (self.root / "slide.json").is_file():
+            raise ProjectError(
+                f"Slide {self.slide_id!r} is not in project {self.project}; prepare it first."
+            )
+        return SlideRecord.from_dict(read_json(self.root / "slide.json"))
+
+    def remember(self, **changes: Any) -> SlideRecord:
+        """Change some fields of the record on disk and return it."""
+        record = self.record.replace(**changes)
+        write_json(self.root / "slide.json", record.to_dict())
+        return record
+
+    def open(self) -> SlideReader:
+        """Open the slide.
+
+        Raises
+        ------
+        SlideReadError
+            If the file is not where it was.
+        """
+        record = self.record
+        path = self.project / record.path  # an absolute path replaces the project's
+        if not path.exists():
+            raise SlideReadError(
+                f"Slide {self.slide_id!r} is no longer at {path}; prepare it again "
+                "with its new path (it is known by its content, and nothing is lost)."
+            )
+        return open_slide(path, slide_mpp=record.slide_mpp)
+
+    def load_tissue(self) -> TissueMask:
+        """Load the mask in use."""
+        return TissueMask.load(self.tissue(self._current("tissue_id", "Prepare")))
+
+    def load_grid(self) -> PatchGrid:
+        """Load the patch grid in use."""
+        return PatchGrid.load(self.grid(self._current("grid_id", "Prepare")))
+
+    def current_clusters(self) -> Path:
+        """Return the folder of the clusters in use."""
+        grid_id = self._current("grid_id", "Prepare")
+        return self.clusters(grid_id, self._current("clusters_id", "Cluster"))
+
+    def _current(self, key: str, step: str) -> str:
+        value = getattr(self.record, key)
+        if value is None:
+            raise ProjectError(f"Slide {self.slide_id!r} lacks this step; run {step} first.")
+        return str(value)

@@ -1,0 +1,137 @@
+"""The verbs that work on models: ``train``, ``evaluate``, ``predict`` and ``export``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from src_core import pipeline, runs
+from src_core.config import Config, Help, Range
+from src_core.progress import Report, Stop
+from src_core.project import Project, SlideFolder
+from src_core.training.config import Preset, TrainConfig
+from src_core.verbs.base import (
+    Device,
+    ProjectPath,
+    Result,
+    RunName,
+    SlideNames,
+    Verb,
+    as_lines,
+    chosen_slides,
+    result_of,
+)
+
+__all__ = ["EVALUATE", "EXPORT", "PREDICT", "TRAIN"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions(Config):
+    """Settings of ``train``."""
+
+    project: ProjectPath
+    target: Annotated[str, Help("Column of the labels table to learn")] = "label"
+    labels: Annotated[str | None, Help("Table of slides and labels (CSV)")] = None
+    preset: Annotated[Preset | None, Help("Training settings; the project's own if none")] = None
+    device: Device = "auto"
+
+
+def _train(options: TrainOptions, report: Report, stop: Stop) -> Result:
+    project = Project.open(options.project)
+    if options.labels is not None:
+        project.import_labels(Path(options.labels))
+    if options.preset is not None:
+        training = TrainConfig.preset(options.preset)
+        project = project.reconfigured(project.config.replace(training=training.to_dict()))
+    run_id = runs.train(project, options.target, device=options.device, report=report, stop=stop)
+    return result_of(project, [], run=run_id, metrics=runs.metrics(project, run_id))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateOptions(Config):
+    """Settings of ``evaluate``."""
+
+    project: ProjectPath
+    run: RunName = None
+    folds: Annotated[
+        int | None, Range(2, 20), Help("Cross-validate instead of scoring the slides held back")
+    ] = None
+    target: Annotated[str, Help("Column of the labels table to cross-validate")] = "label"
+    device: Device = "auto"
+
+
+def _evaluate(options: EvaluateOptions, report: Report, stop: Stop) -> Result:
+    project = Project.open(options.project)
+    if options.folds is not None:
+        scores = runs.cross_validate_project(
+            project,
+            options.target,
+            n_folds=options.folds,
+            device=options.device,
+            report=report,
+            stop=stop,
+        )
+        return result_of(project, [], **scores)
+    run_id = options.run or project.latest_run()
+    scores = runs.score_held_back(project, run_id, device=options.device, report=report, stop=stop)
+    return result_of(project, [], run=run_id, **scores)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictOptions(Config):
+    """Settings of ``predict``."""
+
+    project: ProjectPath
+    slides: SlideNames = ()
+    run: RunName = None
+    device: Device = "auto"
+
+
+def _predict(options: PredictOptions, report: Report, stop: Stop) -> Result:
+    project = Project.open(options.project)
+    run_id = options.run or project.latest_run()
+    predictor = runs.Predictor.load(project, run_id, device=options.device)
+    probabilities: dict[str, dict[str, float]] = {}
+
+    def predict(slide: SlideFolder) -> None:
+        prediction = predictor.predict(slide, report=report, stop=stop)
+        probabilities[slide.slide_id] = prediction.by_class()
+
+    failures = pipeline.each_slide(chosen_slides(project, options.slides), predict, stop=stop)
+    return result_of(project, failures, run=run_id, probabilities=probabilities)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions(Config):
+    """Settings of ``export``."""
+
+    project: ProjectPath
+    slides: SlideNames = ()
+    run: RunName = None
+    out: Annotated[str | None, Help("Folder for the figures; exports/ in the project if none")] = (
+        None
+    )
+
+
+def _export(options: ExportOptions, report: Report, stop: Stop) -> Result:
+    project = Project.open(options.project)
+    run_id = options.run or project.latest_run()
+    out = Path(options.out) if options.out else project.root / "exports"
+    figures: dict[str, str] = {}
+
+    def export(slide: SlideFolder) -> None:
+        path = out / f"{slide.slide_id}-{run_id}.png"
+        runs.draw(project, run_id, slide, path)
+        figures[slide.slide_id] = str(path)
+
+    failures = pipeline.each_slide(chosen_slides(project, options.slides), export, stop=stop)
+    return result_of(project, failures, figures=figures)
+
+
+TRAIN = Verb("train", "train the fused model on labelled slides", TrainOptions, _train, as_lines)
+EVALUATE = Verb(
+    "evaluate", "score a model on the slides held back", EvaluateOptions, _evaluate, as_lines
+)
+PREDICT = Verb("predict", "predict slides and their maps", PredictOptions, _predict, as_lines)
+EXPORT = Verb("export", "save figures of predicted slides", ExportOptions, _export, as_lines)

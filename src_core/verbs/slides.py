@@ -1,0 +1,160 @@
+"""The verbs that work on slides: ``prepare``, ``cluster`` and ``pyramid``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from src_core import pipeline
+from src_core.clustering.result import load_clusters
+from src_core.config import Config, Help, Range
+from src_core.encoders.registry import encoder_card
+from src_core.pipeline import Failure
+from src_core.progress import Report, Stop
+from src_core.project import Project, ProjectConfig, SlideFolder
+from src_core.slides import open_slide
+from src_core.slides.pyramid import build_coarse_levels
+from src_core.verbs.base import (
+    Device,
+    ProjectPath,
+    Result,
+    SlideNames,
+    Verb,
+    as_lines,
+    chosen_slides,
+    result_of,
+)
+
+__all__ = ["CLUSTER", "PREPARE", "PYRAMID"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareOptions(Config):
+    """Settings of ``prepare``."""
+
+    project: ProjectPath
+    slides: Annotated[tuple[str, ...], Help("Slide files; those of the project if none")] = ()
+    encoders: Annotated[tuple[str, ...], Help("Patch encoders; the project's if none")] = ()
+    teachers: Annotated[tuple[str, ...], Help("Slide encoders to distil from")] = ()
+    labels: Annotated[str | None, Help("Table of slides and labels (CSV)")] = None
+    slide_mpp: Annotated[float | None, Range(0.05, 5), Help("Micrometres per pixel")] = None
+    embed: Annotated[bool, Help("Embed the patches, not only find them")] = True
+    device: Device = "auto"
+
+
+def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
+    project = _project_for(options)
+    slides, failures = _take_slides(project, options, stop)
+    ready: list[SlideFolder] = []
+
+    def find(slide: SlideFolder) -> None:
+        pipeline.find_tissue(project, slide)
+        ready.append(slide)
+
+    failures += pipeline.each_slide(slides, find, stop=stop)
+    if options.embed:
+        failures += pipeline.embed_slides(
+            project, ready, device=options.device, report=report, stop=stop
+        )
+    patches = {slide.slide_id: len(slide.load_grid()) for slide in ready}
+    return result_of(project, failures, patches=patches)
+
+
+def _project_for(options: PrepareOptions) -> Project:
+    folder = Path(options.project)
+    known = (folder / "project.json").is_file()
+    config = Project.open(folder).config if known else ProjectConfig()
+    chosen = {key: getattr(options, key) for key in ("encoders", "teachers")}
+    config = config.replace(**{key: value for key, value in chosen.items() if value})
+    for encoder in (*config.encoders, *config.teachers):
+        encoder_card(encoder)  # an unknown name is said before any work is done
+    return Project.create(folder, config)
+
+
+def _take_slides(
+    project: Project, options: PrepareOptions, stop: Stop
+) -> tuple[list[SlideFolder], list[Failure]]:
+    wanted: list[tuple[Path, str | None]] = [(Path(path), None) for path in options.slides]
+    if options.labels is not None:
+        wanted += [(row.path, row.slide_id) for row in project.import_labels(Path(options.labels))]
+    if not wanted:
+        return list(project.slides()), []
+    taken: list[SlideFolder] = []
+
+    def take(item: tuple[Path, str | None]) -> None:
+        path, slide_id = item
+        taken.append(project.add_slide(path, slide_id=slide_id, slide_mpp=options.slide_mpp))
+
+    failures = pipeline.each(wanted, take, name=lambda item: item[1] or item[0].name, stop=stop)
+    return taken, failures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterOptions(Config):
+    """Settings of ``cluster``."""
+
+    project: ProjectPath
+    slides: SlideNames = ()
+    n_clusters: Annotated[
+        int | None, Range(1, 1000), Help("Clusters per slide; the project's if none")
+    ] = None
+
+
+def _cluster(options: ClusterOptions, report: Report, stop: Stop) -> Result:
+    project = Project.open(options.project)
+    if options.n_clusters is not None:
+        clustering = project.config.clustering.replace(n_clusters=options.n_clusters)
+        project = project.reconfigured(project.config.replace(clustering=clustering.to_dict()))
+    clusters: dict[str, int] = {}
+
+    def cluster(slide: SlideFolder) -> None:
+        folder = pipeline.cluster_slide(
+            slide,
+            project.config.encoders,
+            project.config.clustering,
+            report=report,
+            stop=stop,
+        )
+        clusters[slide.slide_id] = int(load_clusters(folder)[0].max()) + 1
+
+    failures = pipeline.each_slide(chosen_slides(project, options.slides), cluster, stop=stop)
+    return result_of(project, failures, clusters=clusters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PyramidOptions(Config):
+    """Settings of ``pyramid``."""
+
+    slide: Annotated[str, Help("Slide file")]
+    folder: Annotated[str, Help("Where the coarse levels are kept")]
+
+
+def _pyramid(options: PyramidOptions, report: Report, stop: Stop) -> Result:
+    reader = open_slide(options.slide)
+    try:
+        build_coarse_levels(reader, Path(options.folder), report=report, stop=stop)
+    finally:
+        reader.close()
+    return {"slide": options.slide, "folder": options.folder}
+
+
+PREPARE = Verb(
+    "prepare",
+    "find tissue and patches, and embed them by every encoder",
+    PrepareOptions,
+    _prepare,
+    as_lines,
+    positional=("project", "slides"),
+)
+CLUSTER = Verb(
+    "cluster", "cluster patches by all encoders at once", ClusterOptions, _cluster, as_lines
+)
+PYRAMID = Verb(
+    "pyramid",
+    "make the coarse levels that a large single-level slide lacks",
+    PyramidOptions,
+    _pyramid,
+    as_lines,
+    positional=("slide", "folder"),
+)
