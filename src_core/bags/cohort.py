@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
@@ -70,7 +69,8 @@ class CohortSlide:
     teachers: Mapping[str, Float32] = field(default_factory=dict)
     """Slide encoder -> slide embedding, shape (D_t,); a slide may lack some."""
     truth: Labels | None = None
-    """Known class of each patch, shape (N,), -1 where unknown; measures the maps, never trains."""
+    """Known class of each patch, shape (N,): -1 unknown, the number of classes: none of them.
+    It measures the maps and never trains."""
 
     def __post_init__(self) -> None:
         """Check that everything describes the same patches."""
@@ -133,17 +133,6 @@ class Cohort:
     def subset(self, rows: Iterable[int]) -> Self:
         """Return the cohort of some of the slides, with the same classes."""
         slides = tuple(self.slides[row] for row in rows)
-        return type(self)(slides=slides, classes=self.classes, target_name=self.target_name)
-
-    def without_teachers(self, names: Iterable[str]) -> Self:
-        """Return the cohort without the slide embeddings of some teachers."""
-        drop = set(names)
-        slides = tuple(
-            dataclasses.replace(
-                slide, teachers={n: v for n, v in slide.teachers.items() if n not in drop}
-            )
-            for slide in self.slides
-        )
         return type(self)(slides=slides, classes=self.classes, target_name=self.target_name)
 
     def hold_out(self, fraction: float, *, seed: int) -> tuple[Self, Self]:

@@ -1,0 +1,196 @@
+"""Bags drawn on the fly from stored embeddings, and the scale that the views are brought to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+
+from src_core.bags.cohort import CohortSlide, View
+from src_core.bags.selection import cluster_share_log_weights, select_bags
+from src_core.progress import Stop, check, never
+from src_core.seeding import generator
+from src_core.types import BoolArray, Float32, Int64
+
+__all__ = [
+    "BagDataset",
+    "Batch",
+    "Patches",
+    "Scale",
+    "embedding_chunks",
+    "standardised_rows",
+]
+
+_CHUNK = 4096
+_CACHE_BYTES = 2**30
+
+
+class Scale(Protocol):
+    """How embeddings are standardised; see :class:`src_core.models.standardise.Standardiser`."""
+
+    @property
+    def dim(self) -> int:
+        """Length of the embeddings."""
+        ...
+
+    def apply(self, embeddings: Float32, /) -> Float32:
+        """Return standardised embeddings, shape (..., dim)."""
+        ...
+
+
+def embedding_chunks(
+    slides: Sequence[CohortSlide], view: int, *, stop: Stop = never
+) -> Iterator[Float32]:
+    """Yield one view's embeddings of all clustered patches, a few thousand rows at a time.
+
+    Parameters
+    ----------
+    slides : sequence of CohortSlide
+    view : int
+        Its place among the views.
+    stop : callable
+        Asked between chunks.
+    """
+    for slide in slides:
+        rows = np.flatnonzero(slide.labels >= 0)
+        for start in range(0, len(rows), _CHUNK):
+            check(stop)
+            yield slide.views[view].rows(rows[start : start + _CHUNK])
+
+
+def standardised_rows(views: Sequence[View], scales: Sequence[Scale], rows: Int64) -> Float32:
+    """Gather patches from all views, standardised and side by side, shape (k, sum of D)."""
+    parts = [scale.apply(view.rows(rows)) for view, scale in zip(views, scales, strict=True)]
+    return np.concatenate(parts, axis=1)
+
+
+Patches: TypeAlias = Callable[[Int64], Float32]
+"""Row numbers of a slide's patches -> their standardised embeddings, shape (k, D)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Bags of several slides, padded to one length."""
+
+    bags: Float32
+    """Shape (B, L, D), 0 where padded."""
+    mask: BoolArray
+    """Shape (B, L)."""
+    log_share: Float32
+    """Shape (B, L)."""
+    targets: Int64
+    """Shape (B,)."""
+    teachers: dict[str, Float32]
+    """Each teacher's slide embeddings (B, D_t), 0 where a slide lacks it."""
+    present: BoolArray
+    """Shape (B, n_teachers)."""
+
+
+class BagDataset:
+    """The bags of a set of slides.
+
+    Parameters
+    ----------
+    slides : sequence of CohortSlide
+    scales : sequence of Scale
+        One for each view, from the slides that are trained on.
+    teacher_scales : mapping of str to Scale
+        The same for teachers, by name, in the order in which a batch has them.
+    n_per_cluster : int
+        Patches drawn from each cluster.
+    seed : int
+        With a slide's id and the epoch it decides the slide's bags.
+    repeat_short : bool
+        Fill small clusters by repetition instead of padding.
+    cache_bytes : int
+        Embeddings are kept in memory, standardised, if all of them take no more than this.
+    """
+
+    def __init__(
+        self,
+        slides: Sequence[CohortSlide],
+        scales: Sequence[Scale],
+        *,
+        teacher_scales: Mapping[str, Scale] | None = None,
+        n_per_cluster: int,
+        seed: int,
+        repeat_short: bool = False,
+        cache_bytes: int = _CACHE_BYTES,
+    ) -> None:
+        self.slides = tuple(slides)
+        self._scales, self._teacher_scales = tuple(scales), dict(teacher_scales or {})
+        self._n_per_cluster, self._seed, self._repeat = n_per_cluster, seed, repeat_short
+        width = sum(scale.dim for scale in self._scales)
+        n_patches = sum(len(slide.labels) for slide in self.slides)
+        self._keep = n_patches * width * 4 <= cache_bytes
+        self._kept: dict[int, Float32] = {}
+
+    def patches(self, index: int) -> Patches:
+        """Return what gathers the standardised embeddings of one slide's patches."""
+        slide = self.slides[index]
+        if not self._keep:
+            return lambda rows: standardised_rows(slide.views, self._scales, rows)
+        if index not in self._kept:
+            everything = np.arange(len(slide.labels))
+            self._kept[index] = standardised_rows(slide.views, self._scales, everything)
+        kept = self._kept[index]
+        return lambda rows: kept[rows]
+
+    def n_batches(self, *, bags_per_slide: int, batch_size: int) -> int:
+        """Return how many batches an epoch has."""
+        return -(-len(self.slides) * bags_per_slide // batch_size)
+
+    def batches(self, epoch: int, *, bags_per_slide: int, batch_size: int) -> Iterator[Batch]:
+        """Yield all bags of an epoch, shuffled; the same for the same seed and epoch."""
+        drawn = [
+            select_bags(
+                slide.labels,
+                n_per_cluster=self._n_per_cluster,
+                n_bags=bags_per_slide,
+                rng=generator(self._seed, "bags", slide.slide_id, epoch),
+                repeat_short=self._repeat,
+            )
+            for slide in self.slides
+        ]
+        order = generator(self._seed, "order", epoch).permutation(len(drawn) * bags_per_slide)
+        for start in range(0, len(order), batch_size):
+            chosen = [divmod(int(i), bags_per_slide) for i in order[start : start + batch_size]]
+            yield self._stack([(slide, drawn[slide][bag]) for slide, bag in chosen])
+
+    def _stack(self, bags: list[tuple[int, Int64]]) -> Batch:
+        length = max(len(rows) for _, rows in bags)
+        width = sum(scale.dim for scale in self._scales)
+        data = np.zeros((len(bags), length, width), dtype=np.float32)
+        mask = np.zeros((len(bags), length), dtype=np.bool_)
+        share = np.zeros((len(bags), length), dtype=np.float32)
+        for place, (index, rows) in enumerate(bags):
+            # Bags are whole clusters, so shorter ones end in whole clusters of padding.
+            end = len(rows)
+            real = rows >= 0
+            mask[place, :end] = real
+            share[place, :end] = cluster_share_log_weights(self.slides[index].labels, rows[None])
+            data[place, :end][real] = self.patches(index)(rows[real])
+        teachers, present = self._teachers([index for index, _ in bags])
+        return Batch(
+            bags=data,
+            mask=mask,
+            log_share=share,
+            targets=np.array([self.slides[i].target for i, _ in bags], dtype=np.int64),
+            teachers=teachers,
+            present=present,
+        )
+
+    def _teachers(self, indices: list[int]) -> tuple[dict[str, Float32], BoolArray]:
+        present = np.zeros((len(indices), len(self._teacher_scales)), dtype=np.bool_)
+        vectors = {}
+        for column, (name, scale) in enumerate(self._teacher_scales.items()):
+            values = np.zeros((len(indices), scale.dim), dtype=np.float32)
+            for row, index in enumerate(indices):
+                vector = self.slides[index].teachers.get(name)
+                if vector is not None:
+                    present[row, column] = True
+                    values[row] = scale.apply(vector)
+            vectors[name] = values
+        return vectors, present

@@ -1,0 +1,162 @@
+"""Predicting one slide: its classes, their spread, and the maps of its patches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+from scipy.special import softmax
+
+from src_core.bags.cohort import View, check_views
+from src_core.bags.dataset import standardised_rows
+from src_core.bags.selection import covering_bags
+from src_core.devices import DeviceName, pick_device
+from src_core.errors import CheckpointError, GridMismatchError
+from src_core.inference.prediction import Prediction
+from src_core.models.checkpoint import Checkpoint, EmbeddingSource
+from src_core.progress import Progress, Report, Stop, ignore, never
+from src_core.provenance import check_recipe
+from src_core.seeding import generator
+from src_core.training.scoring import SlideScores, fuse, score_slide
+from src_core.types import Cells, Labels
+
+__all__ = ["predict_slide"]
+
+
+def predict_slide(
+    checkpoint: Checkpoint,
+    views: Sequence[View],
+    labels: Labels,
+    cells: Cells,
+    *,
+    slide_id: str = "",
+    n_bags: int = 8,
+    seed: int = 0,
+    device: DeviceName = "auto",
+    report: Report = ignore,
+    stop: Stop = never,
+) -> Prediction:
+    """Predict a slide from its stored embeddings and clusters.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    views : sequence of View
+        The checkpoint's encoders among them; others are left aside.
+    labels : ndarray of int32, shape (N,)
+        Cluster of each patch; patches without one (-1) are not looked at.
+    cells : ndarray of int32, shape (N, 2)
+        Lattice cell of each patch.
+    slide_id : str
+        With `seed` it decides the bags.
+    n_bags : int
+        Bags at least; as many are drawn as it takes to hold every clustered patch.
+    seed : int
+    device : str
+        See :func:`src_core.devices.pick_device`.
+    report, stop : callable
+        See :mod:`src_core.progress`.
+
+    Returns
+    -------
+    Prediction
+        Without `grid_id` and `run_id`, which the caller knows: ``prediction.replace(...)``.
+
+    Raises
+    ------
+    CheckpointError
+        If a view is missing or of another width.
+    StaleArtifactError
+        If a view was made by another recipe than the one that was learned from.
+    GridMismatchError
+        If views, clusters and cells are not of the same patches.
+    JobCancelled
+        If `stop` says so.
+    """
+    chosen = _choose_views(checkpoint.meta.encoders, views, slide_id)
+    check_views(slide_id, chosen, len(labels))
+    if len(cells) != len(labels):
+        raise GridMismatchError(
+            f"Slide {slide_id}: {len(cells)} cells for {len(labels)} clustered patches; "
+            "cluster the slide again."
+        )
+    bags = covering_bags(
+        labels,
+        n_per_cluster=checkpoint.meta.student.n_per_cluster,
+        n_bags=n_bags,
+        rng=generator(seed, "predict", slide_id),
+    )
+    report(_progress(0, slide_id))
+    patches = partial(standardised_rows, chosen, checkpoint.views())
+    on = pick_device(device)
+    scores = score_slide(
+        checkpoint.student(on), checkpoint.branches(on), patches, labels, bags, maps=True, stop=stop
+    )
+    prediction = _assemble(checkpoint, scores, slide_id=slide_id, n_bags=len(bags), seed=seed)
+    report(_progress(1, slide_id))
+    return prediction
+
+
+def _choose_views(
+    sources: Sequence[EmbeddingSource], views: Sequence[View], slide_id: str
+) -> list[View]:
+    there = {view.encoder: view for view in views}
+    chosen = []
+    for source in sources:
+        view = there.get(source.name)
+        if view is None:
+            raise CheckpointError(
+                f"The checkpoint needs embeddings by {source.name}, which slide {slide_id} lacks; "
+                "embed it with that encoder."
+            )
+        if view.dim != source.dim:
+            raise CheckpointError(
+                f"The checkpoint needs {source.dim} numbers a patch from {source.name}, slide "
+                f"{slide_id} has {view.dim}; embed it with the same encoder."
+            )
+        if source.recipe:
+            what = f"The embeddings of slide {slide_id} by {source.name}"
+            check_recipe(dict(view.recipe), source.recipe, what=what)
+        chosen.append(view)
+    return chosen
+
+
+def _assemble(
+    checkpoint: Checkpoint, scores: SlideScores, *, slide_id: str, n_bags: int, seed: int
+) -> Prediction:
+    meta, patches = checkpoint.meta, scores.patches
+    if patches is None:
+        raise ValueError("the scores were made without maps")
+    size, bias = meta.student_logit_std, patches.bias
+    if len(scores.branches):
+        # The student's score has no honest place among the patches: it is part of the bias.
+        size = meta.branches_logit_std
+        bias = bias + scores.student.mean(axis=0) * (size / meta.student_logit_std)
+    fused = fuse(
+        scores.student,
+        scores.branches,
+        student_std=meta.student_logit_std,
+        branches_std=meta.branches_logit_std,
+    )  # (n_bags, C)
+    logits = fused.mean(axis=0)
+    return Prediction(
+        slide_id=slide_id,
+        classes=meta.classes,
+        probabilities=softmax(logits),
+        logits=logits,
+        spread=softmax(fused, axis=1).std(axis=0),
+        bias=bias / size,
+        attention=patches.attention.astype(np.float32),
+        contributions=(patches.contributions / size).astype(np.float32),
+        patch_probabilities=patches.probabilities.astype(np.float32),
+        appearances=(scores.places / n_bags).astype(np.float32),
+        map_source=patches.source,
+        n_bags=n_bags,
+        seed=seed,
+        licences={one.name: one.licence for one in (*meta.encoders, *meta.teachers)},
+    )
+
+
+def _progress(done: int, slide_id: str) -> Progress:
+    return Progress(stage="Predicting", done=done, total=1, unit="slides", detail=slide_id)

@@ -1,0 +1,116 @@
+"""The settings of training, importable without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self, TypeAlias
+
+from src_core.config import Config, Help, Range
+from src_core.devices import DeviceName
+from src_core.errors import ConfigError
+from src_core.models.config import StudentConfig
+
+__all__ = ["Preset", "TrainConfig"]
+
+Preset: TypeAlias = Literal["fast", "paper", "bench"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig(Config):
+    """How a student and its local branches are trained; the defaults are the preset ``fast``."""
+
+    architecture: Annotated[Literal["fast", "paper"], Help("The student's details")] = "fast"
+    width: Annotated[int, Range(8, 4096), Help("Length of a re-embedded patch")] = 128
+    n_per_cluster: Annotated[int, Range(1, 1024), Help("Patches per cluster in a bag")] = 10
+    repeat_short: Annotated[
+        bool, Help("Fill small clusters by repetition, not padding", advanced=True)
+    ] = False
+    weight_by_cluster_size: Annotated[
+        bool, Help("Weigh each patch by how much of the slide its cluster covers", advanced=True)
+    ] = False
+    n_branches: Annotated[int, Range(0, 16), Help("Local branches for the map; 0: none")] = 3
+    epochs: Annotated[int, Range(1, 10_000), Help("Passes over all slides at most")] = 30
+    bags_per_slide: Annotated[int, Range(1, 1000), Help("Bags of each slide in an epoch")] = 1
+    batch_size: Annotated[int, Range(1, 4096), Help("Bags in a step")] = 16
+    optimiser: Annotated[Literal["adamw", "sgd"], Help("Optimiser", advanced=True)] = "adamw"
+    learning_rate: Annotated[float, Range(0, 10), Help("Highest learning rate")] = 5e-4
+    branch_rate_factor: Annotated[
+        float,
+        Range(0, 1000),
+        Help("The branches learn this times as fast", advanced=True),
+    ] = 4.0
+    momentum: Annotated[float, Range(0, 0.999), Help("Momentum of sgd", advanced=True)] = 0.9
+    weight_decay: Annotated[float, Range(0, 1), Help("Weight decay", advanced=True)] = 1e-2
+    warmup_epochs: Annotated[
+        int, Range(0, 1000), Help("Epochs in which the rate rises", advanced=True)
+    ] = 2
+    final_rate: Annotated[
+        float, Range(0, 1), Help("Share of the rate left at the end (cosine)", advanced=True)
+    ] = 0.01
+    patience: Annotated[
+        int | None, Range(1, 10_000), Help("Epochs without gain before stopping; none: never")
+    ] = 10
+    inner_fraction: Annotated[
+        float, Range(0.05, 0.5), Help("Share of patients that decide when to stop", advanced=True)
+    ] = 0.2
+    balance: Annotated[
+        float, Range(0, 1), Help("Lambda: weight of the labels against the teachers")
+    ] = 0.5
+    temperature: Annotated[
+        float, Range(0.1, 100), Help("Tau: softens what is distilled", advanced=True)
+    ] = 3.0
+    direction: Annotated[
+        Literal["teacher-student", "student-teacher"],
+        Help("Which divergence is distilled", advanced=True),
+    ] = "teacher-student"
+    teacher_weight: Annotated[
+        float, Range(0, 100), Help("Weight of the teachers' own task loss", advanced=True)
+    ] = 0.0
+    probe_teachers: Annotated[
+        bool, Help("Leave out teachers that know less than the views", advanced=True)
+    ] = True
+    weight_classes: Annotated[bool, Help("Weigh rare classes up in the loss", advanced=True)] = (
+        False
+    )
+    n_bags: Annotated[int, Range(1, 10_000), Help("Bags of a slide at least, when scoring")] = 8
+    seed: Annotated[int, Range(0, 2**31 - 1), Help("Seed of everything random")] = 2025
+    device: Annotated[DeviceName, Help("Where to compute")] = "auto"
+
+    @classmethod
+    def preset(cls, name: Preset) -> Self:
+        """Return the settings of a preset by its name.
+
+        ``fast`` is the default; ``paper`` is as published (section 3.5 of arXiv 2510.27237 and
+        its code); ``bench`` is small enough to repeat many times.
+        """
+        if name == "fast":
+            return cls()
+        if name == "bench":
+            return cls(width=32, epochs=8, patience=None, n_bags=2)
+        if name == "paper":
+            return cls(
+                architecture="paper",
+                width=512,
+                repeat_short=True,
+                epochs=60,
+                bags_per_slide=50,
+                batch_size=64,
+                optimiser="sgd",
+                learning_rate=1e-4,
+                weight_decay=5e-5,
+                warmup_epochs=0,
+                patience=None,
+                probe_teachers=False,
+                n_bags=50,
+            )
+        raise ConfigError(f"Preset {name!r} is unknown; choose one of fast, paper, bench.")
+
+    def student(self, *, input_dim: int, n_outputs: int) -> StudentConfig:
+        """Return the settings of the model that is trained."""
+        make = StudentConfig.paper if self.architecture == "paper" else StudentConfig.fast
+        return make(input_dim=input_dim, n_outputs=n_outputs).replace(
+            width=self.width,
+            n_per_cluster=self.n_per_cluster,
+            n_branches=self.n_branches,
+            weight_by_cluster_size=self.weight_by_cluster_size,
+        )

@@ -1,0 +1,195 @@
+"""Training a student and its local branches on a cohort."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from src_core.bags.cohort import Cohort
+from src_core.bags.dataset import BagDataset
+from src_core.devices import pick_device
+from src_core.errors import ProjectError
+from src_core.models.checkpoint import EmbeddingSource
+from src_core.progress import Report, Stop, Tracker, ignore, never
+from src_core.seeding import derive_seed
+from src_core.training.config import TrainConfig
+from src_core.training.course import Course
+from src_core.training.metrics import auroc
+from src_core.training.packing import FitResult, pack
+from src_core.training.probes import probe_teacher
+from src_core.training.trainee import BestWeights, Trainee
+from src_core.types import Json
+
+__all__ = ["FitResult", "fit"]
+
+_BAGS_A_LOOK = 2
+"""Bags of an inner slide after each epoch: enough to see a gain."""
+
+
+def fit(
+    cohort: Cohort,
+    config: TrainConfig | None = None,
+    *,
+    sources: Mapping[str, EmbeddingSource] | None = None,
+    report: Report = ignore,
+    stop: Stop = never,
+) -> FitResult:
+    """Train on all slides of `cohort`.
+
+    A share of the patients of each class decides when to stop; where a class has fewer than
+    five, all slides are learned from for the full number of epochs, and the notes say so. A
+    teacher has a place only if it alone knows at least as much of those patients as the student
+    does without teachers, unless ``config.probe_teachers`` is off.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        The training slides. Slides to be tested on must not be among them.
+    config : TrainConfig, optional
+        By default the preset ``fast``.
+    sources : mapping of str to EmbeddingSource, optional
+        Licence and recipe of encoders and teachers, by name, to travel with the checkpoint.
+    report, stop : callable
+        See :mod:`src_core.progress`; `stop` is asked at every batch.
+
+    Returns
+    -------
+    FitResult
+        On the CPU the same weights, byte for byte, for the same seed and number of threads.
+
+    Raises
+    ------
+    ProjectError
+        If fewer than two classes have slides.
+    JobCancelled
+        If `stop` says so; nothing is kept.
+    """
+    config = config or TrainConfig()
+    if len(set(cohort.targets.tolist())) < 2:
+        raise ProjectError(
+            f"All slides have the same {cohort.target_name}; training needs slides of two classes."
+        )
+    device = pick_device(config.device)
+    course = Course.begin(cohort, config, report, stop)
+    teachers = list(course.train.teacher_dims)
+    probes: dict[str, Json] = {}
+    trainee: Trainee | None = None
+    with _seeded(config.seed, device):
+        if teachers and config.probe_teachers:
+            trainee = _train(course, device, stage="Training without teachers")
+            teachers, probes = _earn(course, trainee, teachers)
+        if trainee is None or teachers:
+            course.take_teachers(teachers)
+            trainee = _train(course, device)
+        return pack(course, trainee, sources=sources or {}, probes=probes)
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw weights and dropout from `seed`, and leave the caller's generators as they were."""
+    devices = [device.index or 0] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(derive_seed(seed, "weights"))
+        yield
+
+
+def _train(course: Course, device: torch.device, *, stage: str = "Training") -> Trainee:
+    """Train until the inner split gains no more; the best weights are in place afterwards."""
+    config = course.config
+    dataset = course.dataset(course.train)
+    inner = None if course.inner is None else course.dataset(course.inner)
+    per_epoch = dataset.n_batches(
+        bags_per_slide=config.bags_per_slide, batch_size=config.batch_size
+    )
+    trainee = Trainee(
+        config.student(input_dim=sum(course.train.dims), n_outputs=len(course.train.classes)),
+        {name: scale.dim for name, scale in course.teachers.items()},
+        config,
+        class_weights=_class_weights(course.train) if config.weight_classes else None,
+        n_steps=per_epoch * config.epochs,
+        n_warmup=per_epoch * config.warmup_epochs,
+        device=device,
+    )
+    total = per_epoch * config.epochs
+    tracker = Tracker(course.report, course.stop, stage=stage, total=total, unit="batches")
+    best = BestWeights()
+    course.history.clear()
+    for epoch in range(config.epochs):
+        began = time.monotonic()
+        row = _learn(trainee, dataset, epoch, config, tracker)
+        if inner is not None:
+            row |= _look(course, trainee, inner, best, epoch)
+        course.history.append(row | {"seconds": time.monotonic() - began})
+        if inner is not None and config.patience and epoch - best.last_gain() >= config.patience:
+            break
+    tracker.advance(total - tracker.done)
+    best.restore(trainee)
+    return trainee
+
+
+def _learn(
+    trainee: Trainee, dataset: BagDataset, epoch: int, config: TrainConfig, tracker: Tracker
+) -> dict[str, Json]:
+    trainee.train(True)
+    losses = []
+    rate = trainee.learning_rate
+    for batch in dataset.batches(
+        epoch, bags_per_slide=config.bags_per_slide, batch_size=config.batch_size
+    ):
+        losses.append(trainee.step(batch))
+        tracker.advance(1, detail=f"epoch {epoch + 1}, loss {losses[-1]:.3f}")
+    return {"epoch": epoch, "loss": float(np.mean(losses)), "learning_rate": rate}
+
+
+def _look(
+    course: Course, trainee: Trainee, inner: BagDataset, best: BestWeights, epoch: int
+) -> dict[str, Json]:
+    """Score the inner split, and keep the weights of whatever has become better."""
+    seen = course.evaluate(trainee, inner, n_bags=_BAGS_A_LOOK)
+    losses = seen.losses()
+    best.keep(trainee, losses, epoch)
+    return {
+        "inner_loss": losses["student"],
+        "inner_auroc": auroc(seen.student, seen.targets).value,
+        "inner_branch_losses": [loss for part, loss in losses.items() if part != "student"],
+        "inner_branch_aurocs": list(seen.branch_aurocs()),
+    }
+
+
+def _class_weights(cohort: Cohort) -> Tensor:
+    counts = np.bincount(cohort.targets, minlength=len(cohort.classes))
+    weights = len(cohort.slides) / (len(cohort.classes) * np.maximum(counts, 1))
+    return torch.from_numpy(weights.astype(np.float32))
+
+
+def _earn(course: Course, trainee: Trainee, names: list[str]) -> tuple[list[str], dict[str, Json]]:
+    """Return the teachers that know as much as the student, and what each one knows."""
+    if course.inner is None:
+        course.notes.append(
+            f"The teachers {', '.join(names)} were left out: there are too few slides to tell "
+            "whether they know enough. Turn probe_teachers off to use them anyway."
+        )
+        return [], {}
+    seen = course.evaluate(trainee, course.dataset(course.inner), n_bags=course.config.n_bags)
+    student = auroc(seen.student, seen.targets).value
+    probes: dict[str, Json] = {}
+    kept = []
+    for name in names:
+        probe = probe_teacher(name, course.train, course.inner, seed=course.config.seed)
+        if probe.value is not None and student is not None and probe.value >= student:
+            kept.append(name)
+        probes[name] = {**probe.to_dict(), "used": name in kept}
+    left_out = [name for name in names if name not in kept]
+    if left_out:
+        course.notes.append(
+            f"The teachers {', '.join(left_out)} were left out: alone they know less of the inner "
+            f"split than the student (AUROC {student:.3f})."
+            if student is not None
+            else f"The teachers {', '.join(left_out)} were left out: they could not be probed."
+        )
+    return kept, {"student_auroc": student, "probed": probes}
