@@ -75,10 +75,7 @@ def select_bags(
     >>> np.bincount(labels[bags[0]])
     array([2, 2])
     """
-    if n_per_cluster < 1 or n_bags < 1:
-        raise ValueError(
-            f"n_per_cluster is {n_per_cluster} and n_bags {n_bags}; give at least 1 of each."
-        )
+    _check_counts(n_per_cluster, n_bags)
     sizes = _cluster_sizes(labels)
     shuffled = rng.permutation(len(labels))
     # A stable sort keeps each cluster's shuffled order; patches without a cluster come first.
@@ -102,7 +99,8 @@ def covering_bags(
 
     See `select_bags`; a cluster of ``s`` patches needs ``ceil(s / n_per_cluster)`` bags.
     """
-    needed = -(-int(_cluster_sizes(labels).max()) // max(1, n_per_cluster))
+    _check_counts(n_per_cluster, n_bags)
+    needed = -(-int(_cluster_sizes(labels).max()) // n_per_cluster)
     return select_bags(labels, n_per_cluster=n_per_cluster, n_bags=max(n_bags, needed), rng=rng)
 
 
@@ -132,6 +130,13 @@ def cluster_share_log_weights(labels: Labels, bags: Int64) -> Float32:
     share = np.ones(bags.shape)
     share[filled] = sizes[of[filled]] / counts[cell[filled]]
     return np.log(share).astype(np.float32)
+
+
+def _check_counts(n_per_cluster: int, n_bags: int) -> None:
+    if n_per_cluster < 1 or n_bags < 1:
+        raise ValueError(
+            f"n_per_cluster is {n_per_cluster} and n_bags {n_bags}; give at least 1 of each."
+        )
 
 
 def _cluster_sizes(labels: Labels) -> Int64:

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src_core.clustering import ClusterConfig, ClusterResult, load_clusters, save_clusters
+from src_core.errors import ConfigError, ProjectError
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    result = ClusterResult(
+        labels=np.array([0, 1, 0, 2], dtype=np.int32),
+        n_clusters=3,
+        embedding=np.zeros((4, 6), dtype=np.float32),
+        left_out=(1,),
+    )
+    save_clusters(tmp_path / "clusters", result, {"views": ["a", "b"], "n_clusters": 3})
+    return tmp_path / "clusters"
+
+
+def test_what_is_saved_is_loaded(stored: Path) -> None:
+    labels, meta = load_clusters(stored)
+    np.testing.assert_array_equal(labels, [0, 1, 0, 2])
+    assert labels.dtype == np.int32
+    assert meta["recipe"] == {"views": ["a", "b"], "n_clusters": 3}
+    assert (meta["n_clusters"], meta["n_patches"], meta["left_out"]) == (3, 4, [1])
+
+
+def test_missing_and_damaged_are_told(stored: Path, tmp_path: Path) -> None:
+    with pytest.raises(ProjectError):
+        load_clusters(tmp_path / "nothing")
+    np.save(stored / "labels.npy", np.array([0, 1, 0], dtype=np.int32))
+    with pytest.raises(ProjectError):
+        load_clusters(stored)
+    np.save(stored / "labels.npy", np.array([0, 1, 0, 3], dtype=np.int32))
+    with pytest.raises(ProjectError, match="beyond the 3"):
+        load_clusters(stored)
+    (stored / "meta.json").write_text(json.dumps({"recipe": {}}))
+    with pytest.raises(ProjectError, match="incomplete"):
+        load_clusters(stored)
+
+
+def test_small_slides_get_fewer_clusters() -> None:
+    config = ClusterConfig()
+    assert [config.effective_clusters(n) for n in (0, 9, 19, 20, 499, 500, 9999)] == [
+        1,
+        1,
+        1,
+        2,
+        49,
+        50,
+        50,
+    ]
+    with pytest.raises(ConfigError, match="n_clusters"):
+        ClusterConfig(n_clusters=0)
+
+
+def test_reading_clusters_loads_no_heavy_library(project_root: Path) -> None:
+    code = (
+        "import sys, src_core.clustering as c; c.load_clusters, c.ClusterConfig;"
+        "sys.exit(' '.join({'sklearn', 'scipy', 'torch'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project_root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
