@@ -25,6 +25,7 @@ from src_core.encoders.cards import EncoderCard
 from src_core.encoders.torch_encoder import TorchPatchEncoder
 from src_core.encoders.weights import (
     HUB,
+    NOWHERE,
     card_with_weights,
     given_file,
     hub_file,
@@ -131,7 +132,7 @@ def timm_card(name: str) -> EncoderCard:
         ),
         licence=licence,
         source_url=page,
-        weights=seed if untrained else f"{HUB}{repository or 'none'}",
+        weights=seed if untrained else f"{HUB}{repository or NOWHERE}",
         patch_px=256,
         input_px=config.input_size[-1],
         interpolation="bilinear" if config.interpolation == "bilinear" else "bicubic",
@@ -230,7 +231,7 @@ def _random_model(model_name: str) -> nn.Module:
 
 def _repository(card: EncoderCard) -> str:
     repository = card.weights.removeprefix(HUB)
-    if repository == "none":
+    if repository == NOWHERE:
         raise WeightsUnavailableError(
             f"timm has no pretrained weights of {card.name.removeprefix(_PREFIX)}; give a file "
             f"with weights=PATH, or take {card.name}{_RANDOM} for the untrained network."
@@ -239,18 +240,21 @@ def _repository(card: EncoderCard) -> str:
 
 
 def _pretrained_model(card: EncoderCard, path: Path) -> nn.Module:
+    state = read_state_dict(card, path)
     try:
-        # timm renames and reshapes many published files while it loads them; keep to its way.
-        return timm.create_model(
+        # timm renames and reshapes many published files while it loads them; keep to its way. The
+        # classifier goes afterwards: timm is strict about names only if it is built whole.
+        model: nn.Module = timm.create_model(
             card.name.removeprefix(_PREFIX),
             pretrained=True,
-            num_classes=0,
-            pretrained_cfg_overlay={"state_dict": read_state_dict(card, path)},
+            pretrained_cfg_overlay={"state_dict": state},
         )
     except (KeyError, RuntimeError) as error:
         raise WeightsUnavailableError(
             f"{path} does not hold the weights of {card.name}; give the file of this network."
         ) from error
+    cast(Any, model).reset_classifier(0)
+    return model
 
 
 def _channels(values: Any) -> tuple[float, float, float]:

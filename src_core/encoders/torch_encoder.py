@@ -34,8 +34,8 @@ class TorchPatchEncoder:
         Maps normalised pixels (n, 3, input_px, input_px) to (n, card.dim).
     device : torch.device
         Where it computes.
-    chunk : int
-        Patches computed at once.
+    chunk : int, optional
+        Patches computed at once; 16 on the CPU, where more is hardly faster, else 32.
 
     Notes
     -----
@@ -50,13 +50,18 @@ class TorchPatchEncoder:
     """
 
     def __init__(
-        self, card: EncoderCard, module: nn.Module, *, device: torch.device, chunk: int = 32
+        self,
+        card: EncoderCard,
+        module: nn.Module,
+        *,
+        device: torch.device,
+        chunk: int | None = None,
     ) -> None:
         if card.input_px is None or card.mean is None or card.std is None:
             raise ValueError(f"the card of {card.name} lacks input_px, mean or std")
         self.card = card
         self._device = device
-        self._chunk = chunk
+        self._chunk = chunk or (16 if device.type == "cpu" else 32)
         self._crop_px = card.input_px
         self._resize_px = card.resize_px or card.input_px
         # channels_last: pixels arrive in that order, and convolutions on it are faster.

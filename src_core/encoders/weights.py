@@ -33,6 +33,8 @@ __all__ = [
 ]
 
 HUB = "hub:"
+NOWHERE = "none"
+"""In the place of a repository: the weights of this model are not published."""
 SAFETENSORS = "model.safetensors"
 _PROBE_SECONDS = 4.0
 
@@ -151,7 +153,7 @@ def hub_file(card: EncoderCard, repository: str, filename: str = SAFETENSORS) ->
     cached = _cached(repository, filename)
     if cached is not None:
         return cached
-    endpoint: str = constants.ENDPOINT
+    endpoint = _endpoint()
     page = f"{endpoint}/{repository}"
     if constants.HF_HUB_OFFLINE or not _answers(endpoint):
         raise _unreachable(card, page)
@@ -184,9 +186,17 @@ def why_unavailable(card: EncoderCard) -> str | None:
         return None
     if card.weights.startswith(HUB):
         repository = card.weights.removeprefix(HUB)
+        if repository == NOWHERE:
+            return f"The weights of {card.name} are published nowhere; give a file of them."
         if _cached(repository, SAFETENSORS) is None:
             return f"The weights of {card.name} are downloaded from {repository} at first use."
     return None
+
+
+def _endpoint() -> str:
+    from huggingface_hub import constants
+
+    return str(constants.ENDPOINT)
 
 
 def _cached(repository: str, filename: str) -> Path | None:
