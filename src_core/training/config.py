@@ -12,6 +12,8 @@ from src_core.models.config import StudentConfig
 
 __all__ = ["Preset", "TrainConfig"]
 
+_FEWEST_BAGS = 64
+
 Preset: TypeAlias = Literal["fast", "paper", "bench"]
 
 
@@ -29,9 +31,11 @@ class TrainConfig(Config):
         bool, Help("Weigh each patch by how much of the slide its cluster covers", advanced=True)
     ] = False
     n_branches: Annotated[int, Range(0, 16), Help("Local branches for the map; 0: none")] = 3
-    epochs: Annotated[int, Range(1, 10_000), Help("Passes over all slides at most")] = 30
-    bags_per_slide: Annotated[int, Range(1, 1000), Help("Bags of each slide in an epoch")] = 1
-    batch_size: Annotated[int, Range(1, 4096), Help("Bags in a step")] = 16
+    epochs: Annotated[int, Range(1, 10_000), Help("Passes over all slides at most")] = 20
+    bags_per_slide: Annotated[
+        int | None, Range(1, 1000), Help("Bags of each slide in an epoch; none: 64 of all slides")
+    ] = None
+    batch_size: Annotated[int, Range(1, 4096), Help("Bags in a step")] = 8
     optimiser: Annotated[Literal["adamw", "sgd"], Help("Optimiser", advanced=True)] = "adamw"
     learning_rate: Annotated[float, Range(0, 10), Help("Highest learning rate")] = 5e-4
     branch_rate_factor: Annotated[
@@ -43,13 +47,13 @@ class TrainConfig(Config):
     weight_decay: Annotated[float, Range(0, 1), Help("Weight decay", advanced=True)] = 1e-2
     warmup_epochs: Annotated[
         int, Range(0, 1000), Help("Epochs in which the rate rises", advanced=True)
-    ] = 2
+    ] = 1
     final_rate: Annotated[
         float, Range(0, 1), Help("Share of the rate left at the end (cosine)", advanced=True)
     ] = 0.01
     patience: Annotated[
         int | None, Range(1, 10_000), Help("Epochs without gain before stopping; none: never")
-    ] = 10
+    ] = 5
     inner_fraction: Annotated[
         float, Range(0.05, 0.5), Help("Share of patients that decide when to stop", advanced=True)
     ] = 0.2
@@ -76,6 +80,15 @@ class TrainConfig(Config):
     seed: Annotated[int, Range(0, 2**31 - 1), Help("Seed of everything random")] = 2025
     device: Annotated[DeviceName, Help("Where to compute")] = "auto"
 
+    def n_bags_per_slide(self, n_slides: int) -> int:
+        """Return how many bags of each slide an epoch has, for so many slides.
+
+        Few slides make short epochs, after which little is learned: they give more bags each.
+        """
+        if self.bags_per_slide is not None:
+            return self.bags_per_slide
+        return max(1, -(-_FEWEST_BAGS // n_slides))
+
     @classmethod
     def preset(cls, name: Preset) -> Self:
         """Return the settings of a preset by its name.
@@ -86,7 +99,7 @@ class TrainConfig(Config):
         if name == "fast":
             return cls()
         if name == "bench":
-            return cls(width=32, epochs=8, patience=None, n_bags=2)
+            return cls(width=32, epochs=8, bags_per_slide=1, patience=None, n_bags=2)
         if name == "paper":
             return cls(
                 architecture="paper",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from src_core.training.metrics import auroc, balanced_accuracy, summarise
 from src_core.training.probes import probe_baseline
 from src_core.training.scoring import fuse, score_slide
 from src_core.training.trainer import FitResult, fit
-from src_core.types import Float64, Int64, Json
+from src_core.types import Float64, Int64
 
 __all__ = ["CrossValidation", "cross_validate", "score_cohort"]
 
@@ -40,9 +41,9 @@ class CrossValidation:
     """Shape (n_slides, C): probabilities by logistic regression on the mean embedding."""
     folds: tuple[FitResult, ...]
 
-    def to_dict(self) -> dict[str, Json]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the figures as JSON values: per fold, their mean and sd, and pooled."""
-        rows: list[Json] = []
+        rows = []
         columns: dict[str, list[float]] = {"auroc": [], "baseline_auroc": []}
         for number in range(len(self.folds)):
             here = self.fold == number

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import torch
 
@@ -31,9 +32,9 @@ class FitResult:
     """A trained model and how it came about."""
 
     checkpoint: Checkpoint
-    history: tuple[dict[str, Json], ...]
+    history: tuple[dict[str, Any], ...]
     """One row an epoch: loss, inner figures, learning rate, seconds."""
-    metrics: dict[str, Json]
+    metrics: dict[str, Any]
     """Figures on the inner split and notes; no test slide has a part in them."""
 
 

@@ -103,9 +103,8 @@ def _train(course: Course, device: torch.device, *, stage: str = "Training") -> 
     config = course.config
     dataset = course.dataset(course.train)
     inner = None if course.inner is None else course.dataset(course.inner)
-    per_epoch = dataset.n_batches(
-        bags_per_slide=config.bags_per_slide, batch_size=config.batch_size
-    )
+    bags_per_slide = config.n_bags_per_slide(len(dataset.slides))
+    per_epoch = dataset.n_batches(bags_per_slide=bags_per_slide, batch_size=config.batch_size)
     trainee = Trainee(
         config.student(input_dim=sum(course.train.dims), n_outputs=len(course.train.classes)),
         {name: scale.dim for name, scale in course.teachers.items()},
@@ -139,7 +138,9 @@ def _learn(
     losses = []
     rate = trainee.learning_rate
     for batch in dataset.batches(
-        epoch, bags_per_slide=config.bags_per_slide, batch_size=config.batch_size
+        epoch,
+        bags_per_slide=config.n_bags_per_slide(len(dataset.slides)),
+        batch_size=config.batch_size,
     ):
         losses.append(trainee.step(batch))
         tracker.advance(1, detail=f"epoch {epoch + 1}, loss {losses[-1]:.3f}")

@@ -107,3 +107,83 @@ def stained() -> Rgb:
     pixels[600:640, 2000:2040] = (190, 120, 170)  # a speck of 20 um
     pixels[900:960, 700:760] = (243, 242, 244)  # a hole of 30 um
     return np.clip(pixels + rng.integers(-4, 5, pixels.shape), 0, 255).astype(np.uint8)
+
+
+class MemoryView:
+    """One encoder's embeddings in memory, as the store's views offer them."""
+
+    def __init__(self, values: Any, encoder: str = "planted") -> None:
+        """Keep `values`, shape (N, dim)."""
+        self.values = np.asarray(values, dtype=np.float32)
+        self.encoder, self.dim = encoder, self.values.shape[1]
+        self.recipe = {"encoder": encoder}
+
+    def __len__(self) -> int:
+        """Return the number of patches."""
+        return len(self.values)
+
+    def rows(self, indices: Any) -> Any:
+        """Return some embeddings."""
+        return self.values[np.asarray(indices)]
+
+
+class PlantedCohort:
+    """Slides whose class is written in a few of their patches, and where is known.
+
+    A patch's kind moves its embedding along an axis; slides of class 1 and above have `share` of
+    their patches of that kind, all others are of kind 0, and clusters gather what lies close.
+    """
+
+    view = MemoryView
+
+    def __call__(
+        self,
+        n_slides: int = 24,
+        *,
+        n_patches: int = 60,
+        n_classes: int = 2,
+        share: float = 0.2,
+        strength: float = 4.0,
+        dims: tuple[int, ...] = (24, 8),
+        seed: int = 0,
+        patients: int | None = None,
+    ) -> Any:
+        """Return a `Cohort`."""
+        from src_core.bags.cohort import Cohort, CohortSlide
+
+        rng = np.random.default_rng(seed)
+        slides = []
+        for index in range(n_slides):
+            target = index % n_classes
+            truth = np.zeros(n_patches, np.int32)
+            truth[: round(share * n_patches) if target else 0] = target
+            rng.shuffle(truth)
+            views = []
+            for place, dim in enumerate(dims):
+                values = rng.normal(size=(n_patches, dim)) * 3 ** (place + 1) + 5
+                values[:, 1:n_classes] += (
+                    strength * 3 ** (place + 1) * np.eye(n_classes)[truth][:, 1:]
+                )
+                views.append(MemoryView(values, f"planted{place}"))
+            # Six clusters, the planted kinds mostly in one, as clustering would leave them.
+            labels = np.where(truth > 0, 5, rng.integers(0, 6, n_patches)).astype(np.int32)
+            labels[rng.integers(0, n_patches, 2)] = -1
+            slides.append(
+                CohortSlide(
+                    slide_id=f"s{index}",
+                    patient_id=f"p{index if patients is None else index % patients}",
+                    target=target,
+                    views=tuple(views),
+                    labels=labels,
+                    cells=np.stack(np.divmod(np.arange(n_patches), 10)[::-1], 1).astype(np.int32),
+                    truth=truth,
+                )
+            )
+        names = ("normal", "tumour", "other")[:n_classes]
+        return Cohort(slides=tuple(slides), classes=names, target_name="diagnosis")
+
+
+@pytest.fixture(scope="session")
+def planted() -> PlantedCohort:
+    """Make cohorts that can be learned: ``planted(24, n_classes=2, seed=0)``."""
+    return PlantedCohort()

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from src_core.errors import ConfigError
+from src_core.training.config import TrainConfig
+
+
+@pytest.mark.parametrize("name", ["fast", "paper", "bench"])
+def test_a_preset_survives_json_and_makes_a_student(name: Any) -> None:
+    config = TrainConfig.preset(name)
+    assert TrainConfig.from_dict(config.to_dict()) == config
+    student = config.student(input_dim=12, n_outputs=3)
+    assert (student.width, student.n_outputs) == (config.width, 3)
+    assert all(field.help for field in config.fields())
+
+
+def test_the_paper_preset_is_as_published() -> None:
+    """Section 3.5 of arXiv 2510.27237, and the README of its code."""
+    config = TrainConfig.preset("paper")
+    assert (config.optimiser, config.learning_rate, config.momentum) == ("sgd", 1e-4, 0.9)
+    assert (config.weight_decay, config.epochs, config.bags_per_slide) == (5e-5, 60, 50)
+    assert (config.batch_size, config.seed, config.final_rate) == (64, 2025, 0.01)
+    assert config.student(input_dim=9, n_outputs=2).zero_init is False
+    assert not config.weight_by_cluster_size
+
+
+def test_an_unknown_preset_and_a_width_that_heads_do_not_divide_are_refused() -> None:
+    with pytest.raises(ConfigError, match="fast, paper, bench"):
+        TrainConfig.preset("slow")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="heads"):
+        TrainConfig(width=100).student(input_dim=9, n_outputs=2)
