@@ -6,30 +6,26 @@ set (visibility, opacity, name, order) stays, and it is many times faster than a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from napari.components import ViewerModel
-from napari.layers import Image, Labels, Layer, Vectors
+from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import ArrayLike, NDArray
 
-from napari_fusecpath.layers.find import METADATA_KEY, ROLES, Role, about, find_layer, role_of
+from napari_fusecpath.layers.find import METADATA_KEY, Role, about, find_layer
 from napari_fusecpath.layers.geometry import (
     Placement,
     mask_placement,
-    patch_side,
     raster_placement,
-    world_of_cells,
-    world_placement,
 )
+from napari_fusecpath.layers.stack import insert_by_role, place_layer
 from src_core.inference.palette import cluster_colors
 from src_core.patches.grid import Lattice, PatchGrid
 from src_core.tissue.mask import TissueMask
-from src_core.types import Float64
 
 __all__ = [
     "show_agreement",
@@ -38,7 +34,6 @@ __all__ = [
     "show_contribution",
     "show_marks",
     "show_prediction",
-    "show_selection",
     "show_tissue",
 ]
 
@@ -46,8 +41,6 @@ TISSUE_COLOR = (0.0, 0.45, 0.70)
 _MAP_OPACITY, _LABELS_OPACITY = 0.6, 0.5
 _PERCENTILES = (1.0, 99.0)
 """Attention is heavy-tailed: a single patch must not use up the scale."""
-_FRAME_SHARE = 0.06
-"""Width of a selected patch's frame as a share of its side."""
 
 
 def show_tissue(viewer: ViewerModel, mask: TissueMask, *, mpp: float | None) -> Labels:
@@ -204,80 +197,6 @@ def show_prediction(
     )
 
 
-def show_selection(
-    viewer: ViewerModel, lattice: Lattice, cells: ArrayLike, *, color: str = "yellow"
-) -> Vectors:
-    """Frame chosen patches; the frame lies around the patch and hides none of it.
-
-    Lines, for they stay thin and quick: points are cut off once their centre leaves the canvas
-    or a patch outgrows what the graphics card can draw, and shapes take seconds from thousands.
-
-    Parameters
-    ----------
-    viewer : napari viewer
-        Where.
-    lattice : Lattice
-        Of the cells.
-    cells : array_like of int, shape (n, 2)
-        (col, row) of the patches; some thousands at most.
-    color : str
-        Of the frames.
-    """
-    centres = world_of_cells(lattice, np.asarray(cells).reshape(-1, 2))
-    place, side = world_placement(lattice.slide_mpp), patch_side(lattice)
-    width = _frame_width(viewer, side)
-    layer = find_layer(viewer, "selection")
-    if isinstance(layer, Vectors):
-        layer.data = _frames(centres, side)
-        about(layer)["side"], layer.edge_width = side, width
-        _place(layer, place)
-        return layer
-    layer = Vectors(
-        _frames(centres, side),
-        ndim=2,
-        name="Selected patches",
-        vector_style="line",
-        edge_width=width,
-        edge_color=color,
-        opacity=1.0,
-        metadata={METADATA_KEY: {"role": "selection", "side": side}},
-        **place.kwargs(),
-    )
-    _insert(viewer, layer)
-    _follow_zoom(viewer, layer)
-    return layer
-
-
-def _frames(centres: Float64, side: float) -> Float64:
-    """Return the sides of squares as napari's vectors, shape (4n, 2, 2): start and way."""
-    half = side / 2 * (1 + _FRAME_SHARE)
-    corners = np.array([[-half, -half], [-half, half], [half, half], [half, -half]])
-    ways = np.roll(corners, -1, axis=0) - corners
-    frames = np.empty((len(centres), 4, 2, 2))
-    frames[:, :, 0] = centres[:, None] + corners - ways * _FRAME_SHARE / 2
-    frames[:, :, 1] = ways * (1 + _FRAME_SHARE)
-    return frames.reshape(-1, 2, 2)
-
-
-def _frame_width(viewer: ViewerModel, side: float) -> float:
-    """Return a width in world units: a share of the patch, more where that is below 2 px."""
-    width = side * _FRAME_SHARE
-    missing = 2 / (viewer.camera.zoom * width)
-    return width * 2.0 ** max(0, math.ceil(math.log2(missing)))
-
-
-def _follow_zoom(viewer: ViewerModel, layer: Vectors) -> None:
-    def follow() -> None:
-        if layer not in viewer.layers:
-            viewer.camera.events.zoom.disconnect(follow)
-            return
-        width = _frame_width(viewer, about(layer)["side"])
-        if width != layer.edge_width:
-            layer.edge_width = width
-
-    viewer.camera.events.zoom.connect(follow)
-
-
 def _show_labels(
     viewer: ViewerModel,
     role: Role,
@@ -297,7 +216,7 @@ def _show_labels(
     layer = find_layer(viewer, role)
     if isinstance(layer, Labels):
         layer.data = raster
-        _place(layer, place)
+        place_layer(layer, place)
         layer.colormap = colormap
         layer.features = features
         return layer
@@ -313,7 +232,7 @@ def _show_labels(
     layer.brush_size = brush_size
     layer.selected_label = 1
     layer.editable = editable
-    _insert(viewer, layer)
+    insert_by_role(viewer, layer)
     return layer
 
 
@@ -334,7 +253,7 @@ def _show_map(
     if isinstance(layer, Image):
         renamed = layer.name != about(layer).get("name")
         layer.data = raster
-        _place(layer, place)
+        place_layer(layer, place)
         layer.contrast_limits_range = layer.contrast_limits = limits
         if not renamed:  # by the user
             layer.name = name
@@ -353,7 +272,7 @@ def _show_map(
         metadata={METADATA_KEY: {"role": role, "caption": caption}},
         **place.kwargs(),
     )
-    _insert(viewer, layer)
+    insert_by_role(viewer, layer)
     about(layer)["name"] = layer.name
     layer.colorbar.visible = True
     _follow_visibility(viewer, layer)
@@ -381,25 +300,6 @@ def _follow_visibility(viewer: ViewerModel, layer: Layer) -> None:
     layer.events.visible.connect(follow)
     viewer.layers.events.removed.connect(follow)
     _write_captions(viewer)
-
-
-def _insert(viewer: ViewerModel, layer: Layer) -> None:
-    """Add a layer below those whose role is above its own."""
-    rank = ROLES.index(about(layer)["role"])
-    above = (
-        index
-        for index, other in enumerate(viewer.layers)
-        if (role := role_of(other)) is not None and ROLES.index(role) > rank
-    )
-    viewer.layers.insert(next(above, len(viewer.layers)), layer)
-
-
-def _place(layer: Layer, place: Placement) -> None:
-    for name, value in place.kwargs().items():
-        now: Any = getattr(layer, name)
-        same = name != "units" and np.allclose(now, value, rtol=1e-12, atol=0)
-        if not same:
-            setattr(layer, name, value)
 
 
 def _label_type(n_labels: int) -> type[np.unsignedinteger[Any]]:

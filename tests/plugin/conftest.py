@@ -45,7 +45,7 @@ def caches_of_the_user_are_left_alone(tmp_path: Path, monkeypatch: pytest.Monkey
 def canvas_of(qtbot: Any) -> Callable[..., NDArray[np.uint8]]:
     """Return a function that draws a viewer's canvas, (height, width, 3), once it is at rest."""
 
-    def canvas(viewer: Any, *, wait: int = 200) -> NDArray[np.uint8]:
+    def canvas(viewer: Any, *, wait: int = 50) -> NDArray[np.uint8]:
         qtbot.wait(wait)
         picture = viewer.screenshot(canvas_only=True, flash=False)
         return np.asarray(picture[..., :3])

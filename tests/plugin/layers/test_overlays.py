@@ -18,9 +18,9 @@ from napari_fusecpath.layers.overlays import (
     show_contribution,
     show_marks,
     show_prediction,
-    show_selection,
     show_tissue,
 )
+from napari_fusecpath.layers.selection import show_selection
 from src_core.inference.palette import cluster_colors
 from src_core.patches.grid import Lattice, PatchGrid
 from src_core.tissue.mask import TissueMask

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,14 +97,15 @@ def test_turn_to_a_slide_with_less(
     viewer = make_napari_viewer()
     first = project.slide("a")
     show_stored(viewer, project, first)
-    clusters = cast("Any", find_layer(viewer, "clusters"))
+    clusters = find_layer(viewer, "clusters")
+    assert clusters is not None
     clusters.visible = True
     second = prepare(project, small_slide, "b")
     second.remember(tissue_id=None)
     show_stored(viewer, project, second)
     assert [role_of(layer) for layer in viewer.layers] == ["slide", "clusters"]
-    assert find_layer(viewer, "clusters") is clusters
     assert clusters.visible
+    assert find_layer(viewer, "clusters") is clusters
     assert viewer.layers[0].name == "b"
 
 
