@@ -58,9 +58,11 @@ def run_demo(options: DemoOptions, report: Report, stop: Stop) -> dict[str, Any]
     project = Project.create(options.out, _config(own=options.slides is not None))
     slides = _take_cohort(project, options)
     config, device = project.config, options.device
-    _require_all(
-        pipeline.each_slide(slides, lambda slide: pipeline.find_tissue(project, slide), stop=stop)
-    )
+
+    def find(slide: SlideFolder) -> None:
+        pipeline.find_tissue(project, slide, report=report, stop=stop)
+
+    _require_all(pipeline.each_slide(slides, find, stop=stop))
     _require_all(pipeline.embed_slides(project, slides, device=device, report=report, stop=stop))
     for slide in slides:
         pipeline.cluster_slide(slide, config.encoders, config.clustering, report=report, stop=stop)

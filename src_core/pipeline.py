@@ -78,7 +78,7 @@ def each_slide(
     return each(slides, work, name=lambda slide: slide.slide_id, stop=stop)
 
 
-def find_tissue(project: Project, slide: SlideFolder) -> PatchGrid:
+def find_tissue(project: Project, slide: SlideFolder, *, report: Report, stop: Stop) -> PatchGrid:
     """Find a slide's tissue and lay its patch grid; a mask that a person painted is kept.
 
     Raises
@@ -88,7 +88,9 @@ def find_tissue(project: Project, slide: SlideFolder) -> PatchGrid:
     """
     reader = slide.open()
     try:
-        mask = _mask_in_use(project, slide, reader)
+        mask = _mask_in_use(project, slide) or segment_tissue(
+            reader, project.config.tissue, report=report, stop=stop
+        )
         return _lay_grid(project, slide, reader, mask)
     finally:
         reader.close()
@@ -109,13 +111,14 @@ def paint_tissue(project: Project, slide: SlideFolder, mask: TissueMask) -> Patc
         reader.close()
 
 
-def _mask_in_use(project: Project, slide: SlideFolder, reader: SlideReader) -> TissueMask:
+def _mask_in_use(project: Project, slide: SlideFolder) -> TissueMask | None:
     tissue_id = slide.record.tissue_id
-    if tissue_id is not None:
-        mask = TissueMask.load(slide.tissue(tissue_id))
-        if mask.is_edited or mask.recipe["config"] == project.config.tissue.to_dict():
-            return mask
-    return segment_tissue(reader, project.config.tissue)
+    if tissue_id is None:
+        return None
+    mask = TissueMask.load(slide.tissue(tissue_id))
+    made_by = (project.config.tissue.to_dict(), slide.record.mpp)
+    found = (mask.recipe.get("config"), mask.recipe.get("slide_mpp"))
+    return mask if mask.is_edited or found == made_by else None
 
 
 def _lay_grid(

@@ -155,8 +155,11 @@ class Project:
             mpp=properties.mpp,
             mpp_source=properties.mpp_source,
         )
+        if known is not None:
+            # A mask lies in level-0 pixels and outlives a new scale; patches do not.
+            record = record.replace(tissue_id=known.tissue_id)
         if known is not None and known.mpp == record.mpp:
-            record = known.replace(path=record.path, slide_mpp=slide_mpp)
+            record = record.replace(grid_id=known.grid_id, clusters_id=known.clusters_id)
         write_json(folder.root / "slide.json", record.to_dict())
         return folder
 

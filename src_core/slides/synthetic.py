@@ -38,6 +38,7 @@ _DOWNSAMPLES: Final = (4.0, 16.0)
 _DESCRIPTION: Final = "napari-fusecpath synthetic tissue, a drawing, from no patient"
 _TILE: Final = 256
 _WRITERS: Final = 2
+_SAMPLE_PX: Final = (2560, 2560)  # of a cohort: all its patches are embedded within a demo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +105,7 @@ def write_sample_cohort(folder: Path, *, n_slides: int = 16, seed: int = 2025) -
     """Write a cohort of two classes that a model can learn, and its table of labels.
 
     Half of the slides hold a nodule of 10 to 30 % of their tissue; a patient has one slide or
-    two. At 0.5 µm a slide has about 85 patches of 256 px.
+    two. At 0.5 µm a slide has about 60 patches of 256 px.
 
     Parameters
     ----------
@@ -132,7 +133,10 @@ def write_sample_cohort(folder: Path, *, n_slides: int = 16, seed: int = 2025) -
         name = f"synthetic-{index + 1:02d}"
         share = float(rng.uniform(0.1, 0.3)) if label == CLASSES[1] else 0.0
         slide = SyntheticSlide(
-            seed=int(rng.integers(2**31)), nodule_fraction=share, n_pieces=int(rng.integers(1, 3))
+            size_px=_SAMPLE_PX,
+            seed=int(rng.integers(2**31)),
+            nodule_fraction=share,
+            n_pieces=int(rng.integers(1, 3)),
         )
         rows.append((name, f"slides/{name}.tiff", f"patient-{patient + 1:02d}", label))
         work.append((folder, name, slide))

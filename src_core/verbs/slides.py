@@ -49,7 +49,7 @@ def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
     ready: list[SlideFolder] = []
 
     def find(slide: SlideFolder) -> None:
-        pipeline.find_tissue(project, slide)
+        pipeline.find_tissue(project, slide, report=report, stop=stop)
         ready.append(slide)
 
     failures += pipeline.each_slide(slides, find, stop=stop)

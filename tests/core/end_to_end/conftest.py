@@ -1,0 +1,174 @@
+"""Slides whose truth is known, made of real patches, and projects that go the whole way."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+from skimage.color import lab2rgb, rgb2lab
+
+from src_core.patches.grid import GridConfig
+from src_core.progress import ignore, never
+from src_core.project import Project, ProjectConfig
+from src_core.provenance import write_json
+from src_core.verbs import run_verb
+
+PATCH_PX = 224
+SIDE = 7
+"""Patches along a mosaic; one more of glass on each side."""
+
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def run() -> Run:
+    """Run a verb as the command would: ``run("prepare", project=..., slides=...)``."""
+
+    def call(verb: str, **options: Any) -> dict[str, Any]:
+        plain = {
+            key: [str(one) for one in value] if isinstance(value, list | tuple) else value
+            for key, value in options.items()
+        }
+        plain = {k: str(v) if isinstance(v, Path) else v for k, v in plain.items()}
+        return run_verb(verb, plain, report=ignore, stop=never)
+
+    return call
+
+
+@dataclass(frozen=True)
+class Lung:
+    """LC25000 patches by class and origin, their colours brought to one mean and spread."""
+
+    groups: Mapping[str, Mapping[str, list[NDArray[np.uint8]]]]
+
+    def pool(self, kind: str, part: int) -> list[list[NDArray[np.uint8]]]:
+        """Return the origins of a class that belong to part 0 (to learn from) or 1 (to test)."""
+        names = sorted(self.groups[kind])
+        return [self.groups[kind][name] for name in names[part::2]]
+
+
+@pytest.fixture(scope="session")
+def lung(lung_patches: Path) -> Lung:
+    """Read the patches; colour alone must not tell the classes apart, so it is normalised."""
+    groups: dict[str, dict[str, list[NDArray[np.uint8]]]] = defaultdict(lambda: defaultdict(list))
+    with (lung_patches / "labels.csv").open(encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            pixels = np.asarray(Image.open(lung_patches / row["file"]).convert("RGB"))
+            groups[row["label"]][row["group"]].append(normalised(pixels))
+    return Lung(groups)
+
+
+def normalised(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Give a patch the mean and spread of a common H&E look (Reinhard 2001, in CIELAB)."""
+    lab = rgb2lab(pixels)
+    spread = lab.std(axis=(0, 1)) + 1e-3
+    lab = (lab - lab.mean(axis=(0, 1))) / spread * (14.0, 9.0, 8.0) + (66.0, 24.0, -14.0)
+    return np.rint(lab2rgb(lab) * 255).astype(np.uint8)
+
+
+def write_mosaic(
+    path: Path, lung: Lung, *, part: int, tumour: bool, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Write a slide of normal lung, with a nodule of 5 to 30 % carcinoma if `tumour`.
+
+    Returns
+    -------
+    ndarray of bool, shape (SIDE, SIDE)
+        Where the nodule is.
+    """
+    nodule = np.zeros((SIDE, SIDE), np.bool_)
+    if tumour:
+        n_cells = int(rng.integers(3, 15))
+        centre = rng.uniform(1, SIDE - 1, 2)
+        away = np.hypot(*(np.indices((SIDE, SIDE)) + 0.5 - centre[:, None, None]))
+        nodule.flat[np.argsort(away, axis=None)[:n_cells]] = True
+    normal = [one for group in lung.pool("lung_n", part) for one in group]
+    kind = ("lung_aca", "lung_scc")[int(rng.integers(2))]
+    origins = lung.pool(kind, part)
+    chosen = rng.choice(len(origins), size=int(rng.integers(1, 3)), replace=False)
+    cancer = [one for index in chosen for one in origins[index]]
+    glass = rng.normal(243, 1.5, ((SIDE + 2) * PATCH_PX, (SIDE + 2) * PATCH_PX, 3))
+    pixels = np.clip(glass, 0, 255).astype(np.uint8)
+    for row, column in np.ndindex(SIDE, SIDE):
+        patch = (cancer if nodule[row, column] else normal)[
+            int(rng.integers(len(cancer if nodule[row, column] else normal)))
+        ]
+        patch = np.rot90(patch, int(rng.integers(4)))
+        top, left = (row + 1) * PATCH_PX, (column + 1) * PATCH_PX
+        pixels[top : top + PATCH_PX, left : left + PATCH_PX] = patch
+    write_pyramid(path, pixels, mpp=0.5)
+    return nodule
+
+
+def write_pyramid(path: Path, pixels: NDArray[np.uint8], *, mpp: float) -> None:
+    """Write a tiled TIFF of three levels that OpenSlide opens, with its scale."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    levels = [pixels]
+    for _ in range(2):
+        image = Image.fromarray(levels[-1])
+        levels.append(np.asarray(image.reduce(4)))
+    with tifffile.TiffWriter(path) as writer:
+        for number, level in enumerate(levels):
+            scale = 1e4 / (mpp * 4**number)
+            writer.write(
+                level,
+                tile=(256, 256),
+                photometric="rgb",
+                compression="deflate",
+                subfiletype=1 if number else 0,
+                resolution=(scale, scale),
+                resolutionunit="CENTIMETER",
+            )
+
+
+LEARN, TEST = 28, 20
+"""Slides to learn from and to test, half of each with a nodule."""
+
+
+@dataclass(frozen=True)
+class LungProject:
+    """A project of mosaics, embedded and clustered, with the truth of every patch."""
+
+    project: Project
+    truth: Mapping[str, NDArray[np.bool_]]
+    """Slide -> where its nodule is, shape (SIDE, SIDE)."""
+
+    def truth_of(self, slide_id: str) -> NDArray[np.bool_]:
+        """Return whether each patch of the slide's grid is of the nodule, shape (N,)."""
+        cells = self.project.slide(slide_id).load_grid().cells - 1  # a patch of glass around it
+        return self.truth[slide_id][cells[:, 1], cells[:, 0]]
+
+
+@pytest.fixture(scope="session")
+def lung_project(tmp_path_factory: pytest.TempPathFactory, lung: Lung, run: Run) -> LungProject:
+    """Write the mosaics and take them as far as their clusters."""
+    root = tmp_path_factory.mktemp("lung")
+    rows, truth = [], {}
+    for part, count in enumerate((LEARN, TEST)):
+        for number in range(count):
+            name = f"{('learn', 'test')[part]}-{number:02d}"
+            tumour = bool(number % 2)
+            rng = np.random.default_rng([part, number])
+            path = root / "slides" / f"{name}.tiff"
+            truth[name] = write_mosaic(path, lung, part=part, tumour=tumour, rng=rng)
+            rows.append((name, path, ("normal", "tumour")[tumour]))
+    table = root / "labels.csv"
+    with table.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([("slide_id", "path", "label"), *rows])
+    project = Project.create(root / "project", ProjectConfig(grid=GridConfig(patch_px=PATCH_PX)))
+    result = run("prepare", project=project.root, labels=table, encoders=["lite0", "texture"])
+    assert result["failures"] == []
+    run("cluster", project=project.root, n_clusters=4)
+    # The origins were dealt before the slides were built: the split follows them.
+    held_back = [name for name, *_ in rows if name.startswith("test")]
+    write_json(project.splits_path, {"label": held_back})
+    return LungProject(Project.open(project.root), truth)

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from src_core.errors import ConfigError, ProjectError, SlideReadError
+from src_core.project import Project, ProjectConfig
+from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
+
+
+@pytest.fixture(scope="module")
+def slide_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("slides") / "a slide.tiff"
+    write_sample_slide(path, SyntheticSlide(size_px=(1024, 1024), seed=1))
+    return path
+
+
+def test_a_project_remembers_its_choices(tmp_path: Path) -> None:
+    config = ProjectConfig(encoders=("texture",)).replace(grid={"mpp": 1.0})
+    Project.create(tmp_path / "p", config)
+    assert Project.open(tmp_path / "p").config == config
+    assert Project.create(tmp_path / "p").config == config, "opening changes nothing"
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ProjectError, match="neither a project nor an empty folder"):
+        Project.create(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "named values"),
+        ('{"format": 99}', "another version"),
+        ('{"format": 1, "colour": "red"}', "colour"),
+        ('{"format": 1, "grid": {"mpp": 1e9}}', "mpp"),
+        ('{"format": 1, "encoders": "lite0"}', "encoders"),
+        ('{"format": 1, "encoders": [["lite0"]]}', "encoders"),
+        ("[" * 100_000, "not valid JSON"),
+    ],
+)
+def test_a_damaged_project_is_one_sentence(tmp_path: Path, content: str, match: str) -> None:
+    (tmp_path / "project.json").write_text(content)
+    with pytest.raises((ProjectError, ConfigError), match=match):
+        Project.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "a\\b", "..", "", "nul", "x" * 200, "a\x00b", "a:b"]
+)
+def test_no_name_leads_out_of_the_project(tmp_path: Path, name: str) -> None:
+    project = Project.create(tmp_path / "p")
+    for path in (project.slide, project.run):
+        with pytest.raises(ProjectError):
+            path(name)
+    with pytest.raises(ProjectError):
+        project.prediction("run-0001", name)
+
+
+def test_hostile_ids_in_a_record_are_refused(tmp_path: Path, slide_file: Path) -> None:
+    project = Project.create(tmp_path / "p")
+    slide = project.add_slide(slide_file)
+    record = json.loads((slide.root / "slide.json").read_text())
+    record["grid_id"] = "../../../../etc"
+    (slide.root / "slide.json").write_text(json.dumps(record))
+    with pytest.raises(ProjectError, match="name of a grid"):
+        slide.load_grid()
+
+
+def test_a_moved_slide_keeps_its_name_and_its_work(tmp_path: Path, slide_file: Path) -> None:
+    project = Project.create(tmp_path / "p")
+    first = tmp_path / "one.tiff"
+    first.write_bytes(slide_file.read_bytes())
+    slide = project.add_slide(first)
+    slide.remember(tissue_id="abc", grid_id="def", clusters_id="ghi")
+    moved = tmp_path / "elsewhere" / "renamed.tiff"
+    moved.parent.mkdir()
+    first.rename(moved)
+    with pytest.raises(SlideReadError, match="no longer at"):
+        slide.open()
+    again = project.add_slide(moved)
+    assert again == slide
+    assert again.record.grid_id == "def"
+    again.open().close()
+
+
+def test_two_files_of_one_name_are_two_slides(tmp_path: Path, slide_file: Path) -> None:
+    other = tmp_path / slide_file.name
+    write_sample_slide(other, SyntheticSlide(size_px=(1024, 1024), seed=2))
+    project = Project.create(tmp_path / "p")
+    names = [project.add_slide(path).slide_id for path in (slide_file, other, slide_file)]
+    assert names == ["a_slide", "a_slide-2", "a_slide"]
+    with pytest.raises(ProjectError, match="Another file is slide"):
+        project.add_slide(other, slide_id="a_slide")
+
+
+def test_another_scale_drops_the_patches_but_not_the_mask(tmp_path: Path, slide_file: Path) -> None:
+    project = Project.create(tmp_path / "p")
+    slide = project.add_slide(slide_file)
+    slide.remember(tissue_id="abc", grid_id="def", clusters_id="ghi")
+    project.add_slide(slide_file, slide_mpp=0.25)
+    record = slide.record
+    assert (record.mpp, record.mpp_source) == (0.25, "user")
+    assert (record.tissue_id, record.grid_id, record.clusters_id) == ("abc", None, None)
+    project.add_slide(slide_file)
+    assert slide.record.mpp == 0.25, "what a person has typed is remembered"
+
+
+def test_slides_inside_the_project_move_with_it(tmp_path: Path, slide_file: Path) -> None:
+    project = Project.create(tmp_path / "p")
+    inside = project.root / "files" / "slide.tiff"
+    inside.parent.mkdir()
+    inside.write_bytes(slide_file.read_bytes())
+    project.add_slide(inside)
+    project.root.rename(tmp_path / "q")
+    Project.open(tmp_path / "q").slides()[0].open().close()
+
+
+def test_labels_are_taken_in_with_their_paths(tmp_path: Path, slide_file: Path) -> None:
+    table = slide_file.parent / "labels.csv"
+    table.write_text(f"path,label\n{slide_file.name},yes\n")
+    project = Project.create(tmp_path / "p")
+    (row,) = project.import_labels(table)
+    assert project.add_slide(row.path, slide_id=row.slide_id).slide_id == "a slide"
+    (stored,) = project.labels().rows
+    assert stored.path.resolve() == slide_file.resolve()
+    assert stored.labels == {"label": "yes"}
+
+
+def test_a_damaged_table_leaves_the_old_one(tmp_path: Path, slide_file: Path) -> None:
+    project = Project.create(tmp_path / "p")
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    good.write_text(f"path,label\n{slide_file},yes\n")
+    bad.write_text("nothing\n")
+    project.import_labels(good)
+    with pytest.raises(ProjectError, match=r"bad\.csv"):
+        project.import_labels(bad)
+    assert len(project.labels().rows) == 1
