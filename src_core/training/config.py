@@ -31,7 +31,7 @@ class TrainConfig(Config):
         bool, Help("Weigh each patch by how much of the slide its cluster covers", advanced=True)
     ] = False
     n_branches: Annotated[int, Range(0, 16), Help("Local branches for the map; 0: none")] = 3
-    epochs: Annotated[int, Range(1, 10_000), Help("Passes over all slides at most")] = 20
+    epochs: Annotated[int, Range(1, 10_000), Help("Passes over all slides at most")] = 12
     bags_per_slide: Annotated[
         int | None, Range(1, 1000), Help("Bags of each slide in an epoch; none: 64 of all slides")
     ] = None

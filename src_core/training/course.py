@@ -15,7 +15,10 @@ from src_core.training.evaluation import Evaluation, evaluate
 from src_core.training.trainee import Trainee
 from src_core.types import Json
 
-__all__ = ["Course"]
+__all__ = ["BAGS_A_LOOK", "Course"]
+
+BAGS_A_LOOK = 2
+"""Bags of a slide when only a mean over slides is wanted: more would cost more than they tell."""
 
 _FEWEST_PATIENTS = 5
 """Of each class; with fewer, an inner split would take what training needs."""

@@ -14,7 +14,7 @@ from src_core.bags.dataset import BagDataset
 from src_core.models.checkpoint import Checkpoint, CheckpointMeta, EmbeddingSource
 from src_core.models.local_branches import LocalBranches
 from src_core.models.standardise import Standardiser
-from src_core.training.course import Course
+from src_core.training.course import BAGS_A_LOOK, Course
 from src_core.training.evaluation import Evaluation, localisation, logit_sizes
 from src_core.training.metrics import auroc, balanced_accuracy
 from src_core.training.scoring import fuse
@@ -57,15 +57,14 @@ def pack(
     probes : dict
         What the teachers were found to know.
     """
-    n_bags = course.config.n_bags
     train = course.dataset(course.train)
     inner = None if course.inner is None else course.dataset(course.inner)
     metrics: dict[str, Json] = {}
     unseen = None
     if inner is not None:
-        unseen = course.evaluate(trainee, inner, n_bags=n_bags)
+        unseen = course.evaluate(trainee, inner, n_bags=BAGS_A_LOOK)
         unseen = _drop_failed(trainee, unseen, metrics)
-    sizes = logit_sizes(course.evaluate(trainee, train, n_bags=n_bags), unseen)
+    sizes = logit_sizes(course.evaluate(trainee, train, n_bags=BAGS_A_LOOK), unseen)
     if unseen is not None:
         metrics["inner"] = _figures(unseen, sizes)
     where = "training" if inner is None else "inner split"

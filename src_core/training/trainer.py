@@ -18,7 +18,7 @@ from src_core.models.checkpoint import EmbeddingSource
 from src_core.progress import Report, Stop, Tracker, ignore, never
 from src_core.seeding import derive_seed
 from src_core.training.config import TrainConfig
-from src_core.training.course import Course
+from src_core.training.course import BAGS_A_LOOK, Course
 from src_core.training.metrics import auroc
 from src_core.training.packing import FitResult, pack
 from src_core.training.probes import probe_teacher
@@ -26,9 +26,6 @@ from src_core.training.trainee import BestWeights, Trainee
 from src_core.types import Json
 
 __all__ = ["FitResult", "fit"]
-
-_BAGS_A_LOOK = 2
-"""Bags of an inner slide after each epoch: enough to see a gain."""
 
 
 def fit(
@@ -151,7 +148,7 @@ def _look(
     course: Course, trainee: Trainee, inner: BagDataset, best: BestWeights, epoch: int
 ) -> dict[str, Json]:
     """Score the inner split, and keep the weights of whatever has become better."""
-    seen = course.evaluate(trainee, inner, n_bags=_BAGS_A_LOOK)
+    seen = course.evaluate(trainee, inner, n_bags=BAGS_A_LOOK)
     losses = seen.losses()
     best.keep(trainee, losses, epoch)
     return {
@@ -176,7 +173,7 @@ def _earn(course: Course, trainee: Trainee, names: list[str]) -> tuple[list[str]
             "whether they know enough. Turn probe_teachers off to use them anyway."
         )
         return [], {}
-    seen = course.evaluate(trainee, course.dataset(course.inner), n_bags=course.config.n_bags)
+    seen = course.evaluate(trainee, course.dataset(course.inner), n_bags=BAGS_A_LOOK)
     student = auroc(seen.student, seen.targets).value
     probes: dict[str, Json] = {}
     kept = []
