@@ -135,8 +135,9 @@ def save_figure(
     tall = float(np.clip(_PANEL_INCHES * height / width, 1.5, 8.0))
     figure = Figure(figsize=(_PANEL_INCHES * len(panels), tall + 1.6), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        _draw(figure, axes, panel)
+    rows = figure.subplots(2, len(panels), squeeze=False, height_ratios=[tall, 0.12])
+    for axes, bar_axes, panel in zip(*rows, panels, strict=True):
+        _draw(figure, axes, bar_axes, panel)
     if title:
         figure.suptitle(_plain(title), fontsize=12)
     figure.supxlabel(_plain("  |  ".join((RESEARCH_USE, *licences))), fontsize=8, color="0.3")
@@ -144,7 +145,7 @@ def save_figure(
     write_atomically(path, lambda stream: figure.savefig(stream, format=form, dpi=150))
 
 
-def _draw(figure: Any, axes: Any, panel: Panel) -> None:
+def _draw(figure: Any, axes: Any, bar_axes: Any, panel: Panel) -> None:
     axes.set_title(_plain(panel.title), fontsize=10)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -154,9 +155,11 @@ def _draw(figure: Any, axes: Any, panel: Panel) -> None:
         panel.values, cmap=panel.colormap, vmin=low, vmax=high, interpolation="nearest"
     )
     if panel.bar:
-        bar = figure.colorbar(image, ax=axes, orientation="horizontal", shrink=0.85, pad=0.02)
+        bar = figure.colorbar(image, cax=bar_axes, orientation="horizontal")
         bar.set_label(_plain(panel.bar), fontsize=8)
         bar.ax.tick_params(labelsize=7)
+    else:
+        bar_axes.set_axis_off()
     if panel.um_per_pixel:
         _draw_scale(axes, panel.values.shape[:2], panel.um_per_pixel)
 
