@@ -26,7 +26,7 @@ from src_core.project import Project, SlideFolder
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-__all__ = ["get_reader", "read_project", "show_stored"]
+__all__ = ["get_reader", "read_project", "show_results", "show_stored"]
 
 _FILE = "project.json"
 _TOP: tuple[Role, ...] = ("prediction", "clusters", "tissue")
@@ -89,13 +89,20 @@ def show_stored(
     run_id : str, optional
         Whose prediction is shown; the newest run's if None.
     """
-    record = slide.record
     reader = slide.open()
-    known = {role_of(layer) for layer in viewer.layers}
     show_slide(viewer, reader, slide.pyramid, slide_id=slide.slide_id)
     workbench = workbench_of(viewer)
     workbench.project = project.root
     workbench.open_slide(reader.properties.path, slide_id=slide.slide_id)
+    show_results(viewer, project, slide, run_id=run_id)
+
+
+def show_results(
+    viewer: Viewer, project: Project, slide: SlideFolder, *, run_id: str | None = None
+) -> None:
+    """Show what is stored of the slide that is on the canvas already; see `show_stored`."""
+    record = slide.record
+    known = {role_of(layer) for layer in viewer.layers}
     shown: set[Role] = set()
     steps = [_tissue, _clusters, _prediction]
     for wanted, step in zip(
@@ -151,7 +158,7 @@ def _tidy(viewer: Viewer, known: set[Role | None], shown: set[Role]) -> None:
     top = next((role for role in _TOP if role in shown), None)
     for layer in list(viewer.layers):
         role = role_of(layer)
-        if role is None or role == "slide":
+        if role in (None, "slide", "marks"):  # marks are no result: Review turns them over
             continue
         if role not in shown:
             viewer.layers.remove(layer)

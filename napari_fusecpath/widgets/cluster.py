@@ -1,0 +1,139 @@
+"""Step 3: which patches are alike to all encoders at once, and the legend of the clusters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+
+from napari_fusecpath.layers.find import find_layer
+from napari_fusecpath.widgets.forms import ConfigForm, Fold
+from napari_fusecpath.widgets.snapshot import Snapshot
+from napari_fusecpath.widgets.step import StepPanel, number
+from napari_fusecpath.widgets.tables import Table, colour_icon
+from src_core.clustering.result import ClusterConfig
+from src_core.inference.palette import cluster_colors
+
+__all__ = ["ClusterPanel"]
+
+_DIMMED = 0.25
+
+
+class ClusterPanel(StepPanel):
+    """Settings of the clustering, and the table of what came of it."""
+
+    key, title = "cluster", "Cluster"
+
+    def build(self) -> None:
+        """Add settings and legend."""
+        self.form = ConfigForm(ClusterConfig, parent=self)
+        self.body.addWidget(Fold("Settings", self.form, self))
+        self.table = Table(
+            ["Cluster", "Patches", "Share"], name="Clusters", numbers=(1, 2), parent=self
+        )
+        self.table.setToolTip("Click to select, double-click to see one cluster alone")
+        self.table.setMinimumHeight(180)
+        self.table.itemSelectionChanged.connect(self._select)
+        self.table.cellDoubleClicked.connect(self._show_alone)
+        self.foot.addWidget(self.table, stretch=1)
+        self._config_shown: object = None
+        self._labels_shown: str | None = None
+
+    def is_done(self, snapshot: Snapshot) -> bool:
+        """Tell whether the slide has clusters by the settings of the project."""
+        return snapshot.clusters is not None and snapshot.is_cluster_recipe_current
+
+    def on_enter(self) -> None:
+        """Show the clusters."""
+        self.session.bring("clusters")
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Fill the legend, and say what can be done."""
+        if snapshot.config.clustering != self._config_shown and not self.busy:
+            self._config_shown = snapshot.config.clustering
+            self.form.set_values(snapshot.config.clustering.to_dict())
+        self._fill(snapshot)
+        self.offer_next("review", "")
+        if snapshot.grid is None:
+            text = "There are no patches yet; Prepare finds them."
+            self.send_to("prepare", text, "Run 1 Prepare")
+        elif snapshot.clusters is None and not snapshot.is_embedded:
+            left = number(max(snapshot.missing.values()), "patch is", "patches are")
+            self.send_to("embed", f"{left} not embedded yet; Embed does it.", "Run 2 Embed")
+        elif snapshot.clusters is None:
+            by = ", ".join(snapshot.config.encoders)
+            patches = number(len(snapshot.grid), "patch", "patches")
+            self.offer(f"Next: group {patches} by what looks alike to {by}.", "Cluster")
+        else:
+            self._offer_again(snapshot)
+
+    def run_main(self) -> None:
+        """Store the settings in the project and cluster the slide in view."""
+        clustering = ClusterConfig.from_dict(self.form.values())
+        project = self.session.require_project()
+        project.reconfigured(project.config.replace(clustering=clustering.to_dict()))
+        slide_id = self.session.workbench.slide_id
+        self.submit(
+            "cluster",
+            {"project": str(project.root), "slides": [slide_id] if slide_id else []},
+        )
+
+    def _offer_again(self, snapshot: Snapshot) -> None:
+        clusters = snapshot.clusters
+        if clusters is None:
+            return
+        found = number(int(clusters.max(initial=-1)) + 1, "cluster")
+        if snapshot.is_cluster_recipe_current:
+            text = f"{found} by {', '.join(snapshot.config.encoders)}."
+            self.offer(text, "Cluster again")
+            self.offer_next("review", "Review: mark patches")
+        elif snapshot.is_embedded:
+            self.offer(f"{found}, but by other encoders or settings.", "Cluster again")
+        else:
+            text = f"{found}, but some patches are not embedded by all encoders."
+            self.send_to("embed", text, "Run 2 Embed")
+
+    def _fill(self, snapshot: Snapshot) -> None:
+        record, clusters = snapshot.record, snapshot.clusters
+        shown = None
+        if clusters is not None and record is not None:
+            shown = f"{record.slide_id}/{record.grid_id}/{record.clusters_id}"
+        if shown == self._labels_shown:
+            return
+        self._labels_shown = shown
+        counts = np.bincount(clusters[clusters >= 0]) if clusters is not None else np.zeros(0, int)
+        total = max(1, 0 if clusters is None else len(clusters))
+        rows = [
+            (f"cluster {number}", f"{count:,}", f"{count / total:.1%}")
+            for number, count in enumerate(counts)
+        ]
+        icons = [colour_icon(colour) for colour in cluster_colors(len(counts))]
+        self.table.show_rows(rows, icons=icons)
+
+    def _select(self) -> None:
+        rows = self.table.chosen
+        self._paint(rows, others=_DIMMED)
+        clusters = self.session.snapshot.clusters
+        if clusters is not None:
+            chosen = np.flatnonzero(np.isin(clusters, rows))
+            self.session.workbench.selected = tuple(int(row) for row in chosen)
+
+    def _show_alone(self, row: int, _column: int) -> None:
+        self._paint([row], others=0.0)
+
+    def _paint(self, rows: list[int], *, others: float) -> None:
+        """Let some clusters stand out; none chosen is all of them."""
+        layer = find_layer(self.session.viewer, "clusters")
+        if not isinstance(layer, Labels):
+            return
+        colours = cluster_colors(self.table.rowCount())
+        table: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
+        for index, colour in enumerate(colours):
+            alpha = 1.0 if not rows or index in rows else others
+            table[index + 1] = np.array([*colour, alpha], dtype=np.float32)
+        layer.colormap = DirectLabelColormap(color_dict=table)
+        if len(rows) == 1:
+            layer.selected_label = rows[0] + 1
+        layer.visible = True

@@ -1,0 +1,121 @@
+"""The dock "FuseCPath": project, slides, six steps and what runs now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QFrame,
+    QGridLayout,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_fusecpath.widgets.cluster import ClusterPanel
+from napari_fusecpath.widgets.embed import EmbedPanel
+from napari_fusecpath.widgets.prepare import PreparePanel
+from napari_fusecpath.widgets.progress_panel import ProgressPanel
+from napari_fusecpath.widgets.project import ProjectPanel
+from napari_fusecpath.widgets.session import Session
+from napari_fusecpath.widgets.snapshot import Snapshot
+from napari_fusecpath.widgets.step import StepPanel
+
+if TYPE_CHECKING:
+    import napari
+
+__all__ = ["FuseCPathWidget"]
+
+_WIDTH_PX = 340
+_STEPS: tuple[type[StepPanel], ...] = (PreparePanel, EmbedPanel, ClusterPanel)
+
+
+class FuseCPathWidget(QWidget):
+    """The way from a slide to its prediction maps, step by step.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+        In which the results are shown.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        # napari hands plugins a proxy, which is neither the key of our state nor has the window.
+        self.session = Session(getattr(viewer, "__wrapped__", viewer))
+        self.project = ProjectPanel(self.session, self)
+        self.progress = ProgressPanel(self.session.runner, self)
+        self.panels: dict[str, StepPanel] = {}
+        self.stack = QStackedWidget(self)
+        self._steps: list[QPushButton] = []
+        self._buttons = QButtonGroup(self)
+        self._buttons.setExclusive(True)
+        bar = QGridLayout()
+        bar.setSpacing(3)
+        for index, make in enumerate(_STEPS):
+            self._add(make, index, bar)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.setSpacing(4)
+        layout.addWidget(self.project)
+        layout.addLayout(bar)
+        layout.addWidget(self.stack, stretch=1)
+        layout.addWidget(self.progress)
+        self.setMinimumWidth(_WIDTH_PX)
+        self._buttons.idClicked.connect(self._turned)
+        self.session.refreshed.connect(self._show)
+        self.go(_STEPS[0].key)
+        self.destroyed.connect(self.session.close)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Return a size that leaves the canvas most of a small screen."""
+        return QSize(_WIDTH_PX + 20, 640)
+
+    @property
+    def step(self) -> str:
+        """Key of the step in view."""
+        return list(self.panels)[self.stack.currentIndex()]
+
+    def go(self, key: str) -> None:
+        """Turn to a step."""
+        index = list(self.panels).index(key)
+        self.stack.setCurrentIndex(index)
+        self._steps[index].setChecked(True)
+
+    def run(self, key: str) -> None:
+        """Turn to a step and press its main button."""
+        self.go(key)
+        self.session.refresh()
+        self.panels[key].on_enter()
+        self.panels[key].click()
+
+    def _add(self, make: type[StepPanel], index: int, bar: QGridLayout) -> None:
+        panel = self.panels[make.key] = make(self.session)
+        panel.wanted.connect(self.run)
+        area = QScrollArea(self)
+        area.setWidget(panel)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.stack.addWidget(area)
+        button = QPushButton(self)
+        button.setText(f"{index + 1} {panel.title}")
+        button.setCheckable(True)
+        button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self._buttons.addButton(button, index)
+        self._steps.append(button)
+        bar.addWidget(button, index // 3, index % 3)
+
+    def _turned(self, index: int) -> None:
+        self.stack.setCurrentIndex(index)
+        self.panels[self.step].on_enter()
+
+    def _show(self, snapshot: Snapshot) -> None:
+        for index, panel in enumerate(self.panels.values()):
+            done = panel.is_done(snapshot)
+            self._steps[index].setText(f"{index + 1} {panel.title}{' ✓' if done else ''}")

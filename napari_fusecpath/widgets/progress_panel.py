@@ -1,0 +1,121 @@
+"""Says what the engine does now, how long it will take, and lets the user stop it."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_fusecpath.jobs import Job, JobRunner
+from src_core.progress import Progress
+
+__all__ = ["ProgressPanel", "time_text"]
+
+_STARTING = {
+    "prepare": "Finding tissue and patches",
+    "cluster": "Clustering",
+    "train": "Training",
+    "evaluate": "Scoring",
+    "predict": "Predicting",
+    "export": "Drawing the figure",
+    "pyramid": "Making small levels",
+}
+
+
+def time_text(seconds: float) -> str:
+    """Return a time to go: ``0:41``, ``12:05``, ``3 h 20``."""
+    whole = max(0, round(seconds))
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d}"
+    return f"{whole // 60}:{whole % 60:02d}"
+
+
+class ProgressPanel(QWidget):
+    """The foot of the dock: one line, a bar and a cross that cancels.
+
+    Parameters
+    ----------
+    runner : JobRunner
+        Whose running job is shown.
+    parent : QWidget, optional
+        Usual.
+    """
+
+    def __init__(self, runner: JobRunner, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._runner = runner
+        self._job: Job | None = None
+        self.text = QLabel("Ready.", self)
+        self.text.setTextFormat(Qt.TextFormat.PlainText)
+        self.text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.bar = QProgressBar(self)
+        self.bar.setTextVisible(True)
+        self.left = QLabel(self)
+        self.cancel = QToolButton(self)
+        self.cancel.setText("✕")
+        self.cancel.setToolTip("Cancel what is running; what is stored already is kept")
+        self.cancel.setAccessibleName("Cancel")
+        self.cancel.clicked.connect(self._cancel)
+        self._row = QWidget(self)
+        row = QHBoxLayout(self._row)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.bar, stretch=1)
+        row.addWidget(self.left)
+        row.addWidget(self.cancel)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 2, 4, 4)
+        layout.setSpacing(2)
+        layout.addWidget(self.text)
+        layout.addWidget(self._row)
+        runner.changed.connect(self._follow)
+        self._follow()
+
+    def _follow(self) -> None:
+        job = self._runner.running
+        if job is not self._job:
+            if self._job is not None:
+                self._job.progress.disconnect(self._show)
+            self._job = job
+            if job is not None:
+                job.progress.connect(self._show)
+                self._say(f"{_STARTING.get(job.verb, job.verb)} …")
+                self.bar.setRange(0, 0)
+                self.left.clear()
+        self._row.setEnabled(job is not None)
+        self.cancel.setEnabled(job is not None and not job.cancel_requested)
+        if job is None:
+            self._say("Ready.")
+            self.bar.setRange(0, 1)
+            self.bar.reset()
+            self.left.clear()
+
+    def _show(self, progress: Progress) -> None:
+        self.bar.setRange(0, max(0, progress.total))
+        self.bar.setValue(progress.done)
+        detail = f", {progress.detail}" if progress.detail else ""
+        self._say(f"{progress.stage}: {progress.done} of {progress.total} {progress.unit}{detail}")
+        seconds = progress.seconds_left
+        self.left.setText("" if seconds is None else time_text(seconds))
+        self.left.setToolTip("Time to go")
+
+    def _say(self, text: str) -> None:
+        waiting = len(self._runner.queued)
+        text = f"{text}  (+{waiting} waiting)" if waiting else text
+        self.text.setToolTip(text)
+        width = max(60, self.width() - 12)
+        self.text.setText(
+            self.text.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, width)
+        )
+
+    def _cancel(self) -> None:
+        self.cancel.setEnabled(False)
+        self._runner.cancel_all()
+        if self._runner.running is not None:
+            self._say("Cancelling …")

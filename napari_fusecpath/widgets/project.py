@@ -1,0 +1,207 @@
+"""Which project, and which of its slides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QMenu,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_fusecpath.notify import report_error
+from napari_fusecpath.widgets.session import Session
+from napari_fusecpath.widgets.snapshot import Snapshot, default_project
+from napari_fusecpath.widgets.tables import Table
+from src_core.errors import FusecpathError
+from src_core.project import Project, SlideFolder
+
+__all__ = ["ProjectPanel"]
+
+_ROWS_IN_VIEW = 4
+
+
+class ProjectPanel(QWidget):
+    """The head of the dock: the project's line and the list of its slides."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session
+        self.name = QLabel(self)
+        self.name.setTextFormat(Qt.TextFormat.PlainText)
+        self.name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.menu_button = QToolButton(self)
+        self.menu_button.setText("Project ▾")
+        self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self.menu_button)
+        menu.addAction("Open a project …", self._ask_open)
+        menu.addAction("New project …", self._ask_new)
+        self.menu_button.setMenu(menu)
+        self.folder = QLineEdit(self)
+        self.folder.setToolTip("Folder in which everything about the slide will be kept")
+        self.folder.setAccessibleName("Folder of the new project")
+        self.folder.editingFinished.connect(self._take_folder)
+        self.browse = QToolButton(self)
+        self.browse.setText("…")
+        self.browse.setToolTip("Choose another folder")
+        self.browse.clicked.connect(self._ask_new)
+        self.slides = self._make_list()
+        self.previous = self._make_step("◀", "Previous slide", -1)
+        self.following = self._make_step("▶", "Next slide", 1)
+        self._lay_out()
+        self._known: list[tuple[str, str, str]] = []
+        session.refreshed.connect(self._show)
+
+    def _lay_out(self) -> None:
+        head = QHBoxLayout()
+        head.addWidget(self.name, stretch=1)
+        for button in (self.previous, self.following, self.menu_button):
+            head.addWidget(button)
+        self._proposal = QWidget(self)
+        line = QHBoxLayout(self._proposal)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.addWidget(QLabel("in", self._proposal))
+        line.addWidget(self.folder, stretch=1)
+        line.addWidget(self.browse)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 4, 6, 2)
+        layout.setSpacing(3)
+        layout.addLayout(head)
+        layout.addWidget(self._proposal)
+        layout.addWidget(self.slides)
+
+    def _make_list(self) -> Table:
+        slides = Table(["Slide", "State", "Label"], name="Slides of the project", parent=self)
+        slides.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        slides.itemSelectionChanged.connect(self._turn_to)
+        return slides
+
+    def _make_step(self, text: str, tip: str, by: int) -> QToolButton:
+        button = QToolButton(self)
+        button.setText(text)
+        button.setToolTip(tip)
+        button.clicked.connect(lambda: self._step(by))
+        return button
+
+    def _show(self, snapshot: Snapshot) -> None:
+        project, path = snapshot.project, snapshot.slide_path
+        slides = project.slides() if project is not None else ()
+        if project is not None:
+            self.name.setText(f"Project {project.root.name}")
+            self.name.setToolTip(str(project.root))
+        elif path is not None:
+            self.name.setText(f"New project for {path.stem}")
+            self.name.setToolTip("")
+        else:
+            self.name.setText("No slide yet: drop one on the window")
+        proposed = project is None and path is not None
+        self._proposal.setVisible(proposed)
+        if proposed and path is not None and not self.folder.hasFocus():
+            self.folder.setText(str(self.session.new_project or default_project(path)))
+        self.slides.setVisible(len(slides) > 0)
+        for button in (self.previous, self.following):
+            button.setVisible(len(slides) > 1)
+        if project is not None:
+            self._fill(project, slides, snapshot)
+
+    def _fill(self, project: Project, slides: tuple[SlideFolder, ...], snapshot: Snapshot) -> None:
+        labels = _labels(snapshot)
+        rows = [
+            (
+                slide.slide_id,
+                _state(project, slide, snapshot.run_id),
+                labels.get(slide.slide_id, ""),
+            )
+            for slide in slides
+        ]
+        if rows != self._known:
+            self._known = rows
+            self.slides.show_rows(rows)
+            self.slides.setColumnHidden(2, not any(row[2] for row in rows))
+            self.slides.fit(_ROWS_IN_VIEW)
+        names = [row[0] for row in rows]
+        current = self.session.workbench.slide_id
+        self.slides.choose(names.index(current) if current in names else None)
+
+    def _turn_to(self) -> None:
+        for row in self.slides.chosen:
+            slide_id = self._known[row][0]
+            if slide_id != self.session.workbench.slide_id:
+                self._try(partial(self.session.show_slide, slide_id))
+
+    def _step(self, by: int) -> None:
+        names = [row[0] for row in self._known]
+        current = self.session.workbench.slide_id
+        if names:
+            index = names.index(current) + by if current in names else 0
+            self._try(lambda: self.session.show_slide(names[index % len(names)]))
+
+    def _take_folder(self) -> None:
+        text = self.folder.text().strip()
+        self.session.new_project = Path(text).expanduser() if text else None
+
+    def _ask_open(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Open a project", str(_start()))
+        if folder:
+            self._try(lambda: self.session.open_project(Path(folder)))
+
+    def _ask_new(self) -> None:
+        folder = QFileDialog.getExistingDirectory(
+            self, "An empty folder for the new project", str(_start())
+        )
+        if folder:
+            self._try(lambda: self._make_project(Path(folder)))
+
+    def _make_project(self, folder: Path) -> None:
+        project = Project.create(folder)
+        self.session.new_project = None
+        self.session.open_project(project.root)
+
+    def _try(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except FusecpathError as error:
+            report_error(error)
+        self.session.refresh_soon()
+
+
+def _start() -> Path:
+    folder = Path.home() / "FuseCPath"
+    return folder if folder.is_dir() else Path.home()
+
+
+def _labels(snapshot: Snapshot) -> dict[str, str]:
+    """Return each slide's label in the first target column."""
+    table = snapshot.labels
+    if table is None or not table.targets:
+        return {}
+    return {row.slide_id: row.labels[table.targets[0]] for row in table.rows}
+
+
+def _state(project: Project, slide: SlideFolder, run_id: str | None) -> str:
+    """Return how far a slide has come, without opening an array."""
+    try:
+        record = slide.record
+    except FusecpathError:
+        return "damaged"
+    if run_id is not None:
+        folder = project.prediction(run_id, slide.slide_id)
+        if record.clusters_id is not None and (folder / "prediction.json").is_file():
+            return "predicted"
+    if record.clusters_id is not None:
+        return "clustered"
+    if record.grid_id is not None:
+        stored = slide.root.glob("lattices/*/embeddings/*/meta.json")
+        return "embedded" if any(stored) else "prepared"
+    return "new"

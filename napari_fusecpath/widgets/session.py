@@ -1,0 +1,247 @@
+"""What the panels share: the viewer, its state, the engine, and what is stored at the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Layer
+from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
+
+from napari_fusecpath.jobs import Job, JobRunner, runner_for
+from napari_fusecpath.layers.find import Role, about, find_layer, find_layers, role_of
+from napari_fusecpath.notify import report_error
+from napari_fusecpath.readers.results import show_results, show_stored
+from napari_fusecpath.state import Workbench, workbench_of
+from napari_fusecpath.widgets.snapshot import (
+    Snapshot,
+    default_project,
+    slide_of_path,
+    take_snapshot,
+)
+from src_core.errors import FusecpathError, ProjectError
+from src_core.project import Project, SlideFolder
+from src_core.types import Json
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+__all__ = ["Session", "slides_of"]
+
+_RESULTS: tuple[Role, ...] = ("prediction", "contribution", "attention", "clusters", "tissue")
+"""Maps that hide one another; of those that come new the first is the one to look at."""
+
+
+def slides_of(result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the slides that a job has done."""
+    for key in ("patches", "clusters", "probabilities", "figures"):
+        if isinstance(result.get(key), dict):
+            return tuple(result[key])
+    return ()
+
+
+class Session(QObject):
+    """One dock's view of the work; panels listen to it and never to each other.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+        Whose slide is worked on.
+
+    Signals
+    -------
+    refreshed(Snapshot)
+        Something that is stored or chosen has changed.
+    """
+
+    refreshed = Signal(object)
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.workbench: Workbench = workbench_of(viewer)
+        self.runner: JobRunner = runner_for(viewer)
+        self.snapshot = Snapshot()
+        self.new_project: Path | None = None
+        """Where the user wants the next project, if not where we propose it."""
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(0)
+        self._timer.timeout.connect(self.refresh)
+        self._came: Layer | None = None
+        self.workbench.events.connect(self.refresh_soon)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.events.removed.connect(self.refresh_soon)
+        self._came = find_layer(viewer, "slide")
+        self.refresh_soon()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._timer.stop()
+        self.workbench.events.disconnect(self.refresh_soon)
+        self.viewer.layers.events.inserted.disconnect(self._on_inserted)
+        self.viewer.layers.events.removed.disconnect(self.refresh_soon)
+
+    def refresh_soon(self, *_event: object) -> None:
+        """Refresh once the present event is over; many calls make one refresh."""
+        self._timer.start()
+
+    def refresh(self) -> None:
+        """Read what is stored, and tell."""
+        self._timer.stop()
+        layer, self._came = self._came, None
+        if layer is not None and layer in self.viewer.layers:
+            self._take_slide(layer)
+            self._timer.stop()  # what it changed is read below
+        self.snapshot = take_snapshot(self.viewer, self.workbench)
+        self.refreshed.emit(self.snapshot)
+
+    def submit(self, verb: str, options: Mapping[str, Json]) -> Job:
+        """Ask the engine; when it is done the layers of the slide in view follow."""
+        job = self.runner.submit(verb, options)
+        job.done.connect(self._on_done)
+        job.failed.connect(self.refresh_soon)
+        job.cancelled.connect(self.refresh_soon)
+        return job
+
+    def open_project(self, root: Path, *, slide_id: str | None = None) -> None:
+        """Turn to a project, to its first slide unless the one in view is of it.
+
+        Raises
+        ------
+        FusecpathError
+            If it cannot be opened.
+        """
+        project = Project.open(root)
+        self.workbench.project = project.root
+        path = self.workbench.slide_path
+        here = slide_of_path(project, path) if path is not None and slide_id is None else None
+        if here is not None:
+            self._adopt(project, here)
+        elif slide_id is not None or project.slides():
+            self.show_slide(slide_id or project.slides()[0].slide_id)
+        self.refresh_soon()
+
+    def require_project(self) -> Project:
+        """Return the project, made where it was proposed if there is none yet.
+
+        Raises
+        ------
+        FusecpathError
+            If there is no slide to make one for, or the folder is taken.
+        """
+        root = self.workbench.project
+        if root is None:
+            path = self.workbench.slide_path
+            if path is None:
+                raise ProjectError("Open a slide first: drop a file on the window.")
+            project = Project.create(self.new_project or default_project(path))
+            self.workbench.project = project.root
+            return project
+        return Project.open(root)
+
+    def show_slide(self, slide_id: str) -> None:
+        """Turn the viewer to a slide of the project.
+
+        Raises
+        ------
+        FusecpathError
+            If its file has moved.
+        """
+        if self.workbench.project is not None:
+            project = Project.open(self.workbench.project)
+            known = {role_of(layer) for layer in self.viewer.layers}
+            show_stored(self.viewer, project, project.slide(slide_id), run_id=self.workbench.run_id)
+            if not known & set(_RESULTS):
+                self.viewer.reset_view()
+            self._came = None
+
+    def show_current(self) -> None:
+        """Draw again what is stored of the slide in view; new results are shown, others hidden."""
+        root, slide_id = self.workbench.project, self.workbench.slide_id
+        if root is None or slide_id is None:
+            return
+        before = {role_of(layer) for layer in self.viewer.layers}
+        project = Project.open(root)
+        slide = project.slide(slide_id)
+        show_results(self.viewer, project, slide, run_id=self.workbench.run_id)
+        came = {role_of(layer) for layer in self.viewer.layers} - before
+        new = next((role for role in _RESULTS if role in came), None)
+        if new is not None:
+            self.bring(new)
+
+    def bring(self, *roles: Role) -> None:
+        """Make the layers of these roles visible, and hide the other results."""
+        if not any(find_layer(self.viewer, role) for role in roles):
+            return
+        for layer in self.viewer.layers:
+            role = role_of(layer)
+            if role in _RESULTS or role in roles:
+                layer.visible = role in roles
+
+    def _on_inserted(self, event: Any) -> None:
+        if role_of(event.value) == "slide":
+            self._came = event.value
+        self.refresh_soon()
+
+    def _on_done(self, result: dict[str, Any]) -> None:
+        root = self.workbench.project
+        if root is not None and result.get("project") == str(root):
+            try:
+                self._find_slide()
+                if self.workbench.slide_id in slides_of(result):
+                    self.show_current()
+            except FusecpathError as error:
+                report_error(error)
+        self.refresh_soon()
+
+    def _find_slide(self) -> None:
+        root, path = self.workbench.project, self.workbench.slide_path
+        if root is not None and path is not None and self.workbench.slide_id is None:
+            slide = slide_of_path(Project.open(root), path)
+            if slide is not None:
+                self.workbench.slide_id = slide.slide_id
+
+    def _take_slide(self, layer: Layer) -> None:
+        """Turn to a slide that was dropped on the window."""
+        for other in find_layers(self.viewer, "slide"):
+            if other is not layer:
+                self.viewer.layers.remove(other)
+        notes = about(layer)
+        path = Path(notes["path"]).absolute()
+        if notes.get("slide_id") is not None:  # it came from a project, with its results
+            return
+        if path != self.workbench.slide_path or self.workbench.slide_id is not None:
+            self.workbench.open_slide(path)
+        try:
+            if not self._knows(path, self._candidates(path)):
+                self._forget_results()
+        except FusecpathError as error:
+            report_error(error)
+
+    def _candidates(self, path: Path) -> Iterable[Path]:
+        if self.workbench.project is not None:
+            return (self.workbench.project,)
+        return (default_project(path),)
+
+    def _knows(self, path: Path, roots: Iterable[Path]) -> bool:
+        for root in roots:
+            if (root / "project.json").is_file():
+                project = Project.open(root)
+                slide = slide_of_path(project, path)
+                if slide is not None:
+                    self.workbench.project = project.root
+                    self._adopt(project, slide)
+                    return True
+        return False
+
+    def _adopt(self, project: Project, slide: SlideFolder) -> None:
+        self.workbench.slide_id = slide.slide_id
+        show_results(self.viewer, project, slide, run_id=self.workbench.run_id)
+
+    def _forget_results(self) -> None:
+        for layer in list(self.viewer.layers):
+            role = role_of(layer)
+            if role is not None and role != "slide":
+                self.viewer.layers.remove(layer)

@@ -1,0 +1,175 @@
+"""What is stored about the slide on the canvas, read at one moment; the panels show it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from napari_fusecpath.layers.find import about, find_layer
+from src_core.bags.label_table import LabelTable
+from src_core.clustering.result import load_clusters
+from src_core.embeddings.store import EmbeddingStore
+from src_core.errors import FusecpathError
+from src_core.inference.prediction import Prediction
+from src_core.patches.grid import PatchGrid
+from src_core.project import Project, ProjectConfig, SlideFolder, SlideRecord
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_fusecpath.state import Workbench
+    from src_core.types import Labels
+
+__all__ = ["Snapshot", "default_project", "slide_of_path", "take_snapshot"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything that the panels need to know; what is not there is None or empty."""
+
+    project: Project | None = None
+    slide_path: Path | None = None
+    slide: SlideFolder | None = None
+    """None also for a slide on the canvas that is not in the project."""
+    record: SlideRecord | None = None
+    mpp: float | None = None
+    mpp_source: str = "unknown"
+    grid: PatchGrid | None = None
+    missing: Mapping[str, int] = field(default_factory=dict)
+    """Patch encoder of the project -> patches of the grid that it has not embedded."""
+    clusters: Labels | None = None
+    is_cluster_recipe_current: bool = False
+    """The clusters were made by the project's encoders and settings of today."""
+    labels: LabelTable | None = None
+    runs: tuple[str, ...] = ()
+    run_id: str | None = None
+    prediction: Prediction | None = None
+    problems: tuple[str, ...] = ()
+    """What could not be read, as sentences."""
+
+    @property
+    def config(self) -> ProjectConfig:
+        """The project's choices, or those that a new one would have."""
+        return self.project.config if self.project is not None else ProjectConfig()
+
+    @property
+    def is_embedded(self) -> bool:
+        """Every patch is embedded by every encoder of the project."""
+        return self.grid is not None and not any(self.missing.values())
+
+    @property
+    def slide_name(self) -> str:
+        """What the slide on the canvas is called."""
+        if self.slide is not None:
+            return self.slide.slide_id
+        return self.slide_path.stem if self.slide_path is not None else ""
+
+
+def default_project(slide_path: Path) -> Path:
+    """Return the folder that is proposed for a slide without a project."""
+    return Path.home() / "FuseCPath" / slide_path.stem
+
+
+def slide_of_path(project: Project, path: Path) -> SlideFolder | None:
+    """Return the slide of a project that is the file at `path`."""
+    path = path.absolute()
+    for slide in project.slides():
+        if (project.root / slide.record.path).absolute() == path:
+            return slide
+    return None
+
+
+def take_snapshot(viewer: ViewerModel, workbench: Workbench) -> Snapshot:
+    """Read what is stored; a damaged artifact counts as missing and is named in `problems`."""
+    problems: list[str] = []
+
+    def read(step: Callable[[], T]) -> T | None:
+        try:
+            return step()
+        except FusecpathError as error:
+            problems.append(str(error))
+            return None
+
+    values: dict[str, Any] = {"slide_path": workbench.slide_path, **_scale(viewer)}
+    root = workbench.project
+    project = read(lambda: Project.open(root)) if root is not None else None
+    if project is not None:
+        runs = project.runs()
+        values |= {"project": project, "runs": runs}
+        values["run_id"] = workbench.run_id if workbench.run_id in runs else (*runs, None)[-1]
+        if project.labels_path.is_file():
+            values["labels"] = read(project.labels)
+        if workbench.slide_id is not None:
+            slide = project.slide(workbench.slide_id)
+            record = read(lambda: slide.record)
+            if record is not None:
+                values |= {"slide": slide, "record": record}
+                values |= _scale_of(record)
+                values |= _of_slide(project, slide, record, values["run_id"], read)
+    return Snapshot(**values, problems=tuple(problems))
+
+
+def _scale(viewer: ViewerModel) -> dict[str, Any]:
+    layer = find_layer(viewer, "slide")
+    notes = about(layer) if layer is not None else {}
+    return {"mpp": notes.get("mpp"), "mpp_source": notes.get("mpp_source", "unknown")}
+
+
+def _scale_of(record: SlideRecord) -> dict[str, Any]:
+    return {} if record.mpp is None else {"mpp": record.mpp, "mpp_source": record.mpp_source}
+
+
+def _of_slide(
+    project: Project,
+    slide: SlideFolder,
+    record: SlideRecord,
+    run_id: str | None,
+    read: Callable[[Callable[[], Any]], Any],
+) -> dict[str, Any]:
+    grid = read(slide.load_grid) if record.grid_id is not None else None
+    if grid is None:
+        return {}
+    values: dict[str, Any] = {"grid": grid, "missing": _missing(project, slide, grid, read)}
+    if record.clusters_id is not None:
+        found = read(lambda: load_clusters(slide.current_clusters()))
+        if found is not None:
+            labels, meta = found
+            values["clusters"] = labels
+            values["is_cluster_recipe_current"] = _is_current(meta.get("recipe"), project.config)
+    if run_id is not None:
+        folder = project.prediction(run_id, slide.slide_id)
+        if (folder / "prediction.json").is_file():
+            values["prediction"] = read(lambda: _prediction(folder, grid))
+    return values
+
+
+def _missing(
+    project: Project,
+    slide: SlideFolder,
+    grid: PatchGrid,
+    read: Callable[[Callable[[], Any]], Any],
+) -> dict[str, int]:
+    store = EmbeddingStore(slide.embeddings(grid.lattice_id))
+
+    def count(encoder: str) -> int:
+        missing = read(lambda: store.missing(encoder, grid.cells))
+        return len(grid) if missing is None else int(missing.sum())
+
+    return {encoder: count(encoder) for encoder in project.config.encoders}
+
+
+def _prediction(folder: Path, grid: PatchGrid) -> Prediction:
+    prediction = Prediction.load(folder)
+    prediction.require_grid(grid.grid_id, len(grid))
+    return prediction
+
+
+def _is_current(recipe: object, config: ProjectConfig) -> bool:
+    if not isinstance(recipe, dict):
+        return False
+    same_views = set(recipe.get("views") or ()) == set(config.encoders)
+    return same_views and recipe.get("config") == config.clustering.to_dict()

@@ -1,0 +1,188 @@
+"""What the six steps have in common: a line that says what comes next, and one main button."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from napari.utils.theme import get_theme
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_fusecpath.jobs import Job, JobFailure
+from napari_fusecpath.notify import report_failure
+from napari_fusecpath.widgets.session import Session
+from napari_fusecpath.widgets.snapshot import Snapshot
+from src_core.errors import FusecpathError
+from src_core.types import Json
+
+__all__ = ["StepPanel", "number", "wrapped_label"]
+
+
+def number(count: int, one: str, many: str = "") -> str:
+    """Return a count with its noun: ``1 patch``, ``4,300 patches``."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def wrapped_label(text: str = "", parent: QWidget | None = None) -> QLabel:
+    """Return a label that breaks its lines instead of widening the dock."""
+    label = QLabel(text, parent)
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setMinimumWidth(60)
+    return label
+
+
+class StepPanel(QWidget):
+    """One step of the way.
+
+    Signals
+    -------
+    wanted(str)
+        The user wants another step to run: its key.
+    """
+
+    key: ClassVar[str]
+    title: ClassVar[str]
+    wanted = Signal(str)
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session
+        self._job: Job | None = None
+        self._redirect: str | None = None
+        self.say = wrapped_label(parent=self)
+        self.main = QPushButton(self)
+        self.main.clicked.connect(self.click)
+        self.warning = wrapped_label(parent=self)
+        self.warning.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.warning.hide()
+        self.next = QPushButton(self)
+        self.next.clicked.connect(self._go_on)
+        self.next.hide()
+        self._next_key = ""
+        self.body = QVBoxLayout()
+        self.body.setContentsMargins(0, 0, 0, 0)
+        self.foot = QVBoxLayout()
+        self.foot.setContentsMargins(0, 0, 0, 0)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.addWidget(self.say)
+        layout.addLayout(self.body)
+        layout.addWidget(self.main)
+        layout.addWidget(self.warning)
+        layout.addWidget(self.next)
+        layout.addLayout(self.foot, stretch=1)
+        self.build()
+        session.refreshed.connect(self._refresh)
+
+    def build(self) -> None:
+        """Add the step's own widgets: fields to `body`, tables and legends to `foot`."""
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Show what is stored; `offer` or `send_to` says what the main button does."""
+
+    def run_main(self) -> None:
+        """Do what the main button says."""
+
+    def is_done(self, snapshot: Snapshot) -> bool:
+        """Tell whether the step's result is stored for the slide in view."""
+        return False
+
+    def on_enter(self) -> None:
+        """Bring the step's layers up: the user has turned to it."""
+
+    def on_done(self, result: dict[str, Any]) -> None:
+        """Go on after a job that this panel has started."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job of this panel is under way."""
+        return self._job is not None and not self._job.ended
+
+    def click(self) -> None:
+        """Press the main button, which may send the user to an earlier step."""
+        if self._redirect is not None:
+            self.wanted.emit(self._redirect)
+        elif not self.busy:
+            self.warn("")
+            try:
+                self.run_main()
+            except FusecpathError as error:
+                self.warn(str(error))
+            self._show_busy()
+
+    def offer(self, text: str, button: str, *, enabled: bool = True) -> None:
+        """Say what comes next, and what the main button does."""
+        self._redirect = None
+        self.say.setText(text)
+        self.main.setText(button)
+        self.main.setEnabled(enabled and not self.busy)
+
+    def send_to(self, key: str, text: str, button: str) -> None:
+        """Say which step gives what is missing; the main button runs that one."""
+        self._redirect = key
+        self.say.setText(text)
+        self.main.setText(button)
+        self.main.setEnabled(True)
+
+    def offer_next(self, key: str, text: str) -> None:
+        """Offer the step that follows, or nothing if `text` is empty."""
+        self._next_key = key
+        self.next.setText(text)
+        self.next.setVisible(bool(text))
+        for button, is_primary in ((self.main, not text), (self.next, bool(text))):
+            font = button.font()
+            font.setBold(is_primary)
+            button.setFont(font)
+
+    def warn(self, text: str) -> None:
+        """Show a sentence in the theme's warning colour; nothing takes it away."""
+        colour = get_theme(self.session.viewer.theme).warning.as_hex()
+        self.warning.setStyleSheet(f"QLabel {{ color: {colour}; }}")
+        self.warning.setText(text)
+        self.warning.setVisible(bool(text))
+
+    def submit(self, verb: str, options: Mapping[str, Json]) -> Job:
+        """Ask the engine for a verb on behalf of this panel."""
+        self.warn("")
+        job = self._job = self.session.submit(verb, options)
+        job.done.connect(self._done)
+        job.failed.connect(self._failed)
+        job.cancelled.connect(self._cancelled)
+        self._show_busy()
+        return job
+
+    def _refresh(self, snapshot: Snapshot) -> None:
+        self.show_snapshot(snapshot)
+        self._show_busy()
+
+    def _show_busy(self) -> None:
+        if self.busy:
+            self.main.setEnabled(False)
+
+    def _go_on(self) -> None:
+        self.wanted.emit(self._next_key)
+
+    def _done(self, result: dict[str, Any]) -> None:
+        failures = result.get("failures") or []
+        if failures:
+            text = _failures_text(failures)
+            self.warn(text)
+            report_failure(JobFailure(message=text, user=True), self)
+        self.on_done(result)
+        self.session.refresh_soon()
+
+    def _failed(self, failure: JobFailure) -> None:
+        self.warn(failure.message)
+        report_failure(failure, self)
+
+    def _cancelled(self) -> None:
+        self.warn("Cancelled; what was finished is kept.")
+
+
+def _failures_text(failures: list[dict[str, Any]]) -> str:
+    slide_id, first = failures[0]["slide_id"], failures[0]["message"]
+    first = first if slide_id in first else f"{slide_id}: {first}"
+    others = len(failures) - 1
+    return first if not others else f"{first} ({number(others, 'other slide')} failed as well.)"

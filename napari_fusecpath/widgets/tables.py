@@ -1,0 +1,113 @@
+"""A small table whose rows are chosen, not edited."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
+
+__all__ = ["Table", "colour_icon"]
+
+_ICON_PX = 14
+
+
+def colour_icon(colour: Any) -> QIcon:
+    """Return a square of a colour (red, green, blue from 0 to 1)."""
+    pixmap = QPixmap(_ICON_PX, _ICON_PX)
+    red, green, blue = (float(value) for value in colour[:3])
+    pixmap.fill(QColor.fromRgbF(red, green, blue))
+    return QIcon(pixmap)
+
+
+class Table(QTableWidget):
+    """Rows of text; the first column takes the room that the others leave.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Headings.
+    name : str
+        What it is, for screen readers.
+    numbers : collection of int
+        Columns that are aligned to the right.
+    parent : QWidget, optional
+        Usual.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[str],
+        *,
+        name: str,
+        numbers: Collection[int] = (),
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(0, len(columns), parent)
+        self._numbers = numbers
+        self.setAccessibleName(name)
+        head = QHeaderView(Qt.Orientation.Horizontal, self)
+        self.setHorizontalHeader(head)
+        self.setHorizontalHeaderLabels(list(columns))
+        head.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        head.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        head.setHighlightSections(False)
+        side = QHeaderView(Qt.Orientation.Vertical, self)
+        self.setVerticalHeader(side)
+        side.setDefaultSectionSize(side.minimumSectionSize())
+        side.hide()
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self._head, self._side = head, side
+
+    def show_rows(
+        self, rows: Sequence[Sequence[str]], *, icons: Sequence[QIcon] = ()
+    ) -> list[list[QTableWidgetItem]]:
+        """Show other rows, none of them chosen, without a signal; return their items."""
+        self.blockSignals(True)
+        self.clearSelection()
+        self.setRowCount(len(rows))
+        items = [[self._item(text, column) for column, text in enumerate(row)] for row in rows]
+        for row, cells in enumerate(items):
+            if icons:
+                cells[0].setIcon(icons[row])
+            for column, item in enumerate(cells):
+                self.setItem(row, column, item)
+        self.blockSignals(False)
+        return items
+
+    def fit(self, most: int) -> None:
+        """Take the height of the rows, but not of more than `most`."""
+        rows = min(max(1, self.rowCount()), most)
+        height = self._head.sizeHint().height() + rows * self._side.defaultSectionSize()
+        self.setFixedHeight(height + 2 * self.frameWidth() + 2)
+
+    def choose(self, row: int | None) -> None:
+        """Select one row or none, without a signal."""
+        self.blockSignals(True)
+        self.clearSelection()
+        if row is not None:
+            self.selectRow(row)
+        self.blockSignals(False)
+
+    @property
+    def chosen(self) -> list[int]:
+        """The selected rows, ascending."""
+        return sorted({index.row() for index in self.selectedIndexes()})
+
+    def _item(self, text: str, column: int) -> QTableWidgetItem:
+        item = QTableWidgetItem(text)
+        item.setToolTip(text)
+        side = (
+            Qt.AlignmentFlag.AlignRight if column in self._numbers else Qt.AlignmentFlag.AlignLeft
+        )
+        item.setTextAlignment(side | Qt.AlignmentFlag.AlignVCenter)
+        return item

@@ -1,0 +1,69 @@
+"""A window with the dock, a home of its own, and small slides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from napari_fusecpath.jobs import runner_for
+from napari_fusecpath.widgets.dock import FuseCPathWidget
+from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
+
+PLUGIN = "napari-fusecpath"
+JOB_MS = 120_000
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A synthetic slide of some 30 patches of 64 µm."""
+    path = tmp_path_factory.mktemp("slides") / "small.tiff"
+    slide = SyntheticSlide(size_px=(1536, 1280), nodule_fraction=0.2, seed=3)
+    write_sample_slide(path, slide, downsamples=(4.0,))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep proposed projects out of the home of whoever runs the tests."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setattr(Path, "home", lambda: folder)
+    return folder
+
+
+@pytest.fixture
+def window(make_napari_viewer: Any, qtbot: Any) -> Iterator[Callable[..., FuseCPathWidget]]:
+    """Return a function that opens a viewer with the dock, on a file if one is given."""
+    docks: list[FuseCPathWidget] = []
+
+    def open_window(path: Path | None = None) -> FuseCPathWidget:
+        viewer = make_napari_viewer(show=True)
+        viewer.window.resize(1366, 768)
+        if path is not None:
+            viewer.open(path, plugin=PLUGIN)
+        _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "FuseCPath")
+        docks.append(dock)
+        dock.session.refresh()
+        return dock  # type: ignore[no-any-return]
+
+    yield open_window
+    for dock in docks:
+        runner_for(dock.session.viewer).close()
+
+
+@pytest.fixture
+def until_idle(qtbot: Any) -> Callable[[FuseCPathWidget], None]:
+    """Return a function that waits until no job is running or waiting."""
+
+    def wait(dock: FuseCPathWidget) -> None:
+        runner = dock.session.runner
+        qtbot.waitUntil(lambda: runner.running is None and not runner.queued, timeout=JOB_MS)
+        qtbot.wait(50)
+        # A step that is done may have started the next one.
+        qtbot.waitUntil(lambda: runner.running is None and not runner.queued, timeout=JOB_MS)
+        dock.session.refresh()
+
+    return wait

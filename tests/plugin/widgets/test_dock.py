@@ -1,0 +1,112 @@
+"""The way through the window, with the real engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from napari_fusecpath.layers.find import find_layer, role_of
+from napari_fusecpath.widgets.dock import FuseCPathWidget
+from src_core.project import Project
+
+Open = Callable[..., FuseCPathWidget]
+Wait = Callable[[FuseCPathWidget], None]
+
+
+def only_texture(dock: FuseCPathWidget) -> None:
+    for name, box in dock.panels["embed"].boxes.items():  # type: ignore[attr-defined]
+        box.setChecked(name == "texture")
+
+
+def shown(dock: FuseCPathWidget) -> set[str | None]:
+    return {role_of(layer) for layer in dock.session.viewer.layers if layer.visible}
+
+
+def test_a_first_minute(window: Open, until_idle: Wait, sample: Path, home: Path) -> None:
+    dock = window(sample)
+    prepare, embed, cluster = (dock.panels[key] for key in ("prepare", "embed", "cluster"))
+    assert dock.project.folder.text() == str(home / "FuseCPath" / "small")
+    assert "128 µm" in prepare.say.text()
+    assert not list(home.iterdir()), "nothing is made before it is asked for"
+
+    prepare.main.click()
+    assert not prepare.main.isEnabled()
+    until_idle(dock)
+    assert prepare.warning.text() == ""
+    project = Project.open(home / "FuseCPath" / "small")
+    grid = project.slide("small").load_grid()
+    assert prepare.say.text().startswith(f"{len(grid)} patches of 128 µm")
+    assert shown(dock) == {"slide", "tissue"}
+    assert dock.session.workbench.slide_id == "small"
+
+    only_texture(dock)
+    prepare.next.click()
+    assert dock.step == "embed"
+    until_idle(dock)
+    assert embed.warning.text() == ""
+    assert dock.step == "cluster", "Cluster starts by itself"
+    assert cluster.warning.text() == ""
+    assert shown(dock) == {"slide", "clusters"}
+    labels = dock.session.snapshot.clusters
+    assert labels is not None
+    table = cluster.table  # type: ignore[attr-defined]
+    assert table.rowCount() == labels.max() + 1
+    assert [int(table.item(row, 1).text()) for row in range(table.rowCount())] == list(
+        np.bincount(labels)
+    )
+    layer = find_layer(dock.session.viewer, "clusters")
+    assert layer is not None
+    assert np.array_equal(layer.data[grid.cells[:, 1], grid.cells[:, 0]], labels + 1)
+
+    again = window(sample)  # the file alone: its project is found, and nothing is computed
+    assert shown(again) == {"slide", "clusters"}
+    assert again.session.snapshot.is_cluster_recipe_current
+    assert again.session.runner.engine_pid is None
+
+
+def test_a_step_that_lacks_its_input_runs_the_one_that_gives_it(
+    window: Open, until_idle: Wait, sample: Path
+) -> None:
+    dock = window(sample)
+    dock.go("cluster")
+    cluster = dock.panels["cluster"]
+    assert "Prepare" in cluster.main.text()
+    cluster.main.click()
+    assert dock.step == "prepare"
+    until_idle(dock)
+    assert dock.session.snapshot.grid is not None
+    assert "Embed" in cluster.main.text()
+
+
+def test_without_a_slide_every_step_says_so(window: Open) -> None:
+    dock = window()
+    assert "drop" in dock.panels["prepare"].say.text()
+    assert not dock.panels["prepare"].main.isEnabled()
+    for key in dock.panels:
+        dock.go(key)
+        dock.panels[key].click()
+    assert dock.session.runner.running is None
+
+
+def test_a_legend_row_stands_out(window: Open, until_idle: Wait, sample: Path) -> None:
+    dock = window(sample)
+    only_texture(dock)
+    dock.panels["prepare"].main.click()
+    until_idle(dock)
+    dock.panels["cluster"].form.set_values({"n_per_cluster": 3})  # type: ignore[attr-defined]
+    dock.panels["prepare"].next.click()
+    until_idle(dock)
+    table = dock.panels["cluster"].table  # type: ignore[attr-defined]
+    assert table.rowCount() >= 2
+    table.selectRow(1)
+    labels = dock.session.snapshot.clusters
+    assert dock.session.workbench.selected == tuple(np.flatnonzero(labels == 1))
+    layer = find_layer(dock.session.viewer, "clusters")
+    colours = layer.colormap.color_dict  # type: ignore[union-attr]
+    assert colours[2][3] == 1
+    assert 0 < colours[1][3] < 1
+    table.cellDoubleClicked.emit(1, 0)
+    colours = layer.colormap.color_dict  # type: ignore[union-attr]
+    assert colours[1][3] == 0
