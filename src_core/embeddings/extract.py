@@ -39,7 +39,7 @@ def embed_patches(
     *,
     report: Report = ignore,
     stop: Stop = never,
-    batch_size: int = 32,
+    batch_size: int = 16,
 ) -> None:
     """Embed those patches of a grid that the store lacks; each is read once for all encoders.
 
@@ -72,7 +72,7 @@ def embed_patches(
     names = [encoder.card.name for encoder in encoders]
     if len(set(names)) != len(names):
         raise ValueError(f"an encoder is named twice in {names}")
-    lanes = [_open_lane(encoder, grid.cells, store, batch_size) for encoder in encoders]
+    lanes = [_open_lane(encoder, grid.cells, store) for encoder in encoders]
     wanted = np.zeros(len(grid), np.bool_)
     for lane in lanes:
         wanted |= lane.missing
@@ -141,7 +141,7 @@ def load_slide_embedding(folder: Path) -> tuple[Float32, dict[str, Any]]:
     return vector, meta
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Lane:
     """One encoder's share of the read pass."""
 
@@ -149,39 +149,20 @@ class _Lane:
     writer: EmbeddingWriter
     missing: BoolArray
     """Of the grid's rows, shape (N,)."""
-    max_batch: int
-    batch: int = 1
-    warm: bool = False
 
     def embed(self, cells: Cells, rows: Int64, patches: Rgb, stop: Stop) -> None:
         """Embed those `patches`, of the grid's `rows`, that this encoder lacks."""
+        check(stop)
         own = np.flatnonzero(self.missing[rows])
-        start = 0
-        while start < len(own):
-            check(stop)
-            some = own[start : start + self.batch]
-            began = time.monotonic()
-            embeddings = self.encoder.encode(patches[some])  # (b, dim)
-            self.writer.append(cells[rows[some]], embeddings)
-            self._adapt(time.monotonic() - began)
-            start += len(some)
-
-    def _adapt(self, seconds: float) -> None:
-        """Choose how many to encode at a time; the first call, which sets up, says nothing."""
-        if self.warm and seconds > 2 * _CALL_SECONDS:
-            self.batch = max(1, self.batch // 2)
-        elif self.warm and seconds < _CALL_SECONDS / 2:
-            self.batch = min(self.max_batch, self.batch * 2)
-        self.warm = True
+        if len(own):
+            embeddings = self.encoder.encode(patches[own])  # (n_own, dim)
+            self.writer.append(cells[rows[own]], embeddings)
 
 
-def _open_lane(
-    encoder: PatchEncoder, cells: Cells, store: EmbeddingStore, batch_size: int
-) -> _Lane:
+def _open_lane(encoder: PatchEncoder, cells: Cells, store: EmbeddingStore) -> _Lane:
     card = encoder.card
     writer = store.open_writer(card.name, card.recipe(), card.dim)
-    missing = store.missing(card.name, cells)
-    return _Lane(encoder, writer, missing, batch_size)
+    return _Lane(encoder, writer, store.missing(card.name, cells))
 
 
 class _Clock:
