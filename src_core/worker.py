@@ -116,9 +116,10 @@ def _run_job(command: dict[str, Any], channel: _Channel, inbox: _Inbox) -> None:
     except FusecpathError as error:
         _send_error(channel, job, error, str(error), user=True)
     except Exception as error:  # noqa: BLE001 - the boundary: a bug is told with its traceback
-        text = f"The engine met a bug ({type(error).__name__}); see Details."
-        if isinstance(error, MemoryError):
-            text = "The engine ran out of memory; close other programs or use fewer patches."
+        name = type(error).__name__
+        text = f"The engine met a bug ({name}); see Details."
+        if name in ("MemoryError", "OutOfMemoryError"):  # the latter is torch's
+            text = "The engine ran out of memory; close other programs or use a smaller model."
         _send_error(channel, job, error, text, user=False)
     else:
         channel.send("done", job=job, result=result)
