@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_fusecpath.layers.find import Role, role_of
+from napari_fusecpath.layers.find import Role, about, find_layer, role_of
 from napari_fusecpath.layers.overlays import (
     show_attention,
     show_clusters,
@@ -117,14 +117,20 @@ def show_results(
 
 
 def _tissue(viewer: Viewer, project: Project, slide: SlideFolder, tissue_id: str) -> set[Role]:
-    show_tissue(viewer, slide.load_tissue(), mpp=slide.record.mpp)
+    layer, shown = find_layer(viewer, "tissue"), (str(slide.root), tissue_id)
+    if layer is None or about(layer).get("shown") != shown:  # what is being painted stays
+        layer = show_tissue(viewer, slide.load_tissue(), mpp=slide.record.mpp)
+        about(layer)["shown"] = shown
     return {"tissue"}
 
 
 def _clusters(viewer: Viewer, project: Project, slide: SlideFolder, clusters_id: str) -> set[Role]:
     grid = slide.load_grid()
-    labels, _ = load_clusters(slide.current_clusters())
-    show_clusters(viewer, grid, labels)
+    layer, shown = find_layer(viewer, "clusters"), (str(slide.root), grid.grid_id, clusters_id)
+    if layer is None or about(layer).get("shown") != shown:  # what stands out goes on doing so
+        labels, _ = load_clusters(slide.current_clusters())
+        layer = show_clusters(viewer, grid, labels)
+        about(layer)["shown"] = shown
     workbench = workbench_of(viewer)
     workbench.grid_id, workbench.clusters_id = grid.grid_id, clusters_id
     return {"clusters"}

@@ -19,12 +19,15 @@ from qtpy.QtWidgets import (
 
 from napari_fusecpath.widgets.cluster import ClusterPanel
 from napari_fusecpath.widgets.embed import EmbedPanel
+from napari_fusecpath.widgets.predict import PredictPanel
 from napari_fusecpath.widgets.prepare import PreparePanel
 from napari_fusecpath.widgets.progress_panel import ProgressPanel
 from napari_fusecpath.widgets.project import ProjectPanel
+from napari_fusecpath.widgets.review import ReviewPanel
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel
+from napari_fusecpath.widgets.train import TrainPanel
 
 if TYPE_CHECKING:
     import napari
@@ -32,7 +35,14 @@ if TYPE_CHECKING:
 __all__ = ["FuseCPathWidget"]
 
 _WIDTH_PX = 340
-_STEPS: tuple[type[StepPanel], ...] = (PreparePanel, EmbedPanel, ClusterPanel)
+_STEPS: tuple[type[StepPanel], ...] = (
+    PreparePanel,
+    EmbedPanel,
+    ClusterPanel,
+    ReviewPanel,
+    TrainPanel,
+    PredictPanel,
+)
 
 
 class FuseCPathWidget(QWidget):
@@ -57,6 +67,7 @@ class FuseCPathWidget(QWidget):
         self._buttons.setExclusive(True)
         bar = QGridLayout()
         bar.setSpacing(3)
+        bar.setContentsMargins(6, 0, 6, 0)
         for index, make in enumerate(_STEPS):
             self._add(make, index, bar)
         layout = QVBoxLayout(self)
@@ -84,6 +95,7 @@ class FuseCPathWidget(QWidget):
     def go(self, key: str) -> None:
         """Turn to a step."""
         index = list(self.panels).index(key)
+        self._leave()
         self.stack.setCurrentIndex(index)
         self._steps[index].setChecked(True)
 
@@ -92,7 +104,8 @@ class FuseCPathWidget(QWidget):
         self.go(key)
         self.session.refresh()
         self.panels[key].on_enter()
-        self.panels[key].click()
+        if self.panels[key].runs_when_sent:
+            self.panels[key].click()
 
     def _add(self, make: type[StepPanel], index: int, bar: QGridLayout) -> None:
         panel = self.panels[make.key] = make(self.session)
@@ -111,7 +124,12 @@ class FuseCPathWidget(QWidget):
         self._steps.append(button)
         bar.addWidget(button, index // 3, index % 3)
 
+    def _leave(self) -> None:
+        if self.stack.count() == len(_STEPS):
+            self.panels[self.step].on_leave()
+
     def _turned(self, index: int) -> None:
+        self._leave()
         self.stack.setCurrentIndex(index)
         self.panels[self.step].on_enter()
 

@@ -8,7 +8,7 @@ from napari.layers import Image, Labels
 from napari.qt.threading import FunctionWorker, create_worker
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QWidget
 
-from napari_fusecpath.layers.find import find_layer
+from napari_fusecpath.layers.find import about, find_layer
 from napari_fusecpath.layers.slide import set_slide_mpp
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
 from napari_fusecpath.widgets.snapshot import Snapshot
@@ -96,6 +96,11 @@ class PreparePanel(StepPanel):
     def run_main(self) -> None:
         """Store the settings in the project and ask the engine for tissue and patches."""
         project = self._project_with_settings()
+        slide, tissue = self.session.snapshot.slide, find_layer(self.session.viewer, "tissue")
+        if slide is not None:
+            slide.remember(tissue_id=None)  # a painted mask would be kept
+        if tissue is not None:
+            about(tissue).pop("shown", None)
         options: dict[str, Any] = {"project": str(project.root), "embed": False}
         path, typed = self.session.workbench.slide_path, self.session.workbench.slide_mpp
         if path is not None:

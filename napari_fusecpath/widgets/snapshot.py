@@ -100,7 +100,8 @@ def take_snapshot(viewer: ViewerModel, workbench: Workbench) -> Snapshot:
     if project is not None:
         runs = project.runs()
         values |= {"project": project, "runs": runs}
-        values["run_id"] = workbench.run_id if workbench.run_id in runs else (*runs, None)[-1]
+        newest = runs[-1] if runs else None
+        values["run_id"] = workbench.run_id if workbench.run_id in runs else newest
         if project.labels_path.is_file():
             values["labels"] = read(project.labels)
         if workbench.slide_id is not None:

@@ -44,6 +44,8 @@ class StepPanel(QWidget):
 
     key: ClassVar[str]
     title: ClassVar[str]
+    runs_when_sent: ClassVar[bool] = True
+    """Another step that sends the user here also presses the main button."""
     wanted = Signal(str)
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
@@ -92,6 +94,9 @@ class StepPanel(QWidget):
     def on_enter(self) -> None:
         """Bring the step's layers up: the user has turned to it."""
 
+    def on_leave(self) -> None:
+        """Put down what the step has in hand: the user turns to another one."""
+
     def on_done(self, result: dict[str, Any]) -> None:
         """Go on after a job that this panel has started."""
 
@@ -126,19 +131,20 @@ class StepPanel(QWidget):
         self.main.setText(button)
         self.main.setEnabled(True)
 
-    def offer_next(self, key: str, text: str) -> None:
+    def offer_next(self, key: str, text: str, *, is_primary: bool = True) -> None:
         """Offer the step that follows, or nothing if `text` is empty."""
         self._next_key = key
         self.next.setText(text)
         self.next.setVisible(bool(text))
-        for button, is_primary in ((self.main, not text), (self.next, bool(text))):
+        next_is_bold = is_primary and bool(text)
+        for button, is_bold in ((self.main, not next_is_bold), (self.next, next_is_bold)):
             font = button.font()
-            font.setBold(is_primary)
+            font.setBold(is_bold)
             button.setFont(font)
 
     def warn(self, text: str) -> None:
         """Show a sentence in the theme's warning colour; nothing takes it away."""
-        colour = get_theme(self.session.viewer.theme).warning.as_hex()
+        colour = _warning_colour(self.session.viewer.theme)
         self.warning.setStyleSheet(f"QLabel {{ color: {colour}; }}")
         self.warning.setText(text)
         self.warning.setVisible(bool(text))
@@ -179,6 +185,18 @@ class StepPanel(QWidget):
 
     def _cancelled(self) -> None:
         self.warn("Cancelled; what was finished is kept.")
+
+
+def _warning_colour(theme: str) -> str:
+    """Return the theme's warning colour, drawn towards its text: on white it would be lost."""
+    colours = get_theme(theme)
+    mixed = [
+        round(0.5 * one + 0.5 * other)
+        for one, other in zip(
+            colours.warning.as_rgb_tuple()[:3], colours.text.as_rgb_tuple()[:3], strict=True
+        )
+    ]
+    return f"rgb({mixed[0]}, {mixed[1]}, {mixed[2]})"
 
 
 def _failures_text(failures: list[dict[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""A small table whose rows are chosen, not edited."""
+"""A small table whose rows are chosen."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ class Table(QTableWidget):
         What it is, for screen readers.
     numbers : collection of int
         Columns that are aligned to the right.
+    editable : collection of int
+        Columns that a double click opens.
     parent : QWidget, optional
         Usual.
     """
@@ -49,10 +51,11 @@ class Table(QTableWidget):
         *,
         name: str,
         numbers: Collection[int] = (),
+        editable: Collection[int] = (),
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(0, len(columns), parent)
-        self._numbers = numbers
+        self._numbers, self._editable = numbers, editable
         self.setAccessibleName(name)
         head = QHeaderView(Qt.Orientation.Horizontal, self)
         self.setHorizontalHeader(head)
@@ -64,14 +67,12 @@ class Table(QTableWidget):
         self.setVerticalHeader(side)
         side.setDefaultSectionSize(side.minimumSectionSize())
         side.hide()
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.DoubleClicked)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self._head, self._side = head, side
 
-    def show_rows(
-        self, rows: Sequence[Sequence[str]], *, icons: Sequence[QIcon] = ()
-    ) -> list[list[QTableWidgetItem]]:
-        """Show other rows, none of them chosen, without a signal; return their items."""
+    def show_rows(self, rows: Sequence[Sequence[str]], *, icons: Sequence[QIcon] = ()) -> None:
+        """Show other rows, none of them chosen, without a signal."""
         self.blockSignals(True)
         self.clearSelection()
         self.setRowCount(len(rows))
@@ -82,7 +83,6 @@ class Table(QTableWidget):
             for column, item in enumerate(cells):
                 self.setItem(row, column, item)
         self.blockSignals(False)
-        return items
 
     def fit(self, most: int) -> None:
         """Take the height of the rows, but not of more than `most`."""
@@ -106,6 +106,8 @@ class Table(QTableWidget):
     def _item(self, text: str, column: int) -> QTableWidgetItem:
         item = QTableWidgetItem(text)
         item.setToolTip(text)
+        if column not in self._editable:
+            item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
         side = (
             Qt.AlignmentFlag.AlignRight if column in self._numbers else Qt.AlignmentFlag.AlignLeft
         )

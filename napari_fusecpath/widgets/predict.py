@@ -1,0 +1,219 @@
+"""Step 6: what a model says of the slide, and where it looked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.layers import Image
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QPushButton,
+    QWidget,
+)
+
+from napari_fusecpath.layers.find import Role, find_layer
+from napari_fusecpath.widgets.snapshot import Snapshot
+from napari_fusecpath.widgets.step import StepPanel, number, wrapped_label
+from napari_fusecpath.widgets.tables import Table
+from src_core.errors import FusecpathError
+from src_core.inference.prediction import RESEARCH_USE, Prediction
+
+__all__ = ["PredictPanel"]
+
+_MAPS: dict[str, Role] = {
+    "Fused prediction": "prediction",
+    "Contribution": "contribution",
+    "Attention": "attention",
+}
+
+
+class PredictPanel(StepPanel):
+    """The run, the classes with their probability, and the maps."""
+
+    key, title = "predict", "Predict"
+
+    def build(self) -> None:
+        """Add run, classes, maps and the foot."""
+        self.run_box, self.map_box = QComboBox(self), QComboBox(self)
+        self.run_box.setToolTip("Which training run's model predicts")
+        self.run_box.activated.connect(self._take_run)
+        self.map_box.addItems(list(_MAPS))
+        self.map_box.activated.connect(self._bring_map)
+        self.run_row = QWidget(self)
+        rows = QFormLayout(self.run_row)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.addRow("Model", self.run_box)
+        self.body.addWidget(self.run_row)
+        self.all_slides = QPushButton("Predict all slides", self)
+        self.all_slides.clicked.connect(self._predict_all)
+        self.table = Table(
+            ["Class", "Probability", "Spread"], name="Classes", numbers=(1, 2), parent=self
+        )
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.table.itemSelectionChanged.connect(self._take_class)
+        self.table.setToolTip("Click a class to see its maps")
+        self.explain = wrapped_label(parent=self)
+        self.results = QWidget(self)
+        self.map_row = QFormLayout(self.results)
+        self.map_row.setContentsMargins(0, 0, 0, 0)
+        self.map_row.addRow("Map", self.map_box)
+        self.smooth = QCheckBox("Smooth between patches", self)
+        self.smooth.setToolTip("For the eye only: without it each square is what was computed")
+        self.smooth.toggled.connect(self._set_smooth)
+        self.map_row.addRow(self.smooth)
+        self.export = QPushButton("Export figure", self)
+        self.export.clicked.connect(self._export)
+        self.export_text = wrapped_label(parent=self)
+        self.licences = wrapped_label(RESEARCH_USE, self)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.all_slides)
+        buttons.addWidget(self.export)
+        self.foot.addWidget(self.table)
+        self.foot.addWidget(self.explain)
+        self.foot.addWidget(self.results)
+        self.foot.addLayout(buttons)
+        self.foot.addWidget(self.export_text)
+        self.foot.addStretch(1)
+        self.foot.addWidget(self.licences)
+        self._classes: tuple[str, ...] = ()
+
+    def is_done(self, snapshot: Snapshot) -> bool:
+        """Tell whether the slide has a prediction by the chosen run."""
+        return snapshot.prediction is not None
+
+    def on_enter(self) -> None:
+        """Show the chosen map."""
+        self.session.bring(_MAPS[self.map_box.currentText()])
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Show the prediction that is stored, or say what it needs."""
+        self._show_runs(snapshot)
+        self._show_prediction(snapshot.prediction)
+        run_id = snapshot.run_id
+        if run_id is None:
+            self.send_to("train", "There is no model yet; Train makes one.", "Go to 5 Train")
+        elif snapshot.grid is None:
+            self.send_to("prepare", "The slide has no patches yet.", "Run 1 Prepare")
+        elif not snapshot.is_embedded:
+            self.send_to("embed", "Some patches are not embedded yet.", "Run 2 Embed")
+        elif snapshot.clusters is None or not snapshot.is_cluster_recipe_current:
+            self.send_to("cluster", "The slide has no clusters of today yet.", "Run 3 Cluster")
+        elif snapshot.prediction is None:
+            self.offer(f"Next: what {run_id} says of {snapshot.slide_name}.", "Predict this slide")
+        else:
+            text = f"{snapshot.slide_name}: {_odds(snapshot.prediction)}."
+            self.offer(text, "Predict again")
+
+    def run_main(self) -> None:
+        """Predict the slide in view."""
+        self._predict([self.session.snapshot.slide_name])
+
+    def on_done(self, result: dict[str, Any]) -> None:
+        """Say where a figure lies."""
+        figures = result.get("figures")
+        if figures:
+            paths = list(figures.values())
+            self.export_text.setText(f"Figure saved: {paths[0]}")
+
+    def _predict_all(self) -> None:
+        if not self.busy:
+            self._predict([])
+
+    def _predict(self, slides: list[str]) -> None:
+        snapshot = self.session.snapshot
+        if snapshot.project is not None and snapshot.run_id is not None:
+            options: dict[str, Any] = {
+                "project": str(snapshot.project.root),
+                "slides": slides,
+                "run": snapshot.run_id,
+            }
+            self.submit("predict", options)
+
+    def _export(self) -> None:
+        snapshot = self.session.snapshot
+        if snapshot.project is not None and snapshot.slide is not None and not self.busy:
+            self.export_text.clear()
+            options: dict[str, Any] = {
+                "project": str(snapshot.project.root),
+                "slides": [snapshot.slide.slide_id],
+                "run": snapshot.run_id,
+            }
+            self.submit("export", options)
+
+    def _show_runs(self, snapshot: Snapshot) -> None:
+        runs = list(reversed(snapshot.runs))
+        if runs != [self.run_box.itemText(index) for index in range(self.run_box.count())]:
+            self.run_box.clear()
+            self.run_box.addItems(runs)
+        if snapshot.run_id is not None:
+            self.run_box.setCurrentText(snapshot.run_id)
+        self.run_row.setVisible(bool(runs))
+        many = snapshot.project is not None and len(snapshot.project.slides()) > 1
+        self.all_slides.setVisible(bool(runs) and many)
+        self.all_slides.setEnabled(not self.busy)
+
+    def _show_prediction(self, prediction: Prediction | None) -> None:
+        for widget in (self.table, self.explain, self.results, self.export):
+            widget.setVisible(prediction is not None)
+        if prediction is None:
+            self.licences.setText(RESEARCH_USE)
+            return
+        self._classes = prediction.classes
+        rows = [
+            (name, f"{probability:.3f}", f"± {spread:.3f}")
+            for name, probability, spread in zip(
+                prediction.classes, prediction.probabilities, prediction.spread, strict=True
+            )
+        ]
+        self.table.show_rows(rows)
+        self.table.fit(6)
+        shown = self.session.workbench.class_name
+        if shown in prediction.classes:
+            self.table.choose(prediction.classes.index(shown))
+        bags = number(prediction.n_bags, "patch selection")
+        self.explain.setText(
+            f"Spread over {bags}, which is no confidence. The maps show the "
+            f"{prediction.map_source} for the class chosen above."
+        )
+        self.licences.setText(_foot(prediction))
+        self._set_smooth(self.smooth.isChecked())
+
+    def _take_run(self) -> None:
+        self.session.workbench.run_id = self.run_box.currentText() or None
+        self._draw()
+
+    def _take_class(self) -> None:
+        for row in self.table.chosen:
+            self.session.workbench.class_name = self._classes[row]
+            self._draw()
+
+    def _draw(self) -> None:
+        try:
+            self.session.show_current()
+        except FusecpathError as error:
+            self.warn(str(error))
+
+    def _bring_map(self) -> None:
+        self.session.bring(_MAPS[self.map_box.currentText()])
+
+    def _set_smooth(self, smooth: bool) -> None:
+        for role in _MAPS.values():
+            layer = find_layer(self.session.viewer, role)
+            if isinstance(layer, Image):
+                layer.interpolation2d = "linear" if smooth else "nearest"
+
+
+def _odds(prediction: Prediction) -> str:
+    index = prediction.classes.index(prediction.predicted)
+    return f"{prediction.predicted} {prediction.probabilities[index]:.2f}"
+
+
+def _foot(prediction: Prediction) -> str:
+    licences = ", ".join(f"{name} {licence}" for name, licence in prediction.licences.items())
+    notes = " ".join(prediction.notes)
+    lines = [RESEARCH_USE, f"Encoders: {licences}." if licences else "", notes]
+    return "\n".join(line for line in lines if line)
