@@ -68,15 +68,26 @@ def run_demo(options: DemoOptions, report: Report, stop: Stop) -> dict[str, Any]
         pipeline.cluster_slide(slide, config.encoders, config.clustering, report=report, stop=stop)
     run_id = runs.train(project, options.target, device=device, report=report, stop=stop)
     scores = runs.score_held_back(project, run_id, device=device, report=report, stop=stop)
-    figure = project.root / "exports" / f"{run_id}.png"
-    runs.draw(project, run_id, _most_striking(project, scores), figure)
     return {
         "project": str(project.root),
         "run": run_id,
-        "figure": str(figure),
+        "figures": _draw(project, run_id, scores),
         "own_slides": options.slides is not None,
         **scores,
     }
+
+
+def _draw(project: Project, run_id: str, scores: dict[str, Any]) -> dict[str, str]:
+    """Draw, for each class, the held-back slide that is surest to be of it."""
+    probabilities: dict[str, dict[str, float]] = scores["probabilities"]
+    figures = {}
+    for number, name in enumerate(scores["classes"]):
+        surest = [(odds[name], slide_id) for slide_id, odds in probabilities.items()]
+        slide_id = max(surest)[1]
+        path = project.root / "exports" / f"{run_id}-{number}-{slide_id}.png"
+        runs.draw(project, run_id, project.slide(slide_id), path)
+        figures[name] = str(path)
+    return figures
 
 
 def describe_demo(result: dict[str, Any]) -> str:
@@ -86,7 +97,7 @@ def describe_demo(result: dict[str, Any]) -> str:
     lines = [
         f"{score} ({baseline})",
         f"project: {result['project']}",
-        f"figure:  {result['figure']}",
+        *(f"figure:  {path} (surest to be {name})" for name, path in result["figures"].items()),
         "Research use only." if result["own_slides"] else _HONESTY,
     ]
     return "\n".join(lines)
@@ -119,10 +130,3 @@ def _require_all(failures: list[pipeline.Failure]) -> None:
     if failures:
         first = failures[0]
         raise ProjectError(f"Slide {first.slide_id}: {first.message}")
-
-
-def _most_striking(project: Project, scores: dict[str, Any]) -> SlideFolder:
-    """Return the held-back slide that the model is surest to be of the last class."""
-    probabilities: dict[str, dict[str, float]] = scores["probabilities"]
-    last = scores["classes"][-1]
-    return project.slide(max(probabilities, key=lambda name: probabilities[name][last]))
