@@ -81,7 +81,8 @@ class CheckpointMeta:
     """How well the map finds the evidence (score, and what truth it was held against)."""
     student_logit_std: float = 1.0
     branches_logit_std: float = 1.0
-    """Standard deviations on the training slides: divided by them, logits may be added."""
+    """Standard deviations on the training slides, both over one factor that makes the softmax of
+    the sum as sure as unseen slides bear out: divided by them, logits may be added."""
     seed: int = 0
     versions: dict[str, Json] = field(default_factory=dict)
     created: str = ""
