@@ -287,7 +287,7 @@ def _write_captions(viewer: ViewerModel) -> None:
         if layer.visible and "caption" in about(layer)
     ]
     viewer.text_overlay.text = "\n".join(captions)
-    viewer.text_overlay.position = "top_center"
+    viewer.text_overlay.position = "top_left"  # the colour bars are at the right
     viewer.text_overlay.visible = bool(captions)
 
 

@@ -80,6 +80,7 @@ class PredictPanel(StepPanel):
         self.foot.addStretch(1)
         self.foot.addWidget(self.licences)
         self._classes: tuple[str, ...] = ()
+        self._slide: str | None = None
 
     def is_done(self, snapshot: Snapshot) -> bool:
         """Tell whether the slide has a prediction by the chosen run."""
@@ -162,6 +163,9 @@ class PredictPanel(StepPanel):
         if prediction is None:
             self.licences.setText(RESEARCH_USE)
             return
+        if prediction.slide_id != self._slide:
+            self._slide = prediction.slide_id
+            self.export_text.clear()
         self._classes = prediction.classes
         rows = [
             (name, f"{probability:.3f}", f"± {spread:.3f}")

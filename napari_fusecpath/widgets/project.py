@@ -42,7 +42,7 @@ class ProjectPanel(QWidget):
         self.name.setTextFormat(Qt.TextFormat.PlainText)
         self.name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.menu_button = QToolButton(self)
-        self.menu_button.setText("Project")
+        self.menu_button.setText("Project   ")  # room for the style's arrow
         self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.menu_button)
         menu.addAction("Open a project …", self._ask_open)

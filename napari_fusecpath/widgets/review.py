@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
@@ -70,7 +70,8 @@ class ReviewPanel(StepPanel):
         self.foot.addStretch(1)
         self.undo.clicked.connect(self._undo)
         self.redo.clicked.connect(self._redo)
-        self._bind_keys()
+        for widget in (self.table, self.main, self.next, self.undo, self.redo):
+            widget.installEventFilter(self)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self.store_strokes)
@@ -115,6 +116,7 @@ class ReviewPanel(StepPanel):
         shown = (snapshot.slide.root, snapshot.grid.lattice_id)
         if shown != self._shown:
             self.store_strokes()  # what was painted last on the slide before
+            self.warn("")
             self._shown = shown
             self._store, self._lattice = snapshot.slide.marks, snapshot.grid.lattice
             self._try(lambda: self._take_names(snapshot))
@@ -141,6 +143,7 @@ class ReviewPanel(StepPanel):
         if painted.shape != known.shape or np.array_equal(painted, known):
             return
         changed = painted != known
+        problem = ""
         try:
             for value in np.unique(painted[changed]):
                 if value > len(self._names):
@@ -149,8 +152,9 @@ class ReviewPanel(StepPanel):
                 label = self._names[value - 1] if value else None
                 store.add(squares_of(lattice, rows, cols), label=label, reviewer=self._who())
         except FusecpathError as error:
-            self.warn(str(error))
+            problem = str(error)
         self._draw()
+        self.warn(problem)
         self.session.refresh_soon()
 
     def _draw(self) -> None:
@@ -204,6 +208,7 @@ class ReviewPanel(StepPanel):
         old, store = self._names[index], self._store
         if new == old or store is None:
             return
+        self.warn("")
         if not new or new in self._names:
             self.warn("A label needs a name of its own.")
         else:
@@ -228,6 +233,7 @@ class ReviewPanel(StepPanel):
         store = self._store
         if store is not None:
             self.store_strokes()
+            self.warn("")
             step = store.undo if what == "undo" else store.redo
             self._try(lambda: self._say_step(what, step(reviewer=self._who())))
             self._draw()
@@ -237,18 +243,26 @@ class ReviewPanel(StepPanel):
         if act is None:
             self.warn(f"There is nothing of {self._who()} to {what}.")
 
-    def _bind_keys(self) -> None:
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
         """Let keys act while the panel has the focus: napari has uses of its own for them."""
-        keys: dict[Any, Callable[[], None]] = {
-            QKeySequence.StandardKey.Undo: self._undo,
-            QKeySequence.StandardKey.Redo: self._redo,
-        }
-        for index in range(_N_LABELS):
-            keys[str(index + 1)] = partial(self._press, index)
-        for key, act in keys.items():
-            shortcut = QShortcut(QKeySequence(key), self)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(act)
+        act = self._act_of(event) if isinstance(event, QKeyEvent) else None
+        if act is None or event is None:
+            return False
+        if event.type() == QEvent.Type.ShortcutOverride:
+            event.accept()  # no menu's shortcut, but a key for us
+        elif event.type() == QEvent.Type.KeyPress:
+            act()
+        return True
+
+    def _act_of(self, event: QKeyEvent) -> Callable[[], None] | None:
+        if event.matches(QKeySequence.StandardKey.Undo):
+            return self._undo
+        if event.matches(QKeySequence.StandardKey.Redo):
+            return self._redo
+        text = event.text()
+        if len(text) == 1 and text in "123456789":
+            return partial(self._press, int(text) - 1)
+        return None
 
     def _press(self, row: int) -> None:
         if row < self.table.rowCount():
@@ -275,7 +289,6 @@ class ReviewPanel(StepPanel):
             write_json(_names_path(project), {"labels": list(self._names)})
 
     def _try(self, act: Callable[[], None]) -> None:
-        self.warn("")
         try:
             act()
         except FusecpathError as error:

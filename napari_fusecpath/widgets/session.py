@@ -172,13 +172,15 @@ class Session(QObject):
             self.bring(new)
 
     def bring(self, *roles: Role) -> None:
-        """Make the layers of these roles visible, and hide the other results."""
-        if not any(find_layer(self.viewer, role) for role in roles):
+        """Make the layers of these roles visible and the first active, and hide the others."""
+        found = [layer for role in roles if (layer := find_layer(self.viewer, role)) is not None]
+        if not found:
             return
         for layer in self.viewer.layers:
-            role = role_of(layer)
-            if role in _RESULTS or role in roles:
-                layer.visible = role in roles
+            if role_of(layer) in (*_RESULTS, "marks"):
+                layer.visible = layer in found
+        # Its controls are shown, and its value under the pointer stands in the status bar.
+        self.viewer.layers.selection.active = found[0]
 
     def _on_inserted(self, event: Any) -> None:
         if role_of(event.value) == "slide":
