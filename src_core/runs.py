@@ -265,7 +265,8 @@ def score_held_back(
     dict
         ``auroc`` (None with ``auroc_reason`` where a class is missing) and ``n``, beside it
         ``baseline_auroc``, that of logistic regression on the mean embedding of the same
-        training slides; ``classes`` and the ``probabilities`` of each slide.
+        training slides; ``classes`` and the ``probabilities`` of each slide. Stored as
+        ``held_back.json``.
     """
     from src_core.training.probes import probe_baseline
 
@@ -282,7 +283,7 @@ def score_held_back(
     baseline = auroc(
         probe_baseline(learned, held_back, seed=meta.seed, stop=stop), held_back.targets
     )
-    return {
+    scores = {
         "auroc": score.value,
         "auroc_reason": score.reason,
         "n": len(predictions),
@@ -290,6 +291,8 @@ def score_held_back(
         "classes": list(meta.classes),
         "probabilities": {one.slide_id: one.by_class() for one in predictions},
     }
+    write_json(project.run(run_id) / "held_back.json", scores)
+    return scores
 
 
 def _named(cohort: Cohort, names: object) -> Cohort:

@@ -23,7 +23,7 @@ from src_core.provenance import write_json
 from src_core.verbs import run_verb
 
 PATCH_PX = 224
-SIDE = 7
+SIDE = 6
 """Patches along a mosaic; one more of glass on each side."""
 
 Run = Callable[..., dict[str, Any]]
@@ -87,7 +87,7 @@ def write_mosaic(
     """
     nodule = np.zeros((SIDE, SIDE), np.bool_)
     if tumour:
-        n_cells = int(rng.integers(3, 15))
+        n_cells = int(rng.integers(2, 11))  # 5 to 30 % of 36
         centre = rng.uniform(1, SIDE - 1, 2)
         away = np.hypot(*(np.indices((SIDE, SIDE)) + 0.5 - centre[:, None, None]))
         nodule.flat[np.argsort(away, axis=None)[:n_cells]] = True

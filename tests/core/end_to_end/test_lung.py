@@ -22,6 +22,9 @@ from src_core.pipeline import stored_views
 from src_core.training.metrics import Metric, auroc
 from src_core.training.trainer import fit
 
+# Some 1,700 patches are embedded on the CPU before the first test.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
 SEEDS = (1, 2, 3, 4, 5)
 
 
