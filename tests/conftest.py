@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Arrays of tests are small: threads cost more than they bring, tenfold where cores are shared.
+# Before NumPy is loaded, and for the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # Machines are shared and noisy: a slow example is no failure, the same examples every time are.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["BASELINES", "AttentionMil", "MaxMil", "MeanMil", "fit_logistic_regression"]
 
 
-class _Baseline(nn.Module):
+class _Baseline(nn.Module, ABC):
     """A projection, a pooling, a linear head; bags go in and come out as for the student."""
 
     def __init__(self, config: StudentConfig) -> None:
@@ -40,8 +41,9 @@ class _Baseline(nn.Module):
         embedding = (attention.unsqueeze(-2) @ instances).squeeze(-2)  # (bags, width)
         return StudentOutput(self.head(embedding), attention, instances, embedding)
 
+    @abstractmethod
     def _attend(self, instances: Tensor, mask: Tensor, log_share: Tensor | None) -> Tensor:
-        raise NotImplementedError
+        """Return the weight of each patch, shape (bags, length)."""
 
 
 class MeanMil(_Baseline):

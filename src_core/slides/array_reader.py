@@ -16,7 +16,7 @@ from PIL import Image
 
 from src_core.errors import SlideReadError
 from src_core.slides.base import SlideProperties
-from src_core.slides.geometry import pyramid_origin
+from src_core.slides.geometry import check_region, pyramid_origin
 from src_core.slides.scale import find_mpp, objective_power
 from src_core.slides.stain import find_stain
 from src_core.types import Rgb
@@ -58,23 +58,12 @@ class ArrayReader:
 
     def __init__(self, path: Path, *, slide_mpp: float | None = None) -> None:
         self._source = _open_source(path)
-        sizes = self._source.sizes
-        mpp, source = find_mpp(self._source.values, slide_mpp=slide_mpp, name=path.name)
-        self._properties = SlideProperties(
-            path=path,
-            vendor="image",
-            level_dimensions=sizes,
-            downsamples=tuple(
-                max(1.0, (sizes[0][0] / width + sizes[0][1] / height) / 2)
-                for width, height in sizes
-            ),
-            mpp=mpp,
-            mpp_source=source,
-            objective_power=objective_power(self._source.values),
-            bounds_xywh=(0, 0, *sizes[0]),
-            background_rgb=_WHITE,
-        )
-        self._properties = replace(self._properties, stain=find_stain(self))
+        try:
+            self._properties = _properties(path, self._source, slide_mpp)
+            self._properties = replace(self._properties, stain=find_stain(self))
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def properties(self) -> SlideProperties:
@@ -88,13 +77,8 @@ class ArrayReader:
 
     def read_region(self, xy: tuple[int, int], level: int, size: tuple[int, int]) -> Rgb:
         """Read pixels; see :meth:`src_core.slides.base.SlideReader.read_region`."""
+        check_region(self._properties, level, size)
         sizes = self._properties.level_dimensions
-        if not 0 <= level < len(sizes):
-            raise ValueError(
-                f"level is {level}; {self._properties.path.name} has levels 0 to {len(sizes) - 1}."
-            )
-        if min(size) < 1:
-            raise ValueError(f"size is {size}; give a width and a height of at least 1.")
         downsample = self._properties.downsamples[level]
         column, row = (round(corner / downsample) for corner in xy)
         top, left = max(0, row), max(0, column)
@@ -134,6 +118,24 @@ class _Source(Protocol):
     def read(self, level: int, top: int, left: int, bottom: int, right: int) -> Rgb: ...
 
     def close(self) -> None: ...
+
+
+def _properties(path: Path, source: _Source, slide_mpp: float | None) -> SlideProperties:
+    sizes = source.sizes
+    mpp, mpp_source = find_mpp(source.values, slide_mpp=slide_mpp, name=path.name)
+    return SlideProperties(
+        path=path,
+        vendor="image",
+        level_dimensions=sizes,
+        downsamples=tuple(
+            max(1.0, (sizes[0][0] / width + sizes[0][1] / height) / 2) for width, height in sizes
+        ),
+        mpp=mpp,
+        mpp_source=mpp_source,
+        objective_power=objective_power(source.values),
+        bounds_xywh=(0, 0, *sizes[0]),
+        background_rgb=_WHITE,
+    )
 
 
 def _open_source(path: Path) -> _Source:
@@ -222,10 +224,18 @@ class _Tiff:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._file: tifffile.TiffFile | None = tifffile.TiffFile(path)
         self._cache: OrderedDict[tuple[int, int], NDArray[Any]] = OrderedDict()
         self._cached_bytes = 0
-        self._pages = _level_pages(self._file, path)
+        self._file: tifffile.TiffFile | None = tifffile.TiffFile(path)
+        try:
+            self._describe(self._file)
+        except BaseException:
+            self.close()
+            raise
+
+    def _describe(self, file: tifffile.TiffFile) -> None:
+        path = self._path
+        self._pages = _level_pages(file, path)
         self.sizes: tuple[tuple[int, int], ...] = tuple(
             (int(page.imagewidth), int(page.imagelength)) for page in self._pages
         )

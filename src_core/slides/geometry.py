@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from src_core.slides.base import SlideProperties
 
-__all__ = ["chunk_lengths", "level_location", "level_shape_hw", "pyramid_origin"]
+__all__ = ["check_region", "chunk_lengths", "level_location", "level_shape_hw", "pyramid_origin"]
 
 CHUNK_PX = 1024
 """Longest side of a chunk: a field of view takes a few reads, and panning one row of them."""
@@ -52,6 +52,17 @@ def level_location(
         for axis in (0, 1)
     )
     return x, y
+
+
+def check_region(properties: SlideProperties, level: int, size: tuple[int, int]) -> None:
+    """Raise `ValueError` unless the slide has this level and `size` is one."""
+    n_levels = len(properties.level_dimensions)
+    if not 0 <= level < n_levels:
+        raise ValueError(
+            f"level is {level}; {properties.path.name} has levels 0 to {n_levels - 1}."
+        )
+    if min(size) < 1:
+        raise ValueError(f"size is {size}; give a width and a height of at least 1.")
 
 
 def chunk_lengths(length: int, *, start: int, tile: int, chunk: int = CHUNK_PX) -> tuple[int, ...]:

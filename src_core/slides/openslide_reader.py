@@ -15,7 +15,7 @@ from PIL import Image
 
 from src_core.errors import SlideReadError
 from src_core.slides.base import SlideProperties
-from src_core.slides.geometry import pyramid_origin
+from src_core.slides.geometry import check_region, pyramid_origin
 from src_core.slides.scale import find_mpp, objective_power
 from src_core.slides.stain import find_stain
 from src_core.types import Rgb
@@ -79,13 +79,7 @@ class OpenSlideReader:
 
     def read_region(self, xy: tuple[int, int], level: int, size: tuple[int, int]) -> Rgb:
         """Read pixels; see :meth:`src_core.slides.base.SlideReader.read_region`."""
-        if not 0 <= level < len(self._properties.level_dimensions):
-            raise ValueError(
-                f"level is {level}; {self._named.name} has levels 0 to "
-                f"{len(self._properties.level_dimensions) - 1}."
-            )
-        if min(size) < 1:
-            raise ValueError(f"size is {size}; give a width and a height of at least 1.")
+        check_region(self._properties, level, size)
         slide = self._handle()
         try:
             image = slide.read_region(xy, level, size)

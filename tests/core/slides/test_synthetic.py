@@ -86,8 +86,8 @@ def test_a_cohort_has_two_classes_and_patients_of_one_class(tmp_path: Path) -> N
     for row in rows:
         properties = open_slide(table.parent / row["path"]).properties
         truth = np.load(table.parent / "truth" / f"{row['slide_id']}.npy")
-        assert properties.dimensions == (3072, 3072)
-        assert truth.shape == (384, 384)
+        assert properties.dimensions == (2560, 2560)
+        assert truth.shape == (320, 320)
         assert truth.any() == (row["label"] == "nodule")
     assert [row["patient_id"] for row in rows] == ["patient-01", "patient-02", "patient-01"]
 
