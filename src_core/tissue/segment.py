@@ -197,7 +197,10 @@ def _clean(mask: BoolArray, config: TissueConfig, mpp: float) -> BoolArray:
         mask = share > 0.5
     radius = config.closing_um / mpp
     if radius >= 1 and mask.any():
-        mask = np.asarray(isotropic_closing(mask, radius), np.bool_)
+        # Without a margin of glass the closing would join tissue to the edge of the slide.
+        margin = math.ceil(radius) + 1
+        closed = isotropic_closing(np.pad(mask, margin), radius)
+        mask = np.asarray(closed[margin:-margin, margin:-margin], np.bool_)
     mask = ~_without_small(~mask, config.min_hole_um2 / mpp**2, touching=4)
     return _without_small(mask, config.min_area_um2 / mpp**2, touching=8)
 

@@ -43,6 +43,16 @@ def test_pieces_are_kept_specks_and_holes_are_not(memory_slide: Any, stained: Rg
     assert not at(mask, 730, 930)
 
 
+def test_tissue_is_not_drawn_out_to_the_edge_of_the_slide(memory_slide: Any) -> None:
+    pixels = np.full((2000, 2000, 3), (243, 242, 244), np.uint8)
+    pixels[400:1600, 60:1940] = (190, 120, 170)  # 30 um of glass on both sides
+    mask = segment_tissue(memory_slide(pixels), TissueConfig(closing_um=60.0))
+    columns = mask.mask.any(axis=0)
+    left, right = np.flatnonzero(columns)[[0, -1]] * mask.pixel_xy[0]
+    assert left == pytest.approx(60, abs=24)
+    assert right == pytest.approx(1940, abs=24)
+
+
 def test_the_mask_lies_on_what_was_scanned(memory_slide: Any, stained: Rgb) -> None:
     plain = segment_tissue(memory_slide(stained))
     moved = segment_tissue(memory_slide(stained, offset_xy=(5000, 7000)))
