@@ -6,3 +6,6 @@ The stages are folders in the order of the data: ``slides``, ``tissue``, ``patch
 """
 
 __version__ = "0.1.0"
+
+RESEARCH_USE = "For research use only. Not a medical device; not for diagnosis or treatment."
+"""What every result says of itself."""

@@ -21,7 +21,7 @@ src_core.errors.ConfigError: Demo.size is 9; give a value from 1 to 8.
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -96,6 +96,11 @@ class Config:
             raise ConfigError(
                 f"{cls.__name__} has no setting {unknown[0]!r}; it has {', '.join(specs)}."
             )
+        lacking = [
+            spec.name for spec in specs.values() if spec.required and spec.name not in values
+        ]
+        if lacking:
+            raise ConfigError(f"{cls.__name__} lacks the setting {lacking[0]!r}.")
         return cls(**{name: _from_json(specs[name], value) for name, value in values.items()})
 
     def to_dict(self) -> dict[str, Json]:
@@ -152,7 +157,7 @@ def _check(where: str, spec: FieldSpec, value: Any) -> None:
         raise ConfigError(f"{where} is {value!r}; give {_describe(spec)}.")
     if spec.choices and value not in spec.choices:
         raise ConfigError(f"{where} is {value!r}; choose one of {', '.join(spec.choices)}.")
-    if isinstance(value, float) and not math.isfinite(value):
+    if spec.type is float and not abs(value) <= sys.float_info.max:  # not for NaN either
         raise ConfigError(f"{where} is {value!r}; give a finite number.")
     if spec.range is not None and not spec.range.low <= value <= spec.range.high:
         raise ConfigError(

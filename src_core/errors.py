@@ -24,12 +24,17 @@ __all__ = [
 ]
 
 
+_LONGEST = 2000
+
+
 class FusecpathError(Exception):
     """Something the user can mend; its text is the one sentence to show them."""
 
     def __str__(self) -> str:
         # KeyError would show the repr of its argument, OSError an errno: the sentence is enough.
-        return str(self.args[0]) if self.args else type(self).__name__
+        text = str(self.args[0]) if self.args else type(self).__name__
+        # A damaged file may have put megabytes into the sentence that quotes it.
+        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 class ConfigError(FusecpathError, ValueError):

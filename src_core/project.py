@@ -19,10 +19,16 @@ from typing import Annotated
 from src_core.bags.label_table import LabelRow, LabelTable, read_labels
 from src_core.clustering.result import ClusterConfig
 from src_core.config import Config, Help
-from src_core.errors import ProjectError, SlideReadError
+from src_core.errors import ConfigError, ProjectError, SlideReadError
 from src_core.names import checked_name
 from src_core.patches.grid import GridConfig
-from src_core.provenance import file_fingerprint, read_json, write_bytes, write_json
+from src_core.provenance import (
+    file_fingerprint,
+    read_config,
+    read_json,
+    write_bytes,
+    write_json,
+)
 from src_core.slide_folder import SlideFolder, SlideRecord
 from src_core.slides import open_slide
 from src_core.tissue.segment import TissueConfig
@@ -48,6 +54,12 @@ class ProjectConfig(Config):
     grid: GridConfig = field(default_factory=GridConfig)
     clustering: ClusterConfig = field(default_factory=ClusterConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        """Check that there is something to see patches with."""
+        Config.__post_init__(self)
+        if not self.encoders:
+            raise ConfigError("ProjectConfig.encoders is empty; name at least one patch encoder.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +107,10 @@ class Project:
         root = Path(root).absolute()
         if not (root / "project.json").is_file():
             raise ProjectError(f"{root} is not a project (it has no project.json).")
-        values = read_json(root / "project.json")
-        if values.pop("format", None) != FORMAT:
-            raise ProjectError(f"{root} was made by another version; update napari-fusecpath.")
-        return cls(root, ProjectConfig.from_dict(values))
+        path = root / "project.json"
+        if read_json(path).get("format") != FORMAT:
+            raise ProjectError(f"{path} is from another version; update napari-fusecpath.")
+        return cls(root, read_config(path, ProjectConfig, without=("format",)))
 
     def reconfigured(self, config: ProjectConfig) -> Project:
         """Return the project with other choices, stored."""

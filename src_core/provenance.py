@@ -9,22 +9,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from src_core.errors import ProjectError, StaleArtifactError
+from src_core.config import Config
+from src_core.errors import ConfigError, ProjectError, StaleArtifactError
 
 __all__ = [
     "MAX_JSON_BYTES",
+    "ConfigT",
     "check_recipe",
     "file_fingerprint",
     "read_array",
+    "read_config",
     "read_json",
     "recipe_id",
     "write_array",
@@ -33,8 +38,18 @@ __all__ = [
     "write_json",
 ]
 
-MAX_JSON_BYTES = 64 * 2**20
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+MAX_JSON_BYTES = 8 * 2**20
 """A larger sidecar is refused: it did not come from this program."""
+
+_MAX_DEPTH = 50
+"""Lists within lists; deeper ones would overflow the stack of whoever compares or stores them."""
+
+_NPY_HEADER = re.compile(
+    rb"\{'descr': '[<>|][bfiu](\d)', 'fortran_order': (?:True|False), "
+    rb"'shape': \(((?:\d{1,18}, ?)*(?:\d{1,18})?)\), \} *\n"
+)
 
 _FINGERPRINT_CHUNK = 256 * 1024
 
@@ -103,7 +118,8 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise ProjectError(f"{path} is too large to be a file of a project; remove it.")
-        values = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text, parse_constant=_finite, parse_float=_finite)
     except ProjectError:  # it is a ValueError too
         raise
     except OSError as error:
@@ -112,9 +128,38 @@ def read_json(path: Path) -> dict[str, Any]:
         ) from error
     except (ValueError, RecursionError) as error:
         raise ProjectError(f"{path} is not valid JSON; make it again or restore it.") from error
-    if not isinstance(values, dict):
+    if not isinstance(values, dict) or _is_deep(values):
         raise ProjectError(f"{path} does not hold named values; make it again or restore it.")
     return values
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number")
+    return value
+
+
+def _is_deep(value: object, left: int = _MAX_DEPTH) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return left == 0 or any(
+        _is_deep(one, left - 1) for one in inner if isinstance(one, dict | list)
+    )
+
+
+def read_config(path: Path, cls: type[ConfigT], *, without: Sequence[str] = ()) -> ConfigT:
+    """Read settings that `write_json` stored, leaving out the keys in `without`.
+
+    Raises
+    ------
+    ProjectError
+        If the file is missing, damaged, or its settings are not those of `cls`.
+    """
+    values = read_json(path)
+    try:
+        return cls.from_dict({key: value for key, value in values.items() if key not in without})
+    except ConfigError as error:
+        raise ProjectError(f"{path} is damaged: {error}") from error
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
@@ -141,8 +186,9 @@ def read_array(path: Path, *, dtype: Any, shape: tuple[int | None, ...]) -> NDAr
     """
     remedy = "run the step that makes it again"
     try:
+        _check_npy(path)
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         raise ProjectError(f"{path} cannot be read as an array; {remedy}.") from error
     allowed = dtype if isinstance(dtype, tuple) else (dtype,)
     fits = len(array.shape) == len(shape) and all(
@@ -153,6 +199,23 @@ def read_array(path: Path, *, dtype: Any, shape: tuple[int | None, ...]) -> NDAr
             f"{path} holds {array.dtype} of shape {array.shape}, not what belongs there; {remedy}."
         )
     return cast("NDArray[Any]", array)
+
+
+def _check_npy(path: Path) -> None:
+    """Raise `ValueError` unless a file is as long as its plain header says.
+
+    NumPy evaluates the header and multiplies its lengths without a thought of overflow, and takes
+    an archive for an array.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(10)
+        header = stream.read(int.from_bytes(start[8:10], "little"))
+    match = _NPY_HEADER.fullmatch(header)
+    if start[:8] != b"\x93NUMPY\x01\x00" or match is None:
+        raise ValueError("not a plain array")
+    lengths = [int(length) for length in match[2].replace(b",", b" ").split()]
+    if len(start) + len(header) + math.prod(lengths) * int(match[1]) > path.stat().st_size:
+        raise ValueError("shorter than its header says")
 
 
 def file_fingerprint(path: Path) -> str:

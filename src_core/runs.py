@@ -19,7 +19,7 @@ from src_core.clustering.result import ClusterConfig, load_clusters
 from src_core.devices import DeviceName
 from src_core.embeddings.extract import load_slide_embedding
 from src_core.encoders.registry import encoder_card
-from src_core.errors import CheckpointError, ProjectError
+from src_core.errors import CheckpointError, ConfigError, ProjectError
 from src_core.inference.export import prediction_panels, save_figure
 from src_core.inference.prediction import Prediction
 from src_core.models.checkpoint_meta import EmbeddingSource
@@ -27,7 +27,7 @@ from src_core.patches.lattice import Lattice
 from src_core.pipeline import stored_clusters, stored_views
 from src_core.progress import Report, Stop, check
 from src_core.project import Project, SlideFolder
-from src_core.provenance import read_json, write_bytes, write_json
+from src_core.provenance import ConfigT, read_json, write_bytes, write_json
 from src_core.slides import SlideReader
 from src_core.slides.scaled import finer_scale, read_scaled
 from src_core.training.config import TrainConfig
@@ -228,7 +228,7 @@ class Predictor:
         from src_core.inference.predict import predict_slide
 
         meta = self.checkpoint.meta
-        training = TrainConfig.from_dict(meta.train_config)
+        training = self._settings(TrainConfig, meta.train_config)
         grid = slide.load_grid()
         views = stored_views(slide, grid, [source.name for source in meta.encoders])
         prediction = predict_slide(
@@ -249,10 +249,15 @@ class Predictor:
 
     @property
     def _clustering(self) -> ClusterConfig:
-        stored = self.checkpoint.meta.preparation.get("clustering")
-        if not isinstance(stored, dict):
-            raise CheckpointError(f"Run {self.run_id} does not say how it clustered; train again.")
-        return ClusterConfig.from_dict(stored)
+        return self._settings(ClusterConfig, self.checkpoint.meta.preparation.get("clustering"))
+
+    def _settings(self, cls: type[ConfigT], stored: Any) -> ConfigT:
+        try:
+            return cls.from_dict(stored)
+        except ConfigError as error:
+            raise CheckpointError(
+                f"The checkpoint of run {self.run_id} is damaged: {error}"
+            ) from error
 
 
 def score_held_back(

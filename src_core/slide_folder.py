@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 from src_core.config import Config, Help, Range
 from src_core.errors import ProjectError, SlideReadError
-from src_core.names import checked_name
+from src_core.names import checked_name, is_safe_name, quoted_name
 from src_core.patches.grid import PatchGrid
-from src_core.provenance import read_json, write_json
+from src_core.provenance import read_config, write_json
 from src_core.review.marks import MarkStore
 from src_core.slides import SlideReader, open_slide
 from src_core.tissue.mask import TissueMask
@@ -30,7 +29,7 @@ class SlideRecord(Config):
     slide_mpp: Annotated[float | None, Range(0.05, 5), Help("Micrometres per pixel, if given")] = (
         None
     )
-    mpp: float | None = None
+    mpp: Annotated[float | None, Range(0.05, 5)] = None
     mpp_source: str = "unknown"
     tissue_id: str | None = None
     """The mask in use."""
@@ -75,7 +74,7 @@ class SlideFolder:
 
     def slide_embedding(self, encoder: str) -> Path:
         """Folder of the slide's embedding by one slide encoder."""
-        return self.root / "slide_embeddings" / quote(encoder, safe="")
+        return self.root / "slide_embeddings" / quoted_name(encoder, what="an encoder")
 
     @property
     def marks(self) -> MarkStore:
@@ -89,13 +88,18 @@ class SlideFolder:
         Raises
         ------
         ProjectError
-            If the slide is not in the project.
+            If the slide is not in the project, or its record is damaged.
         """
         if not (self.root / "slide.json").is_file():
             raise ProjectError(
                 f"Slide {self.slide_id!r} is not in project {self.project}; prepare it first."
             )
-        return SlideRecord.from_dict(read_json(self.root / "slide.json"))
+        path = self.root / "slide.json"
+        record = read_config(path, SlideRecord)
+        for name in (record.tissue_id, record.grid_id, record.clusters_id):
+            if name is not None and not is_safe_name(name):
+                raise ProjectError(f"{path} is damaged: {name!r} is no artifact of the project.")
+        return record
 
     def remember(self, **changes: Any) -> SlideRecord:
         """Change some fields of the record on disk and return it."""

@@ -20,6 +20,7 @@ __all__ = ["LabelRow", "LabelTable", "read_labels"]
 
 _MAX_BYTES = 32 * 2**20
 _MAX_ROWS = 100_000
+_MAX_COLUMNS = 1000
 _MAX_CLASSES = 100
 _FIXED = ("slide_id", "path", "patient_id")
 _FORMULA = re.compile(r"[=@\t\r]|[+-].*[(!|]")
@@ -146,6 +147,8 @@ def _parse(source: Path) -> Iterator[tuple[int, list[str]]]:
         for cells in reader:
             if reader.line_num > _MAX_ROWS:
                 raise ProjectError(f"{source} has more than {_MAX_ROWS} lines; split the cohort.")
+            if len(cells) > _MAX_COLUMNS:
+                raise ProjectError(f"{source} has more than {_MAX_COLUMNS} columns.")
             yield reader.line_num, [cell.strip(" ") for cell in cells]
     except csv.Error as error:
         raise ProjectError(

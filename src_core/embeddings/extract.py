@@ -25,6 +25,8 @@ from src_core.types import BoolArray, Cells, Float32, Int64, Rgb
 
 __all__ = ["embed_patches", "load_slide_embedding", "save_slide_embedding"]
 
+_LONGEST_VECTOR = 65_536
+
 _CALL_SECONDS = 0.4
 """An encoder is handed as many patches as it embeds in this time, so that a stop is heard."""
 
@@ -135,10 +137,10 @@ def load_slide_embedding(folder: Path) -> tuple[Float32, dict[str, Any]]:
         If there is none, or it is damaged.
     """
     meta = read_json(folder / "meta.json")
-    vector = np.array(read_array(folder / "embedding.npy", dtype=np.float32, shape=(None,)))
-    if not np.isfinite(vector).all():
+    vector = read_array(folder / "embedding.npy", dtype=np.float32, shape=(None,))
+    if len(vector) > _LONGEST_VECTOR or not np.isfinite(vector).all():
         raise ProjectError(f"{folder / 'embedding.npy'} is damaged; embed the slide again.")
-    return vector, meta
+    return np.array(vector), meta
 
 
 @dataclass(frozen=True, slots=True)

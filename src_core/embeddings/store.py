@@ -18,13 +18,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from src_core.embeddings.writer import EmbeddingWriter, cell_keys
 from src_core.errors import GridMismatchError, ProjectError
+from src_core.names import quoted_name
+from src_core.patches.lattice import MAX_CELLS
 from src_core.provenance import check_recipe, read_array, read_json, write_json
 from src_core.types import BoolArray, Float32, Int64
 
@@ -192,10 +194,7 @@ class EmbeddingStore:
         return writer
 
     def _of(self, encoder: str) -> Path:
-        name = quote(encoder, safe="")
-        if not name.strip("."):
-            raise ValueError(f"{encoder!r} cannot be the name of an encoder")
-        return self.folder / name
+        return self.folder / quoted_name(encoder, what="an encoder")
 
     def _meta(self, encoder: str) -> dict[str, Any]:
         path = self._of(encoder) / "meta.json"
@@ -220,7 +219,10 @@ class EmbeddingStore:
         path = self._of(encoder) / "cells.npy"
         if not path.is_file():
             return np.full(len(wanted), -1, np.int64)
-        stored = cell_keys(read_array(path, dtype=np.int32, shape=(None, 2)))  # (M,)
+        cells = read_array(path, dtype=np.int32, shape=(None, 2))
+        if len(cells) > MAX_CELLS:
+            raise ProjectError(f"{path} holds more cells than any slide; remove {path.parent}.")
+        stored = cell_keys(cells)  # (M,)
         order = np.argsort(stored)
         if (np.diff(stored[order]) == 0).any():
             raise ProjectError(

@@ -9,13 +9,12 @@ from typing import Any, Self
 
 import numpy as np
 
+from src_core import RESEARCH_USE
 from src_core.errors import GridMismatchError, ProjectError
 from src_core.provenance import read_array, read_json, write_array, write_json
 from src_core.types import Float32, Float64, Json
 
 __all__ = ["RESEARCH_USE", "Prediction", "prediction_meta"]
-
-RESEARCH_USE = "Research use only. Not for diagnosis."
 
 _VERSION = 1
 _ARRAYS = {"attention": 1, "contributions": 2, "patch_probabilities": 2}
@@ -160,8 +159,11 @@ def prediction_meta(folder: Path) -> dict[str, Any]:
         _is_list(meta.get(name), float) and len(meta[name]) == len(classes) for name in _VECTORS
     )
     wanted = {"n_bags": int, "seed": int, "licences": dict}
-    good_plain = all(isinstance(meta.get(name), wanted.get(name, str)) for name in _PLAIN)
-    if not (good_vectors and good_plain and _is_list(meta.get("notes"), str)):
+    good_plain = isinstance(meta.get("notes"), list) and all(
+        isinstance(meta.get(name), wanted.get(name, str)) for name in _PLAIN
+    )
+    good_texts = good_plain and _is_list([*meta["licences"].values(), *meta["notes"]], str)
+    if not (good_vectors and good_texts):
         raise ProjectError(f"{path} is damaged; predict the slide again.")
     return meta
 

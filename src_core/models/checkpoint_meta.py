@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from src_core import RESEARCH_USE
 from src_core.errors import CheckpointError, ConfigError, ProjectError
 from src_core.models.config import StudentConfig
 from src_core.provenance import read_json
@@ -16,7 +16,6 @@ from src_core.types import Json
 __all__ = [
     "FORMAT_VERSION",
     "META_NAME",
-    "RESEARCH_USE",
     "TENSORS_NAME",
     "CheckpointMeta",
     "EmbeddingSource",
@@ -26,8 +25,6 @@ __all__ = [
 FORMAT_VERSION = 1
 META_NAME = "checkpoint.json"
 TENSORS_NAME = "model.safetensors"
-
-RESEARCH_USE = "For research use only. Not a medical device; not for diagnosis or treatment."
 
 _MAX_SOURCES = 64
 _MAX_TEXT = 2_000
@@ -223,7 +220,7 @@ def _text(what: str, value: Any) -> None:
 def _number(what: str, value: Any, *, low: float, high: float, whole: bool = False) -> None:
     kinds = int if whole else (int, float)
     fits = isinstance(value, kinds) and not isinstance(value, bool)
-    if not fits or not math.isfinite(value) or not low <= value <= high:
+    if not fits or not low <= value <= high:  # not for NaN either
         raise CheckpointError(
             f"The checkpoint gives {value!r} for {what}; it must lie from {low:g} to {high:g}."
         )

@@ -148,8 +148,19 @@ class PatchGrid:
             raise ProjectError(
                 f"{folder / 'meta.json'} does not describe a patch grid; make the grid again."
             )
+        try:
+            lattice = Lattice.from_dict(meta["lattice"])
+        except ProjectError as error:
+            raise ProjectError(f"{folder / 'meta.json'} is damaged: {error}") from error
         cells = read_array(folder / "cells.npy", dtype=np.int32, shape=(None, 2))
-        grid = cls(Lattice.from_dict(meta["lattice"]), cells, meta["tissue_id"])
+        if len(cells) > math.prod(lattice.shape_hw):
+            raise GridMismatchError(f"{folder / 'cells.npy'} holds more cells than its lattice.")
+        problem = _cells_problem(cells, lattice.shape_hw)
+        if problem:
+            raise GridMismatchError(
+                f"The cells in {folder / 'cells.npy'} {problem}; make the grid again."
+            )
+        grid = cls(lattice, cells, meta["tissue_id"])
         if grid.grid_id != meta.get("grid_id"):
             raise GridMismatchError(
                 f"The cells in {folder} are not the ones that were stored; make the grid again."

@@ -19,6 +19,10 @@ __all__ = ["EPS_PX", "MAX_CELLS", "Lattice"]
 _READING = 1
 """Raised when patches of the same lattice come to be read as other pixels."""
 
+_LARGEST_PX = 8192
+_FARTHEST_PX = 1e7
+"""Beyond what any slide has: a damaged file that says more would fill the memory."""
+
 EPS_PX = 1e-6
 """Floats of a few additions differ by less, pixels by more."""
 
@@ -49,7 +53,9 @@ class Lattice:
         lengths = (self.stride_l0, self.patch_l0, self.mpp, self.slide_mpp, self.patch_px)
         if not all(math.isfinite(value) and value > 0 for value in lengths):
             raise ValueError(f"a lattice has lengths above 0, not {lengths}")
-        if not all(math.isfinite(value) for value in self.origin_xy):
+        if self.patch_px > _LARGEST_PX or max(lengths) > _FARTHEST_PX:
+            raise ValueError(f"no slide holds patches of {lengths}")
+        if not all(abs(value) <= _FARTHEST_PX for value in self.origin_xy):  # not for NaN either
             raise ValueError(f"a lattice begins somewhere, not at {self.origin_xy}")
         if min(self.shape_hw) < 0 or math.prod(self.shape_hw) > MAX_CELLS:
             raise ValueError(f"a lattice cannot have {self.shape_hw} rows and columns")

@@ -23,6 +23,8 @@ __all__ = ["Act", "Mark", "MarkStore", "Square"]
 
 MAX_FILE_BYTES = 64 * 2**20
 """About two million squares. A larger file is refused, or it would fill the memory."""
+MAX_LINE_BYTES = 8 * 2**20
+"""One stroke of some 200 000 squares; parsed, a line takes many times its length."""
 MAX_TEXT = 2000
 """Characters of a label, a reviewer's name or a comment."""
 MAX_COORDINATE = 1e9
@@ -186,13 +188,16 @@ class MarkStore:
                 return
             with self.path.open("rb") as stream:
                 stream.seek(self._offset)
-                for line in stream:
+                while line := stream.readline(MAX_LINE_BYTES + 1):
                     self._read_line(line)
         except OSError as error:
             self._fail("read", error)
 
     def _read_line(self, line: bytes) -> None:
         try:
+            if len(line) > MAX_LINE_BYTES:
+                line += b"\n"  # however it goes on: it is not the torn end of anything
+                raise ValueError("this is too long to be an act")
             if line.strip():
                 self._apply(_act_from(_parse(line)))
         except ValueError as error:
@@ -227,6 +232,10 @@ class MarkStore:
     def _append(self, act: Act) -> None:
         text = json.dumps(act.to_dict(), allow_nan=False, ensure_ascii=False)
         line = text.encode() + b"\n"
+        if len(line) > MAX_LINE_BYTES:
+            raise ProjectError(
+                f"{self.path} takes no stroke of so many squares; paint it in parts."
+            )
         if self._offset + len(line) > MAX_FILE_BYTES:
             raise ProjectError(f"{self.path} is full; no more marks can be added to this slide.")
         try:
@@ -312,6 +321,7 @@ def _text(values: dict[str, Any], key: str) -> str:
     text = values.get(key)
     if not isinstance(text, str) or not text.strip() or len(text) > MAX_TEXT:
         raise ValueError(f"{key} must be text of 1 to {MAX_TEXT} characters")
+    text.encode()  # half a character pair is an UnicodeEncodeError, a ValueError
     return text
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,9 @@ from src_core.provenance import read_array, read_json, recipe_id, write_array, w
 from src_core.types import BoolArray, Float64
 
 __all__ = ["TissueMask"]
+
+_MAX_PX = 2**28
+"""More than the largest slide has at the scale of a mask."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,10 +48,10 @@ class TissueMask:
             raise ValueError(
                 f"a mask is (height, width) bool, not {self.mask.shape} {self.mask.dtype}"
             )
-        if not all(math.isfinite(value) for value in (*self.origin_xy, *self.pixel_xy)):
-            raise ValueError("the place of a mask is given by finite numbers")
-        if min(self.pixel_xy) <= 0:
-            raise ValueError("a mask pixel is larger than nothing")
+        if not all(abs(value) < 1e9 for value in self.origin_xy):  # not for NaN either
+            raise ValueError(f"a mask does not begin at {self.origin_xy}")
+        if not all(1e-6 < side < 1e9 for side in self.pixel_xy):
+            raise ValueError(f"a mask pixel cannot measure {self.pixel_xy}")
 
     @property
     def tissue_id(self) -> str:
@@ -129,12 +131,15 @@ class TissueMask:
             If a file is missing or damaged.
         """
         meta = read_json(folder / "meta.json")
-        mask = np.array(read_array(folder / "mask.npy", dtype=np.bool_, shape=(None, None)))
+        mapped = read_array(folder / "mask.npy", dtype=np.bool_, shape=(None, None))
+        if mapped.size > _MAX_PX:
+            raise ProjectError(f"{folder / 'mask.npy'} is too large; find the tissue again.")
+        mask = np.array(mapped)
         try:
             (x, y), (width, height) = meta["origin_xy"], meta["pixel_xy"]
             recipe = dict(meta["recipe"])
             return cls(mask, (float(x), float(y)), (float(width), float(height)), recipe)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ProjectError(
                 f"{folder / 'meta.json'} does not describe a tissue mask; find the tissue again."
             ) from error

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import DTypeLike
 
 from src_core.errors import SlideReadError
 from src_core.slides.base import SlideProperties, Stain
@@ -187,3 +190,16 @@ class PlantedCohort:
 def planted() -> PlantedCohort:
     """Make cohorts that can be learned: ``planted(24, n_classes=2, seed=0)``."""
     return PlantedCohort()
+
+
+@pytest.fixture(scope="session")
+def sparse_array() -> Callable[[Path, DTypeLike, tuple[int, ...]], None]:
+    """Write an array of zeros as long as it says that takes no room: a trap for who copies it."""
+
+    def write(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> None:
+        with path.open("wb") as stream:
+            header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(stream, header)
+            stream.truncate(stream.tell() + math.prod(shape) * np.dtype(dtype).itemsize)
+
+    return write

@@ -8,7 +8,13 @@ import pickle
 import pytest
 
 from src_core import errors
-from src_core.errors import FusecpathError, JobCancelled, SlideReadError, UnknownEncoderError
+from src_core.errors import (
+    FusecpathError,
+    JobCancelled,
+    ProjectError,
+    SlideReadError,
+    UnknownEncoderError,
+)
 
 KINDS = [
     kind
@@ -68,3 +74,7 @@ def test_stopping_is_not_an_error_that_a_handler_of_errors_would_catch() -> None
 
 def test_all_names_are_public() -> None:
     assert set(errors.__all__) == {"FusecpathError", "JobCancelled", *BUILT_INS}
+
+
+def test_a_sentence_that_quotes_a_damaged_file_stays_a_sentence() -> None:
+    assert len(str(ProjectError("x" * 10**6))) < 2010

@@ -66,10 +66,32 @@ def test_hostile_ids_in_a_record_are_refused(tmp_path: Path, slide_file: Path) -
     project = Project.create(tmp_path / "p")
     slide = project.add_slide(slide_file)
     record = json.loads((slide.root / "slide.json").read_text())
-    record["grid_id"] = "../../../../etc"
-    (slide.root / "slide.json").write_text(json.dumps(record))
-    with pytest.raises(ProjectError, match="name of a grid"):
+    for changed in ({"grid_id": "../../../../etc"}, {"mpp": 1e300}, {"path": 3}, {"more": 1}):
+        (slide.root / "slide.json").write_text(json.dumps({**record, **changed}))
+        with pytest.raises(ProjectError, match=r"slide\.json is damaged"):
+            slide.load_grid()
+    (slide.root / "slide.json").write_text("{}")
+    with pytest.raises(ProjectError, match=r"slide\.json is damaged: .*'slide_id'"):
         slide.load_grid()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "x" * 300])
+def test_no_encoder_leads_out_of_the_project(tmp_path: Path, name: str) -> None:
+    slide = Project.create(tmp_path / "p").slide("a")
+    with pytest.raises(ProjectError, match="cannot be the name of an encoder"):
+        slide.slide_embedding(name)
+    assert slide.slide_embedding("timm:../x").parent == slide.root / "slide_embeddings"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"zzz": 1}, {"tissue": 3}, {"encoders": [1]}, {"encoders": []}, {"grid": {"mpp": 1e9}}],
+)
+def test_a_damaged_project_is_named(tmp_path: Path, changed: dict) -> None:
+    path = Project.create(tmp_path / "p").root / "project.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    with pytest.raises(ProjectError, match=r"project\.json is damaged"):
+        Project.open(tmp_path / "p")
 
 
 def test_a_moved_slide_keeps_its_name_and_its_work(tmp_path: Path, slide_file: Path) -> None:

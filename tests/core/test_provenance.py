@@ -79,7 +79,11 @@ def test_json_reads_back(tmp_path_factory: pytest.TempPathFactory, values: dict)
         (b"", "not valid JSON"),
         (b"\xff\xfe\x00", "not valid JSON"),
         (b"[" * 100_000, "not valid JSON"),
+        (b'{"a": NaN}', "not valid JSON"),
+        (b'{"a": 1e999}', "not valid JSON"),
+        (b"1" * 5000, "not valid JSON"),
         (b"[1]", "does not hold named values"),
+        (b'{"a":' * 200 + b"1" + b"}" * 200, "does not hold named values"),
     ],
 )
 def test_damaged_json_is_one_sentence_that_names_the_file(
@@ -89,6 +93,48 @@ def test_damaged_json_is_one_sentence_that_names_the_file(
     path.write_bytes(content)
     with pytest.raises(ProjectError, match=words) as caught:
         read_json(path)
+    assert str(path) in str(caught.value)
+
+
+def npy(descr: str, shape: str) -> bytes:
+    """Return a file whose header claims this, with 64 bytes behind it."""
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header + bytes(64)
+
+
+def test_a_plain_header_is_believed(tmp_path: Path) -> None:
+    path = tmp_path / "cells.npy"
+    path.write_bytes(npy("'<i4'", "(8, 2)"))
+    assert read_array(path, dtype=np.int32, shape=(None, 2)).shape == (8, 2)
+    write_array(path, np.asfortranarray(np.arange(6.0).reshape(2, 3)))
+    assert read_array(path, dtype=np.float64, shape=(2, 3)).tolist() == [[0, 1, 2], [3, 4, 5]]
+    write_array(path, np.empty((0, 2), np.int32))
+    assert len(read_array(path, dtype=np.int32, shape=(None, 2))) == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        npy("'<i4'", "(1000000000000000, 2)"),
+        npy("'<i4'", "(4294967296, 4294967296)"),  # 2**64 numbers: none, to a 64-bit product
+        npy("'<i4'", "(-8, 2)"),
+        npy("'<i4'", "(" * 5000),
+        npy("'|O'", "(8, 2)"),
+        npy("[('a', '<i4')]", "(8, 2)"),
+        npy("__import__('os')", "(8, 2)"),
+        b"PK\x03\x04 an archive, which NumPy would open",
+        b"\x80\x04 a pickle",
+        b"\x93NUMPY\x02\0\xff\xff\xff\x7f{",
+        b"",
+    ],
+)
+def test_a_hostile_array_is_one_sentence_that_names_the_file(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "cells.npy"
+    path.write_bytes(content)
+    with pytest.raises(ProjectError, match="cannot be read as an array") as caught:
+        read_array(path, dtype=np.int32, shape=(None, 2))
     assert str(path) in str(caught.value)
 
 

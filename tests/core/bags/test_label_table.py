@@ -60,6 +60,7 @@ def test_an_empty_label_leaves_the_slide_out(tmp_path: Path) -> None:
         ("path,t\na," + "b" * 5000 + "\n", "line 2: a value is longer"),
         ("path,t\na," + "b" * 200_000 + "\n", "line 2: not a readable table"),
         ('path,t\na,"b\n', "not a readable table"),
+        ("path," + ",".join(map(str, range(2000))) + "\na\n", "more than 1000 columns"),
         (b"path,t\na,\0\n", "line 2: not text"),
         (b"path,t\na,b\nc,\xff\n", "line 3: not UTF-8"),
     ],

@@ -221,6 +221,13 @@ def test_damaged_stores_are_refused_with_a_sentence(tmp_path: Path) -> None:
             store.view("toy", wanted)
 
 
+def test_more_cells_than_any_slide_has_are_not_read(tmp_path: Path, sparse_array: Any) -> None:
+    store = filled(tmp_path, 1, 2)
+    sparse_array(tmp_path / "toy" / "cells.npy", np.int32, (10**9, 2))
+    with pytest.raises(ProjectError, match="more cells than any slide"):
+        store.view("toy", cells_of(1))
+
+
 def test_a_torn_temporary_file_is_swept_up(tmp_path: Path) -> None:
     store = filled(tmp_path, 1)
     torn = tmp_path / "toy" / ".embeddings.npy.0000.tmp"

@@ -56,7 +56,7 @@ def test_what_is_saved_is_read_back(prediction: Prediction, tmp_path: Path) -> N
 def test_the_sidecar_says_research_use_and_licences(prediction: Prediction, tmp_path: Path) -> None:
     prediction.save(tmp_path)
     meta = json.loads((tmp_path / "prediction.json").read_text())
-    assert "Research use only" in meta["use"]
+    assert "research use only" in meta["use"]
     assert meta["licences"] == {"lite0": "Apache-2.0"}
 
 
@@ -85,6 +85,9 @@ def test_another_grid_is_refused(prediction: Prediction) -> None:
         {"bias": ["a", "b"]},
         {"seed": None},
         {"licences": []},
+        {"licences": {"lite0": ["MIT"]}},
+        {"notes": None},
+        {"probabilities": [float("nan"), 1.0]},
         {"notes": [1]},
         {"n_patches": 8},
     ],

@@ -223,7 +223,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "encoder of wrong type": (_edit(lambda v: v.update(encoders=[3])), "no named values"),
     "encoder of true": (_edit(lambda v: v["encoders"][0].update(dim=True)), "must lie from 1"),
     "scale": (_edit(lambda v: v.update(student_logit_std=0)), "student_logit_std"),
-    "scale of nan": (_edit(lambda v: v.update(student_logit_std=float("nan"))), "student_logit"),
+    "scale of nan": (_edit(lambda v: v.update(student_logit_std=float("nan"))), "not valid JSON"),
+    "scale of all digits": (
+        _edit(lambda v: v.update(student_logit_std=10**400)),
+        "student_logit_std",
+    ),
     "metrics": (_edit(lambda v: v.update(metrics=[1])), "metrics"),
     "teachers gone": (_edit(lambda v: v.update(teachers=[])), "unknown weights 'teacher"),
     "no sidecar": (lambda f: (f / META_NAME).unlink(), "no readable checkpoint"),

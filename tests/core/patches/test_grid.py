@@ -172,6 +172,35 @@ def test_exchanged_or_damaged_files_are_noticed(tmp_path: Path) -> None:
         PatchGrid.load(tmp_path)
 
 
+def test_more_cells_than_the_lattice_has_are_not_read(tmp_path: Path, sparse_array: Any) -> None:
+    PatchGrid(LATTICE, np.array([(0, 0)], np.int32), "t").save(tmp_path)
+    sparse_array(tmp_path / "cells.npy", np.int32, (10**9, 2))
+    with pytest.raises(GridMismatchError, match=r"cells\.npy holds more cells"):
+        PatchGrid.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"patch_px": 10**6},  # a patch would fill the memory
+        {"patch_l0": 1e12},
+        {"stride_l0": 1e300},
+        {"origin_xy": [1e300, 0]},
+        {"origin_xy": [10**400, 0]},
+        {"slide_mpp": 0},
+        {"shape_hw": [2**20, 2**20]},
+        {"shape_hw": [-1, 3]},
+    ],
+)
+def test_a_lattice_of_no_slide_is_refused_by_its_file(tmp_path: Path, change: dict) -> None:
+    PatchGrid(LATTICE, np.array([(0, 0)], np.int32), "t").save(tmp_path)
+    meta = json.loads((tmp_path / "meta.json").read_text())
+    meta["lattice"] |= change
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    with pytest.raises(ProjectError, match=r"meta\.json is damaged"):
+        PatchGrid.load(tmp_path)
+
+
 def test_nobody_can_change_the_cells_of_a_grid() -> None:
     cells = np.array([(0, 0), (1, 0)], np.int32)
     grid = PatchGrid(LATTICE, cells, "t")

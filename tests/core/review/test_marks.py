@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src_core.errors import ProjectError
-from src_core.review.marks import MAX_FILE_BYTES, MarkStore
+from src_core.review import marks
+from src_core.review.marks import MAX_FILE_BYTES, MAX_LINE_BYTES, MarkStore
 
 A, B, C = (0.0, 0.0, 256.0, 256.0), (256.0, 0.0, 256.0, 256.0), (512.5, 0.25, 256.0, 256.0)
 
@@ -252,6 +253,24 @@ def test_a_file_that_is_too_large_is_refused_unread(path: Path) -> None:
         MarkStore(path).current()
 
 
+def test_a_line_that_is_too_long_is_refused_unparsed(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b'{"squares": [' + b"[]," * (MAX_LINE_BYTES // 3) + b"[]]}")
+    with pytest.raises(ProjectError, match="line 1: this is too long"):
+        MarkStore(path).current()
+
+
+def test_a_stroke_that_would_be_such_a_line_is_not_stored(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "MAX_LINE_BYTES", 400)
+    store = MarkStore(path)
+    with pytest.raises(ProjectError, match="paint it in parts"):
+        store.add([(x, 0, 1, 1) for x in range(100)], label="tumour", reviewer="ada")
+    store.add([A], label="tumour", reviewer="ada")
+    assert [mark.square for mark in MarkStore(path).current()] == [A]
+
+
 def test_a_path_that_cannot_hold_marks_is_one_sentence(path: Path) -> None:
     path.mkdir(parents=True)
     with pytest.raises(ProjectError, match="cannot be"):
@@ -267,12 +286,13 @@ def test_a_path_that_cannot_hold_marks_is_one_sentence(path: Path) -> None:
         ([(float("nan"), 0, 1, 1)], "tumour", "ada"),
         ([A], " ", "ada"),
         ([A], "tumour", ""),
+        ([A], "tumour \ud800", "ada"),
     ],
 )
 def test_what_could_not_be_read_back_is_not_stored(
     path: Path, squares: list, label: str, reviewer: str
 ) -> None:
-    with pytest.raises(ValueError, match=r"square|label|reviewer"):
+    with pytest.raises(ValueError, match=r"square|label|reviewer|surrogates"):
         MarkStore(path).add(squares, label=label, reviewer=reviewer)
     assert not path.exists()
 

@@ -86,6 +86,9 @@ def test_a_mask_survives_the_disk(tmp_path: Path) -> None:
         '{"origin_xy": [0], "pixel_xy": [1, 1], "recipe": {}}',
         '{"origin_xy": [0, 0], "pixel_xy": [0, 1], "recipe": {}}',
         '{"origin_xy": [0, 0], "pixel_xy": [NaN, 1], "recipe": {}}',
+        '{"origin_xy": [0, 0], "pixel_xy": [1e-300, 1e-300], "recipe": {}}',
+        '{"origin_xy": [0, 1e300], "pixel_xy": [1, 1], "recipe": {}}',
+        f'{{"origin_xy": [0, {10**400}], "pixel_xy": [1, 1], "recipe": {{}}}}',
         '{"origin_xy": [0, 0], "pixel_xy": [1, 1], "recipe": 3}',
         "[]",
     ],
@@ -93,7 +96,14 @@ def test_a_mask_survives_the_disk(tmp_path: Path) -> None:
 def test_a_damaged_mask_is_refused_with_a_sentence(tmp_path: Path, meta: Any) -> None:
     make(np.eye(3)).save(tmp_path)
     (tmp_path / "meta.json").write_text(meta)
-    with pytest.raises(ProjectError):
+    with pytest.raises(ProjectError, match=r"meta\.json"):
+        TissueMask.load(tmp_path)
+
+
+def test_a_mask_larger_than_any_slide_is_not_read(tmp_path: Path, sparse_array: Any) -> None:
+    make(np.eye(3)).save(tmp_path)
+    sparse_array(tmp_path / "mask.npy", np.bool_, (100_000, 100_000))
+    with pytest.raises(ProjectError, match=r"mask\.npy is too large"):
         TissueMask.load(tmp_path)
 
 
