@@ -16,6 +16,7 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import ArrayLike, NDArray
 
+from napari_fusecpath.layers.canvas import caption_of
 from napari_fusecpath.layers.find import METADATA_KEY, Role, about, find_layer
 from napari_fusecpath.layers.geometry import (
     Placement,
@@ -129,7 +130,7 @@ def show_marks(
         name="My labels",
         names=list(names),
         colors=cluster_colors(len(names)) if colors is None else colors,
-        opacity=0.8,
+        opacity=0.6,
         brush_size=1,
     )
 
@@ -286,9 +287,10 @@ def _write_captions(viewer: ViewerModel) -> None:
         for layer in viewer.layers
         if layer.visible and "caption" in about(layer)
     ]
-    viewer.text_overlay.text = "\n".join(captions)
-    viewer.text_overlay.position = "top_left"  # the colour bars are at the right
-    viewer.text_overlay.visible = bool(captions)
+    caption = caption_of(viewer)
+    caption.text = "\n".join(captions)
+    caption.position = "top_left"  # the colour bars are at the right
+    caption.visible = bool(captions)
 
 
 def _follow_visibility(viewer: ViewerModel, layer: Layer) -> None:

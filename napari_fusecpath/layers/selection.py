@@ -9,6 +9,7 @@ from napari.components import ViewerModel
 from napari.layers import Vectors
 from numpy.typing import ArrayLike
 
+from napari_fusecpath.layers.canvas import camera_of
 from napari_fusecpath.layers.find import METADATA_KEY, about, find_layer
 from napari_fusecpath.layers.geometry import patch_side, world_of_cells, world_placement
 from napari_fusecpath.layers.stack import insert_by_role, place_layer
@@ -79,17 +80,17 @@ def _frames(centres: Float64, side: float) -> Float64:
 def _frame_width(viewer: ViewerModel, side: float) -> float:
     """Return a width in world units: a share of the patch, more where that is below 2 px."""
     width = side * _FRAME_SHARE
-    missing = 2 / (viewer.camera.zoom * width)
+    missing = 2 / (camera_of(viewer).zoom * width)
     return width * 2.0 ** max(0, math.ceil(math.log2(missing)))
 
 
 def _follow_zoom(viewer: ViewerModel, layer: Vectors) -> None:
     def follow() -> None:
         if layer not in viewer.layers:
-            viewer.camera.events.zoom.disconnect(follow)
+            camera_of(viewer).events.zoom.disconnect(follow)
             return
         width = _frame_width(viewer, about(layer)["side"])
         if width != layer.edge_width:
             layer.edge_width = width
 
-    viewer.camera.events.zoom.connect(follow)
+    camera_of(viewer).events.zoom.connect(follow)

@@ -11,6 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from napari.settings import get_settings
 
+from napari_fusecpath.layers.canvas import scale_bar_of
 from napari_fusecpath.layers.find import METADATA_KEY, about, find_layers
 from napari_fusecpath.layers.geometry import mask_placement, slide_placement
 from src_core.slides.base import SlideReader
@@ -111,7 +112,7 @@ def prepare_viewer(viewer: ViewerModel) -> None:
     """Make a viewer fit for slides; a choice that the user made afterwards is kept."""
     turn_on_async_slicing()
     if not find_layers(viewer, "slide"):
-        viewer.scale_bar.visible = True
+        scale_bar_of(viewer).visible = True
 
 
 def turn_on_async_slicing() -> None:
