@@ -133,11 +133,6 @@ class ConfigForm(QWidget):
             if name in self._fields:
                 self._fields[name].set(value)
 
-    def is_default(self) -> bool:
-        """Tell whether nothing differs from the defaults."""
-        defaults = {spec.name: spec.default for spec in self._config.fields()}
-        return all(field.get() == defaults[name] for name, field in self._fields.items())
-
     def _rows(self, specs: list[FieldSpec]) -> QWidget:
         box = QWidget(self)
         rows = QFormLayout(box)

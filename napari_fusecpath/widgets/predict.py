@@ -192,6 +192,7 @@ class PredictPanel(StepPanel):
 
     def _take_class(self) -> None:
         for row in self.table.chosen:
+            self.session.is_class_chosen = True
             self.session.workbench.class_name = self._classes[row]
             self._draw()
 

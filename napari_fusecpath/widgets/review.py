@@ -87,9 +87,9 @@ class ReviewPanel(StepPanel):
         return self._known is not None and bool(self._known.any())
 
     def on_enter(self) -> None:
-        """Show the marks over the clusters."""
+        """Show the marks alone: clusters have the same colours, and hide what is to be judged."""
         self._draw()
-        self.session.bring("marks", "clusters")
+        self.session.bring("marks")
 
     def on_leave(self) -> None:
         """Put the brush down."""
@@ -128,8 +128,7 @@ class ReviewPanel(StepPanel):
         """Take the brush."""
         self._draw()
         if self._layer is not None:
-            self.session.bring("marks", "clusters")
-            self.session.viewer.layers.selection.active = self._layer
+            self.session.bring("marks")
             self._layer.mode = "paint"
             if not self.table.chosen:
                 self.table.selectRow(0)

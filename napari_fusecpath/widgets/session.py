@@ -65,6 +65,8 @@ class Session(QObject):
         self.snapshot = Snapshot()
         self.new_project: Path | None = None
         """Where the user wants the next project, if not where we propose it."""
+        self.is_class_chosen = False
+        """The user has chosen the class of the maps; else it is each slide's predicted one."""
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
@@ -152,6 +154,8 @@ class Session(QObject):
         if self.workbench.project is not None:
             project = Project.open(self.workbench.project)
             known = {role_of(layer) for layer in self.viewer.layers}
+            if not self.is_class_chosen:
+                self.workbench.class_name = None
             show_stored(self.viewer, project, project.slide(slide_id), run_id=self.workbench.run_id)
             if not known & set(_RESULTS):
                 self.viewer.reset_view()

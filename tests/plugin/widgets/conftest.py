@@ -13,7 +13,7 @@ from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 
 PLUGIN = "napari-fusecpath"
-JOB_MS = 120_000
+JOB_MS = 240_000
 
 
 @pytest.fixture(scope="session")

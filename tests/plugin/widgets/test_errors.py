@@ -1,0 +1,150 @@
+"""What goes wrong is one sentence in the panel, and the next job works."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import tifffile
+
+from napari_fusecpath.jobs import JobState
+from napari_fusecpath.layers.find import find_layer
+from napari_fusecpath.widgets.dock import FuseCPathWidget
+from src_core.project import Project
+
+Open = Callable[..., FuseCPathWidget]
+Wait = Callable[[FuseCPathWidget], None]
+Slide = Callable[[str, Any], Path]
+
+
+@pytest.fixture
+def slide_of_pixels(tmp_path: Path) -> Slide:
+    def write(name: str, mpp: float | None) -> Path:
+        path = tmp_path / name
+        options: dict[str, Any] = {}
+        if mpp is not None:
+            options = {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
+        blank = np.full((1200, 1200, 3), 243, np.uint8)
+        tifffile.imwrite(path, blank, tile=(256, 256), photometric="rgb", **options)
+        return path
+
+    return write
+
+
+def test_a_blank_slide(window: Open, until_idle: Wait, slide_of_pixels: Slide) -> None:
+    dock = window(slide_of_pixels("blank.tif", 0.5))
+    prepare = dock.panels["prepare"]
+    prepare.main.click()
+    until_idle(dock)
+    assert "no tissue" in prepare.warning.text()
+    assert "\n" not in prepare.warning.text()
+    assert prepare.warning.isVisible()
+    assert prepare.main.isEnabled()
+
+
+def test_a_slide_without_a_scale_waits_for_it(window: Open, slide_of_pixels: Slide) -> None:
+    dock = window(slide_of_pixels("unscaled.tif", None))
+    prepare: Any = dock.panels["prepare"]
+    assert "scale" in prepare.say.text()
+    assert not prepare.main.isEnabled()
+    prepare.mpp.setValue(0.25)
+    dock.session.refresh()
+    assert prepare.main.isEnabled()
+    layer = find_layer(dock.session.viewer, "slide")
+    assert layer is not None
+    assert tuple(layer.scale) == (0.25, 0.25)
+    assert prepare.mpp.value() == 0.25
+
+
+def test_a_folder_that_is_taken(window: Open, sample: Path, home: Path) -> None:
+    dock = window(sample)
+    (home / "photos").mkdir()
+    (home / "photos" / "cat.jpg").write_bytes(b"cat")
+    dock.project.folder.setText(str(home / "photos"))
+    dock.project.folder.editingFinished.emit()
+    dock.panels["prepare"].main.click()
+    assert "neither a project nor an empty folder" in dock.panels["prepare"].warning.text()
+    assert dock.session.runner.running is None
+
+
+def test_an_engine_that_is_killed(
+    window: Open, until_idle: Wait, qtbot: Any, sample: Path, home: Path
+) -> None:
+    dock = window(sample)
+    prepare, runner = dock.panels["prepare"], dock.session.runner
+    prepare.main.click()
+    qtbot.waitUntil(lambda: (runner.engine_pid or 0) > 0, timeout=60_000)
+    psutil.Process(runner.engine_pid).kill()
+    qtbot.waitUntil(lambda: runner.running is None, timeout=5000)
+    qtbot.wait(50)
+    assert "engine" in prepare.warning.text()
+    assert "\n" not in prepare.warning.text()
+    prepare.main.click()
+    until_idle(dock)
+    assert prepare.warning.text() == ""
+    assert len(Project.open(home / "FuseCPath" / "small").slide("small").load_grid())
+
+
+def test_cancel_within_a_second(window: Open, qtbot: Any, sample: Path) -> None:
+    dock = window(sample)
+    prepare, runner = dock.panels["prepare"], dock.session.runner
+    prepare.main.click()
+    qtbot.waitUntil(lambda: runner.running is not None, timeout=5000)
+    job = runner.running
+    assert job is not None
+    assert not prepare.main.isEnabled()
+    began = time.monotonic()
+    dock.progress.cancel.click()
+    qtbot.waitUntil(lambda: job.state is JobState.CANCELLED, timeout=5000)
+    # The grace is a second; the rest is what a busy machine takes to draw.
+    assert time.monotonic() - began < 2
+    qtbot.waitUntil(prepare.main.isEnabled, timeout=2000)
+    assert "Cancelled" in prepare.warning.text()
+
+
+def test_a_damaged_artifact_counts_as_missing(
+    window: Open, until_idle: Wait, sample: Path, home: Path
+) -> None:
+    dock = window(sample)
+    dock.panels["prepare"].main.click()
+    until_idle(dock)
+    project = Project.open(home / "FuseCPath" / "small")
+    slide = project.slide("small")
+    (slide.grid(str(slide.record.grid_id)) / "cells.npy").write_bytes(b"")
+    dock.session.refresh()
+    assert dock.session.snapshot.grid is None
+    assert "cells.npy" in dock.session.snapshot.problems[0]
+    dock.panels["prepare"].main.click()
+    until_idle(dock)
+    assert dock.session.snapshot.grid is not None
+
+
+def test_painted_tissue_is_taken_into_use(
+    window: Open, until_idle: Wait, qtbot: Any, sample: Path
+) -> None:
+    dock = window(sample)
+    prepare: Any = dock.panels["prepare"]
+    prepare.main.click()
+    until_idle(dock)
+    before = dock.session.snapshot.grid
+    layer: Any = find_layer(dock.session.viewer, "tissue")
+    painted = layer.data.copy()
+    painted[: painted.shape[0] // 2] = 0
+    layer.data = painted
+    prepare.use_painted.click()
+    qtbot.waitUntil(prepare.use_painted.isEnabled, timeout=10_000)
+    dock.session.refresh()
+    after = dock.session.snapshot.grid
+    assert before is not None
+    assert after is not None
+    assert 0 < len(after) < len(before)
+    assert after.lattice_id == before.lattice_id, "so embeddings are kept"
+    prepare.main.click()  # find it again: the paint is gone
+    until_idle(dock)
+    assert len(dock.session.snapshot.grid or ()) == len(before)
+    assert find_layer(dock.session.viewer, "tissue").data[: painted.shape[0] // 2].any()  # type: ignore[union-attr]

@@ -1,0 +1,105 @@
+"""A form says what its declaration says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import pytest
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QApplication, QSpinBox
+
+from napari_fusecpath.widgets.forms import ConfigForm, Fold, label_of
+from src_core.clustering.result import ClusterConfig
+from src_core.config import Config, Help, Range
+from src_core.errors import ConfigError
+from src_core.patches.grid import GridConfig
+from src_core.tissue.segment import TissueConfig
+from src_core.training.config import TrainConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Everything(Config):
+    count: Annotated[int, Range(1, 8), Help("How many")] = 4
+    large: Annotated[int, Range(0, 2**32 - 1), Help("A seed")] = 2**32 - 1
+    rate: Annotated[float, Range(0, 1), Help("How fast")] = 5e-5
+    on: Annotated[bool, Help("Whether")] = True
+    kind: Annotated[Literal["a", "b"], Help("Which")] = "b"
+    names: Annotated[tuple[str, ...], Help("Who")] = ("x", "y")
+    perhaps: Annotated[float | None, Range(0, 5), Help("If any", advanced=True)] = None
+
+
+@pytest.mark.parametrize(
+    "config", [Everything, ClusterConfig, GridConfig, TissueConfig, TrainConfig]
+)
+def test_defaults_come_from_the_declaration(qtbot: Any, config: type[Config]) -> None:
+    form = ConfigForm(config)
+    qtbot.addWidget(form)
+    assert config.from_dict(form.values()) == config()
+
+
+def test_values_there_and_back(qtbot: Any) -> None:
+    form = ConfigForm(Everything)
+    qtbot.addWidget(form)
+    values = {
+        "count": 7,
+        "large": 3_000_000_000,
+        "rate": 0.00012,
+        "on": False,
+        "kind": "a",
+        "names": ["p", "q"],
+        "perhaps": 2.5,
+    }
+    with qtbot.waitSignal(form.changed):
+        form.set_values(values)
+    assert form.values() == values
+
+
+def test_what_is_no_value_is_one_sentence(qtbot: Any) -> None:
+    form = ConfigForm(Everything)
+    qtbot.addWidget(form)
+    form._fields["perhaps"].widget.setText("plenty")  # type: ignore[union-attr]
+    with pytest.raises(ConfigError, match="Perhaps is 'plenty'; give a number"):
+        form.values()
+
+
+def test_advanced_settings_are_folded(qtbot: Any) -> None:
+    form = ConfigForm(Everything)
+    qtbot.addWidget(form)
+    form.show()
+    (fold,) = form.findChildren(Fold)
+    assert not fold.content.isVisible()
+    fold.button.click()
+    assert fold.content.isVisible()
+    assert form._fields["perhaps"].widget.isVisible()
+
+
+def test_the_wheel_scrolls_and_changes_nothing(qtbot: Any) -> None:
+    form = ConfigForm(Everything)
+    qtbot.addWidget(form)
+    form.show()
+    box = form._fields["count"].widget
+    assert isinstance(box, QSpinBox)
+    box.clearFocus()
+    wheel = QWheelEvent(
+        QPointF(5, 5), QPointF(5, 5), QPoint(0, 0), QPoint(0, 120),
+        Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )  # fmt: skip
+    QApplication.sendEvent(box, wheel)
+    assert box.value() == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("min_area_um2", "Min area, µm²"),
+        ("patch_px", "Patch, px"),
+        ("mpp", "µm per pixel"),
+        ("n_clusters", "Clusters"),
+        ("n_iter", "Rounds"),
+    ],
+)
+def test_labels_are_words_with_units(name: str, label: str) -> None:
+    assert label_of(name) == label

@@ -1,0 +1,135 @@
+"""Train and predict on a tiny cohort that a process of its own has trained."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_fusecpath.layers.find import find_layer, role_of
+from napari_fusecpath.widgets.dock import FuseCPathWidget
+from src_core.inference.prediction import RESEARCH_USE, Prediction
+from src_core.project import Project
+
+Open = Callable[..., FuseCPathWidget]
+Wait = Callable[[FuseCPathWidget], None]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cohort")
+    script = Path(__file__).with_name("make_cohort.py")
+    subprocess.run([sys.executable, str(script), str(folder)], check=True, timeout=280)
+    return folder
+
+
+@pytest.fixture
+def project(trained: Path, tmp_path: Path) -> Project:
+    root = tmp_path / "project"
+    shutil.copytree(trained / "project", root)
+    return Project.open(root)
+
+
+def test_from_a_trained_run_to_maps_and_a_figure(
+    window: Open, until_idle: Wait, project: Project
+) -> None:
+    dock = window(project.root)
+    predict: Any = dock.panels["predict"]
+    dock.run("predict")
+    until_idle(dock)
+    assert predict.warning.text() == ""
+    stored = Prediction.load(project.prediction("run-0001", "s0"))
+    assert [predict.table.item(row, 0).text() for row in range(2)] == list(stored.classes)
+    assert float(predict.table.item(0, 1).text()) == pytest.approx(
+        stored.probabilities[0], abs=1e-3
+    )
+    assert predict.table.item(0, 2).text().startswith("±")
+    assert stored.map_source in predict.explain.text()
+    assert RESEARCH_USE in predict.licences.text()
+    assert "texture BSD-3-Clause" in predict.licences.text()
+    viewer = dock.session.viewer
+    assert {role_of(layer) for layer in viewer.layers if layer.visible} == {"slide", "prediction"}
+
+    other = 1 - stored.classes.index(dock.session.workbench.class_name)
+    predict.table.selectRow(other)
+    layer = find_layer(viewer, "prediction")
+    assert layer is not None
+    cells = project.slide("s0").load_grid().cells
+    shown = layer.data[cells[:, 1], cells[:, 0]]
+    assert np.array_equal(shown, stored.patch_probabilities[:, other], equal_nan=True)
+    assert stored.classes[other] in layer.name
+    low, high = find_layer(viewer, "contribution").contrast_limits  # type: ignore[union-attr]
+    assert low == pytest.approx(-high), "0 is the middle of the colours"
+    predict.smooth.setChecked(True)
+    assert layer.interpolation2d == "linear"
+
+    predict.export.click()
+    until_idle(dock)
+    (figure,) = (project.root / "exports").glob("*.png")
+    assert str(figure) in predict.export_text.text()
+
+
+def test_train_anew_and_score(window: Open, until_idle: Wait, project: Project) -> None:
+    dock = window(project.root)
+    train: Any = dock.panels["train"]
+    dock.go("train")
+    assert "8 labelled slides of 8 patients: 4 nodule, 4 normal" in train.table_text.text()
+    assert "run-0001" in train.run_text.text()
+    train.form.set_values({"epochs": 2})
+    assert train.preset.currentText() == "own settings"
+    train.main.click()
+    until_idle(dock)
+    assert train.warning.text() == ""
+    assert project.runs() == ("run-0001", "run-0002")
+    assert Project.open(project.root).config.training.epochs == 2
+    assert "2 epochs" in train.run_text.text()
+    train.score.click()
+    until_idle(dock)
+    assert train.score_text.text().startswith("AUROC")
+    assert "2 slides held back" in train.score_text.text()
+
+
+def test_a_table_brings_its_slides_the_whole_way(
+    window: Open, until_idle: Wait, trained: Path, home: Path
+) -> None:
+    dock = window()
+    train: Any = dock.panels["train"]
+    dock.session.new_project = home / "cohort"
+    table = home / "two.csv"
+    lines = (trained / "labels.csv").read_text().splitlines()[:3]
+    table.write_text("\n".join(line.replace(",s", f",{trained}/s") for line in lines))
+    train.import_table(table)
+    project = Project.open(home / "cohort")
+    project.reconfigured(project.config.replace(encoders=["texture"], grid={"patch_px": 128}))
+    dock.session.refresh()
+    assert train.main.text() == "Prepare and cluster 2 slides"
+    train.main.click()
+    until_idle(dock)
+    assert train.warning.text() == ""
+    assert [slide.record.clusters_id is not None for slide in project.slides()] == [True, True]
+    assert train.main.text() == "Train on 2 slides"
+    slides: Any = dock.project.slides
+    names = [slides.item(row, 0).text() for row in range(2)]
+    assert names == ["s0", "s1"]
+    train.main.click()
+    until_idle(dock)
+    assert "1 patient" in train.warning.text(), "too few: one sentence, not a traceback"
+
+
+def test_turn_to_the_next_slide(window: Open, project: Project) -> None:
+    dock = window(project.root)
+    clusters = find_layer(dock.session.viewer, "clusters")
+    dock.project.following.click()
+    dock.session.refresh()
+    assert dock.session.workbench.slide_id == "s1"
+    assert find_layer(dock.session.viewer, "clusters") is clusters
+    assert dock.project.slides.chosen == [1]
+    assert len([x for x in dock.session.viewer.layers if role_of(x) == "slide"]) == 1
