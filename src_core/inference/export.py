@@ -123,7 +123,7 @@ def save_figure(
     title : str
         Above all panels, such as the slide's name and its probabilities.
     licences : sequence of str
-        Of the models in use; they stand below, after "Research use only".
+        Of the models in use; they stand below, after `RESEARCH_USE`.
     """
     # The object interface: pyplot keeps figures in global state and picks a window toolkit.
     from matplotlib.backends.backend_agg import FigureCanvasAgg

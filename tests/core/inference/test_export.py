@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src_core import RESEARCH_USE
 from src_core.inference.export import Panel, prediction_panels, save_figure
 from src_core.inference.prediction import Prediction
 
@@ -75,7 +76,7 @@ def test_more_classes_show_the_weight_in_the_decision() -> None:
 def test_a_map_of_nothing_is_still_a_figure(tmp_path: Path) -> None:
     panels = [Panel(title="none", values=np.full((3, 3), np.nan), bar="x", um_per_pixel=1.0)]
     save_figure(tmp_path / "f.svg", panels)
-    assert "Research use only" in (tmp_path / "f.svg").read_text()  # as the picture's comment
+    assert RESEARCH_USE in (tmp_path / "f.svg").read_text()  # as the picture's comment
     with pytest.raises(ValueError, match="at least one"):
         save_figure(tmp_path / "g.png", [])
 
