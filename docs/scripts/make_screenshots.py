@@ -1,0 +1,134 @@
+"""Draw the pictures of the window for the documentation, from a project with predictions.
+
+    python docs/scripts/make_screenshots.py [PROJECT]
+
+Without a project the demo makes one first, which takes minutes. The project is copied, so
+nothing in it changes. Without a screen: ``xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX"``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import napari
+import numpy as np
+from PIL import Image
+from qtpy.QtTest import QTest
+
+from napari_fusecpath.widgets.dock import FuseCPathWidget
+from src_core.project import Project
+
+IMAGES = Path(__file__).resolve().parents[1] / "images"
+PLUGIN = "napari-fusecpath"
+SMALL, LARGE = (1366, 768), (1600, 1000)
+
+
+class Camera:
+    """A window with the dock, and where its pictures go."""
+
+    def __init__(self, project: Path) -> None:
+        self.viewer: Any = napari.Viewer(show=True)
+        self.viewer.window.resize(*SMALL)
+        _, dock = self.viewer.window.add_plugin_dock_widget(PLUGIN, "FuseCPath")
+        self.dock: FuseCPathWidget = dock
+        self.viewer.open(project, plugin=PLUGIN)
+        self.rest()
+        self.viewer.reset_view()
+
+    def rest(self, milliseconds: int = 1500) -> None:
+        """Let napari draw what is due."""
+        QTest.qWait(milliseconds)
+
+    def turn(self, step: str) -> Any:
+        """Turn to a step as a click on its button does."""
+        index = list(self.dock.panels).index(step)
+        self.dock._buttons.button(index).click()  # noqa: SLF001
+        self.rest()
+        return self.dock.panels[step]
+
+    def shoot(self, name: str) -> None:
+        """Save the whole window."""
+        self.rest()
+        pixels = self.viewer.screenshot(canvas_only=False, flash=False)
+        picture = Image.fromarray(np.asarray(pixels)[..., :3]).quantize(256)
+        picture.save(IMAGES / f"{name}.png", optimize=True)
+        print(IMAGES / f"{name}.png")
+
+
+def best_slide(project: Project) -> str:
+    """Return the predicted slide whose label stands last: a nodule has more to show."""
+    predicted = {path.parent.name for path in project.root.glob("predictions/*/*/prediction.json")}
+    rows = [row for row in project.labels().rows if row.slide_id in predicted]
+    return max(rows, key=lambda row: ("nodule" in row.labels.values(), row.slide_id)).slide_id
+
+
+def paint(camera: Camera, review: Any) -> None:
+    """Mark the patches that are surest of each class, as a reviewer might."""
+    snapshot = camera.dock.session.snapshot
+    grid, prediction = snapshot.grid, snapshot.prediction
+    if grid is None or prediction is None:
+        raise SystemExit("The slide is not predicted.")
+    review.reviewer.setText("Ada")
+    review.main.click()
+    layer = review._layer  # noqa: SLF001
+    for index in range(len(prediction.classes)):
+        surest = np.argsort(np.nan_to_num(prediction.patch_probabilities[:, index]))[-6:]
+        for col, row in grid.cells[surest]:
+            layer.paint((row, col), index + 1)
+    camera.rest()
+
+
+def shoot_all(root: Path) -> None:
+    """Walk through the steps of a copy of a project, with a picture of each."""
+    project = Project.open(root)
+    slide_id = best_slide(project)
+    camera = Camera(root)
+    camera.dock.session.show_slide(slide_id)
+    camera.rest()
+    camera.viewer.reset_view()
+    camera.turn("prepare")
+    camera.shoot("prepare")
+    camera.turn("embed")
+    camera.shoot("embed")
+    camera.turn("cluster")
+    camera.shoot("cluster")
+    paint(camera, camera.turn("review"))
+    camera.shoot("review")
+    camera.turn("train")
+    camera.shoot("train")
+    camera.turn("predict")
+    camera.shoot("predict")
+    camera.viewer.window.resize(*LARGE)
+    camera.rest()
+    camera.viewer.reset_view()
+    camera.shoot("window")
+    camera.dock.session.runner.close()
+    camera.viewer.close()
+    figures = sorted((root / "exports").glob("*.png"))
+    figure = next((path for path in figures if slide_id in path.name), figures[-1])
+    Image.open(figure).convert("RGB").quantize(256).save(IMAGES / "demo-figure.png", optimize=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("project", nargs="?", type=Path)
+    given = parser.parse_args().project
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "demo"
+        if given is None:
+            command = [sys.executable, "-m", "src_core.cli", "demo", "--out", str(root), "--json"]
+            subprocess.run(command, check=True)
+        else:
+            shutil.copytree(given, root)
+        shoot_all(root)
+
+
+if __name__ == "__main__":
+    main()
