@@ -130,7 +130,7 @@ def score_slide(
             sums.add_heads(chunk, student, output)
     found = None
     if maps and branches is not None and scored is not None:
-        own = _numpy(scored.values.softmax(dim=-1).mean(dim=0))  # (used, C)
+        own = _numpy(branches.patch_probabilities(scored))  # (used, C)
         found = sums.finish("local branches", branches.bias().mean(dim=0), own[place[:-1]])
     elif maps:
         found = sums.finish("student", student.bias(), sums.heads())
