@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.color import lab2rgb, rgb2lab
 
+from src_core.devices import cpu_threads
 from src_core.patches.grid import GridConfig
 from src_core.progress import ignore, never
 from src_core.project import Project, ProjectConfig
@@ -148,6 +150,19 @@ class LungProject:
         return self.truth[slide_id][cells[:, 1], cells[:, 0]]
 
 
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch use `count` threads for a while."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def lung_project(tmp_path_factory: pytest.TempPathFactory, lung: Lung, run: Run) -> LungProject:
     """Write the mosaics and take them as far as their clusters."""
@@ -165,7 +180,8 @@ def lung_project(tmp_path_factory: pytest.TempPathFactory, lung: Lung, run: Run)
     with table.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([("slide_id", "path", "label"), *rows])
     project = Project.create(root / "project", ProjectConfig(grid=GridConfig(patch_px=PATCH_PX)))
-    result = run("prepare", project=project.root, labels=table, encoders=["lite0", "texture"])
+    with torch_threads(cpu_threads()):  # other tests make do with one
+        result = run("prepare", project=project.root, labels=table, encoders=["lite0", "texture"])
     assert result["failures"] == []
     run("cluster", project=project.root, n_clusters=4)
     # The origins were dealt before the slides were built: the split follows them.
