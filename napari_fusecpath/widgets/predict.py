@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fusecpath.layers.find import Role, find_layer
+from napari_fusecpath.layers.smoothing import draw_smoothly
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number, wrapped_label
 from napari_fusecpath.widgets.tables import Table
@@ -63,7 +64,7 @@ class PredictPanel(StepPanel):
         self.map_row.addRow("Map", self.map_box)
         self.smooth = QCheckBox("Smooth between patches", self)
         self.smooth.setToolTip("For the eye only: without it each square is what was computed")
-        self.smooth.toggled.connect(self._set_smooth)
+        self.smooth.toggled.connect(self._draw)
         self.map_row.addRow(self.smooth)
         self.export = QPushButton("Export figure", self)
         self.export.clicked.connect(self._export)
@@ -93,7 +94,7 @@ class PredictPanel(StepPanel):
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Show the prediction that is stored, or say what it needs."""
         self._show_runs(snapshot)
-        self._show_prediction(snapshot.prediction)
+        self._show_prediction(snapshot)
         run_id = snapshot.run_id
         if run_id is None:
             self.send_to("train", "There is no model yet; Train makes one.", "Go to 5 Train")
@@ -157,7 +158,8 @@ class PredictPanel(StepPanel):
         self.all_slides.setVisible(bool(runs) and many)
         self.all_slides.setEnabled(not self.busy)
 
-    def _show_prediction(self, prediction: Prediction | None) -> None:
+    def _show_prediction(self, snapshot: Snapshot) -> None:
+        prediction = snapshot.prediction
         for widget in (self.table, self.explain, self.results, self.export):
             widget.setVisible(prediction is not None)
         if prediction is None:
@@ -184,7 +186,7 @@ class PredictPanel(StepPanel):
             f"{prediction.map_source} for the class chosen above."
         )
         self.licences.setText(_foot(prediction))
-        self._set_smooth(self.smooth.isChecked())
+        self._smooth_maps(snapshot)
 
     def _take_run(self) -> None:
         self.session.workbench.run_id = self.run_box.currentText() or None
@@ -196,20 +198,22 @@ class PredictPanel(StepPanel):
             self.session.workbench.class_name = self._classes[row]
             self._draw()
 
-    def _draw(self) -> None:
+    def _draw(self, _on: object = None) -> None:
+        """Draw the stored maps; smoothing follows with the refresh."""
         try:
             self.session.show_current()
+            self.session.refresh()
         except FusecpathError as error:
             self.warn(str(error))
 
     def _bring_map(self) -> None:
         self.session.bring(_MAPS[self.map_box.currentText()])
 
-    def _set_smooth(self, smooth: bool) -> None:
+    def _smooth_maps(self, snapshot: Snapshot) -> None:
         for role in _MAPS.values():
             layer = find_layer(self.session.viewer, role)
-            if isinstance(layer, Image):
-                layer.interpolation2d = "linear" if smooth else "nearest"
+            if self.smooth.isChecked() and snapshot.grid and isinstance(layer, Image):
+                draw_smoothly(layer, snapshot.grid.lattice)
 
 
 def _odds(prediction: Prediction) -> str:

@@ -68,8 +68,11 @@ def test_from_a_trained_run_to_maps_and_a_figure(
     assert stored.classes[other] in layer.name
     low, high = find_layer(viewer, "contribution").contrast_limits  # type: ignore[union-attr]
     assert low == pytest.approx(-high), "0 is the middle of the colours"
+    plain = layer.data.copy()
     predict.smooth.setChecked(True)
-    assert layer.interpolation2d == "linear"
+    assert layer.data.shape > plain.shape
+    predict.smooth.setChecked(False)
+    assert np.array_equal(layer.data, plain, equal_nan=True)
 
     predict.export.click()
     until_idle(dock)
