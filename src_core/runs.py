@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from src_core.provenance import ConfigT, read_json, write_bytes, write_json
 from src_core.slides import SlideReader
 from src_core.slides.scaled import finer_scale, read_scaled
 from src_core.training.config import TrainConfig
-from src_core.training.metrics import auroc
+from src_core.training.metrics import Metric, auroc
 from src_core.types import Json
 
 if TYPE_CHECKING:
@@ -273,8 +274,6 @@ def score_held_back(
         training slides; ``classes`` and the ``probabilities`` of each slide. Stored as
         ``held_back.json``.
     """
-    from src_core.training.probes import probe_baseline
-
     predictor = Predictor.load(project, run_id, device=device)
     meta = predictor.checkpoint.meta
     asked = read_json(project.run(run_id) / "config.json")
@@ -285,19 +284,30 @@ def score_held_back(
         for slide in held_back.slides
     ]
     score = auroc([one.logits for one in predictions], held_back.targets)
-    baseline = auroc(
-        probe_baseline(learned, held_back, seed=meta.seed, stop=stop), held_back.targets
-    )
+    baseline = _baseline(learned, held_back, seed=meta.seed, stop=stop)
     scores = {
         "auroc": score.value,
         "auroc_reason": score.reason,
         "n": len(predictions),
         "baseline_auroc": baseline.value,
+        "baseline_reason": baseline.reason,
         "classes": list(meta.classes),
         "probabilities": {one.slide_id: one.by_class() for one in predictions},
     }
     write_json(project.run(run_id) / "held_back.json", scores)
     return scores
+
+
+def _baseline(learned: Cohort, held_back: Cohort, *, seed: int, stop: Stop) -> Metric:
+    """Return what logistic regression on the mean embedding knows of the slides held back."""
+    from src_core.training.probes import probe_baseline
+
+    patients = {(slide.patient_id, slide.target) for slide in learned.slides}
+    per_class = Counter(target for _, target in patients)
+    if min(per_class.values()) < 2:  # its strength is chosen on folds by patient
+        return Metric(None, "a class has a single patient to learn from")
+    scores = probe_baseline(learned, held_back, seed=seed, stop=stop)
+    return auroc(scores, held_back.targets)
 
 
 def _named(cohort: Cohort, names: object) -> Cohort:
