@@ -107,15 +107,13 @@ class TrainPanel(StepPanel):
         self.submit("train", options).progress.connect(self._show_progress)
 
     def on_done(self, result: dict[str, Any]) -> None:
-        """Cluster what was prepared; show a new run; say a score."""
+        """Cluster what was prepared; show a new run."""
         if "patches" in result:
             said = self.warning.text()
             self.submit("cluster", {"project": result["project"]})
             self.warn(said)
         elif "metrics" in result:
             self.session.workbench.run_id = result["run"]
-        elif "auroc" in result:
-            self.score_text.setText(_score_text(result))
 
     def import_table(self, path: Path) -> None:
         """Take a labels table into the project, which is made beside it if there is none.
@@ -192,6 +190,7 @@ class TrainPanel(StepPanel):
         self.live.setVisible(self.busy)
         if project is not None and runs:
             self.run_text.setText(_run_text(project, runs[-1]))
+            self.score_text.setText(_stored_score(project, runs[-1]))
         self.score.setEnabled(has_run and not self.busy)
 
     def _score(self) -> None:
@@ -234,6 +233,14 @@ def _last_epoch(path: Path) -> str:
     text = f"{number(len(rows), 'epoch')}, loss {row['loss']:.3f}"
     auroc = row.get("inner_auroc")
     return text + ("." if auroc is None else f", AUROC {auroc:.2f} where training was watched.")
+
+
+def _stored_score(project: Project, run_id: str) -> str:
+    path = project.run(run_id) / "held_back.json"
+    try:
+        return _score_text(read_json(path)) if path.is_file() else ""
+    except (FusecpathError, KeyError, TypeError, ValueError):
+        return f"{path} is damaged; score the slides again."
 
 
 def _score_text(result: dict[str, Any]) -> str:

@@ -98,6 +98,8 @@ def test_train_anew_and_score(window: Open, until_idle: Wait, project: Project) 
     until_idle(dock)
     assert train.score_text.text().startswith("AUROC")
     assert "2 slides held back" in train.score_text.text()
+    again: Any = window(project.root).panels["train"]
+    assert again.score_text.text() == train.score_text.text(), "it is stored"
 
 
 def test_a_table_brings_its_slides_the_whole_way(
