@@ -195,13 +195,16 @@ def _clean(mask: BoolArray, config: TissueConfig, mpp: float) -> BoolArray:
         # The median of a picture, thresholded, is the majority of the thresholded picture.
         share = ndimage.uniform_filter(mask.astype(np.float32), width, mode="nearest")
         mask = share > 0.5
+    holes_px = config.min_hole_um2 / mpp**2
     radius = config.closing_um / mpp
     if radius >= 1 and mask.any():
         # Without a margin of glass the closing would join tissue to the edge of the slide.
         margin = math.ceil(radius) + 1
         closed = isotropic_closing(np.pad(mask, margin), radius)
         mask = np.asarray(closed[margin:-margin, margin:-margin], np.bool_)
-    mask = ~_without_small(~mask, config.min_hole_um2 / mpp**2, touching=4)
+    # A rim of glass makes one of all that touches the slide's edge: a bay there is no hole.
+    glass = _without_small(np.pad(~mask, 1, constant_values=True), holes_px, touching=4)
+    mask = ~glass[1:-1, 1:-1]
     return _without_small(mask, config.min_area_um2 / mpp**2, touching=8)
 
 

@@ -53,6 +53,15 @@ def test_tissue_is_not_drawn_out_to_the_edge_of_the_slide(memory_slide: Any) -> 
     assert right == pytest.approx(1940, abs=24)
 
 
+def test_a_bay_at_the_edge_of_the_slide_is_no_hole(memory_slide: Any) -> None:
+    pixels = np.full((2000, 2000, 3), (190, 120, 170), np.uint8)
+    pixels[800:1100, :200] = (243, 242, 244)  # 150 x 100 um, less than a hole that is kept
+    pixels[:, 1500:] = (243, 242, 244)
+    mask = segment_tissue(memory_slide(pixels))
+    assert not at(mask, 60, 950)
+    assert at(mask, 60, 400)
+
+
 def test_the_mask_lies_on_what_was_scanned(memory_slide: Any, stained: Rgb) -> None:
     plain = segment_tissue(memory_slide(stained))
     moved = segment_tissue(memory_slide(stained, offset_xy=(5000, 7000)))
