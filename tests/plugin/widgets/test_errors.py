@@ -12,8 +12,8 @@ import psutil
 import pytest
 import tifffile
 
-from napari_fusecpath.jobs import JobState
-from napari_fusecpath.layers.find import find_layer
+from napari_fusecpath.jobs import Job, JobFailure, JobState
+from napari_fusecpath.layers.find import about, find_layer
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.project import Project
 
@@ -144,7 +144,62 @@ def test_painted_tissue_is_taken_into_use(
     assert after is not None
     assert 0 < len(after) < len(before)
     assert after.lattice_id == before.lattice_id, "so embeddings are kept"
+    record = dock.session.snapshot.record
+    assert prepare.main.text() == "Find tissue again"
+    prepare.main.click()
+    assert prepare.main.text() == "Drop the painted tissue and find it again"
+    assert dock.session.runner.running is None
+    assert not dock.session.runner.queued
+    prepare.main.click()
+    assert not prepare.use_painted.isEnabled(), "the engine has the grid"
+    qtbot.waitUntil(lambda: dock.session.runner.running is not None, timeout=5000)
+    dock.progress.cancel.click()
+    until_idle(dock)
+    assert dock.session.snapshot.record == record, "cancelled: still in use"
+    assert prepare.use_painted.isEnabled()
+    assert prepare.main.text() == "Find tissue again"
+    prepare.main.click()
     prepare.main.click()  # find it again: the paint is gone
     until_idle(dock)
     assert len(dock.session.snapshot.grid or ()) == len(before)
     assert find_layer(dock.session.viewer, "tissue").data[: painted.shape[0] // 2].any()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("ending", ["failed", "cancelled", "no tissue", "not begun"])
+def test_tissue_that_is_not_found_again_stays(
+    window: Open,
+    until_idle: Wait,
+    sample: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: str,
+) -> None:
+    dock = window(sample)
+    prepare: Any = dock.panels["prepare"]
+    prepare.main.click()
+    until_idle(dock)
+    slide = dock.session.snapshot.slide
+    assert slide is not None
+    record = slide.remember(clusters_id="made-before")
+    about(find_layer(dock.session.viewer, "tissue"))["shown"] = shown = (  # type: ignore[arg-type]
+        str(slide.root),
+        record.tissue_id,
+    )
+    job = Job(dock.session.runner, 99, "prepare", {})
+    monkeypatch.setattr(dock.session, "submit", lambda _verb, _options: job)
+    prepare.main.click()
+    assert slide.record == record, "the job has not begun"
+    if ending != "not begun":
+        job.started.emit()
+        assert slide.record.tissue_id is None, "else the engine would keep it"
+        slide.remember(clusters_id=None)
+    job.state = JobState.FAILED
+    if ending == "failed":
+        job.failed.emit(JobFailure(message="The disk is full."))
+    elif ending == "no tissue":
+        failures = [{"slide_id": "small", "message": "There is no tissue."}]
+        job.done.emit({"patches": {}, "failures": failures})
+    else:
+        job.cancelled.emit()
+    assert slide.record == record
+    assert about(find_layer(dock.session.viewer, "tissue"))["shown"] == shown  # type: ignore[arg-type]
+    assert prepare.warning.text()
