@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_fusecpath.state import Workbench
     from src_core.types import Labels
 
-__all__ = ["Snapshot", "default_project", "slide_of_path", "take_snapshot"]
+__all__ = ["Snapshot", "default_project", "is_current", "slide_of_path", "take_snapshot"]
 
 T = TypeVar("T")
 
@@ -140,7 +140,7 @@ def _of_slide(
         if found is not None:
             labels, meta = found
             values["clusters"] = labels
-            values["is_cluster_recipe_current"] = _is_current(meta.get("recipe"), project.config)
+            values["is_cluster_recipe_current"] = is_current(meta.get("recipe"), project.config)
     if run_id is not None:
         folder = project.prediction(run_id, slide.slide_id)
         if (folder / "prediction.json").is_file():
@@ -169,7 +169,8 @@ def _prediction(folder: Path, grid: PatchGrid) -> Prediction:
     return prediction
 
 
-def _is_current(recipe: object, config: ProjectConfig) -> bool:
+def is_current(recipe: object, config: ProjectConfig) -> bool:
+    """Tell whether clusters of this recipe are by the project's encoders and settings."""
     if not isinstance(recipe, dict):
         return False
     same_views = set(recipe.get("views") or ()) == set(config.encoders)

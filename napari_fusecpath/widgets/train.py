@@ -10,7 +10,7 @@ from typing import Any, get_args
 from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QPushButton, QWidget
 
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
-from napari_fusecpath.widgets.snapshot import Snapshot
+from napari_fusecpath.widgets.snapshot import Snapshot, is_current
 from napari_fusecpath.widgets.step import StepPanel, number, wrapped_label
 from src_core.errors import FusecpathError
 from src_core.progress import Progress
@@ -51,6 +51,11 @@ class TrainPanel(StepPanel):
             self.body.addWidget(widget)
         self.body.addWidget(Fold("All settings", self.form, self))
         self.target.currentTextChanged.connect(self._turned_target)
+        self.train_ready = QPushButton(self)
+        self.train_ready.setToolTip("The others are left out")
+        self.train_ready.clicked.connect(self._train_ready)
+        self.train_ready.hide()
+        self.foot.addWidget(self.train_ready)
         self.live = wrapped_label(parent=self)
         self.run_text = wrapped_label(parent=self)
         self.score = QPushButton("Score the slides held back", self)
@@ -72,6 +77,8 @@ class TrainPanel(StepPanel):
         self._show_run(snapshot)
         table, project = snapshot.labels, snapshot.project
         self.offer_next("predict", "Predict" if snapshot.runs else "")
+        self._todo = []
+        self.train_ready.hide()
         if table is None or project is None or not table.targets:
             self.table_text.setText("")
             text = "Training needs slides with labels: a table with one line a slide."
@@ -85,11 +92,15 @@ class TrainPanel(StepPanel):
         self.table_text.setText(
             f"{number(len(labelled), 'labelled slide')} of {patients}: {shares}."
         )
-        self._todo = [row.slide_id for row in labelled if not _is_clustered(project, row.slide_id)]
+        self._todo = [row.slide_id for row in labelled if not _is_ready(project, row.slide_id)]
+        ready = len(labelled) - len(self._todo)
         if self._todo:
             todo = number(len(self._todo), "slide")
             text = f"Next: {todo} of the table must be prepared, embedded and clustered."
             self.offer(text, f"Prepare and cluster {todo}")
+            self.train_ready.setText(f"Train on the {number(ready, 'slide')} ready now")
+            self.train_ready.setVisible(ready > 0)
+            self.train_ready.setEnabled(not self.busy)
         else:
             text = "A share of the patients is held back, and never learned from, for the score."
             self.offer(text, f"Train on {number(len(labelled), 'slide')}")
@@ -100,7 +111,19 @@ class TrainPanel(StepPanel):
         if self._todo:
             options = {"project": str(project.root), "labels": str(project.labels_path)}
             self.submit("prepare", options)
-            return
+        else:
+            self._train(project)
+
+    def _train_ready(self) -> None:
+        """Train without the slides that are still to do: some may never have tissue."""
+        if not self.busy:
+            self.warn("")
+            try:
+                self._train(self._project_with_settings())
+            except FusecpathError as error:
+                self.warn(str(error))
+
+    def _train(self, project: Project) -> None:
         self.score_text.clear()
         self.live.clear()
         options = {"project": str(project.root), "target": self.target.currentText()}
@@ -110,8 +133,11 @@ class TrainPanel(StepPanel):
         """Cluster what was prepared; show a new run."""
         if "patches" in result:
             said = self.warning.text()
-            self.submit("cluster", {"project": result["project"]})
-            self.warn(said)
+            failed = {one["slide_id"] for one in result.get("failures") or []}
+            slides = [slide_id for slide_id in result["patches"] if slide_id not in failed]
+            if slides:  # none would be all
+                self.submit("cluster", {"project": result["project"], "slides": slides})
+                self.warn(said)
         elif "metrics" in result:
             self.session.workbench.run_id = result["run"]
 
@@ -133,6 +159,11 @@ class TrainPanel(StepPanel):
         else:
             self.session.require_project().import_labels(path)
         self.session.refresh()
+
+    def _show_busy(self) -> None:
+        super()._show_busy()
+        if self.busy:
+            self.train_ready.setEnabled(False)
 
     def _ask_table(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Labels table", "", "Tables (*.csv *.tsv)")
@@ -200,11 +231,17 @@ class TrainPanel(StepPanel):
             self.score.setEnabled(False)
 
 
-def _is_clustered(project: Project, slide_id: str) -> bool:
+def _is_ready(project: Project, slide_id: str) -> bool:
+    """Tell whether a slide is clustered as the project asks for today."""
+    slide = project.slide(slide_id)
     try:
-        return project.slide(slide_id).record.clusters_id is not None
+        record = slide.record
+        if record.grid_id is None or record.clusters_id is None:
+            return False
+        meta = read_json(slide.clusters(record.grid_id, record.clusters_id) / "meta.json")
     except FusecpathError:
         return False
+    return is_current(meta.get("recipe"), project.config)
 
 
 def _run_text(project: Project, run_id: str) -> str:

@@ -1,0 +1,130 @@
+"""What Train offers over a cohort of which some slides lag behind; nothing is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_fusecpath.jobs import Job, JobState
+from napari_fusecpath.widgets.dock import FuseCPathWidget
+from src_core.clustering.result import ClusterResult, save_clusters
+from src_core.project import Project, SlideRecord
+from src_core.provenance import write_json
+
+Open = Callable[..., FuseCPathWidget]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """Three labelled slides, clustered as the project asks for."""
+    project = Project.create(tmp_path / "project")
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\n" + "".join(f"s{i}.tiff,{'ab'[i % 2]}\n" for i in range(3)))
+    project.import_labels(table)
+    for index in range(3):
+        record = SlideRecord(
+            slide_id=f"s{index}",
+            path=str(tmp_path / f"s{index}.tiff"),
+            fingerprint=str(index),
+            grid_id="g",
+            clusters_id="c",
+        )
+        slide = project.slide(record.slide_id)
+        write_json(slide.root / "slide.json", record.to_dict())
+        labels, spectral = np.zeros(4, np.int32), np.zeros((4, 1), np.float32)
+        recipe = {
+            "grid_id": "g",
+            "views": dict.fromkeys(project.config.encoders, "r"),
+            "config": project.config.clustering.to_dict(),
+        }
+        result = ClusterResult(labels=labels, n_clusters=1, embedding=spectral)
+        save_clusters(slide.clusters("g", "c"), result, recipe)
+    return project
+
+
+@pytest.fixture
+def jobs() -> list[Job]:
+    return []
+
+
+@pytest.fixture
+def dock(
+    window: Open, project: Project, jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> FuseCPathWidget:
+    """A window that notes the jobs instead of running them."""
+    dock = window()
+
+    def submit(verb: str, options: dict[str, Any]) -> Job:
+        jobs.append(Job(dock.session.runner, len(jobs), verb, options))
+        return jobs[-1]
+
+    monkeypatch.setattr(dock.session, "submit", submit)
+    dock.session.workbench.project = project.root
+    dock.session.refresh()
+    return dock
+
+
+def finish(dock: FuseCPathWidget, job: Job, result: dict[str, Any]) -> None:
+    job.state = JobState.DONE
+    job.done.emit({"project": str(dock.session.workbench.project), **result})
+    dock.session.refresh()
+
+
+def test_all_ready(dock: FuseCPathWidget) -> None:
+    train: Any = dock.panels["train"]
+    assert train.main.text() == "Train on 3 slides"
+    assert train.train_ready.isHidden()
+
+
+def test_a_slide_without_tissue_does_not_bar_the_way(
+    dock: FuseCPathWidget, project: Project, jobs: list[Job]
+) -> None:
+    train: Any = dock.panels["train"]
+    project.slide("s1").remember(grid_id=None, clusters_id=None)
+    dock.session.refresh()
+    assert train.main.text() == "Prepare and cluster 1 slide"
+    train.main.click()
+    assert not train.train_ready.isEnabled()
+    failures = [{"slide_id": "s1", "message": "Slide 's1' shows no tissue."}]
+    finish(dock, jobs[0], {"patches": {"s0": 4, "s2": 4}, "failures": failures})
+    assert jobs[1].options["slides"] == ["s0", "s2"], "s1 has nothing to cluster"
+    finish(dock, jobs[1], {"clusters": {"s0": 1, "s2": 1}, "failures": []})
+    assert "no tissue" in train.warning.text(), "why it is still to do"
+    assert train.main.text() == "Prepare and cluster 1 slide"
+    assert train.train_ready.text() == "Train on the 2 slides ready now"
+    train.train_ready.click()
+    assert [job.verb for job in jobs] == ["prepare", "cluster", "train"]
+    assert jobs[2].options == {"project": str(project.root), "target": "label"}
+    assert not train.train_ready.isEnabled()
+
+
+def test_no_slide_has_patches(dock: FuseCPathWidget, project: Project, jobs: list[Job]) -> None:
+    train: Any = dock.panels["train"]
+    for slide in project.slides():
+        slide.remember(grid_id=None, clusters_id=None)
+    dock.session.refresh()
+    assert train.train_ready.isHidden()
+    train.main.click()
+    finish(dock, jobs[0], {"patches": {}, "failures": []})
+    assert len(jobs) == 1, "to cluster no slides would be to cluster all"
+
+
+@pytest.mark.parametrize("changes", [{"encoders": ["texture"]}, {"clustering": {"n_clusters": 3}}])
+def test_other_choices_make_every_slide_stale(
+    dock: FuseCPathWidget, project: Project, jobs: list[Job], changes: dict[str, Any]
+) -> None:
+    train: Any = dock.panels["train"]
+    project.reconfigured(project.config.replace(**changes))
+    dock.session.refresh()
+    assert train.main.text() == "Prepare and cluster 3 slides"
+    assert train.train_ready.isHidden()
+    train.main.click()
+    assert jobs[0].verb == "prepare"
+    assert jobs[0].options["labels"] == str(project.labels_path)
+    finish(dock, jobs[0], {"patches": dict.fromkeys(("s0", "s1", "s2"), 4), "failures": []})
+    assert jobs[1].verb == "cluster"
+    assert jobs[1].options["slides"] == ["s0", "s1", "s2"]
