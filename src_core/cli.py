@@ -29,7 +29,7 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status."""
-    arguments = vars(_parser().parse_args(argv))
+    arguments = _parse(argv)
     verb: Verb = arguments.pop("verb")
     as_json: bool = arguments.pop("json")
     options = {name: value for name, value in arguments.items() if value is not None}
@@ -37,6 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     bar = _Bar() if sys.stderr.isatty() else None
     try:
         result = run_verb(verb.name, options, report=bar or ignore, stop=stop)
+        if bar:
+            bar.close()
+        print(json.dumps(result) if as_json else verb.describe(result), flush=True)
+        if verb.then is not None:
+            verb.then(verb.options.from_dict(options), result)
     except FusecpathError as error:
         print(f"fusecpath {verb.name}: {error}", file=sys.stderr)
         return 1
@@ -46,10 +51,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         if bar:
             bar.close()
-    print(json.dumps(result) if as_json else verb.describe(result), flush=True)
-    if verb.then is not None:
-        verb.then(verb.options.from_dict(options), result)
     return 1 if result.get("failures") else 0
+
+
+def _parse(argv: Sequence[str] | None) -> dict[str, Any]:
+    """Return the arguments by name; names that follow an option still belong to the verb."""
+    parser = _parser()
+    found, extra = parser.parse_known_args(argv)
+    arguments = vars(found)
+    verb: Verb = arguments["verb"]
+    many = [spec.name for spec in verb.options.fields() if spec.type is tuple]
+    taker = next((name for name in many if name in verb.positional), None)
+    if extra and (taker is None or any(word.startswith("-") for word in extra)):
+        parser.error(f"unrecognized arguments: {' '.join(extra)}")
+    if taker is not None:
+        arguments[taker] = tuple(arguments[taker] or ()) + tuple(extra)
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,7 +6,7 @@ and nothing about pathology.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,13 +14,14 @@ from src_core import pipeline, runs
 from src_core.config import Config, Help
 from src_core.devices import DeviceName
 from src_core.encoders.registry import encoder_problem
-from src_core.errors import ConfigError, ProjectError
+from src_core.errors import ConfigError
 from src_core.progress import Report, Stop
 from src_core.project import Project, ProjectConfig, SlideFolder
 from src_core.slides.synthetic import write_sample_cohort
 
 __all__ = ["DemoOptions", "describe_demo", "run_demo"]
 
+_SAMPLE = "sample_slides"
 _SAMPLE_SLIDES = 16
 _SAMPLE_CLUSTERS = 8
 _SEED = 2025
@@ -50,23 +51,32 @@ def run_demo(options: DemoOptions, report: Report, stop: Stop) -> dict[str, Any]
     ------
     ConfigError
         If only one of `slides` and `labels` is given.
+    SlideReadError
+        If a slide of the table is not there.
     ProjectError
-        If a slide of the cohort cannot be taken the whole way.
+        If too few slides of the cohort can be taken the whole way.
     """
     if (options.slides is None) != (options.labels is None):
         raise ConfigError("Your own slides need both: --slides FOLDER and --labels FILE.")
-    project = Project.create(options.out, _config(own=options.slides is not None))
+    project = _project(options)
     slides = _take_cohort(project, options)
-    config, device = project.config, options.device
+    ready: list[SlideFolder] = []
 
     def find(slide: SlideFolder) -> None:
         pipeline.find_tissue(project, slide, report=report, stop=stop)
+        ready.append(slide)
 
-    _require_all(pipeline.each_slide(slides, find, stop=stop))
-    _require_all(pipeline.embed_slides(project, slides, device=device, report=report, stop=stop))
-    for slide in slides:
+    def cluster(slide: SlideFolder) -> None:
+        config = project.config
         pipeline.cluster_slide(slide, config.encoders, config.clustering, report=report, stop=stop)
-    run_id = runs.train(project, options.target, device=device, report=report, stop=stop)
+
+    device = options.device
+    failures = pipeline.each_slide(slides, find, stop=stop)
+    failures += pipeline.embed_slides(project, ready, device=device, report=report, stop=stop)
+    failed = {failure.slide_id for failure in failures}
+    whole = [slide for slide in ready if slide.slide_id not in failed]
+    failures += pipeline.each_slide(whole, cluster, stop=stop)
+    run_id, _ = runs.train(project, options.target, device=device, report=report, stop=stop)
     scores = runs.score_held_back(project, run_id, device=device, report=report, stop=stop)
     return {
         "project": str(project.root),
@@ -74,6 +84,7 @@ def run_demo(options: DemoOptions, report: Report, stop: Stop) -> dict[str, Any]
         "figures": _draw(project, run_id, scores),
         "own_slides": options.slides is not None,
         **scores,
+        "failures": [asdict(failure) for failure in failures],
     }
 
 
@@ -98,6 +109,7 @@ def describe_demo(result: dict[str, Any]) -> str:
         f"{score} ({baseline})",
         f"project: {result['project']}",
         *(f"figure:  {path} (surest to be {name})" for name, path in result["figures"].items()),
+        *(f"FAILED {one['slide_id']}: {one['message']}" for one in result["failures"]),
         "Research use only." if result["own_slides"] else _HONESTY,
     ]
     return "\n".join(lines)
@@ -105,6 +117,18 @@ def describe_demo(result: dict[str, Any]) -> str:
 
 def _shown(value: float | None) -> str:
     return "not defined" if value is None else f"{value:.3f}"
+
+
+def _project(options: DemoOptions) -> Project:
+    """Make the project, or take the one up that a demo of the same kind has begun."""
+    own = options.slides is not None
+    config = _config(own=own)
+    root = Path(options.out)
+    if (root / "project.json").is_file():
+        drawn = (root / _SAMPLE).is_dir()
+        if Project.open(root).config != config or drawn == own:
+            raise ConfigError(f"{root} is another project already; name a new folder with --out.")
+    return Project.create(root, config)
 
 
 def _config(*, own: bool) -> ProjectConfig:
@@ -116,17 +140,10 @@ def _config(*, own: bool) -> ProjectConfig:
 
 
 def _take_cohort(project: Project, options: DemoOptions) -> list[SlideFolder]:
+    """Take all slides of the table; one that is not there is a slip to mend before the work."""
     if options.slides is None or options.labels is None:
-        table = write_sample_cohort(
-            project.root / "sample_slides", n_slides=_SAMPLE_SLIDES, seed=_SEED
-        )
+        table = write_sample_cohort(project.root / _SAMPLE, n_slides=_SAMPLE_SLIDES, seed=_SEED)
         rows = project.import_labels(table)
     else:
         rows = project.import_labels(Path(options.labels), slides=Path(options.slides))
     return [project.add_slide(row.path, slide_id=row.slide_id) for row in rows]
-
-
-def _require_all(failures: list[pipeline.Failure]) -> None:
-    if failures:
-        first = failures[0]
-        raise ProjectError(f"Slide {first.slide_id}: {first.message}")

@@ -41,6 +41,7 @@ __all__ = [
     "each_slide",
     "embed_slides",
     "find_tissue",
+    "made_clusters",
     "paint_tissue",
     "stored_clusters",
     "stored_views",
@@ -230,19 +231,34 @@ def cluster_slide(
     Returns
     -------
     Path
-        The folder of the clusters, now the ones in use.
+        The folder of the clusters, now the ones in use, unless someone has painted on the
+        tissue meanwhile.
     """
-    from src_core.clustering.multiview import cluster_views
-
     grid = slide.load_grid()
     views = stored_views(slide, grid, encoders)
+    folder = made_clusters(slide, grid, views, config, report=report, stop=stop)
+    if slide.record.grid_id == grid.grid_id:
+        slide.remember(clusters_id=folder.name)
+    return folder
+
+
+def made_clusters(
+    slide: SlideFolder,
+    grid: PatchGrid,
+    views: Sequence[EmbeddingView],
+    config: ClusterConfig,
+    *,
+    report: Report,
+    stop: Stop,
+) -> Path:
+    """Return the folder of a slide's clusters by exactly this recipe, made if they are missing."""
+    from src_core.clustering.multiview import cluster_views
+
     recipe = clusters_recipe(grid, views, config)
-    clusters_id = recipe_id(recipe)
-    folder = slide.clusters(grid.grid_id, clusters_id)
+    folder = slide.clusters(grid.grid_id, recipe_id(recipe))
     if not (folder / "meta.json").is_file():
         result = cluster_views([view.array() for view in views], config, report=report, stop=stop)
         save_clusters(folder, result, recipe)
-    slide.remember(clusters_id=clusters_id)
     return folder
 
 
@@ -258,5 +274,8 @@ def stored_clusters(
     """
     folder = slide.clusters(grid.grid_id, recipe_id(clusters_recipe(grid, views, config)))
     if not (folder / "meta.json").is_file():
-        raise ProjectError(f"Slide {slide.slide_id!r} is not clustered; run Cluster first.")
+        raise ProjectError(
+            f"Slide {slide.slide_id!r} is not clustered with these encoders and settings; "
+            "run Cluster first."
+        )
     return load_clusters(folder)[0]

@@ -12,6 +12,7 @@ import csv
 import io
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -237,8 +238,7 @@ class Project:
         table = read_labels(path.absolute())
         rows = table.rows
         if slides is not None:
-            folder = slides.absolute()
-            rows = tuple(replace(row, path=folder / row.path.name) for row in rows)
+            rows = _found_in(slides.absolute(), table)
         text = io.StringIO(newline="")
         writer = csv.writer(text)
         writer.writerow(["slide_id", "path", "patient_id", *table.targets])
@@ -273,3 +273,17 @@ class Project:
         """Folder of one slide's prediction by one run."""
         slide = checked_name(slide_id, what="slide")
         return self.root / "predictions" / checked_name(run_id, what="run") / slide
+
+
+def _found_in(folder: Path, table: LabelTable) -> tuple[LabelRow, ...]:
+    """Return the table's rows with their slides in `folder`: as written there, or by file name."""
+    rows = []
+    for row in table.rows:
+        inside = row.path.is_relative_to(table.source.parent)
+        written = row.path.relative_to(table.source.parent) if inside else Path(row.path.name)
+        path = folder / written
+        rows.append(replace(row, path=path if path.exists() else folder / row.path.name))
+    for path, count in Counter(row.path for row in rows).items():
+        if count > 1:
+            raise ProjectError(f"{table.source} has {count} slides that would all be {path}.")
+    return tuple(rows)

@@ -7,6 +7,7 @@ final one and then renamed: a reader never sees half a file, on any system.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src_core.config import Config
-from src_core.errors import ConfigError, ProjectError, StaleArtifactError
+from src_core.errors import ConfigError, FusecpathError, ProjectError, StaleArtifactError
 
 __all__ = [
     "MAX_JSON_BYTES",
@@ -79,17 +80,31 @@ def check_recipe(found: Mapping[str, Any], wanted: Mapping[str, Any], *, what: s
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it to `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Let `write` fill a temporary file beside `path`, then rename it to `path`.
+
+    Raises
+    ------
+    ProjectError
+        If the folder cannot be written to, or the disk is full.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as stream:
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
+    except FusecpathError:
+        raise  # of `write`, which may read a slide
+    except OSError as error:
+        raise ProjectError(
+            f"{path} cannot be written ({error.strerror or error}); "
+            "make room or choose another folder."
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -11,23 +11,23 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src_core.bags.cohort import Cohort, CohortSlide
+from src_core.bags.cohort import Cohort
 from src_core.clustering.result import ClusterConfig, load_clusters
+from src_core.cohorts import load_cohort, names_in, split_cohort
 from src_core.devices import DeviceName
-from src_core.embeddings.extract import load_slide_embedding
 from src_core.encoders.registry import encoder_card
 from src_core.errors import CheckpointError, ConfigError, ProjectError
 from src_core.inference.export import prediction_panels, save_figure
 from src_core.inference.prediction import Prediction
-from src_core.models.checkpoint_meta import EmbeddingSource
+from src_core.models.checkpoint_meta import EmbeddingSource, checkpoint_meta
 from src_core.patches.lattice import Lattice
-from src_core.pipeline import stored_clusters, stored_views
+from src_core.pipeline import Failure, made_clusters, stored_clusters, stored_views
 from src_core.progress import Report, Stop, check
-from src_core.project import Project, SlideFolder
+from src_core.project import Project, ProjectConfig, SlideFolder
 from src_core.provenance import ConfigT, read_json, write_bytes, write_json
 from src_core.slides import SlideReader
 from src_core.slides.scaled import finer_scale, read_scaled
@@ -37,95 +37,32 @@ from src_core.types import Json
 
 if TYPE_CHECKING:
     from src_core.models.checkpoint import Checkpoint
-    from src_core.types import Float32, Rgb
+    from src_core.types import Rgb
 
 __all__ = [
     "Predictor",
     "cross_validate_project",
     "draw",
-    "load_cohort",
+    "latest_run",
     "metrics",
     "score_held_back",
     "train",
 ]
 
-_HELD_BACK = 0.3
-"""Share of each class's patients that is kept for the final score."""
-
 _THUMBNAIL_PX = 1024
 
 
-def load_cohort(project: Project, target: str, *, classes: Sequence[str] | None = None) -> Cohort:
-    """Gather the labelled slides of a project with their views, clusters and teachers.
+def train(
+    project: Project, target: str, *, device: DeviceName, report: Report, stop: Stop
+) -> tuple[str, list[Failure]]:
+    """Train on the slides that are not held back.
 
-    Raises
-    ------
-    ProjectError
-        If there are no labels, or a labelled slide is not prepared or not clustered.
-    """
-    table = project.labels()
-    names = tuple(classes or table.classes(target))
-    slides = tuple(
-        _cohort_slide(project, project.slide(row.slide_id), row.patient_id, index)
-        for row, index in table.labelled(target, classes=names)
-    )
-    return Cohort(slides=slides, classes=names, target_name=target)
-
-
-def _cohort_slide(project: Project, slide: SlideFolder, patient_id: str, index: int) -> CohortSlide:
-    config = project.config
-    grid = slide.load_grid()
-    views = stored_views(slide, grid, config.encoders)
-    return CohortSlide(
-        slide_id=slide.slide_id,
-        patient_id=patient_id,
-        target=index,
-        views=views,
-        labels=stored_clusters(slide, grid, views, config.clustering),
-        cells=grid.cells,
-        teachers=_stored_teachers(slide, config.teachers),
-    )
-
-
-def _stored_teachers(slide: SlideFolder, names: Sequence[str]) -> dict[str, Float32]:
-    folders = {name: slide.slide_embedding(name) for name in names}
-    return {
-        name: load_slide_embedding(folder)[0]
-        for name, folder in folders.items()
-        if (folder / "meta.json").is_file()
-    }
-
-
-def split_cohort(project: Project, cohort: Cohort) -> tuple[Cohort, Cohort]:
-    """Divide a cohort into the slides to learn from and those held back for the final score.
-
-    The split is drawn once by patient, stored in ``cohort/splits.json`` and kept; a slide that
-    joins later is learned from, unless its patient is held back.
-    """
-    stored = read_json(project.splits_path) if project.splits_path.is_file() else {}
-    held = _names(stored.get(cohort.target_name))
-    if not held:
-        held_back = cohort.hold_out(_HELD_BACK, seed=project.config.training.seed)[1]
-        held = sorted(set(held_back.patients))
-        write_json(project.splits_path, {**stored, cohort.target_name: held})
-    is_held = [patient in held for patient in cohort.patients]
-    rows = range(len(is_held))
-    if not any(is_held) or all(is_held):
-        raise ProjectError(
-            f"{project.splits_path} leaves no slide to learn from or none to score; remove it."
-        )
-    return (
-        cohort.subset(row for row in rows if not is_held[row]),
-        cohort.subset(row for row in rows if is_held[row]),
-    )
-
-
-def _names(value: object) -> list[str]:
-    return [str(name) for name in value] if isinstance(value, list) else []
-
-
-def train(project: Project, target: str, *, device: DeviceName, report: Report, stop: Stop) -> str:
-    """Train on the slides that are not held back; return the name of the new run.
+    Returns
+    -------
+    run_id : str
+        Name of the new run.
+    failures : list of Failure
+        Labelled slides that were not ready, so neither learned from nor held back.
 
     Raises
     ------
@@ -134,7 +71,8 @@ def train(project: Project, target: str, *, device: DeviceName, report: Report, 
     """
     from src_core.training.trainer import fit
 
-    learn, held_back = split_cohort(project, load_cohort(project, target))
+    cohort, failures = load_cohort(project, target)
+    learn, held_back = split_cohort(project, cohort)
     config = project.config.training.replace(device=device)
     result = fit(learn, config, sources=_sources(project, learn), report=report, stop=stop)
     preparation: dict[str, Json] = {
@@ -148,8 +86,7 @@ def train(project: Project, target: str, *, device: DeviceName, report: Report, 
         "trained_on": [slide.slide_id for slide in learn.slides],
         "held_back": [slide.slide_id for slide in held_back.slides],
     }
-    run_id = _next_run(project)
-    building = project.root / "runs" / f".{run_id}.{uuid.uuid4().hex[:8]}.tmp"
+    building = project.root / "runs" / f".{uuid.uuid4().hex}.tmp"
     try:
         write_json(building / "config.json", asked)
         write_json(building / "metrics.json", result.metrics)
@@ -157,10 +94,9 @@ def train(project: Project, target: str, *, device: DeviceName, report: Report, 
         write_bytes(building / "history.jsonl", lines.encode())
         replace(result.checkpoint, meta=meta).save(building / "checkpoint")
         check(stop)
-        building.rename(project.run(run_id))
+        return _named_run(project, building), failures
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return run_id
 
 
 def _sources(project: Project, cohort: Cohort) -> dict[str, EmbeddingSource]:
@@ -180,9 +116,37 @@ def _sources(project: Project, cohort: Cohort) -> dict[str, EmbeddingSource]:
     return sources
 
 
-def _next_run(project: Project) -> str:
-    numbers = [int(name[4:]) for name in project.runs() if name[4:].isdecimal()]
-    return f"run-{max(numbers, default=0) + 1:04d}"
+def _named_run(project: Project, building: Path) -> str:
+    """Give a finished run the next number that nothing in the project has ever had."""
+    folders = [path for kind in ("runs", "predictions") for path in (project.root / kind).glob("*")]
+    numbers = [int(one.name[4:]) for one in folders if one.name[4:].isdecimal()]
+    number = max(numbers, default=0) + 1
+    while True:
+        run_id = f"run-{number:04d}"
+        try:
+            building.rename(project.run(run_id))
+        except OSError:
+            if not project.run(run_id).exists():
+                raise
+            number += 1  # another training has just taken it
+        else:
+            return run_id
+
+
+def latest_run(project: Project, target: str | None = None) -> str:
+    """Return the newest finished run, of those that learned `target` if it is given.
+
+    Raises
+    ------
+    ProjectError
+        If there is none.
+    """
+    if target is None:
+        return project.latest_run()
+    for run_id in reversed(project.runs()):
+        if checkpoint_meta(project.run(run_id) / "checkpoint").target_name == target:
+            return run_id
+    raise ProjectError(f"{project.root} has no model of {target!r}; run Train first.")
 
 
 def metrics(project: Project, run_id: str) -> dict[str, Any]:
@@ -224,7 +188,7 @@ class Predictor:
         Raises
         ------
         ProjectError, GridMismatchError
-            If the slide is not embedded or not clustered as the model needs it.
+            If the slide is not embedded as the model needs it.
         """
         from src_core.inference.predict import predict_slide
 
@@ -232,10 +196,12 @@ class Predictor:
         training = self._settings(TrainConfig, meta.train_config)
         grid = slide.load_grid()
         views = stored_views(slide, grid, [source.name for source in meta.encoders])
+        # By the run's own settings, which the project may have left behind.
+        clusters = made_clusters(slide, grid, views, self._clustering, report=report, stop=stop)
         prediction = predict_slide(
             self.checkpoint,
             views,
-            stored_clusters(slide, grid, views, self._clustering),
+            load_clusters(clusters)[0],
             grid.cells,
             slide_id=slide.slide_id,
             n_bags=training.n_bags,
@@ -277,8 +243,16 @@ def score_held_back(
     predictor = Predictor.load(project, run_id, device=device)
     meta = predictor.checkpoint.meta
     asked = read_json(project.run(run_id) / "config.json")
-    cohort = load_cohort(project, meta.target_name, classes=meta.classes)
-    learned, held_back = (_named(cohort, asked.get(key)) for key in ("trained_on", "held_back"))
+    config = ProjectConfig.from_dict(asked.get("project", {}))
+    names = {key: names_in(asked.get(key)) for key in ("trained_on", "held_back")}
+    cohort, failures = load_cohort(
+        project,
+        meta.target_name,
+        config=config,
+        classes=meta.classes,
+        only={*names["trained_on"], *names["held_back"]},
+    )
+    learned, held_back = (_named(cohort, names[key]) for key in ("trained_on", "held_back"))
     predictions = [
         predictor.predict(project.slide(slide.slide_id), report=report, stop=stop)
         for slide in held_back.slides
@@ -293,6 +267,7 @@ def score_held_back(
         "baseline_reason": baseline.reason,
         "classes": list(meta.classes),
         "probabilities": {one.slide_id: one.by_class() for one in predictions},
+        "failures": [asdict(failure) for failure in failures],
     }
     write_json(project.run(run_id) / "held_back.json", scores)
     return scores
@@ -310,9 +285,8 @@ def _baseline(learned: Cohort, held_back: Cohort, *, seed: int, stop: Stop) -> M
     return auroc(scores, held_back.targets)
 
 
-def _named(cohort: Cohort, names: object) -> Cohort:
-    known = _names(names)
-    rows = [row for row, slide in enumerate(cohort.slides) if slide.slide_id in known]
+def _named(cohort: Cohort, names: Sequence[str]) -> Cohort:
+    rows = [row for row, slide in enumerate(cohort.slides) if slide.slide_id in names]
     if not rows:
         raise ProjectError("The slides of this run are no longer in the project; train again.")
     return cohort.subset(rows)
@@ -330,7 +304,7 @@ def cross_validate_project(
     """Cross-validate by patient on the slides that are not held back; nothing is stored."""
     from src_core.training.cross_validation import cross_validate
 
-    learn, _ = split_cohort(project, load_cohort(project, target))
+    learn, _ = split_cohort(project, load_cohort(project, target)[0])
     config = project.config.training.replace(device=device)
     return cross_validate(learn, config, n_folds=n_folds, report=report, stop=stop).to_dict()
 
@@ -349,6 +323,8 @@ def draw(project: Project, run_id: str, slide: SlideFolder, path: Path) -> None:
     prediction = Prediction.load(folder)
     grid = slide.load_grid()
     prediction.require_grid(grid.grid_id, len(grid))
+    config = ProjectConfig.from_dict(read_json(project.run(run_id) / "config.json")["project"])
+    views = stored_views(slide, grid, config.encoders)
     reader = slide.open()
     try:
         thumbnail = _thumbnail(reader, grid.lattice)
@@ -356,7 +332,7 @@ def draw(project: Project, run_id: str, slide: SlideFolder, path: Path) -> None:
         reader.close()
     panels = prediction_panels(
         prediction,
-        labels=load_clusters(slide.current_clusters())[0],
+        labels=stored_clusters(slide, grid, views, config.clustering),
         cells=grid.cells,
         shape_hw=grid.lattice.shape_hw,
         stride_um=grid.lattice.stride_um,

@@ -102,7 +102,7 @@ def _strata(
         if count < need:
             raise ProjectError(
                 f"Class {target!r} has {count} patient(s) and a split by patient needs {need}; "
-                "add slides of this class or ask for fewer folds."
+                "add slides of other patients of this class."
             )
     rank = {name: i for i, name in enumerate(sorted(carriers, key=lambda c: (carriers[c], c)))}
     own: dict[str, str] = {}

@@ -13,6 +13,7 @@ from src_core.bags.cohort import Cohort
 from src_core.bags.dataset import standardised_rows
 from src_core.bags.selection import covering_bags
 from src_core.devices import pick_device
+from src_core.errors import ProjectError
 from src_core.models.checkpoint import Checkpoint, EmbeddingSource
 from src_core.progress import Progress, Report, Stop, ignore, never
 from src_core.seeding import derive_seed, generator
@@ -128,6 +129,7 @@ def cross_validate(
         If `stop` says so.
     """
     config = config or TrainConfig()
+    _require_patients(cohort, n_folds)
     n_slides, n_classes = len(cohort.slides), len(cohort.classes)
     place = {slide.slide_id: row for row, slide in enumerate(cohort.slides)}
     fold = np.zeros(n_slides, dtype=np.int64)
@@ -151,6 +153,18 @@ def cross_validate(
         baseline=baseline,
         folds=tuple(results),
     )
+
+
+def _require_patients(cohort: Cohort, n_folds: int) -> None:
+    """Raise before any training if a fold would leave a class a single patient to learn from."""
+    patients = {(slide.patient_id, slide.target) for slide in cohort.slides}
+    for index, name in enumerate(cohort.classes):
+        count = sum(target == index for _, target in patients)
+        if count - -(-count // n_folds) < 2:
+            raise ProjectError(
+                f"Class {name!r} has {count} patient(s), too few for {n_folds} folds: each must "
+                "leave two to learn from; add slides or ask for other folds."
+            )
 
 
 def _within(report: Report, number: int, n_folds: int) -> Report:

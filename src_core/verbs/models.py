@@ -8,6 +8,7 @@ from typing import Annotated
 
 from src_core import pipeline, runs
 from src_core.config import Config, Help, Range
+from src_core.errors import ConfigError
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
 from src_core.training.config import Preset, TrainConfig
@@ -44,8 +45,10 @@ def _train(options: TrainOptions, report: Report, stop: Stop) -> Result:
     if options.preset is not None:
         training = TrainConfig.preset(options.preset)
         project = project.reconfigured(project.config.replace(training=training.to_dict()))
-    run_id = runs.train(project, options.target, device=options.device, report=report, stop=stop)
-    return result_of(project, [], run=run_id, metrics=runs.metrics(project, run_id))
+    run_id, failures = runs.train(
+        project, options.target, device=options.device, report=report, stop=stop
+    )
+    return result_of(project, failures, run=run_id, metrics=runs.metrics(project, run_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,25 +60,29 @@ class EvaluateOptions(Config):
     folds: Annotated[
         int | None, Range(2, 20), Help("Cross-validate instead of scoring the slides held back")
     ] = None
-    target: Annotated[str, Help("Column of the labels table to cross-validate")] = "label"
+    target: Annotated[
+        str | None, Help("Column of the labels table; with it the newest run that learned it")
+    ] = None
     device: Device = "auto"
 
 
 def _evaluate(options: EvaluateOptions, report: Report, stop: Stop) -> Result:
     project = Project.open(options.project)
+    if options.folds is not None and options.run is not None:
+        raise ConfigError("Cross-validation trains anew: give either folds or run.")
     if options.folds is not None:
         scores = runs.cross_validate_project(
             project,
-            options.target,
+            options.target or "label",
             n_folds=options.folds,
             device=options.device,
             report=report,
             stop=stop,
         )
         return result_of(project, [], **scores)
-    run_id = options.run or project.latest_run()
+    run_id = options.run or runs.latest_run(project, options.target)
     scores = runs.score_held_back(project, run_id, device=options.device, report=report, stop=stop)
-    return result_of(project, [], run=run_id, **scores)
+    return {"project": str(project.root), "run": run_id, **scores}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from src_core import pipeline
 from src_core.clustering.result import load_clusters
 from src_core.config import Config, Help, Range
 from src_core.encoders.registry import encoder_card
+from src_core.errors import ConfigError
 from src_core.pipeline import Failure
 from src_core.progress import Report, Stop
 from src_core.project import Project, ProjectConfig, SlideFolder
@@ -67,9 +68,21 @@ def _project_for(options: PrepareOptions) -> Project:
     config = Project.open(folder).config if known else ProjectConfig()
     chosen = {key: getattr(options, key) for key in ("encoders", "teachers")}
     config = config.replace(**{key: value for key, value in chosen.items() if value})
-    for encoder in (*config.encoders, *config.teachers):
-        encoder_card(encoder)  # an unknown name is said before any work is done
+    _check_encoders(config)  # before any work is done
     return Project.create(folder, config)
+
+
+def _check_encoders(config: ProjectConfig) -> None:
+    """Raise if an encoder is unknown or named twice, or a teacher reads what nobody makes."""
+    names = (*config.encoders, *config.teachers)
+    if len(set(names)) < len(names):
+        raise ConfigError(f"An encoder is named twice in {', '.join(names)}.")
+    for name in config.encoders:
+        encoder_card(name)
+    for name in config.teachers:
+        reads = encoder_card(name).patch_encoder
+        if reads is not None and reads not in config.encoders:
+            raise ConfigError(f"Teacher {name} reads embeddings by {reads}; add that encoder.")
 
 
 def _take_slides(

@@ -12,7 +12,7 @@ from src_core.encoders.registry import encoder_card, encoder_problem, list_encod
 from src_core.errors import ConfigError
 from src_core.progress import Report, Stop
 from src_core.verbs.base import Result, Verb, as_lines
-from src_core.window import has_screen, open_window
+from src_core.window import can_open_window, open_window
 
 __all__ = ["DEMO", "ENCODERS", "OPEN"]
 
@@ -55,7 +55,7 @@ def _open(options: OpenOptions, report: Report, stop: Stop) -> Result:
 
 
 def _open_after_demo(options: DemoOptions, result: Result) -> None:
-    if options.open and has_screen():
+    if options.open and can_open_window():
         open_window(Path(result["project"]))
 
 

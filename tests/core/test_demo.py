@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from src_core.cli import main
+from src_core.project import Project, ProjectConfig
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 
 
@@ -57,3 +58,13 @@ def test_a_slide_that_is_missing_is_named(
     assert main([*arguments, "--out", str(tmp_path / "p"), "--no-open"]) == 1
     (told,) = capsys.readouterr().err.splitlines()
     assert "nowhere.tiff" in told
+
+
+def test_another_project_is_left_alone(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = ProjectConfig(encoders=("texture",))
+    Project.create(tmp_path / "mine", config)
+    assert main(["demo", "--out", str(tmp_path / "mine"), "--no-open"]) == 1
+    assert "another project already" in capsys.readouterr().err
+    assert Project.open(tmp_path / "mine").config == config

@@ -156,7 +156,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
         stream.write(b'{"version"')
         raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(ProjectError, match="disk full"):
         write_atomically(path, half)
     assert read_json(path) == {"version": 1}
     with pytest.raises(ValueError, match="JSON compliant"):

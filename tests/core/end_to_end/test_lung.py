@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from src_core import runs
 from src_core.clustering.multiview import cluster_views
 from src_core.clustering.quality import nmi, purity
 from src_core.clustering.result import load_clusters
+from src_core.cohorts import load_cohort, split_cohort
 from src_core.inference.predict import predict_slide
 from src_core.inference.prediction import Prediction
 from src_core.pipeline import stored_views
@@ -56,7 +56,7 @@ def test_contributions_and_bias_add_up_to_the_logit(lung_project, trained) -> No
 
 def test_maps_point_at_the_nodule_whatever_the_seed(lung_project) -> None:
     project = lung_project.project
-    learn, held_back = runs.split_cohort(project, runs.load_cohort(project, "label"))
+    learn, held_back = split_cohort(project, load_cohort(project, "label")[0])
     slide_figures, map_figures = [], []
     for seed in SEEDS:
         config = project.config.training.replace(seed=seed, device="cpu")
@@ -115,7 +115,7 @@ def test_fused_views_cluster_no_worse_than_their_parts(lung_project) -> None:
 
 def test_the_same_seed_gives_the_same_bytes(lung_project) -> None:
     project = lung_project.project
-    learn, held_back = runs.split_cohort(project, runs.load_cohort(project, "label"))
+    learn, held_back = split_cohort(project, load_cohort(project, "label")[0])
     config = project.config.training.replace(epochs=3, device="cpu")
     one, other = (fit(learn, config).checkpoint for _ in range(2))
     assert {k: v.numpy().tobytes() for k, v in one.tensors.items()} == {

@@ -1,0 +1,131 @@
+"""A project's labelled slides, gathered for learning and divided by patient."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from src_core.bags.cohort import Cohort, CohortSlide
+from src_core.embeddings.extract import load_slide_embedding
+from src_core.errors import ProjectError
+from src_core.pipeline import Failure, each, stored_clusters, stored_views
+from src_core.progress import never
+from src_core.project import Project, ProjectConfig, SlideFolder
+from src_core.provenance import read_json, write_json
+
+if TYPE_CHECKING:
+    from src_core.bags.label_table import LabelRow
+    from src_core.types import Float32
+
+__all__ = ["load_cohort", "names_in", "split_cohort"]
+
+_HELD_BACK = 0.3
+"""Share of each class's patients that is kept for the final score."""
+
+
+def load_cohort(
+    project: Project,
+    target: str,
+    *,
+    config: ProjectConfig | None = None,
+    classes: Sequence[str] | None = None,
+    only: Collection[str] | None = None,
+) -> tuple[Cohort, list[Failure]]:
+    """Gather the labelled slides of a project with their views, clusters and teachers.
+
+    Parameters
+    ----------
+    project : Project
+    target : str
+        Column of the labels table.
+    config : ProjectConfig, optional
+        Encoders, teachers and clustering; the project's of today by default.
+    classes : sequence of str, optional
+        Those that a model knows; the column's by default.
+    only : collection of str, optional
+        Names of the slides to gather; all that have a label by default.
+
+    Returns
+    -------
+    cohort : Cohort
+    failures : list of Failure
+        Labelled slides that are not ready, and why.
+
+    Raises
+    ------
+    ProjectError
+        If there are no labels, or no labelled slide is ready.
+    """
+    config = config or project.config
+    table = project.labels()
+    names = tuple(classes or table.classes(target))
+    slides: list[CohortSlide] = []
+
+    def take(item: tuple[LabelRow, int]) -> None:
+        row, index = item
+        folder = project.slide(row.slide_id)
+        slides.append(_cohort_slide(folder, config, patient_id=row.patient_id, target=index))
+
+    wanted = [
+        item
+        for item in table.labelled(target, classes=names)
+        if only is None or item[0].slide_id in only
+    ]
+    failures = each(wanted, take, name=lambda item: item[0].slide_id, stop=never)
+    if failures and not slides:
+        raise ProjectError(f"No labelled slide is ready; the first: {failures[0].message}")
+    return Cohort(slides=tuple(slides), classes=names, target_name=target), failures
+
+
+def _cohort_slide(
+    slide: SlideFolder, config: ProjectConfig, *, patient_id: str, target: int
+) -> CohortSlide:
+    grid = slide.load_grid()
+    views = stored_views(slide, grid, config.encoders)
+    return CohortSlide(
+        slide_id=slide.slide_id,
+        patient_id=patient_id,
+        target=target,
+        views=views,
+        labels=stored_clusters(slide, grid, views, config.clustering),
+        cells=grid.cells,
+        teachers=_stored_teachers(slide, config.teachers),
+    )
+
+
+def _stored_teachers(slide: SlideFolder, names: Sequence[str]) -> dict[str, Float32]:
+    folders = {name: slide.slide_embedding(name) for name in names}
+    return {
+        name: load_slide_embedding(folder)[0]
+        for name, folder in folders.items()
+        if (folder / "meta.json").is_file()
+    }
+
+
+def split_cohort(project: Project, cohort: Cohort) -> tuple[Cohort, Cohort]:
+    """Divide a cohort into the slides to learn from and those held back for the final score.
+
+    The split is drawn once by patient, stored in ``cohort/splits.json`` and kept; a slide that
+    joins later is learned from, unless its patient is held back.
+    """
+    stored = read_json(project.splits_path) if project.splits_path.is_file() else {}
+    held = names_in(stored.get(cohort.target_name))
+    if not held:
+        held_back = cohort.hold_out(_HELD_BACK, seed=project.config.training.seed)[1]
+        held = sorted(set(held_back.patients))
+        write_json(project.splits_path, {**stored, cohort.target_name: held})
+    is_held = [patient in held for patient in cohort.patients]
+    rows = range(len(is_held))
+    if not any(is_held) or all(is_held):
+        raise ProjectError(
+            f"{project.splits_path} leaves no slide to learn from or none to score; remove it."
+        )
+    return (
+        cohort.subset(row for row in rows if not is_held[row]),
+        cohort.subset(row for row in rows if is_held[row]),
+    )
+
+
+def names_in(value: object) -> list[str]:
+    """Return the names in a JSON list; none if it is no list."""
+    return [str(name) for name in value] if isinstance(value, list) else []

@@ -1,0 +1,134 @@
+"""Runs of a project: named once, scored by their own settings, honest about what is missing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src_core.cli import main
+from src_core.errors import ConfigError, ProjectError
+from src_core.inference.prediction import Prediction
+from src_core.progress import ignore, never
+from src_core.project import Project
+from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
+from src_core.verbs import run_verb
+
+
+def run(verb: str, **options: Any) -> dict[str, Any]:
+    return run_verb(verb, options, report=ignore, stop=never)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of eight small slides, clustered by two and trained once."""
+    folder = tmp_path_factory.mktemp("cohort")
+    rows = [("slide_id", "path", "label", "other")]
+    for number in range(8):
+        slide = SyntheticSlide(
+            size_px=(1536, 1536), seed=number, nodule_fraction=0.4 if number % 2 else 0.0
+        )
+        write_sample_slide(folder / f"{number}.tiff", slide)
+        rows.append((f"s{number}", f"{number}.tiff", "ab"[number % 2], "xy"[number // 4]))
+    table = folder / "labels.csv"
+    with table.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows(rows)
+    root = str(folder / "project")
+    run("prepare", project=root, labels=str(table), encoders=["texture"])
+    run("cluster", project=root, n_clusters=2)
+    run("train", project=root, preset="bench", device="cpu")
+    return Path(root)
+
+
+@pytest.fixture
+def root(trained: Path, tmp_path: Path) -> str:
+    """A copy of the trained project, to be spoiled."""
+    return str(shutil.copytree(trained, tmp_path / "project"))
+
+
+def test_a_slide_that_is_not_ready_is_left_out_and_named(root: str) -> None:
+    table = Path(root) / "cohort" / "labels.csv"
+    table.write_text(table.read_text() + "zz,nowhere.tiff,zz,a,x\n")
+    result = run("train", project=root, preset="bench", device="cpu")
+    assert [one["slide_id"] for one in result["failures"]] == ["zz"]
+    asked = json.loads((Path(root) / "runs" / result["run"] / "config.json").read_text())
+    assert len(asked["trained_on"]) + len(asked["held_back"]) == 8
+
+
+def test_a_name_is_given_once(root: str) -> None:
+    run("predict", project=root, slides=["s0"], device="cpu")
+    shutil.rmtree(Path(root) / "runs" / "run-0001")
+    (Path(root) / "runs" / "run-0003").mkdir()
+    result = run("train", project=root, preset="bench", device="cpu")
+    assert result["run"] == "run-0004", "old predictions would pass for the new model's"
+
+
+def test_a_run_is_scored_by_its_own_settings(root: str) -> None:
+    before = run("evaluate", project=root, device="cpu")
+    run("cluster", project=root, n_clusters=1)
+    after = run("evaluate", project=root, device="cpu")
+    assert after["probabilities"] == before["probabilities"]
+    assert after["baseline_auroc"] == before["baseline_auroc"]
+
+
+def test_a_slide_clustered_otherwise_is_predicted_all_the_same(root: str) -> None:
+    project = Project.open(root)
+    slide = project.slide("s0")
+    shutil.rmtree(slide.current_clusters().parent)
+    run("cluster", project=root, n_clusters=1)
+    in_use = slide.record.clusters_id
+    result = run("predict", project=root, slides=["s0"], device="cpu")
+    assert result["failures"] == []
+    assert slide.record.clusters_id == in_use, "what the project uses stays in use"
+    run("export", project=root, slides=["s0"])
+    prediction = Prediction.load(project.prediction("run-0001", "s0"))
+    assert prediction.grid_id == slide.load_grid().grid_id
+
+
+def test_the_target_names_the_run(root: str) -> None:
+    with pytest.raises(ProjectError, match="no model of 'other'"):
+        run("evaluate", project=root, target="other")
+    with pytest.raises(ConfigError, match="either folds or run"):
+        run("evaluate", project=root, run="run-0001", folds=2)
+
+
+def test_impossible_encoders_are_refused_before_any_work(root: str) -> None:
+    with pytest.raises(ConfigError, match="named twice"):
+        run("prepare", project=root, encoders=["texture", "texture"])
+    with pytest.raises(ConfigError, match="add that encoder"):
+        run("prepare", project=root, teachers=["mean-lite0"])
+
+
+def test_slides_may_follow_an_option(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slide = str(trained.parent / "0.tiff")
+    assert main(["prepare", str(tmp_path / "p"), "--no-embed", slide]) == 0
+    assert "0: " in capsys.readouterr().out
+
+
+def test_painting_during_clustering_keeps_the_record_whole(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from src_core import pipeline
+    from src_core.clustering import multiview
+
+    project = Project.open(root)
+    slide = project.slide("s0")
+    original = multiview.cluster_views
+
+    def paint_meanwhile(*args: Any, **kwargs: Any) -> Any:
+        mask = slide.load_tissue()
+        smaller = mask.mask.copy()
+        smaller[: len(smaller) // 2] = False
+        pipeline.paint_tissue(project, slide, mask.edited(smaller))
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(multiview, "cluster_views", paint_meanwhile)
+    config = project.config.clustering.replace(n_clusters=1)
+    pipeline.cluster_slide(slide, ("texture",), config, report=ignore, stop=never)
+    assert slide.record.clusters_id is None, "the old grid's clusters are not the new grid's"
