@@ -90,6 +90,8 @@ def test_cancel_insists_after_a_second(qtbot: Any, runner: JobRunner) -> None:
         pass
     qtbot.waitUntil(lambda: bool(runner.engine_pid), timeout=15_000)
     process = psutil.Process(runner.engine_pid)
+    # Only an engine that has the job can be deaf to the request.
+    qtbot.waitUntil(lambda: runner._sent, timeout=15_000)
     qtbot.wait(300)
     began = time.monotonic()
     with qtbot.waitSignal(job.cancelled, timeout=3000):
