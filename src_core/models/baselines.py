@@ -124,6 +124,7 @@ def fit_logistic_regression(
         If a class has fewer than two patients.
     """
     from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss, make_scorer
     from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -134,7 +135,14 @@ def fit_logistic_regression(
     search = GridSearchCV(
         make_pipeline(StandardScaler(), LogisticRegression(max_iter=2_000)),
         {"logisticregression__C": np.logspace(-5, 1, 7)},
-        scoring="neg_log_loss",
+        # Told the classes, a fold that lacks one is scored; untold it would be NaN, and with it
+        # the choice of the strength.
+        scoring=make_scorer(
+            log_loss,
+            greater_is_better=False,
+            response_method="predict_proba",
+            labels=np.unique(targets),
+        ),
         cv=StratifiedGroupKFold(min(5, fewest), shuffle=True, random_state=seed),
     )
     return search.fit(embeddings, targets, groups=patients)

@@ -60,3 +60,12 @@ def test_logistic_regression_is_tuned_without_splitting_patients() -> None:
     assert (model.predict(fresh.astype(np.float32)) == np.arange(200) % 2).mean() > 0.7
     with pytest.raises(ValueError, match="two or more patients"):
         fit_logistic_regression(embeddings[:4], np.array([0, 0, 0, 1]), patients[:4], seed=0)
+
+
+def test_a_fold_that_lacks_a_class_is_scored_all_the_same() -> None:
+    rng = np.random.default_rng(0)
+    targets = np.array([0, 0, 1, 0, 1, 1], dtype=np.int64)
+    patients = np.array([0, 1, 1, 2, 2, 3], dtype=np.int64)
+    embeddings = (rng.normal(size=(6, 4)) + 3 * targets[:, None]).astype(np.float32)
+    search = fit_logistic_regression(embeddings, targets, patients, seed=0)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
