@@ -24,47 +24,39 @@ def select_bags(
 ) -> Int64:
     """Draw bags that take the same number of patches from every cluster.
 
-    Each cluster is shuffled once and dealt out bag by bag, so a patch comes
-    back only after its whole cluster has been used.
+    Each cluster is shuffled once and dealt out bag by bag, so a patch comes back only after its
+    whole cluster has been used.
 
     Parameters
     ----------
     labels : ndarray of int32, shape (n_patches,)
-        Cluster of each patch, in the row order of the slide's patch grid;
-        ``-1`` marks a patch that belongs to no cluster.
-    n_per_cluster : int
-        Patches taken from each cluster for one bag (at least 1).
-    n_bags : int
-        Bags to draw from the slide (at least 1).
+        Cluster of each patch, in the row order of the slide's patch grid; -1 is none.
+    n_per_cluster, n_bags : int
+        Patches taken from each cluster for one bag, and bags to draw; at least 1 of each.
     rng : numpy.random.Generator
         The only source of randomness; the same state gives the same bags.
     repeat_short : bool
-        What fills the slots of a cluster with fewer than `n_per_cluster`
-        patches: its patches again, as the paper does, or ``-1`` at the end of
-        the cluster's block.
+        What fills the slots of a cluster with fewer than `n_per_cluster` patches: its patches
+        again, as the paper does, or -1 at the end of the cluster's block.
 
     Returns
     -------
     ndarray of int64, shape (n_bags, n_clusters * n_per_cluster)
-        Row indices into the patch grid, clusters in ascending order, inside a
-        cluster by row; ``-1`` is an empty slot. ``n_clusters`` counts the
-        clusters that have a patch.
+        Row indices into the patch grid, clusters in ascending order, inside a cluster by row;
+        -1 is an empty slot. ``n_clusters`` counts the clusters that have a patch.
 
     Raises
     ------
     ValueError
-        If `n_per_cluster` or `n_bags` is below 1, or `labels` is not a vector
-        of whole numbers from -1.
+        If a count is below 1, or `labels` is not a vector of whole numbers from -1.
     TooFewPatchesError
         If no patch has a cluster.
 
     Notes
     -----
-    Source: "Fusion of Multi-scale Heterogeneous Pathology Foundation Models
-    for Whole Slide Image Analysis" (FuseCPath), eq. 5 and section 3.5;
-    reference code ``preprocessing/3slide_select_byCluster.py`` at edacc31.
-    Unlike it, the number of clusters is read from `labels`, not fixed at 50,
-    and nothing repeats before its cluster is used up.
+    Eq. 5 and section 3.5 of arXiv 2510.27237; reference code
+    ``preprocessing/3slide_select_byCluster.py`` at edacc31. Unlike it, the number of clusters is
+    read from `labels`, not fixed at 50, and nothing repeats before its cluster is used up.
 
     Examples
     --------
@@ -77,19 +69,10 @@ def select_bags(
     """
     _check_counts(n_per_cluster, n_bags)
     sizes = _cluster_sizes(labels)
-    shuffled = rng.permutation(len(labels))
-    # A stable sort keeps each cluster's shuffled order; patches without a cluster come first.
-    dealt = shuffled[np.argsort(labels[shuffled], kind="stable")][len(labels) - sizes.sum() :]
-    starts = np.cumsum(sizes) - sizes
-    slots = np.arange(n_per_cluster)
-    turn = np.arange(n_bags)[:, None, None] * n_per_cluster + slots  # (bags, 1, slots)
-    at = starts[:, None] + turn % sizes[:, None]  # (bags, clusters, slots)
-    rows = dealt[at]
+    rows = _deal(labels, sizes, n_per_cluster=n_per_cluster, n_bags=n_bags, rng=rng)
     if not repeat_short:
-        rows = np.where(slots < sizes[:, None], rows, len(labels))  # sorts behind every row
-    rows.sort(axis=-1)
-    rows[rows == len(labels)] = -1
-    return rows.reshape(n_bags, -1).astype(np.int64, copy=False)  # (bags, clusters * slots)
+        rows[:, np.arange(n_per_cluster) >= sizes[:, None]] = -1
+    return _in_order(rows).reshape(n_bags, -1)  # (bags, clusters * slots)
 
 
 def covering_bags(
@@ -130,6 +113,31 @@ def cluster_share_log_weights(labels: Labels, bags: Int64) -> Float32:
     share = np.ones(bags.shape)
     share[filled] = sizes[of[filled]] / counts[cell[filled]]
     return np.log(share).astype(np.float32)
+
+
+def _deal(
+    labels: Labels, sizes: Int64, *, n_per_cluster: int, n_bags: int, rng: np.random.Generator
+) -> Int64:
+    """Shuffle each cluster and deal it out, again from its start when it is used up.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_bags, n_clusters, n_per_cluster)
+    """
+    shuffled = rng.permutation(len(labels))
+    # A stable sort keeps each cluster's shuffled order; patches without a cluster come first.
+    dealt = shuffled[np.argsort(labels[shuffled], kind="stable")][len(labels) - sizes.sum() :]
+    starts = np.cumsum(sizes) - sizes
+    turn = np.arange(n_bags * n_per_cluster).reshape(n_bags, 1, n_per_cluster)
+    at = starts[:, None] + turn % sizes[:, None]  # (bags, clusters, slots)
+    return dealt[at].astype(np.int64, copy=False)
+
+
+def _in_order(rows: Int64) -> Int64:
+    """Sort the rows of each cluster's block, empty slots (-1) last."""
+    behind = np.iinfo(np.int64).max
+    ordered = np.sort(np.where(rows < 0, behind, rows), axis=-1)
+    return np.where(ordered == behind, -1, ordered)
 
 
 def _check_counts(n_per_cluster: int, n_bags: int) -> None:

@@ -71,35 +71,19 @@ def embed_patches(
     JobCancelled
         If `stop` says so.
     """
-    names = [encoder.card.name for encoder in encoders]
-    if len(set(names)) != len(names):
-        raise ValueError(f"an encoder is named twice in {names}")
-    lanes = [_open_lane(encoder, grid.cells, store) for encoder in encoders]
+    lanes = _open_lanes(encoders, grid.cells, store)
     wanted = np.zeros(len(grid), np.bool_)
     for lane in lanes:
         wanted |= lane.missing
     todo = np.flatnonzero(wanted)  # (n_todo,) rows of the grid
+    done = len(grid) - len(todo)
     tracker = Tracker(
-        report,
-        stop,
-        stage="Embedding patches",
-        total=len(grid),
-        unit="patches",
-        done=len(grid) - len(todo),
+        report, stop, stage="Embedding patches", total=len(grid), unit="patches", done=done
     )
     if len(todo) == 0:
         return
-    threads = max(2, min(_MAX_READERS, cpu_threads()))
-    batches = read_patches(
-        reader, grid.lattice, grid.cells[todo], batch_size=batch_size, threads=threads
-    )
-    clock = _Clock()
     try:
-        with closing(batches):
-            for rows, patches in clock.waiting_for(batches):
-                for lane in lanes:
-                    lane.embed(grid.cells, todo[rows], patches, stop)
-                tracker.advance(len(rows), detail=clock.describe())
+        _read_pass(reader, grid, todo, lanes, tracker, stop=stop, batch_size=batch_size)
     except BaseException:
         for lane in lanes:
             lane.writer.flush()  # quick, for a stop is answered at once; the next call commits
@@ -161,10 +145,44 @@ class _Lane:
             self.writer.append(cells[rows[own]], embeddings)
 
 
-def _open_lane(encoder: PatchEncoder, cells: Cells, store: EmbeddingStore) -> _Lane:
-    card = encoder.card
-    writer = store.open_writer(card.name, card.recipe(), card.dim)
-    return _Lane(encoder, writer, store.missing(card.name, cells))
+def _open_lanes(
+    encoders: Sequence[PatchEncoder], cells: Cells, store: EmbeddingStore
+) -> list[_Lane]:
+    cards = [encoder.card for encoder in encoders]
+    names = [card.name for card in cards]
+    if len(set(names)) != len(names):
+        raise ValueError(f"an encoder is named twice in {names}")
+    return [
+        _Lane(
+            encoder,
+            store.open_writer(card.name, card.recipe(), card.dim),
+            store.missing(card.name, cells),
+        )
+        for encoder, card in zip(encoders, cards, strict=True)
+    ]
+
+
+def _read_pass(
+    reader: SlideReader,
+    grid: PatchGrid,
+    todo: Int64,
+    lanes: Sequence[_Lane],
+    tracker: Tracker,
+    *,
+    stop: Stop,
+    batch_size: int,
+) -> None:
+    """Read the grid's rows in `todo` once, and hand them to every lane."""
+    threads = max(2, min(_MAX_READERS, cpu_threads()))
+    batches = read_patches(
+        reader, grid.lattice, grid.cells[todo], batch_size=batch_size, threads=threads
+    )
+    clock = _Clock()
+    with closing(batches):
+        for rows, patches in clock.waiting_for(batches):
+            for lane in lanes:
+                lane.embed(grid.cells, todo[rows], patches, stop)
+            tracker.advance(len(rows), detail=clock.describe())
 
 
 class _Clock:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,38 +65,11 @@ def prediction_panels(
         Class whose contribution and probability are shown; by default the predicted one.
     """
     c = int(np.argmax(prediction.probabilities)) if shown_class is None else shown_class
-    name = prediction.classes[c]
-
-    def lay(values: NDArray[Any]) -> Float32:
-        return to_raster(values, cells, shape_hw)
-
-    contribution = prediction.map_contributions[:, c]
-    reach = float(np.nanmax(np.abs(contribution), initial=0.0)) or 1.0
+    lay = partial(to_raster, cells=cells, shape_hw=shape_hw)
+    clusters = lay(_cluster_rgba(labels))
     panels = [
-        Panel(title="Clusters", values=lay(_cluster_rgba(labels)), um_per_pixel=stride_um),
-        Panel(
-            title="Attention",
-            values=lay(percentiles(prediction.attention)),
-            bar="attention, rank among the patches (0 to 1)",
-            limits=(0.0, 1.0),
-            um_per_pixel=stride_um,
-        ),
-        Panel(
-            title=f"Contribution to {name}",
-            values=lay(contribution),
-            bar="part of the logit: below 0 against, above 0 for",
-            colormap="coolwarm",
-            limits=(-reach, reach),
-            um_per_pixel=stride_um,
-        ),
-        Panel(
-            title=f"Fused prediction: {name}",
-            values=lay(prediction.patch_probabilities[:, c]),
-            bar=f"probability of {name}, by patch",
-            colormap="magma",
-            limits=(0.0, 1.0),
-            um_per_pixel=stride_um,
-        ),
+        Panel(title="Clusters", values=clusters, um_per_pixel=stride_um),
+        *_class_panels(prediction, c, lay, stride_um),
     ]
     if len(prediction.classes) > 2:
         size = lay(magnitude(prediction.map_contributions))
@@ -143,6 +117,37 @@ def save_figure(
     figure.supxlabel(_plain("  |  ".join((RESEARCH_USE, *licences))), fontsize=8, color="0.3")
     form = path.suffix.lstrip(".") or "png"
     write_atomically(path, lambda stream: figure.savefig(stream, format=form, dpi=150))
+
+
+def _class_panels(
+    prediction: Prediction, c: int, lay: Callable[[Float32], Float32], um: float | None
+) -> Iterator[Panel]:
+    """Yield attention, and contribution to and probability of class `c`, as `lay` lays them."""
+    name, contribution = prediction.classes[c], prediction.map_contributions[:, c]
+    reach = float(np.nanmax(np.abs(contribution), initial=0.0)) or 1.0
+    yield Panel(
+        title="Attention",
+        values=lay(percentiles(prediction.attention)),
+        bar="attention, rank among the patches (0 to 1)",
+        limits=(0.0, 1.0),
+        um_per_pixel=um,
+    )
+    yield Panel(
+        title=f"Contribution to {name}",
+        values=lay(contribution),
+        bar="part of the logit: below 0 against, above 0 for",
+        colormap="coolwarm",
+        limits=(-reach, reach),
+        um_per_pixel=um,
+    )
+    yield Panel(
+        title=f"Fused prediction: {name}",
+        values=lay(prediction.patch_probabilities[:, c]),
+        bar=f"probability of {name}, by patch",
+        colormap="magma",
+        limits=(0.0, 1.0),
+        um_per_pixel=um,
+    )
 
 
 def _draw(figure: Any, axes: Any, bar_axes: Any, panel: Panel) -> None:

@@ -19,7 +19,7 @@ from src_core.progress import Progress, Report, Stop, ignore, never
 from src_core.provenance import check_recipe
 from src_core.seeding import generator
 from src_core.training.scoring import SlideScores, fuse, score_slide
-from src_core.types import Cells, Labels
+from src_core.types import Cells, Int64, Labels
 
 __all__ = ["predict_slide"]
 
@@ -44,10 +44,8 @@ def predict_slide(
     checkpoint : Checkpoint
     views : sequence of View
         The checkpoint's encoders among them; others are left aside.
-    labels : ndarray of int32, shape (N,)
-        Cluster of each patch; patches without one (-1) are not looked at.
-    cells : ndarray of int32, shape (N, 2)
-        Lattice cell of each patch.
+    labels, cells : ndarray of int32
+        Cluster (N,) and lattice cell (N, 2) of each patch; -1, no cluster, is left out.
     slide_id : str
         With `seed` it decides the bags.
     n_bags : int
@@ -74,25 +72,13 @@ def predict_slide(
     JobCancelled
         If `stop` says so.
     """
-    chosen = _choose_views(checkpoint.meta.encoders, views, slide_id)
-    check_views(slide_id, chosen, len(labels))
-    if len(cells) != len(labels):
-        raise GridMismatchError(
-            f"Slide {slide_id}: {len(cells)} cells for {len(labels)} clustered patches; "
-            "cluster the slide again."
-        )
-    bags = covering_bags(
-        labels,
-        n_per_cluster=checkpoint.meta.student.n_per_cluster,
-        n_bags=n_bags,
-        rng=generator(seed, "predict", slide_id),
-    )
+    meta = checkpoint.meta
+    chosen = _choose_views(meta.encoders, views, slide_id)
+    _check_patches(slide_id, chosen, labels, cells)
+    rng = generator(seed, "predict", slide_id)
+    bags = covering_bags(labels, n_per_cluster=meta.student.n_per_cluster, n_bags=n_bags, rng=rng)
     report(_progress(0, slide_id))
-    patches = partial(standardised_rows, chosen, checkpoint.views())
-    on = pick_device(device)
-    scores = score_slide(
-        checkpoint.student(on), checkpoint.branches(on), patches, labels, bags, maps=True, stop=stop
-    )
+    scores = _score(checkpoint, chosen, labels, bags, device=device, stop=stop)
     prediction = _assemble(checkpoint, scores, slide_id=slide_id, n_bags=len(bags), seed=seed)
     report(_progress(1, slide_id))
     return prediction
@@ -120,6 +106,30 @@ def _choose_views(
             check_recipe(dict(view.recipe), source.recipe, what=what)
         chosen.append(view)
     return chosen
+
+
+def _check_patches(slide_id: str, views: Sequence[View], labels: Labels, cells: Cells) -> None:
+    check_views(slide_id, views, len(labels))
+    if len(cells) != len(labels):
+        raise GridMismatchError(
+            f"Slide {slide_id}: {len(cells)} cells for {len(labels)} clustered patches; "
+            "cluster the slide again."
+        )
+
+
+def _score(
+    checkpoint: Checkpoint,
+    views: Sequence[View],
+    labels: Labels,
+    bags: Int64,
+    *,
+    device: DeviceName,
+    stop: Stop,
+) -> SlideScores:
+    patches = partial(standardised_rows, views, checkpoint.views())
+    on = pick_device(device)
+    student, branches = checkpoint.student(on), checkpoint.branches(on)
+    return score_slide(student, branches, patches, labels, bags, maps=True, stop=stop)
 
 
 def _assemble(

@@ -128,19 +128,13 @@ def score_slide(
         elif maps:
             sums.add(chunk, output.attention, student.contributions(output))
             sums.add_heads(chunk, student, output)
-    found = None
-    if maps and branches is not None and scored is not None:
-        own = _numpy(branches.patch_probabilities(scored))  # (used, C)
-        found = sums.finish("local branches", branches.bias().mean(dim=0), own[place[:-1]])
-    elif maps:
-        found = sums.finish("student", student.bias(), sums.heads())
     return SlideScores(
         student=_numpy(torch.cat(logits)),
         branches=_numpy(torch.cat(branch_logits, dim=1))
         if branch_logits
         else np.zeros((0, len(bags), student.config.n_outputs)),
         places=sums.places,
-        patches=found,
+        patches=_patch_scores(sums, student, branches, scored, place) if maps else None,
     )
 
 
@@ -182,6 +176,20 @@ class _Sums:
             bias=_numpy(bias),
             probabilities=np.where(there[:, None], probabilities, np.nan),
         )
+
+
+def _patch_scores(
+    sums: _Sums,
+    student: Student,
+    branches: LocalBranches | None,
+    scored: ScoredPatches | None,
+    place: Int64,
+) -> PatchScores:
+    """Finish the sums as those of the part that localises; `place` finds a patch in `scored`."""
+    if branches is None or scored is None:
+        return sums.finish("student", student.bias(), sums.heads())
+    own = _numpy(branches.patch_probabilities(scored))  # (used, C)
+    return sums.finish("local branches", branches.bias().mean(dim=0), own[place[:-1]])
 
 
 def _project(
