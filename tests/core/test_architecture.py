@@ -21,7 +21,7 @@ TREES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_bytes()) for pat
 
 MODULE_LINES = 400
 FUNCTION_LINES = 60
-"""Without the docstring: what is said to the reader is not to be shortened for the count."""
+"""From the signature to the last line, docstring and all: what is seen at one glance."""
 
 WINDOW_LIBRARIES = ("napari", "magicgui", "qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6", "vispy")
 TORCH_LIBRARIES = ("torch", "torchvision", "timm", "transformers", "triton")
@@ -146,20 +146,12 @@ def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionD
             yield node
 
 
-def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    first = node.body[0]
-    lines = (node.end_lineno or node.lineno) - node.lineno + 1
-    if ast.get_docstring(node, clean=False) is not None:
-        lines -= (first.end_lineno or first.lineno) - first.lineno + 1
-    return lines
-
-
 def test_functions_are_short() -> None:
     long = {
         f"{path}:{node.lineno} {node.name}": length
         for path, tree in TREES.items()
         for node in functions(tree)
-        if (length := code_lines(node)) > FUNCTION_LINES
+        if (length := (node.end_lineno or node.lineno) - node.lineno + 1) > FUNCTION_LINES
     }
     assert long == {}
 
