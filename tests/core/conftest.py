@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike
 
 from src_core.errors import SlideReadError
 from src_core.slides.base import SlideProperties, Stain
+from src_core.training.config import TrainConfig
 from src_core.types import Rgb
 
 
@@ -190,6 +191,22 @@ class PlantedCohort:
 def planted() -> PlantedCohort:
     """Make cohorts that can be learned: ``planted(24, n_classes=2, seed=0)``."""
     return PlantedCohort()
+
+
+@pytest.fixture(scope="session")
+def quick() -> TrainConfig:
+    """Settings that learn a planted cohort in seconds."""
+    return TrainConfig(
+        width=32,
+        epochs=8,
+        bags_per_slide=1,
+        batch_size=4,
+        learning_rate=2e-3,
+        n_bags=2,
+        seed=1,
+        patience=None,
+        device="cpu",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -17,22 +17,10 @@ from src_core.seeding import generator
 from src_core.training import fit
 from src_core.training.config import TrainConfig
 
-QUICK = TrainConfig(
-    width=32,
-    epochs=8,
-    bags_per_slide=1,
-    batch_size=4,
-    learning_rate=2e-3,
-    n_bags=2,
-    seed=1,
-    patience=None,
-    device="cpu",
-)
-
 
 @pytest.fixture(scope="module", params=["local branches", "student"])
-def model(planted: Any, request: Any) -> Any:
-    config = QUICK if request.param == "local branches" else QUICK.replace(n_branches=0)
+def model(planted: Any, quick: TrainConfig, request: Any) -> Any:
+    config = quick if request.param == "local branches" else quick.replace(n_branches=0)
     return request.param, fit(planted(24, seed=5), config).checkpoint
 
 

@@ -9,23 +9,13 @@ from src_core.errors import ProjectError
 from src_core.training import cross_validate
 from src_core.training.config import TrainConfig
 
-QUICK = TrainConfig(
-    width=32,
-    epochs=8,
-    bags_per_slide=1,
-    batch_size=4,
-    learning_rate=2e-3,
-    n_bags=2,
-    seed=1,
-    patience=None,
-    device="cpu",
-)
 
-
-def test_every_slide_is_scored_once_by_a_model_that_has_not_seen_it(planted: Any) -> None:
+def test_every_slide_is_scored_once_by_a_model_that_has_not_seen_it(
+    planted: Any, quick: TrainConfig
+) -> None:
     cohort = planted(24, patients=12)
     seen: list[Any] = []
-    result = cross_validate(cohort, QUICK, n_folds=3, report=seen.append)
+    result = cross_validate(cohort, quick, n_folds=3, report=seen.append)
     assert result.slide_ids == tuple(slide.slide_id for slide in cohort.slides)
     for patient in set(cohort.patients):
         rows = [i for i, other in enumerate(cohort.patients) if other == patient]
@@ -42,14 +32,14 @@ def test_every_slide_is_scored_once_by_a_model_that_has_not_seen_it(planted: Any
     assert seen[-1].done == seen[-1].total
 
 
-def test_labels_that_mean_nothing_are_not_learned(planted: Any) -> None:
+def test_labels_that_mean_nothing_are_not_learned(planted: Any, quick: TrainConfig) -> None:
     """A leak between training and test would show here first."""
     cohort = planted(30, strength=0.0)
-    result = cross_validate(cohort, QUICK.replace(epochs=2), n_folds=3)
+    result = cross_validate(cohort, quick.replace(epochs=2), n_folds=3)
     figures: Any = result.to_dict()
     assert 0.2 < figures["auroc"]["mean"] < 0.8
 
 
-def test_too_few_patients_is_a_sentence(planted: Any) -> None:
+def test_too_few_patients_is_a_sentence(planted: Any, quick: TrainConfig) -> None:
     with pytest.raises(ProjectError, match="needs 5"):
-        cross_validate(planted(8), QUICK, n_folds=5)
+        cross_validate(planted(8), quick, n_folds=5)

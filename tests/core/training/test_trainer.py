@@ -16,47 +16,44 @@ from src_core.training.config import TrainConfig
 from src_core.training.cross_validation import score_cohort
 from src_core.training.metrics import auroc
 
-QUICK = TrainConfig(
-    width=32,
-    epochs=10,
-    bags_per_slide=1,
-    batch_size=8,
-    learning_rate=2e-3,
-    n_bags=2,
-    seed=1,
-    device="cpu",
-)
+
+@pytest.fixture(scope="module")
+def quick(quick: TrainConfig) -> TrainConfig:
+    """The shared settings, with larger batches and an end where nothing more is gained."""
+    return quick.replace(epochs=10, batch_size=8, patience=5)
 
 
-def skill(checkpoint: Any, cohort: Any) -> Any:
+def skill(checkpoint: Any, cohort: Any, config: TrainConfig) -> Any:
     """Area under the curve on slides that were not trained on."""
-    return auroc(score_cohort(checkpoint, cohort, config=QUICK), cohort.targets).value
+    return auroc(score_cohort(checkpoint, cohort, config=config), cohort.targets).value
 
 
 @pytest.fixture(scope="module")
-def learned(planted: Any) -> Any:
+def learned(planted: Any, quick: TrainConfig) -> Any:
     cohort = planted(40, seed=1)
-    return cohort, fit(cohort, QUICK)
+    return cohort, fit(cohort, quick)
 
 
-def test_a_planted_signal_is_learned_and_found(planted: Any, learned: Any) -> None:
+def test_a_planted_signal_is_learned_and_found(
+    planted: Any, learned: Any, quick: TrainConfig
+) -> None:
     _, result = learned
     unseen = planted(40, seed=99)
-    assert skill(result.checkpoint, unseen) > 0.97
+    assert skill(result.checkpoint, unseen, quick) > 0.97
     where: Any = result.checkpoint.meta.localisation
     assert where["slides"] == "inner split"
     assert where["contribution_median"] > 0.9
     assert where["contribution_lowest"] > 0.7
 
 
-def test_three_classes_are_learned(planted: Any) -> None:
-    result = fit(planted(45, n_classes=3, seed=2), QUICK)
+def test_three_classes_are_learned(planted: Any, quick: TrainConfig) -> None:
+    result = fit(planted(45, n_classes=3, seed=2), quick)
     unseen = planted(30, n_classes=3, seed=98)
-    assert skill(result.checkpoint, unseen) > 0.9
+    assert skill(result.checkpoint, unseen, quick) > 0.9
     assert result.metrics["localisation"]["contribution_median"] > 0.85
 
 
-def test_history_metrics_and_checkpoint_say_what_was_done(learned: Any) -> None:
+def test_history_metrics_and_checkpoint_say_what_was_done(learned: Any, quick: TrainConfig) -> None:
     cohort, result = learned
     json.dumps([*result.history, result.metrics], allow_nan=False)
     first, last = result.history[0], result.history[-1]
@@ -67,22 +64,24 @@ def test_history_metrics_and_checkpoint_say_what_was_done(learned: Any) -> None:
     meta = result.checkpoint.meta
     assert meta.classes == cohort.classes
     assert [source.name for source in meta.encoders] == ["planted0", "planted1"]
-    assert TrainConfig.from_dict(meta.train_config) == QUICK
+    assert TrainConfig.from_dict(meta.train_config) == quick
     assert meta.student_logit_std > 0 < meta.branches_logit_std
 
 
 def test_the_statistics_are_those_of_the_slides_that_were_learned_from(
-    planted: Any, learned: Any
+    planted: Any, learned: Any, quick: TrainConfig
 ) -> None:
     cohort, result = learned
-    train, _ = cohort.hold_out(QUICK.inner_fraction, seed=QUICK.seed)
+    train, _ = cohort.hold_out(quick.inner_fraction, seed=quick.seed)
     rows = np.concatenate([s.views[0].values[s.labels >= 0] for s in train.slides])
     np.testing.assert_allclose(result.checkpoint.views()[0].mean, rows.mean(axis=0), rtol=1e-4)
 
 
-def test_the_same_seed_gives_the_same_bytes_and_leaves_the_generator_alone(planted: Any) -> None:
+def test_the_same_seed_gives_the_same_bytes_and_leaves_the_generator_alone(
+    planted: Any, quick: TrainConfig
+) -> None:
     cohort = planted(12, seed=3)
-    config = QUICK.replace(epochs=2)
+    config = quick.replace(epochs=2)
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     one = fit(cohort, config).checkpoint
@@ -95,37 +94,41 @@ def test_the_same_seed_gives_the_same_bytes_and_leaves_the_generator_alone(plant
     assert not torch.equal(one.tensors["student.head.weight"], other.tensors["student.head.weight"])
 
 
-def test_too_few_patients_train_without_an_inner_split_and_say_so(planted: Any) -> None:
-    result = fit(planted(8), QUICK.replace(epochs=2))
+def test_too_few_patients_train_without_an_inner_split_and_say_so(
+    planted: Any, quick: TrainConfig
+) -> None:
+    result = fit(planted(8), quick.replace(epochs=2))
     assert "4 patient(s)" in result.metrics["notes"][0]
     assert "inner" not in result.metrics
     assert len(result.history) == 2
     assert result.metrics["localisation"]["slides"] == "training"
 
 
-def test_one_class_alone_cannot_be_learned(planted: Any) -> None:
+def test_one_class_alone_cannot_be_learned(planted: Any, quick: TrainConfig) -> None:
     cohort = planted(8)
     with pytest.raises(ProjectError, match="two classes"):
-        fit(cohort.subset([0, 2, 4]), QUICK)
+        fit(cohort.subset([0, 2, 4]), quick)
 
 
-def test_training_stops_where_the_inner_split_gains_no_more(planted: Any) -> None:
+def test_training_stops_where_the_inner_split_gains_no_more(
+    planted: Any, quick: TrainConfig
+) -> None:
     nothing_to_learn = planted(24, strength=0.0)
-    result = fit(nothing_to_learn, QUICK.replace(epochs=60, patience=2))
+    result = fit(nothing_to_learn, quick.replace(epochs=60, patience=2))
     assert len(result.history) < 30
     assert result.history[-1]["loss"] < result.history[0]["loss"]
 
 
-def test_progress_rises_to_its_end(planted: Any) -> None:
+def test_progress_rises_to_its_end(planted: Any, quick: TrainConfig) -> None:
     seen: list[Any] = []
-    fit(planted(12), QUICK.replace(epochs=6, patience=1), report=seen.append)
+    fit(planted(12), quick.replace(epochs=6, patience=1), report=seen.append)
     done = [one.done for one in seen]
     assert done == sorted(done)
     assert seen[-1].done == seen[-1].total
     assert {one.stage for one in seen} == {"Training"}
 
 
-def test_a_cancelled_training_ends_within_a_second(planted: Any) -> None:
+def test_a_cancelled_training_ends_within_a_second(planted: Any, quick: TrainConfig) -> None:
     cohort = planted(24)
     asked = threading.Event()
     moment = []
@@ -136,18 +139,18 @@ def test_a_cancelled_training_ends_within_a_second(planted: Any) -> None:
             moment.append(time.monotonic())
 
     with pytest.raises(JobCancelled):
-        fit(cohort, QUICK.replace(epochs=1000), report=report, stop=asked.is_set)
+        fit(cohort, quick.replace(epochs=1000), report=report, stop=asked.is_set)
     assert time.monotonic() - moment[0] < 1
 
 
 @pytest.mark.parametrize(
     "changes", [{"optimiser": "sgd", "learning_rate": 1e-2}, {"n_branches": 0}]
 )
-def test_other_settings_run_as_well(planted: Any, changes: Any) -> None:
+def test_other_settings_run_as_well(planted: Any, quick: TrainConfig, changes: Any) -> None:
     result = fit(
-        planted(12), QUICK.replace(epochs=2, weight_classes=True, repeat_short=True, **changes)
+        planted(12), quick.replace(epochs=2, weight_classes=True, repeat_short=True, **changes)
     )
-    scores = score_cohort(result.checkpoint, planted(4, seed=9), config=QUICK)
+    scores = score_cohort(result.checkpoint, planted(4, seed=9), config=quick)
     assert np.isfinite(scores).all()
     np.testing.assert_allclose(scores.sum(axis=1), 0, atol=1e-5)  # centred
 
@@ -161,14 +164,14 @@ def with_teachers(cohort: Any, **vectors: Any) -> Any:
     return dataclasses.replace(cohort, slides=tuple(slides))
 
 
-def test_a_teacher_earns_its_place(planted: Any) -> None:
+def test_a_teacher_earns_its_place(planted: Any, quick: TrainConfig) -> None:
     rng = np.random.default_rng(0)
     cohort = with_teachers(
         planted(40, seed=1, strength=1.5),
         knowing=lambda _, s: (rng.normal(size=4) + 9 * s.target).astype(np.float32),
         ignorant=lambda _, s: rng.normal(size=3).astype(np.float32),
     )
-    config = QUICK.replace(epochs=3)
+    config = quick.replace(epochs=3)
     result = fit(cohort, config)
     probed = result.metrics["teachers"]["probed"]
     assert probed["knowing"]["used"]
@@ -179,11 +182,11 @@ def test_a_teacher_earns_its_place(planted: Any) -> None:
     assert [one.name for one in everyone.checkpoint.meta.teachers] == ["ignorant", "knowing"]
 
 
-def test_slides_may_lack_a_teacher(planted: Any) -> None:
+def test_slides_may_lack_a_teacher(planted: Any, quick: TrainConfig) -> None:
     cohort = with_teachers(planted(12), t=lambda _, s: np.ones(3, np.float32))
     first = dataclasses.replace(cohort.slides[0], teachers={})
     cohort = dataclasses.replace(cohort, slides=(first, *cohort.slides[1:]))
-    result = fit(cohort, QUICK.replace(epochs=2, probe_teachers=False))
+    result = fit(cohort, quick.replace(epochs=2, probe_teachers=False))
     assert all(torch.isfinite(value).all() for value in result.checkpoint.tensors.values())
 
 
