@@ -7,7 +7,7 @@ import warnings
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import tifffile
@@ -16,13 +16,11 @@ from PIL import Image
 
 from src_core.errors import SlideReadError
 from src_core.slides.base import SlideProperties
-from src_core.slides.geometry import check_region, pyramid_origin
+from src_core.slides.file_reader import FileReader
+from src_core.slides.geometry import check_region
 from src_core.slides.scale import find_mpp, objective_power
 from src_core.slides.stain import find_stain
 from src_core.types import Rgb
-
-if TYPE_CHECKING:
-    import dask.array as da
 
 __all__ = ["MAX_PICTURE_PX", "ArrayReader"]
 
@@ -35,7 +33,7 @@ _TIFF_MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _RESOLUTION_UNITS: Final = {2: "inch", 3: "centimeter"}
 
 
-class ArrayReader:
+class ArrayReader(FileReader):
     """A plain picture with the behaviour of a slide.
 
     TIFF files are read tile by tile (or strip by strip), with the levels they have; other
@@ -58,22 +56,13 @@ class ArrayReader:
 
     def __init__(self, path: Path, *, slide_mpp: float | None = None) -> None:
         self._source = _open_source(path)
+        self._tiles = self._source.tiles
         try:
             self._properties = _properties(path, self._source, slide_mpp)
             self._properties = replace(self._properties, stain=find_stain(self))
         except BaseException:
             self.close()
             raise
-
-    @property
-    def properties(self) -> SlideProperties:
-        """Geometry and scale."""
-        return self._properties
-
-    @property
-    def pyramid_origin_xy(self) -> tuple[int, int]:
-        """Level-0 pixel at which the arrays of `pyramid` begin."""
-        return pyramid_origin(self._properties)
 
     def read_region(self, xy: tuple[int, int], level: int, size: tuple[int, int]) -> Rgb:
         """Read pixels; see :meth:`src_core.slides.base.SlideReader.read_region`."""
@@ -94,12 +83,6 @@ class ArrayReader:
                 ) from error
             region[top - row : bottom - row, left - column : right - column] = pixels
         return region
-
-    def pyramid(self, cache: Path | None = None) -> list[da.Array]:
-        """Return the levels as lazy arrays; see :class:`src_core.slides.base.SlideReader`."""
-        from src_core.slides.pyramid import lazy_levels
-
-        return lazy_levels(self, self._source.tiles, cache)
 
     def close(self) -> None:
         """Release the file and the decoded pixels; reading afterwards opens it again."""

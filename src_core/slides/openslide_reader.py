@@ -7,7 +7,6 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import openslide
@@ -15,13 +14,11 @@ from PIL import Image
 
 from src_core.errors import SlideReadError
 from src_core.slides.base import SlideProperties
-from src_core.slides.geometry import check_region, pyramid_origin
+from src_core.slides.file_reader import FileReader
+from src_core.slides.geometry import check_region
 from src_core.slides.scale import find_mpp, objective_power
 from src_core.slides.stain import find_stain
 from src_core.types import Rgb
-
-if TYPE_CHECKING:
-    import dask.array as da
 
 __all__ = ["OpenSlideReader"]
 
@@ -31,7 +28,7 @@ _CACHE_BYTES = 64 * 2**20
 """Decoded tiles kept: neighbouring reads share the tiles on their common edge."""
 
 
-class OpenSlideReader:
+class OpenSlideReader(FileReader):
     """A slide behind one shared OpenSlide handle.
 
     The handle may be used by many threads at once. After an error OpenSlide refuses everything
@@ -67,16 +64,6 @@ class OpenSlideReader:
         self._properties = _properties(slide, self._named, slide_mpp)
         self._properties = replace(self._properties, stain=find_stain(self))
 
-    @property
-    def properties(self) -> SlideProperties:
-        """Geometry and scale."""
-        return self._properties
-
-    @property
-    def pyramid_origin_xy(self) -> tuple[int, int]:
-        """Level-0 pixel at which the arrays of `pyramid` begin."""
-        return pyramid_origin(self._properties)
-
     def read_region(self, xy: tuple[int, int], level: int, size: tuple[int, int]) -> Rgb:
         """Read pixels; see :meth:`src_core.slides.base.SlideReader.read_region`."""
         check_region(self._properties, level, size)
@@ -88,12 +75,6 @@ class OpenSlideReader:
             self._abandon(slide)
             image = self._read_again(xy, level, size)
         return _flatten(image, self._properties.background_rgb)
-
-    def pyramid(self, cache: Path | None = None) -> list[da.Array]:
-        """Return the levels as lazy arrays; see :class:`src_core.slides.base.SlideReader`."""
-        from src_core.slides.pyramid import lazy_levels
-
-        return lazy_levels(self, self._tiles, cache)
 
     def close(self) -> None:
         """Release the file as soon as no thread reads it; reading afterwards opens it again."""

@@ -1,0 +1,41 @@
+"""What the readers of slide files share, whoever decodes the pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from src_core.slides.base import SlideProperties, SlideReader
+from src_core.slides.geometry import pyramid_origin
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+__all__ = ["FileReader"]
+
+
+class FileReader(SlideReader):
+    """A slide whose geometry and storage tiles are known once its file is open.
+
+    Children set both when they open the file, and add `read_region` and `close`.
+    """
+
+    _properties: SlideProperties
+    _tiles: tuple[tuple[int, int], ...]
+    """(width, height) of the storage tiles of each level."""
+
+    @property
+    def properties(self) -> SlideProperties:
+        """Geometry and scale."""
+        return self._properties
+
+    @property
+    def pyramid_origin_xy(self) -> tuple[int, int]:
+        """Level-0 pixel at which the arrays of `pyramid` begin."""
+        return pyramid_origin(self._properties)
+
+    def pyramid(self, cache: Path | None = None) -> list[da.Array]:
+        """Return the levels as lazy arrays; see :class:`src_core.slides.base.SlideReader`."""
+        from src_core.slides.pyramid import lazy_levels
+
+        return lazy_levels(self, self._tiles, cache)
