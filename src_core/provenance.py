@@ -34,6 +34,7 @@ __all__ = [
     "read_json",
     "recipe_id",
     "write_array",
+    "write_artifact",
     "write_atomically",
     "write_bytes",
     "write_json",
@@ -180,6 +181,12 @@ def read_config(path: Path, cls: type[ConfigT], *, without: Sequence[str] = ()) 
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write a ``.npy`` file, whole or not at all."""
     write_atomically(path, lambda stream: np.save(stream, array, allow_pickle=False))
+
+
+def write_artifact(folder: Path, name: str, array: NDArray[Any], meta: Mapping[str, Any]) -> None:
+    """Write an array, then ``meta.json``: without the latter there is no artifact."""
+    write_array(folder / name, array)
+    write_json(folder / "meta.json", meta)
 
 
 def read_array(path: Path, *, dtype: Any, shape: tuple[int | None, ...]) -> NDArray[Any]:

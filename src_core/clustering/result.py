@@ -14,7 +14,7 @@ import numpy as np
 
 from src_core.config import Config, Help, Range
 from src_core.errors import ProjectError
-from src_core.provenance import read_array, read_json, write_array, write_json
+from src_core.provenance import read_array, read_json, write_artifact
 from src_core.types import Float32, Labels
 
 __all__ = ["ClusterConfig", "ClusterResult", "load_clusters", "save_clusters"]
@@ -61,16 +61,13 @@ class ClusterResult:
 
 def save_clusters(folder: Path, result: ClusterResult, recipe: Mapping[str, Any]) -> None:
     """Write ``labels.npy``, then ``meta.json``; without the latter there is no artifact."""
-    write_array(folder / "labels.npy", result.labels)
-    write_json(
-        folder / "meta.json",
-        {
-            "recipe": dict(recipe),
-            "n_clusters": result.n_clusters,
-            "n_patches": len(result.labels),
-            "left_out": list(result.left_out),
-        },
-    )
+    meta = {
+        "recipe": dict(recipe),
+        "n_clusters": result.n_clusters,
+        "n_patches": len(result.labels),
+        "left_out": list(result.left_out),
+    }
+    write_artifact(folder, "labels.npy", result.labels, meta)
 
 
 def load_clusters(folder: Path) -> tuple[Labels, dict[str, Any]]:

@@ -21,7 +21,7 @@ from src_core.errors import (
     TooFewPatchesError,
 )
 from src_core.patches.lattice import EPS_PX, MAX_CELLS, Lattice
-from src_core.provenance import read_array, read_json, recipe_id, write_array, write_json
+from src_core.provenance import read_array, read_json, recipe_id, write_artifact
 from src_core.slides.base import SlideProperties, SlideReader
 from src_core.tissue.mask import TissueMask
 from src_core.types import Cells, Int64
@@ -124,13 +124,12 @@ class PatchGrid:
 
     def save(self, folder: Path) -> None:
         """Write ``cells.npy`` and, last, ``meta.json``."""
-        write_array(folder / "cells.npy", self.cells)
         meta = {
             "lattice": self.lattice.to_dict(),
             "tissue_id": self.tissue_id,
             "grid_id": self.grid_id,
         }
-        write_json(folder / "meta.json", meta)
+        write_artifact(folder, "cells.npy", self.cells, meta)
 
     @classmethod
     def load(cls, folder: Path) -> PatchGrid:

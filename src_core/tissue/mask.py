@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from src_core.errors import ProjectError
-from src_core.provenance import read_array, read_json, recipe_id, write_array, write_json
+from src_core.provenance import read_array, read_json, recipe_id, write_artifact
 from src_core.types import BoolArray, Float64
 
 __all__ = ["TissueMask"]
@@ -113,13 +113,12 @@ class TissueMask:
 
     def save(self, folder: Path) -> None:
         """Write ``mask.npy`` and, last, ``meta.json``."""
-        write_array(folder / "mask.npy", self.mask)
         meta = {
             "origin_xy": list(self.origin_xy),
             "pixel_xy": list(self.pixel_xy),
             "recipe": dict(self.recipe),
         }
-        write_json(folder / "meta.json", meta)
+        write_artifact(folder, "mask.npy", self.mask, meta)
 
     @classmethod
     def load(cls, folder: Path) -> TissueMask:
