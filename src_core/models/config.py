@@ -8,7 +8,11 @@ from typing import Annotated, Literal, Self, TypeAlias
 from src_core.config import Config, Help, Range
 from src_core.errors import ConfigError
 
-__all__ = ["Regions", "StudentConfig", "Task"]
+__all__ = ["PatchesPerCluster", "Regions", "StudentConfig", "Task", "Width"]
+
+PatchesPerCluster: TypeAlias = Annotated[int, Range(1, 1_024), Help("Patches per cluster in a bag")]
+
+Width: TypeAlias = Annotated[int, Range(8, 4_096), Help("Length of a re-embedded patch")]
 
 Regions: TypeAlias = Literal["cluster", "grid"]
 """What attends to one another first: the patches of a cluster, or of a cell of an 8 x 8 grid."""
@@ -27,8 +31,8 @@ class StudentConfig(Config):
     input_dim: Annotated[int, Range(1, 65_536), Help("Length of the concatenated embeddings")]
     n_outputs: Annotated[int, Range(1, 20_000), Help("Classes, regression targets, or 1")]
     task: Annotated[Task, Help("What the outputs are")] = "classification"
-    n_per_cluster: Annotated[int, Range(1, 1_024), Help("Patches per cluster in a bag")] = 10
-    width: Annotated[int, Range(8, 4_096), Help("Length of a re-embedded patch")] = 512
+    n_per_cluster: PatchesPerCluster = 10
+    width: Width = 512
     heads: Annotated[int, Range(1, 64), Help("Attention heads; they divide the width")] = 8
     n_within_layers: Annotated[
         int, Range(0, 16), Help("Layers of attention within clusters", advanced=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 from src_core.config import Config, Help, Range
 from src_core.devices import DeviceName
 from src_core.errors import ConfigError
-from src_core.models.config import StudentConfig
+from src_core.models.config import PatchesPerCluster, StudentConfig, Width
 
 __all__ = ["Preset", "TrainConfig"]
 
@@ -22,8 +22,8 @@ class TrainConfig(Config):
     """How a student and its local branches are trained; the defaults are the preset ``fast``."""
 
     architecture: Annotated[Literal["fast", "paper"], Help("The student's details")] = "fast"
-    width: Annotated[int, Range(8, 4096), Help("Length of a re-embedded patch")] = 128
-    n_per_cluster: Annotated[int, Range(1, 1024), Help("Patches per cluster in a bag")] = 10
+    width: Width = 128
+    n_per_cluster: PatchesPerCluster = 10
     repeat_short: Annotated[
         bool, Help("Fill small clusters by repetition, not padding", advanced=True)
     ] = False
