@@ -92,9 +92,8 @@ def show_clusters(
         raster_placement(grid.lattice),
         name="Clusters",
         names=names,
-        colors=cluster_colors(n_clusters) if colors is None else colors,
+        colors=colors,
         opacity=_LABELS_OPACITY,
-        brush_size=1,
         editable=False,
     )
 
@@ -105,7 +104,6 @@ def show_marks(
     raster: NDArray[np.integer],
     *,
     names: Sequence[str],
-    colors: NDArray[np.floating] | None = None,
 ) -> Labels:
     """Show the reviewer's labels of patches, to be painted one patch at a time.
 
@@ -119,8 +117,6 @@ def show_marks(
         Label + 1 of each cell, 0 for none.
     names : sequence of str
         What the labels mean.
-    colors : ndarray, shape (n_labels, 3 or 4), optional
-        Instead of the usual palette.
     """
     return _show_labels(
         viewer,
@@ -128,10 +124,8 @@ def show_marks(
         np.asarray(raster).astype(_label_type(len(names))),
         raster_placement(lattice),
         name="My labels",
-        names=list(names),
-        colors=cluster_colors(len(names)) if colors is None else colors,
+        names=names,
         opacity=0.6,
-        brush_size=1,
     )
 
 
@@ -206,12 +200,12 @@ def _show_labels(
     *,
     name: str,
     names: Sequence[str],
-    colors: NDArray[np.floating],
+    colors: NDArray[np.floating] | None = None,
     opacity: float,
-    brush_size: int,
+    brush_size: int = 1,
     editable: bool = True,
 ) -> Labels:
-    colormap = _label_colormap(colors)
+    colormap = _label_colormap(cluster_colors(len(names)) if colors is None else colors)
     # napari shows the row whose `index` is the label under the cursor in the status bar.
     features = pd.DataFrame({"index": range(1, len(names) + 1), "name": list(names)})
     layer = find_layer(viewer, role)
