@@ -36,7 +36,9 @@ __all__ = ["ENGINE_COMMAND", "Job", "JobFailure", "JobRunner", "JobState", "runn
 ENGINE_COMMAND: tuple[str, ...] = (sys.executable, "-X", "utf8", "-P", "-m", "src_core.worker")
 """``-P``: a file beside the user's slides must not shadow a module of the engine."""
 
-_CANCEL_GRACE_MS = 1000
+_CANCEL_GRACE_MS = 700
+"""A cancel is promised within a second: what is deaf until then is killed, which takes a moment."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -97,7 +99,7 @@ class Job(QObject):
         return self.state in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 
     def cancel(self) -> None:
-        """Ask the job to stop; `cancelled` follows within about a second."""
+        """Ask the job to stop; `cancelled` follows within a second."""
         self._runner.cancel(self)
 
 
@@ -176,7 +178,7 @@ class JobRunner(QObject):
         return job
 
     def cancel(self, job: Job) -> None:
-        """Take a job out of the queue, or ask the engine to stop it and insist after a second."""
+        """Take a job out of the queue, or ask the engine to stop it, and soon insist."""
         if job in self._queue:
             self._queue.remove(job)
             self._finish(job, JobState.CANCELLED)
@@ -247,7 +249,10 @@ class JobRunner(QObject):
             result = values.get("result")
             self._finish(job, JobState.DONE, result if isinstance(result, dict) else {})
         elif event == "error":
-            self._finish(job, JobState.FAILED, _failure(values))
+            failure = _failure(values)
+            if not failure.user:  # after a bug, or without memory, nobody knows its state
+                self._discard_child()
+            self._finish(job, JobState.FAILED, failure)
 
     def _on_child_ended(self, why: str) -> None:
         child, self._child = self._child, None
@@ -266,10 +271,13 @@ class JobRunner(QObject):
         job = self._running
         if job is None or not job.cancel_requested:
             return
+        self._discard_child()
+        self._finish(job, JobState.CANCELLED)
+
+    def _discard_child(self) -> None:
         child, self._child = self._child, None
         if child is not None:
             child.discard()
-        self._finish(job, JobState.CANCELLED)
 
     def _finish(
         self, job: Job, state: JobState, value: dict[str, Any] | JobFailure | None = None

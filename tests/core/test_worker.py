@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from src_core.embeddings.store import EmbeddingStore
@@ -132,6 +133,22 @@ def test_a_killed_child_loses_nothing_that_was_stored(tmp_path: Path, slide_file
     view = EmbeddingStore(slide.embeddings(grid.lattice_id)).view("texture", grid.cells)
     assert np.isfinite(view.array()).all()
     assert not list(root.rglob("*.tmp"))
+
+
+@pytest.mark.skipif(not hasattr(psutil, "RLIMIT_AS"), reason="only Linux limits another process")
+def test_a_child_without_memory_says_so(child: Child, tmp_path: Path, slide_file: Path) -> None:
+    small = tmp_path / "small.tiff"
+    write_sample_slide(small, SyntheticSlide(size_px=(2048, 2048), seed=1))
+    options = {"project": str(tmp_path / "p"), "encoders": ["lite0"]}
+    child.send(job=1, verb="prepare", options={**options, "slides": [str(small)]})
+    assert child.next(skip="progress")["event"] == "done"
+    process = psutil.Process(child.process.pid)
+    limit = process.memory_info().vms + 64 * 2**20  # enough to read patches, not to embed them
+    process.rlimit(psutil.RLIMIT_AS, (limit, limit))
+    child.send(job=2, verb="prepare", options={**options, "slides": [str(slide_file)]})
+    event = child.next(skip="progress")
+    assert event["message"].startswith("The engine ran out of memory")
+    assert event["user"] is False
 
 
 def test_the_child_ends_with_its_parent(tmp_path: Path, slide_file: Path) -> None:

@@ -66,6 +66,15 @@ def run(job: int, verb: str, options: dict[str, Any], cancelled: set[int]) -> No
             details="Traceback ...",
             user=True,
         )
+    elif verb == "bug":
+        send(
+            event="error",
+            job=job,
+            kind="KeyError",
+            message="The engine met a bug (KeyError); see Details.",
+            details="Traceback ... line 7",
+            user=False,
+        )
     elif verb == "noise":
         sys.stdout.write("hello from a library\n[1, 2]\n{broken\n\xff\n" + "[" * 100_000 + "\n")
         send(event="progress", job=job, stage="x")

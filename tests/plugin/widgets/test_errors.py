@@ -90,6 +90,30 @@ def test_an_engine_that_is_killed(
     assert len(Project.open(home / "FuseCPath" / "small").slide("small").load_grid())
 
 
+@pytest.mark.skipif(not hasattr(psutil, "RLIMIT_AS"), reason="only Linux limits another process")
+def test_an_engine_that_runs_out_of_memory(
+    window: Open, until_idle: Wait, sample: Path, tmp_path: Path
+) -> None:
+    dock = window(sample)
+    dock.panels["prepare"].main.click()
+    until_idle(dock)
+    runner, embed = dock.session.runner, dock.panels["embed"]
+    warm = {"project": str(tmp_path / "warm"), "slides": [str(sample)], "encoders": ["lite0"]}
+    runner.submit("prepare", warm)  # loads torch, which is not what has to fail
+    until_idle(dock)
+    process = psutil.Process(runner.engine_pid)
+    limit = process.memory_info().vms + 8 * 2**20
+    process.rlimit(psutil.RLIMIT_AS, (limit, limit))
+    embed.main.click()
+    until_idle(dock)
+    assert "out of memory" in embed.warning.text()
+    assert "\n" not in embed.warning.text()
+    embed.main.click()
+    until_idle(dock)
+    assert embed.warning.text() == ""
+    assert runner.engine_pid != process.pid, "the next job has a fresh engine"
+
+
 def test_cancel_within_a_second(window: Open, qtbot: Any, sample: Path) -> None:
     dock = window(sample)
     prepare, runner = dock.panels["prepare"], dock.session.runner
@@ -101,8 +125,7 @@ def test_cancel_within_a_second(window: Open, qtbot: Any, sample: Path) -> None:
     began = time.monotonic()
     dock.progress.cancel.click()
     qtbot.waitUntil(lambda: job.state is JobState.CANCELLED, timeout=5000)
-    # The grace is a second; the rest is what a busy machine takes to draw.
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 1
     qtbot.waitUntil(prepare.main.isEnabled, timeout=2000)
     assert "Cancelled" in prepare.warning.text()
 
