@@ -98,7 +98,11 @@ def test_an_engine_that_runs_out_of_memory(
     dock.panels["prepare"].main.click()
     until_idle(dock)
     runner, embed = dock.session.runner, dock.panels["embed"]
-    warm = {"project": str(tmp_path / "warm"), "slides": [str(sample)], "encoders": ["lite0"]}
+    warm: dict[str, Any] = {
+        "project": str(tmp_path / "warm"),
+        "slides": [str(sample)],
+        "encoders": ["lite0"],
+    }
     runner.submit("prepare", warm)  # loads torch, which is not what has to fail
     until_idle(dock)
     process = psutil.Process(runner.engine_pid)
