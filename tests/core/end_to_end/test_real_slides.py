@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from src_core.embeddings.store import EmbeddingStore
 from src_core.errors import FusecpathError
 from src_core.project import Project
+from src_core.slides.factory import open_slide
 
 REFUSED = (
     "broken-histolab.svs",
@@ -32,6 +35,24 @@ def prepared(tmp_path_factory, small_slide: Path, run) -> Project:
     assert result["failures"] == []
     run("cluster", project=root, n_clusters=6)
     return Project.open(root)
+
+
+def test_svs_and_dicom_twin_have_the_same_pixels(prepared: Project) -> None:
+    """Each pixel of the twin is the SVS's, after the JPEG (quality 90, 4:2:0) that made it."""
+    svs, dicom = (
+        open_slide(prepared.slide(name).record.path)
+        for name in ("CMU-1-Small-Region", "dicom-CMU-1-Small-Region")
+    )
+    assert svs.properties.level_dimensions == dicom.properties.level_dimensions == ((2220, 2967),)
+    assert svs.properties.mpp == pytest.approx(dicom.properties.mpp, rel=1e-3)
+    tile = 240  # of both files; columns and rows that are cut at the edge were padded anyhow
+    for y in range(0, 2967 - tile, tile):
+        for x in range(0, 2220 - tile, tile):
+            one = svs.read_region((x, y), 0, (tile, tile))
+            with BytesIO() as file:
+                Image.fromarray(one).save(file, "JPEG", quality=90, subsampling="4:2:0")
+                again = np.asarray(Image.open(file))
+            np.testing.assert_array_equal(dicom.read_region((x, y), 0, (tile, tile)), again)
 
 
 def test_svs_and_dicom_twin_have_the_same_cells(prepared: Project) -> None:
