@@ -83,6 +83,10 @@ class EncoderCard:
     """Our optional dependency that brings `package`; None if we always bring it."""
     patch_encoder: str | None = None
     """For a slide encoder, whose embeddings it reads."""
+    own_lattice: bool = False
+    """For a slide encoder: it reads patches of `patch_px` at `mpp` and no others."""
+    output: str | None = None
+    """For a slide encoder: which of the network's outputs is the embedding, if it has several."""
 
     def __post_init__(self) -> None:
         """Check what can be checked without the weights."""
@@ -103,7 +107,8 @@ class EncoderCard:
             "precision": self.precision,
         }
         if self.kind == "slide":
-            return {**recipe, "patch_encoder": self.patch_encoder}
+            chosen = {} if self.output is None else {"output": self.output}
+            return {**recipe, "patch_encoder": self.patch_encoder, **chosen}
         return {
             **recipe,
             "input_px": self.input_px,
@@ -148,6 +153,8 @@ class EncoderCard:
             and (self.input_px is None or self.patch_encoder is not None),
             "a slide encoder names its patch encoder": self.kind == "slide"
             and not self.patch_encoder,
+            "an own lattice is of a slide encoder, and has a scale": self.own_lattice
+            and (self.kind != "slide" or self.mpp is None),
             "the crop is larger than what it is cut from": (self.resize_px or self.input_px or 0)
             < (self.input_px or 0),
         }
