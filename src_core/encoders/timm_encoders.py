@@ -139,6 +139,7 @@ def timm_card(name: str) -> EncoderCard:
         mean=_channels(config.mean),
         std=_channels(config.std),
         commercial=_commercial(licence),
+        repository=None if untrained else repository or None,
     )
 
 
