@@ -11,6 +11,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "EncoderScaleError",
+    "ExchangeError",
     "FusecpathError",
     "GridMismatchError",
     "JobCancelled",
@@ -67,6 +68,10 @@ class EncoderScaleError(FusecpathError, ValueError):
 
 class StaleArtifactError(FusecpathError, ValueError):
     """A stored artifact was made by another recipe than the one that is asked for."""
+
+
+class ExchangeError(FusecpathError, ValueError):
+    """A file of another program is damaged, or does not fit the slide that it is said to be of."""
 
 
 class GridMismatchError(FusecpathError, ValueError):

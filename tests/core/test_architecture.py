@@ -41,6 +41,7 @@ LIGHT_MODULES = (
     "src_core.embeddings.store",
     "src_core.encoders.cards",
     "src_core.encoders.registry",
+    "src_core.geojson",
     "src_core.inference.export",
     "src_core.inference.maps",
     "src_core.inference.palette",

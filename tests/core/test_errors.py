@@ -26,6 +26,7 @@ BUILT_INS = {
     "CheckpointError": ValueError,
     "ConfigError": ValueError,
     "EncoderScaleError": ValueError,
+    "ExchangeError": ValueError,
     "GridMismatchError": ValueError,
     "ProjectError": ValueError,
     "SlideReadError": OSError,
