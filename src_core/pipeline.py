@@ -153,8 +153,8 @@ def embed_slides(
     list of Failure
         The slides that could not be embedded.
     """
-    encoders = [_patch_encoder(name, device) for name in project.config.encoders]
-    teachers = [_slide_encoder(name, device) for name in project.config.teachers]
+    encoders = [_patch_encoder(name, device, report, stop) for name in project.config.encoders]
+    teachers = [_slide_encoder(name, device, report, stop) for name in project.config.teachers]
 
     def embed(slide: SlideFolder) -> None:
         grid = slide.load_grid()
@@ -170,16 +170,16 @@ def embed_slides(
     return each_slide(slides, embed, stop=stop)
 
 
-def _patch_encoder(name: str, device: DeviceName) -> PatchEncoder:
+def _patch_encoder(name: str, device: DeviceName, report: Report, stop: Stop) -> PatchEncoder:
     if encoder_card(name).kind != "patch":
         raise ProjectError(f"Encoder {name!r} reads whole slides; name it as a teacher.")
-    return create_encoder(name, device=device)  # type: ignore[return-value]
+    return create_encoder(name, device=device, report=report, stop=stop)  # type: ignore[return-value]
 
 
-def _slide_encoder(name: str, device: DeviceName) -> SlideEncoder:
+def _slide_encoder(name: str, device: DeviceName, report: Report, stop: Stop) -> SlideEncoder:
     if encoder_card(name).kind != "slide":
         raise ProjectError(f"Encoder {name!r} reads patches; a teacher reads whole slides.")
-    return create_encoder(name, device=device)  # type: ignore[return-value]
+    return create_encoder(name, device=device, report=report, stop=stop)  # type: ignore[return-value]
 
 
 def _embed_whole(

@@ -4,6 +4,7 @@ from src_core.encoders.base import PatchEncoder, SlideEncoder
 from src_core.encoders.cards import EncoderCard
 from src_core.encoders.registry import (
     create_encoder,
+    encoder_access,
     encoder_card,
     encoder_problem,
     list_encoders,
@@ -15,6 +16,7 @@ __all__ = [
     "PatchEncoder",
     "SlideEncoder",
     "create_encoder",
+    "encoder_access",
     "encoder_card",
     "encoder_problem",
     "list_encoders",

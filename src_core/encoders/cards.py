@@ -195,10 +195,6 @@ def mean_card(patch: EncoderCard) -> EncoderCard:
         commercial=patch.commercial,
         package=patch.package,
         extra=patch.extra,
-        repository=patch.repository,
-        filename=patch.filename,
-        revision=patch.revision,
-        download_mb=patch.download_mb,
         patch_encoder=patch.name,
     )
 

@@ -20,14 +20,18 @@ from pathlib import Path
 from typing import TypeAlias, cast
 
 from src_core.devices import DeviceName
+from src_core.encoders.access import Access, weights_access
 from src_core.encoders.base import PatchEncoder, SlideEncoder
 from src_core.encoders.cards import STAND_INS, EncoderCard, EncoderKind, mean_card
-from src_core.encoders.weights import why_unavailable
+from src_core.encoders.local_weights import local_file
+from src_core.encoders.weights import fetch_weights
 from src_core.errors import UnknownEncoderError
+from src_core.progress import Report, Stop, ignore, never
 
 __all__ = [
     "Loader",
     "create_encoder",
+    "encoder_access",
     "encoder_card",
     "encoder_problem",
     "list_encoders",
@@ -39,6 +43,7 @@ Loader: TypeAlias = Callable[[EncoderCard, DeviceName, Path | None], PatchEncode
 
 _MEAN = "mean-"
 _TIMM = "timm:"
+_MEAN_WEIGHTS = "mean:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +114,34 @@ def encoder_card(name: str) -> EncoderCard:
     )
 
 
+def encoder_access(name: str, *, ask_hub: bool = False) -> Access:
+    """Return how this machine and this user stand to the weights of an encoder.
+
+    Loads nothing, and uses the network only if `ask_hub`: then for one question, of a few seconds
+    at most, about weights that are not here. A mean needs what its patch encoder needs.
+    """
+    card = encoder_card(name)
+    if card.weights.startswith(_MEAN_WEIGHTS):
+        card = encoder_card(str(card.patch_encoder))
+    return weights_access(card, ask_hub=ask_hub)
+
+
 def encoder_problem(name: str) -> str | None:
-    """Return why the encoder cannot be made here, in a sentence, or None if its weights are here.
+    """Return why the encoder is not ready, in a sentence, or None if its weights are here.
 
     Looks at this machine only, loads nothing and never uses the network.
     """
-    return why_unavailable(encoder_card(name))
+    access = encoder_access(name)
+    return None if access.here else access.detail
 
 
 def create_encoder(
-    name: str, *, device: DeviceName = "auto", weights: str | Path | None = None
+    name: str,
+    *,
+    device: DeviceName = "auto",
+    weights: str | Path | None = None,
+    report: Report = ignore,
+    stop: Stop = never,
 ) -> PatchEncoder | SlideEncoder:
     """Return the encoder called `name`, its weights loaded.
 
@@ -129,8 +152,11 @@ def create_encoder(
     device : {"auto", "cpu", "cuda", "mps"}
         Where it computes; some encoders know only the CPU.
     weights : path, optional
-        A file to load instead of the one that would be found. If it is another file than the
-        card's, the encoder's own ``card`` says so, and so does its recipe.
+        A file to load instead of the one that would be found: in the user's list
+        (:mod:`~src_core.encoders.local_weights`), a package, the Hugging Face cache, the hub. If it
+        is another file than the card's, the encoder's own ``card`` says so, and so does its recipe.
+    report, stop : callable
+        For the download, if there is one; see :mod:`src_core.progress`.
 
     Raises
     ------
@@ -140,11 +166,17 @@ def create_encoder(
         If its weights are not here, gated, damaged or made for another network.
     ConfigError
         If the device is not here.
+    ProjectError
+        If the user's list of weights is damaged.
     ValueError
         If `weights` is given to an encoder that has none.
+    JobCancelled
+        If `stop` said so.
     """
     card = encoder_card(name)
-    path = None if weights is None else Path(weights)
+    path = local_file(name) if weights is None else Path(weights)
+    if path is None:
+        fetch_weights(card, report=report, stop=stop)
     return _loader(name)(card, device, path)
 
 

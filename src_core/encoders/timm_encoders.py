@@ -92,11 +92,8 @@ def load_timm(card: EncoderCard, device: DeviceName, weights: Path | None) -> To
             raise ValueError(f"{card.name} has no weights to load")
         model = _random_model(model_name.removesuffix(_RANDOM))
         return TorchPatchEncoder(card, model, device=target)
-    if weights is None:
-        path = hub_file(card, _repository(card))
-    else:
-        path = given_file(card, weights)
-        card = card_with_weights(card, path, given=True)
+    path = hub_file(card, _repository(card)) if weights is None else given_file(card, weights)
+    card = card_with_weights(card, path, given=weights is not None)
     return TorchPatchEncoder(card, _pretrained_model(card, path), device=target)
 
 

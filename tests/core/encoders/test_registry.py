@@ -83,7 +83,7 @@ def test_weights_for_an_encoder_without_any_are_refused(name: str, tmp_path: Pat
 @pytest.mark.parametrize("name", ["lite0", "timm:test_vit"])
 def test_a_wrong_path_is_an_error_and_never_a_download(name: str, tmp_path: Path) -> None:
     missing = tmp_path / "weights.safetensors"
-    with pytest.raises(WeightsUnavailableError, match=r"weights\.safetensors.*is not a file"):
+    with pytest.raises(WeightsUnavailableError, match=r"weights\.safetensors.*is not there"):
         create_encoder(name, weights=missing)
 
 
