@@ -20,7 +20,7 @@ from src_core.clustering.result import ClusterConfig, load_clusters
 from src_core.cohorts import load_cohort, names_in, split_cohort
 from src_core.devices import DeviceName
 from src_core.encoders.registry import encoder_card
-from src_core.errors import CheckpointError, ConfigError, ProjectError
+from src_core.errors import CheckpointError, ConfigError, ProjectError, UnknownEncoderError
 from src_core.inference.export import prediction_panels, save_figure
 from src_core.inference.prediction import Prediction
 from src_core.models.checkpoint_meta import EmbeddingSource, checkpoint_meta
@@ -105,15 +105,27 @@ def _sources(project: Project, cohort: Cohort) -> dict[str, EmbeddingSource]:
     recipes = {view.encoder: dict(view.recipe) for view in first.views}
     sources = {}
     for name in (*project.config.encoders, *project.config.teachers):
-        card = encoder_card(name)
-        sources[name] = EmbeddingSource(
-            name=name,
-            dim=card.dim,
-            licence=card.licence,
-            commercial=card.commercial,
-            recipe=recipes.get(name, card.recipe()),
-        )
+        sources[name] = _source(name, recipes.get(name))
     return sources
+
+
+def _source(name: str, recipe: dict[str, Json] | None) -> EmbeddingSource:
+    """Return what is known of an encoder; one that only another program has needs no card."""
+    try:
+        card = encoder_card(name)
+    except UnknownEncoderError:
+        dim = (recipe or {}).get("dim")
+        if recipe is None or "imported" not in recipe or not isinstance(dim, int):
+            raise
+        licence = "unknown (imported)"
+        return EmbeddingSource(name=name, dim=dim, licence=licence, commercial=None, recipe=recipe)
+    return EmbeddingSource(
+        name=name,
+        dim=card.dim,
+        licence=card.licence,
+        commercial=card.commercial,
+        recipe=card.recipe() if recipe is None else recipe,
+    )
 
 
 def _named_run(project: Project, building: Path) -> str:

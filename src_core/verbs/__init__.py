@@ -12,7 +12,8 @@ from typing import Any
 from src_core.errors import ConfigError
 from src_core.progress import Report, Stop
 from src_core.verbs.base import Result, Verb
-from src_core.verbs.models import EVALUATE, EXPORT, PREDICT, TRAIN
+from src_core.verbs.exchange import EXPORT, IMPORT
+from src_core.verbs.models import EVALUATE, PREDICT, TRAIN
 from src_core.verbs.slides import CLUSTER, PREPARE, PYRAMID
 from src_core.verbs.tools import DEMO, ENCODERS, OPEN
 
@@ -28,6 +29,7 @@ VERBS: dict[str, Verb] = {
         EVALUATE,
         PREDICT,
         EXPORT,
+        IMPORT,
         ENCODERS,
         PYRAMID,
         OPEN,

@@ -1,4 +1,4 @@
-"""The verbs that work on models: ``train``, ``evaluate``, ``predict`` and ``export``."""
+"""The verbs that work on models: ``train``, ``evaluate`` and ``predict``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from src_core.verbs.base import (
     result_of,
 )
 
-__all__ = ["EVALUATE", "EXPORT", "PREDICT", "TRAIN"]
+__all__ = ["EVALUATE", "PREDICT", "TRAIN"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,36 +109,8 @@ def _predict(options: PredictOptions, report: Report, stop: Stop) -> Result:
     return result_of(project, failures, run=run_id, probabilities=probabilities)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportOptions(Config):
-    """Settings of ``export``."""
-
-    project: ProjectPath
-    slides: SlideNames = ()
-    run: RunName = None
-    out: Annotated[str | None, Help("Folder for the figures; exports/ in the project if none")] = (
-        None
-    )
-
-
-def _export(options: ExportOptions, report: Report, stop: Stop) -> Result:
-    project = Project.open(options.project)
-    run_id = options.run or project.latest_run()
-    out = Path(options.out) if options.out else project.root / "exports"
-    figures: dict[str, str] = {}
-
-    def export(slide: SlideFolder) -> None:
-        path = out / f"{slide.slide_id}-{run_id}.png"
-        runs.draw(project, run_id, slide, path)
-        figures[slide.slide_id] = str(path)
-
-    failures = pipeline.each_slide(chosen_slides(project, options.slides), export, stop=stop)
-    return result_of(project, failures, figures=figures)
-
-
 TRAIN = Verb("train", "train the fused model on labelled slides", TrainOptions, _train, as_lines)
 EVALUATE = Verb(
     "evaluate", "score a model on the slides held back", EvaluateOptions, _evaluate, as_lines
 )
 PREDICT = Verb("predict", "predict slides and their maps", PredictOptions, _predict, as_lines)
-EXPORT = Verb("export", "save figures of predicted slides", ExportOptions, _export, as_lines)

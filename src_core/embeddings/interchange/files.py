@@ -1,0 +1,350 @@
+"""Files of embeddings by other programs, told apart and read into one form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src_core.embeddings.interchange.hdf5 import (
+    attributes,
+    blocks,
+    number,
+    opened,
+    rows,
+    shape_2d,
+    table,
+)
+from src_core.errors import ExchangeError
+from src_core.patches.lattice import MAX_CELLS
+from src_core.types import Float32, Float64
+
+__all__ = ["PatchFile", "SlideVector", "Tool", "read_file"]
+
+Tool: TypeAlias = Literal["trident", "clam", "stamp", "array"]
+
+_LONGEST = 65_536
+"""Numbers of an embedding: more than any encoder gives."""
+_STAMP_HISTORIC = (224.0, 256.0)
+"""Before STAMP wrote a scale its patches were 224 px of 256 µm, and counted in those px."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PatchFile:
+    """Where another program's patches lie, and their embeddings if it has them."""
+
+    path: Path
+    tool: Tool
+    slide: str
+    """The slide's name, as the file says or by its own name."""
+    encoder: str | None
+    """As the file calls it."""
+    coords: Float64
+    """Top-left corners, shape (N, 2), columns x, y."""
+    unit: Literal["px", "um"] = "px"
+    """Of `coords`; a pixel is level 0's."""
+    dim: int = 0
+    """Numbers of an embedding; 0 if the file has none."""
+    stored_as: str = "float32"
+    embeddings: Callable[[], Iterator[NDArray[Any]]] | None = None
+    """Gives them from the first patch to the last, a block of rows at a time."""
+    patch_px: int | None = None
+    """Side as the encoder saw it."""
+    patch_l0: float | None = None
+    patch_um: float | None = None
+    patch_level: int | None = None
+    """The level that `patch_px` counts in, where nothing says how many level-0 pixels that is."""
+    downsample: float | None = None
+    overlap_l0: float = 0.0
+    level0_mpp: float | None = None
+    """What the file takes the slide's scale for, give or take a quarter."""
+    level0_size: tuple[int, int] | None = None
+    """(width, height) of the slide that the file is of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SlideVector:
+    """One embedding of a whole slide."""
+
+    path: Path
+    tool: Tool
+    slide: str
+    encoder: str | None
+    vector: Float32
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+def read_file(path: Path) -> PatchFile | SlideVector:
+    """Read a file of another program.
+
+    Parameters
+    ----------
+    path : Path
+        ``.h5`` of TRIDENT, CLAM or STAMP; ``.pt`` of CLAM with its ``.h5`` beside it; ``.npy`` or
+        ``.csv`` of one vector.
+
+    Raises
+    ------
+    ExchangeError
+        If it is none of these, is damaged, or holds what no such file can.
+    """
+    path = path.absolute()
+    kind = path.suffix.lower()
+    if kind in (".h5", ".hdf5"):
+        return _checked(_read_hdf5(path))
+    if kind == ".pt":
+        return _checked(_read_tensor(path))
+    if kind in (".npy", ".csv"):
+        return _checked(_read_vector(path))
+    raise ExchangeError(f"{path} is none of .h5, .pt, .npy and .csv; name the files to import.")
+
+
+def _checked(found: PatchFile | SlideVector) -> PatchFile | SlideVector:
+    if isinstance(found, SlideVector):
+        if found.vector.size == 0:
+            raise ExchangeError(
+                f"{found.path} is empty: the slide had no patches when it was made."
+            )
+        if found.vector.size > _LONGEST or not np.isfinite(found.vector).all():
+            raise ExchangeError(f"{found.path} holds no embedding of finite numbers.")
+        return found
+    if len(found.coords) == 0:
+        raise ExchangeError(f"{found.path} is empty: it holds no patches.")
+    if not np.isfinite(found.coords).all() or np.abs(found.coords).max() > 1e9:
+        raise ExchangeError(f"{found.path} has coordinates that are no finite numbers.")
+    return found
+
+
+def _read_hdf5(path: Path) -> PatchFile | SlideVector:
+    with opened(path) as file:
+        if table(file, "feats", path=path) is not None:
+            return _read_stamp(path, file)
+        features = table(file, "features", path=path)
+        coords = table(file, "coords", path=path)
+        if features is not None and (features.ndim == 1 or _is_slides(path, features)):
+            return _trident_vector(path, features)
+        if coords is None:
+            raise ExchangeError(f"{path} has no coords, so nobody knows where its patches lie.")
+        images = table(file, "imgs", path=path) if "imgs" in file and features is None else None
+        about = attributes(coords) or (attributes(images) if images is not None else {})
+        found = _patches(path, coords, features)
+        encoder = attributes(features).get("encoder") if features is not None else None
+    if "patch_size_level0" in about or "level0_magnification" in about:
+        return _with_trident(found, about, encoder)
+    return _with_clam(found, about, encoder)
+
+
+def _is_slides(path: Path, features: Any) -> bool:
+    return path.parent.name.startswith("slide_features_") and features.shape[0] == 1
+
+
+def _trident_vector(path: Path, features: Any) -> SlideVector:
+    if features.size > _LONGEST:
+        raise ExchangeError(f"{path} holds {features.size} numbers, too many for one slide.")
+    about = attributes(features)
+    return SlideVector(
+        path=path,
+        tool="trident",
+        slide=_named(about, path),
+        encoder=about.get("encoder") or _folder_encoder(path, "slide_features_"),
+        vector=np.asarray(features[()], np.float32).reshape(-1),
+    )
+
+
+def _patches(path: Path, coords: Any, features: Any | None) -> PatchFile:
+    """Return the corners and the way to the embeddings, whoever wrote them."""
+    shape = shape_2d(coords)
+    if shape is None or shape[1] != 2:
+        raise ExchangeError(f"{path}: coords have shape {coords.shape}, not (patches, 2).")
+    if shape[0] > MAX_CELLS:
+        raise ExchangeError(f"{path}: {shape[0]} patches are more than any slide has.")
+    found = PatchFile(
+        path=path,
+        tool="clam",
+        slide=path.stem.removesuffix("_patches"),
+        encoder=None,
+        coords=rows(coords, 0, shape[0]).astype(np.float64),
+    )
+    if features is None:
+        return found
+    size = shape_2d(features)
+    if size is None or not 0 < size[1] <= _LONGEST or features.dtype.kind != "f":
+        raise ExchangeError(
+            f"{path}: {features.name} are {features.dtype} of shape {features.shape}, "
+            "not numbers of (patches, dimensions)."
+        )
+    if size[0] != shape[0]:
+        raise ExchangeError(
+            f"{path} has {size[0]} embeddings and {shape[0]} corners of patches; extract it again."
+        )
+    name = features.name
+
+    def read() -> Iterator[NDArray[Any]]:
+        with opened(path) as file:
+            again = table(file, name.lstrip("/"), path=path)
+            if again is None or shape_2d(again) != size:
+                raise ExchangeError(f"{path} has changed while it was read; import it again.")
+            yield from blocks(again, size[0])
+
+    return replace(found, dim=size[1], stored_as=str(features.dtype), embeddings=read)
+
+
+def _with_trident(found: PatchFile, about: dict[str, Any], encoder: Any) -> PatchFile:
+    patch, patch_l0 = number(about, "patch_size"), number(about, "patch_size_level0")
+    magnification = number(about, "level0_magnification")
+    size = number(about, "level0_width"), number(about, "level0_height")
+    if patch_l0 is None and patch is not None and magnification is not None:
+        target = number(about, "target_magnification")
+        patch_l0 = None if target is None else float(patch * magnification // target)
+    scale = patch_l0 / patch if patch and patch_l0 else 1.0
+    return replace(
+        found,
+        tool="trident",
+        slide=_named(about, found.path),
+        encoder=encoder or _folder_encoder(found.path, "features_"),
+        patch_px=None if patch is None else round(patch),
+        patch_l0=patch_l0,
+        overlap_l0=round((number(about, "overlap") or 0.0) * scale),
+        level0_mpp=None if magnification is None else 10.0 / magnification,
+        level0_size=None if size[0] is None or size[1] is None else (int(size[0]), int(size[1])),
+    )
+
+
+def _with_clam(found: PatchFile, about: dict[str, Any], encoder: Any) -> PatchFile:
+    if not about and found.path.parent.name == "h5_files":
+        beside = found.path.parent.parent / "patches" / found.path.name
+        about = _beside(beside) or _beside(
+            found.path.parent.parent.parent / "patches" / found.path.name
+        )
+    patch, level = number(about, "patch_size"), about.get("patch_level")
+    size = about.get("level_dim") if level == 0 else None
+    return replace(
+        found,
+        slide=_named(about, found.path),
+        encoder=encoder or _folder_encoder(found.path, "features_"),
+        patch_px=None if patch is None else round(patch),
+        patch_level=level if isinstance(level, int) else None,
+        downsample=_times(number(about, "downsample"), number(about, "custom_downsample")),
+        level0_size=(int(size[0]), int(size[1]))
+        if isinstance(size, list) and len(size) == 2
+        else None,
+    )
+
+
+def _times(one: float | None, other: float | None) -> float | None:
+    return one if other is None or one is None else one * other
+
+
+def _beside(path: Path) -> dict[str, Any]:
+    """Return what CLAM says of its patches, in the file of the step before."""
+    if not path.is_file():
+        return {}
+    with opened(path) as file:
+        coords = table(file, "coords", path=path)
+        return {} if coords is None else attributes(coords)
+
+
+def _read_stamp(path: Path, file: Any) -> PatchFile | SlideVector:
+    about = attributes(file)
+    feats = table(file, "feats", path=path)
+    coords = table(file, "coords", path=path)
+    encoder = about.get("extractor") or about.get("encoder") or path.parent.name
+    if feats is None:
+        raise ExchangeError(f"{path} has no feats.")
+    if about.get("feat_type") in ("slide", "patient") or coords is None:
+        if feats.size > _LONGEST or (feats.ndim > 1 and feats.shape[0] != 1):
+            raise ExchangeError(f"{path} has no coords and is not one vector of a slide.")
+        return SlideVector(
+            path=path,
+            tool="stamp",
+            slide=path.stem,
+            encoder=about.get("encoder") or encoder,
+            vector=np.asarray(feats[()], np.float32).reshape(-1),
+        )
+    found = _patches(path, coords, feats)
+    tile_px, tile_um = number(about, "tile_size_px"), number(about, "tile_size_um", "tile_size")
+    if tile_um is None and about.get("unit") != "um":
+        px, um = _STAMP_HISTORIC
+        steps = np.diff(np.unique(found.coords))
+        if len(steps) == 0 or abs(float(np.median(steps)) - px) > 1:
+            raise ExchangeError(f"{path} does not say how large its patches are, in µm.")
+        found, tile_px, tile_um = replace(found, coords=found.coords * (um / px)), px, um
+    return replace(
+        found,
+        tool="stamp",
+        unit="um",
+        encoder=encoder,
+        patch_px=None if tile_px is None else round(tile_px),
+        patch_um=tile_um,
+    )
+
+
+def _read_tensor(path: Path) -> PatchFile:
+    """Read CLAM's bare tensor, whose corners are in a file beside it."""
+    above = path.parent.parent
+    near = [above / "h5_files", above / "patches", above.parent / "patches"]
+    beside = next((one for one in (f / f"{path.stem}.h5" for f in near) if one.is_file()), None)
+    if beside is None:
+        raise ExchangeError(
+            f"{path} holds no corners of patches, and there is no h5_files/{path.stem}.h5 or "
+            f"patches/{path.stem}.h5 near it; import that file too."
+        )
+    found = _read_hdf5(beside)
+    array = _tensor(path)
+    if isinstance(found, SlideVector) or len(found.coords) != len(array):
+        raise ExchangeError(f"{path} and {beside} are not of the same patches.")
+    encoder = found.encoder or _folder_encoder(path.parent, "features_")
+    return replace(
+        found,
+        path=path,
+        encoder=encoder,
+        dim=array.shape[1],
+        stored_as=str(array.dtype),
+        embeddings=lambda: iter([array]),
+    )
+
+
+def _tensor(path: Path) -> NDArray[Any]:
+    import torch
+
+    try:
+        tensor = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # whatever a stranger's pickle raises
+        raise ExchangeError(f"{path} is no tensor alone; nothing else is loaded.") from error
+    if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
+        raise ExchangeError(f"{path} is no tensor of numbers.")
+    array = tensor.reshape(tensor.shape[-2:]) if tensor.ndim == 3 else tensor
+    if array.ndim != 2 or not 0 < array.shape[1] <= _LONGEST or len(array) > MAX_CELLS:
+        raise ExchangeError(f"{path} has shape {tuple(tensor.shape)}, not (patches, dimensions).")
+    small = array.dtype in (torch.float16, torch.float32)
+    held: NDArray[Any] = (array if small else array.float()).numpy()
+    return held
+
+
+def _read_vector(path: Path) -> SlideVector:
+    if path.stat().st_size > 16 * _LONGEST:
+        raise ExchangeError(f"{path} is too long for one vector of a slide.")
+    try:
+        if path.suffix.lower() == ".npy":
+            vector = np.load(path, allow_pickle=False)
+        else:
+            vector = np.loadtxt(path, delimiter=",", dtype=np.float64)
+        vector = np.asarray(vector, np.float32).reshape(-1)
+    except (OSError, ValueError, TypeError) as error:
+        raise ExchangeError(f"{path} is not one row of numbers; export it again.") from error
+    return SlideVector(path=path, tool="array", slide=path.stem, encoder=None, vector=vector)
+
+
+def _named(about: dict[str, Any], path: Path) -> str:
+    name = about.get("name") or about.get("wsi_name")
+    return name if isinstance(name, str) else path.stem.removesuffix("_patches")
+
+
+def _folder_encoder(path: Path, prefix: str) -> str | None:
+    found = re.fullmatch(rf"{prefix}(.+)", path.parent.name)
+    return found[1] if found else None

@@ -1,0 +1,87 @@
+"""What other programs call the encoders, and what this one does."""
+
+from __future__ import annotations
+
+import re
+
+from src_core.encoders.registry import encoder_card
+from src_core.errors import ExchangeError, UnknownEncoderError
+
+__all__ = ["check_dim", "known_name"]
+
+_NAMES = {
+    "uni": "uni",
+    "univ1": "uni",
+    "uni2": "uni2-h",
+    "univ2": "uni2-h",
+    "uni2h": "uni2-h",
+    "conch": "conch",
+    "conchv1": "conch",
+    "conch15": "conch_v15",
+    "conchv15": "conch_v15",
+    "virchow": "virchow",
+    "virchow2": "virchow2",
+    "virchowfull": "virchow",
+    "gigapath": "gigapath",
+    "provgigapath": "gigapath",
+    "hoptimus0": "h-optimus-0",
+    "hoptimus1": "h-optimus-1",
+    "h0mini": "h0-mini",
+    "phikon": "phikon",
+    "phikonv2": "phikon-v2",
+    "midnight12k": "midnight",
+    "hibou": "hibou-l",
+    "hiboul": "hibou-l",
+    "hiboub": "hibou-b",
+    "chiefctranspath": "chief-ctranspath",
+    "resnet50": "resnet50",
+}
+"""Without capitals and signs, which each program sets in its own way."""
+
+_TRAPS = {
+    ("virchow2", 1280): "1280 numbers are its class token alone; this program's are the class "
+    "token and the mean of the patch tokens, 2560",
+    ("virchow", 1280): "1280 numbers are its class token alone; this program's are the class "
+    "token and the mean of the patch tokens, 2560",
+    ("conch_v15", 1024): "1024 numbers are what comes before its pooling; TITAN reads 768",
+}
+
+
+def known_name(name: str) -> str:
+    """Return this program's name of an encoder that another program calls `name`.
+
+    A name that is not known stays as it is.
+    """
+    stem = re.sub(r"-[0-9a-f]{8}$", "", name.strip())
+    plain = re.sub(r"[^a-z0-9]", "", stem.lower())
+    for candidate in dict.fromkeys((_NAMES.get(plain, stem), stem, stem.lower())):
+        if _card_dim(candidate) is not None:
+            return candidate
+    return _NAMES.get(plain, stem)
+
+
+def check_dim(name: str, dim: int, *, where: str) -> None:
+    """Raise if embeddings of length `dim` cannot be those of the encoder called `name`.
+
+    Raises
+    ------
+    ExchangeError
+        If the encoder is known and its embeddings have another length, or the length is one
+        that another program is known to cut them to.
+    """
+    wanted = _card_dim(name)
+    trap = _TRAPS.get((name, dim))
+    if wanted == dim or (wanted is None and trap is None):
+        return
+    why = trap or f"its card says {wanted}"
+    raise ExchangeError(
+        f"{where} holds {dim} numbers a patch, and {name} does not make that many ({why}); "
+        "give it a name of its own with --encoder."
+    )
+
+
+def _card_dim(name: str) -> int | None:
+    try:
+        return encoder_card(name).dim if not name.startswith("timm:") else None
+    except UnknownEncoderError:
+        return None

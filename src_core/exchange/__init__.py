@@ -1,0 +1,1 @@
+"""A project's data in the form of other programs, and theirs in a project."""

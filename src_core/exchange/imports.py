@@ -1,0 +1,350 @@
+"""Take embeddings that other programs made into a project."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src_core.embeddings.extract import save_slide_embedding
+from src_core.embeddings.interchange.files import PatchFile, SlideVector, Tool, read_file
+from src_core.embeddings.interchange.names import check_dim, known_name
+from src_core.embeddings.interchange.place import Placement, place
+from src_core.embeddings.store import EmbeddingStore
+from src_core.errors import ExchangeError, FusecpathError, ProjectError, TooFewPatchesError
+from src_core.names import quoted_name
+from src_core.patches.grid import PatchGrid, build_lattice
+from src_core.patches.lattice import Lattice
+from src_core.progress import Report, Stop, Tracker, check
+from src_core.project import Project, SlideFolder
+from src_core.provenance import read_json, write_json
+from src_core.slides.base import SlideProperties
+from src_core.types import BoolArray
+
+__all__ = ["IMPORTED", "Imported", "files_in", "import_file", "imported_encoders", "use_imported"]
+
+IMPORTED = "imported"
+"""What stands for a tissue mask where another program chose the patches."""
+
+_KINDS = (".h5", ".hdf5", ".pt")
+_NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What came of one file."""
+
+    slide_id: str
+    tool: Tool
+    encoder: str | None
+    """None where the file had patches only."""
+    n_patches: int
+    """0 for the embedding of a whole slide."""
+    displacement_px: float = 0.0
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+
+def files_in(path: Path) -> list[Path]:
+    """Return the files to import of a folder, or the file itself.
+
+    Of a folder that another program filled: its embeddings, or where there are none its patches.
+
+    Raises
+    ------
+    ExchangeError
+        If there is nothing.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise ExchangeError(f"{path} does not exist; check the path.")
+    found = sorted(one for one in path.rglob("*") if one.suffix.lower() in _KINDS)
+    embeddings = [one for one in found if one.parent.name != "patches"]
+    whole = {one.stem for one in embeddings if one.parent.name == "h5_files"}
+    chosen = [one for one in embeddings if one.suffix.lower() != ".pt" or one.stem not in whole]
+    if not (chosen or found):
+        raise ExchangeError(f"{path} holds no .h5 and no .pt files; name the files to import.")
+    return chosen or found
+
+
+def import_file(
+    project: Project,
+    path: Path,
+    *,
+    slide_id: str | None = None,
+    encoder: str | None = None,
+    tool: Tool | None = None,
+    report: Report,
+    stop: Stop,
+) -> Imported:
+    """Take one file into a project: its patches, its embeddings, or a whole slide's embedding.
+
+    Parameters
+    ----------
+    project : Project
+    path : Path
+        See :func:`src_core.embeddings.interchange.files.read_file`.
+    slide_id : str, optional
+        The slide that it is of; by default the one of its name.
+    encoder : str, optional
+        Name of the encoder here; by default what the file or its folder says.
+    tool : str, optional
+        Refuse the file if another program made it.
+
+    Raises
+    ------
+    ExchangeError
+        If the file is damaged, or does not fit the slide or the encoder; the slide is as it was.
+    """
+    check(stop)
+    found = read_file(path)
+    if tool is not None and found.tool != tool:
+        raise ExchangeError(f"{path} looks like a file of {found.tool}, not of {tool}.")
+    slide = _slide_of(project, found, slide_id)
+    if isinstance(found, SlideVector):
+        return _import_vector(slide, found, encoder)
+    name = None if found.embeddings is None else _encoder_of(found, encoder)
+    if name is not None:
+        check_dim(name, found.dim, where=str(path))
+    reader = slide.open()
+    try:
+        properties = reader.properties
+    finally:
+        reader.close()
+    placed = place(found, properties, _known_lattices(project, slide, properties))
+    common = _in_common(slide, placed, besides=name)
+    if name is not None:
+        _store(slide, found, placed, name, report=report, stop=stop)
+    notes = [*placed.notes, *_take_into_use(slide, placed, common)]
+    return Imported(
+        slide_id=slide.slide_id,
+        tool=found.tool,
+        encoder=name,
+        n_patches=len(placed.cells),
+        displacement_px=placed.displacement,
+        notes=tuple(notes),
+    )
+
+
+def use_imported(project: Project, encoders: Iterable[str]) -> Project:
+    """Let a project fuse the encoders that it has embeddings by, the imported ones among them."""
+    kept = [name for name in project.config.encoders if _is_embedded(project, name)]
+    names = tuple(dict.fromkeys((*kept, *encoders)))
+    if not names:
+        return project
+    return project.reconfigured(project.config.replace(encoders=list(names)))
+
+
+def _is_embedded(project: Project, encoder: str) -> bool:
+    for slide in project.slides():
+        if slide.record.grid_id is not None:
+            folder = slide.embeddings(slide.load_grid().lattice_id)
+            if encoder in EmbeddingStore(folder).encoders():
+                return True
+    return False
+
+
+def _slide_of(
+    project: Project, found: PatchFile | SlideVector, slide_id: str | None
+) -> SlideFolder:
+    """Return the slide that was named, or the one that the file names."""
+    if slide_id is not None:
+        slide = project.slide(slide_id)
+        _ = slide.record  # raises if it is not in the project
+        return slide
+    stem = found.path.stem.removesuffix("_patches")
+    matches = {
+        name: [slide for slide in project.slides() if _is_called(slide, name)]
+        for name in dict.fromkeys((found.slide, stem))
+    }
+    slides = {slide.slide_id: slide for some in matches.values() for slide in some}
+    if len(slides) == 1:
+        return next(iter(slides.values()))
+    if slides:
+        raise ExchangeError(
+            f"{found.path} may be of {' or '.join(sorted(slides))}; name the slide with --slide."
+        )
+    known = ", ".join(slide.slide_id for slide in project.slides()[:10]) or "none"
+    raise ExchangeError(
+        f"{found.path} is of slide {found.slide!r}, which the project does not have "
+        f"(it has {known}); name the slide with --slide."
+    )
+
+
+def _is_called(slide: SlideFolder, name: str) -> bool:
+    stem = Path(slide.record.path).stem
+    return name in (slide.slide_id, stem, Path(slide.record.path).name) or (
+        _NOT_IN_NAME.sub("_", name) == slide.slide_id
+    )
+
+
+def _encoder_of(found: PatchFile | SlideVector, encoder: str | None) -> str:
+    name = encoder or (None if found.encoder is None else known_name(found.encoder))
+    if name is None:
+        raise ExchangeError(f"{found.path} does not say which encoder made it; give --encoder.")
+    return name
+
+
+def _known_lattices(
+    project: Project, slide: SlideFolder, properties: SlideProperties
+) -> Iterator[Lattice]:
+    """Yield the lattice in use, the project's own, and any other that the slide has."""
+    grid_id = slide.record.grid_id
+    if grid_id is not None:
+        yield slide.load_grid().lattice
+    with suppress(FusecpathError):  # the project's own patches may not suit this slide
+        yield build_lattice(properties, project.config.grid)
+    for folder in sorted((slide.root / "grids").glob("*/meta.json")):
+        if folder.parent.name != grid_id:
+            yield PatchGrid.load(folder.parent).lattice
+
+
+def _store(
+    slide: SlideFolder,
+    found: PatchFile,
+    placed: Placement,
+    name: str,
+    *,
+    report: Report,
+    stop: Stop,
+) -> None:
+    """Store a file's embeddings, after all of them were looked at."""
+    sha256 = _sha256(found.path)
+    largest = _check_numbers(found, stop)
+    store = EmbeddingStore(
+        slide.embeddings(placed.lattice.lattice_id),
+        stored_as="float16" if largest <= float(np.finfo(np.float16).max) else "float32",
+    )
+    recipe = {
+        "imported": found.tool,
+        "encoder": found.encoder or name,
+        "dim": found.dim,
+        "precision": found.stored_as,
+    }
+    origin = store.folder / quoted_name(name, what="an encoder") / "imported.json"
+    _check_origin(store, name, origin, sha256)
+    cells = np.full((len(found.coords), 2), -1, np.int32)
+    cells[placed.rows] = placed.cells
+    wanted = cells[:, 0] >= 0
+    wanted[wanted] = store.missing(name, cells[wanted])
+    tracker = Tracker(report, stop, stage="Importing embeddings", total=len(wanted), unit="patches")
+    writer = store.open_writer(name, recipe, found.dim)
+    start = 0
+    for block in _blocks(found):
+        check(stop)
+        rows = slice(start, start + len(block))
+        writer.append(cells[rows][wanted[rows]], block[wanted[rows]].astype(np.float32))
+        tracker.advance(len(block), detail=slide.slide_id)
+        start += len(block)
+    writer.commit()
+    write_json(
+        origin,
+        {
+            "file": found.path.name,
+            "sha256": sha256,
+            "tool": found.tool,
+            "slide": found.slide,
+            "displacement_px": placed.displacement,
+            "notes": list(placed.notes),
+        },
+    )
+
+
+def _check_origin(store: EmbeddingStore, name: str, origin: Path, sha256: str) -> None:
+    """Raise if the slide has other embeddings under this name: they are not replaced."""
+    if name not in store.encoders():
+        return
+    if "imported" not in store.recipe(name):
+        raise ExchangeError(
+            f"The slide has embeddings by {name} that were made here; "
+            "import these under another name with --encoder."
+        )
+    if origin.is_file() and read_json(origin).get("sha256") != sha256:
+        raise ExchangeError(
+            f"The slide has embeddings by {name} from another file; remove {origin.parent} first."
+        )
+
+
+def _blocks(found: PatchFile) -> Iterator[Any]:
+    if found.embeddings is None:
+        raise ValueError(f"{found.path} has no embeddings")
+    return found.embeddings()
+
+
+def _check_numbers(found: PatchFile, stop: Stop) -> float:
+    """Return the largest size of a number, after looking at all of them."""
+    largest, start = 0.0, 0
+    for block in _blocks(found):
+        check(stop)
+        finite = np.isfinite(block).all(axis=1)
+        if not finite.all():
+            row = start + int(np.argmin(finite))
+            raise ExchangeError(
+                f"{found.path}: the embedding of patch {row} holds NaN or infinity; extract it "
+                "again (half precision overflows in some encoders)."
+            )
+        largest = max(largest, float(np.abs(block).max(initial=0)))
+        start += len(block)
+    return largest
+
+
+def _in_common(slide: SlideFolder, placed: Placement, *, besides: str | None) -> BoolArray:
+    """Return which cells the lattice's other encoders have embedded too, shape (n,).
+
+    Raises
+    ------
+    TooFewPatchesError
+        If there is none: encoders fuse on equal patches.
+    """
+    store = EmbeddingStore(slide.embeddings(placed.lattice.lattice_id))
+    others = [name for name in store.encoders() if name != besides]
+    common: BoolArray = np.ones(len(placed.cells), np.bool_)
+    for name in others:
+        common &= ~store.missing(name, placed.cells)
+    if not common.any():
+        raise TooFewPatchesError(
+            f"Slide {slide.slide_id!r}: none of these patches has an embedding by "
+            f"{', '.join(others)}; import files of the same patches."
+        )
+    return common
+
+
+def _take_into_use(slide: SlideFolder, placed: Placement, common: BoolArray) -> list[str]:
+    """Make a grid of the cells that every encoder of the lattice has, and use it."""
+    grid = PatchGrid(placed.lattice, placed.cells[common], IMPORTED)
+    record = slide.record
+    if record.grid_id != grid.grid_id:
+        if not (slide.grid(grid.grid_id) / "meta.json").is_file():
+            grid.save(slide.grid(grid.grid_id))
+        slide.remember(grid_id=grid.grid_id, clusters_id=None)
+    left = int((~common).sum())
+    return [f"{left} patches lack an embedding by another encoder"] if left else []
+
+
+def _import_vector(slide: SlideFolder, found: SlideVector, encoder: str | None) -> Imported:
+    name = _encoder_of(found, encoder)
+    check_dim(name, len(found.vector), where=str(found.path))
+    origin = {"file": found.path.name, "sha256": _sha256(found.path), "tool": found.tool}
+    recipe = {"encoder": {"encoder": name}, "imported": origin}
+    save_slide_embedding(slide.slide_embedding(name), found.vector, recipe)
+    return Imported(slide_id=slide.slide_id, tool=found.tool, encoder=name, n_patches=0)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ProjectError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def imported_encoders(results: Sequence[Imported]) -> tuple[str, ...]:
+    """Return the patch encoders of some imports, each once."""
+    names = [one.encoder for one in results if one.encoder is not None and one.n_patches]
+    return tuple(dict.fromkeys(names))

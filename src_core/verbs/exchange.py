@@ -1,0 +1,160 @@
+"""The verbs ``import`` and ``export``: between a project and other programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from src_core import pipeline, runs
+from src_core.config import Config, Help
+from src_core.exchange.exports import (
+    export_anndata,
+    export_geojson,
+    export_trident,
+    patch_table,
+)
+from src_core.exchange.imports import (
+    Imported,
+    files_in,
+    import_file,
+    imported_encoders,
+    use_imported,
+)
+from src_core.progress import Report, Stop
+from src_core.project import Project, SlideFolder
+from src_core.verbs.base import (
+    ProjectPath,
+    Result,
+    RunName,
+    SlideNames,
+    Verb,
+    as_lines,
+    chosen_slides,
+    result_of,
+)
+
+__all__ = ["EXPORT", "IMPORT"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportOptions(Config):
+    """Settings of ``import``."""
+
+    project: ProjectPath
+    files: Annotated[tuple[str, ...], Help("Files or folders of TRIDENT, CLAM or STAMP")]
+    slide: Annotated[str | None, Help("Slide that the file is of; by its name if none")] = None
+    encoder: Annotated[str | None, Help("Encoder that made it; as the file says if none")] = None
+    format: Annotated[Literal["auto", "trident", "clam", "stamp"], Help("Program that made it")] = (
+        "auto"
+    )
+
+
+def _import(options: ImportOptions, report: Report, stop: Stop) -> Result:
+    project = Project.open(options.project)
+    found: list[Imported] = []
+    files: list[Path] = []
+
+    def list_files(path: Path) -> None:
+        files.extend(files_in(path))
+
+    def take(path: Path) -> None:
+        tool = None if options.format == "auto" else options.format
+        found.append(
+            import_file(
+                project,
+                path,
+                slide_id=options.slide,
+                encoder=options.encoder,
+                tool=tool,
+                report=report,
+                stop=stop,
+            )
+        )
+
+    paths = [Path(name) for name in options.files]
+    failures = pipeline.each(paths, list_files, name=lambda path: path.name, stop=stop)
+    failures += pipeline.each(files, take, name=lambda path: path.name, stop=stop)
+    if found:
+        project = use_imported(project, imported_encoders(found))
+    rows = [asdict(one) for one in found]
+    return result_of(project, failures, imported=rows, encoders=list(project.config.encoders))
+
+
+def _describe(result: Result) -> str:
+    lines = []
+    for row in result["imported"]:
+        what = f"{row['n_patches']} patches" if row["n_patches"] else "the slide"
+        by = f" by {row['encoder']}" if row["encoder"] else ""
+        notes = f" ({'; '.join(row['notes'])})" if row["notes"] else ""
+        lines.append(f"{row['slide_id']}: {what}{by}, from {row['tool']}{notes}")
+    rest = {key: value for key, value in result.items() if key != "imported"}
+    return "\n".join([*lines, as_lines(rest)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions(Config):
+    """Settings of ``export``."""
+
+    project: ProjectPath
+    slides: SlideNames = ()
+    run: RunName = None
+    format: Annotated[
+        Literal["figure", "trident", "anndata", "geojson"],
+        Help("What is written: pictures, embeddings, tables or QuPath's tiles"),
+    ] = "figure"
+    out: Annotated[str | None, Help("Folder for the files; exports/ in the project if none")] = None
+
+
+def _export(options: ExportOptions, report: Report, stop: Stop) -> Result:
+    project = Project.open(options.project)
+    run_id = options.run
+    if run_id is None and (options.format == "figure" or project.runs()):
+        run_id = project.latest_run()
+    out = Path(options.out) if options.out else project.root / "exports"
+    files: dict[str, list[str]] = {}
+
+    def export(slide: SlideFolder) -> None:
+        written = _export_slide(project, slide, options.format, run_id, out, stop)
+        files[slide.slide_id] = [str(path) for path in written]
+
+    failures = pipeline.each_slide(chosen_slides(project, options.slides), export, stop=stop)
+    if options.format == "figure":
+        figures = {slide_id: paths[0] for slide_id, paths in files.items()}
+        return result_of(project, failures, figures=figures)
+    return result_of(project, failures, files=files)
+
+
+def _export_slide(
+    project: Project, slide: SlideFolder, form: str, run_id: str | None, out: Path, stop: Stop
+) -> list[Path]:
+    """Write one slide's files and return them."""
+    if form == "trident":
+        return export_trident(slide, out, stop=stop)
+    if form == "figure":
+        path = out / f"{slide.slide_id}-{run_id}.png"
+        runs.draw(project, str(run_id), slide, path)
+        return [path]
+    table = patch_table(project, slide, run_id=run_id)
+    if form == "anndata":
+        return export_anndata(slide, table, out)
+    path = out / f"{slide.slide_id}.geojson.gz"
+    export_geojson(slide, table, path)
+    return [path]
+
+
+IMPORT = Verb(
+    "import",
+    "take embeddings or patches of TRIDENT, CLAM or STAMP into a project",
+    ImportOptions,
+    _import,
+    _describe,
+    positional=("project", "files"),
+)
+EXPORT = Verb(
+    "export",
+    "save figures, embeddings, tables or outlines of slides for other programs",
+    ExportOptions,
+    _export,
+    as_lines,
+)

@@ -1,0 +1,248 @@
+"""Embeddings go out of one project and into another, through the files of other programs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from src_core.clustering.result import load_clusters
+from src_core.embeddings.extract import load_slide_embedding
+from src_core.embeddings.store import EmbeddingStore
+from src_core.geojson import read_polygons
+from src_core.progress import ignore, never
+from src_core.project import Project, ProjectConfig
+from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
+from src_core.verbs import run_verb
+
+CLUSTERING = {"n_clusters": 4, "n_per_cluster": 2, "n_iter": 2}
+
+
+def verb(name: str, **options: Any) -> Any:
+    return run_verb(name, options, report=ignore, stop=never)
+
+
+@pytest.fixture(scope="module")
+def slide_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("slides") / "a-slide.tiff"
+    write_sample_slide(path, SyntheticSlide(size_px=(2048, 1800), mpp=0.47, seed=3))
+    return path
+
+
+@pytest.fixture(scope="module")
+def source(slide_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with texture embeddings and clusters of the slide."""
+    root = tmp_path_factory.mktemp("source") / "project"
+    config = ProjectConfig.from_dict({"encoders": ["texture"], "clustering": CLUSTERING})
+    Project.create(root, config)
+    result = verb("prepare", project=str(root), slides=[str(slide_file)])
+    assert not result["failures"]
+    assert not verb("cluster", project=str(root))["failures"]
+    return Project.open(root)
+
+
+@pytest.fixture
+def target(slide_file: Path, tmp_path: Path) -> Project:
+    """A project that knows the slide and nothing of it."""
+    config = ProjectConfig.from_dict({"clustering": CLUSTERING})
+    project = Project.create(tmp_path / "target", config)
+    project.add_slide(slide_file)
+    return project
+
+
+def embedded(project: Project, encoder: str = "texture") -> tuple[Any, Any]:
+    slide = project.slides()[0]
+    grid = slide.load_grid()
+    view = EmbeddingStore(slide.embeddings(grid.lattice_id)).view(encoder, grid.cells)
+    return grid, view.array()
+
+
+@pytest.fixture
+def features(source: Project, tmp_path: Path) -> Path:
+    """TRIDENT's file of the source's embeddings."""
+    result = verb("export", project=str(source.root), format="trident", out=str(tmp_path / "job"))
+    (files,) = result["files"].values()
+    return Path(files[1])
+
+
+def test_trident_there_and_back_is_the_same(source: Project, target: Project, features) -> None:
+    assert features.parent.name == "features_texture"
+    result = verb("import", project=str(target.root), files=[str(features.parents[2])])
+    assert not result["failures"]
+    assert result["encoders"] == ["texture"]
+    (row,) = result["imported"]
+    assert (row["tool"], row["encoder"], row["displacement_px"]) == ("trident", "texture", 0)
+    grid, numbers = embedded(source)
+    again, same = embedded(target)
+    assert again.grid_id == grid.grid_id
+    np.testing.assert_array_equal(again.coords_xy, grid.coords_xy)
+    np.testing.assert_array_equal(same, numbers)
+    verb("cluster", project=str(target.root))
+    here, there = (load_clusters(p.slides()[0].current_clusters())[0] for p in (source, target))
+    np.testing.assert_array_equal(here, there)
+
+
+def test_the_file_is_what_trident_writes(source: Project, features: Path) -> None:
+    grid, numbers = embedded(source)
+    lattice = grid.lattice
+    for path in (features, features.parents[1] / "patches" / "a-slide_patches.h5"):
+        with h5py.File(path) as file:
+            about = dict(file["coords"].attrs)
+            assert file["coords"].dtype == np.int64
+            np.testing.assert_array_equal(file["coords"][:], grid.coords_xy)
+    assert set(about) == {
+        "patch_size", "patch_size_level0", "level0_magnification", "target_magnification",
+        "overlap", "level0_width", "level0_height", "name", "savetodir",
+    }  # fmt: skip
+    assert about["patch_size"] == 256
+    assert about["patch_size_level0"] == round(lattice.patch_l0)
+    assert (about["level0_magnification"], about["target_magnification"]) == (20, 20.0)
+    assert (about["level0_width"], about["level0_height"]) == (2048, 1800)
+    with h5py.File(features) as file:
+        assert file["features"].chunks == (1, 91)
+        assert file["features"].attrs["encoder"] == "texture"
+        np.testing.assert_array_equal(file["features"][:], numbers)
+
+
+def test_an_import_can_be_run_again_and_is_not_replaced(target, features: Path) -> None:
+    first = verb("import", project=str(target.root), files=[str(features)])
+    again = verb("import", project=str(target.root), files=[str(features)])
+    assert again == first
+    with h5py.File(features, "r+") as file:
+        file["features"][0] = 7
+    result = verb("import", project=str(target.root), files=[str(features)])
+    assert "from another file" in result["failures"][0]["message"]
+    assert embedded(target)[1][0, 0] != 7
+
+
+def test_own_embeddings_are_never_mixed_with_imported_ones(source, features, tmp_path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(source.root, copy)
+    result = verb("import", project=str(copy), files=[str(features)])
+    assert "were made here" in result["failures"][0]["message"]
+    result = verb("import", project=str(copy), files=[str(features)], encoder="texture-trident")
+    assert not result["failures"]
+    assert result["encoders"] == ["texture", "texture-trident"]
+    project = Project.open(copy)
+    np.testing.assert_array_equal(embedded(project)[1], embedded(project, "texture-trident")[1])
+    assert not verb("cluster", project=str(copy))["failures"]  # the two fuse
+
+
+def test_two_tools_meet_on_one_lattice(target: Project, features: Path, tmp_path: Path) -> None:
+    """TRIDENT's file, and one of some of its patches in another order as CLAM keeps them."""
+    verb("import", project=str(target.root), files=[str(features)])
+    with h5py.File(features) as file:
+        coords = file["coords"][:][::-1][:-3]
+        side = int(file["coords"].attrs["patch_size_level0"])
+    clam = tmp_path / "clam" / "h5_files" / "a-slide.h5"
+    write_clam(clam, coords, np.arange(len(coords) * 5).reshape(-1, 5), patch_size=side)
+    result = verb("import", project=str(target.root), files=[str(clam)], encoder="mine")
+    assert not result["failures"]
+    assert result["imported"][0]["tool"] == "clam"
+    assert result["encoders"] == ["texture", "mine"]
+    grid, numbers = embedded(target, "mine")
+    assert len(grid) == len(coords)
+    order = {tuple(corner): row for row, corner in enumerate(coords.tolist())}
+    rows = [order[tuple(corner)] for corner in grid.coords_xy.tolist()]
+    np.testing.assert_array_equal(numbers[:, 0], np.array(rows) * 5)
+    assert len(embedded(target)[0]) == len(grid)
+    assert not verb("cluster", project=str(target.root))["failures"]
+
+
+def write_clam(path: Path, coords: Any, features: Any, *, patch_size: int, level: int = 0) -> None:
+    patches = path.parents[1] / "patches" / path.name
+    for one, named in ((path, {"features": features.astype("f4")}), (patches, {})):
+        one.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(one, "w") as file:
+            for name, values in {"coords": coords.astype("i4"), **named}.items():
+                file[name] = values
+            if not named:
+                about = {"patch_size": patch_size, "patch_level": level, "name": path.stem}
+                file["coords"].attrs.update({**about, "downsample": (1.0, 1.0)})
+
+
+def test_a_whole_slides_embedding_comes_in(target: Project, tmp_path: Path) -> None:
+    folder = tmp_path / "20x" / "slide_features_titan"
+    folder.mkdir(parents=True)
+    vector = np.linspace(0, 1, 768, dtype=np.float32)
+    with h5py.File(folder / "a-slide.h5", "w") as file:
+        file["features"] = vector
+        file["coords"] = np.zeros((4, 2))
+    np.save(tmp_path / "a-slide.npy", vector)
+    (tmp_path / "csv").mkdir()
+    (tmp_path / "csv" / "a-slide.csv").write_text(",".join(map(str, vector)))
+    for path, encoder in (
+        (folder / "a-slide.h5", None),
+        (tmp_path / "a-slide.npy", "mine"),
+        (tmp_path / "csv" / "a-slide.csv", "other"),
+    ):
+        extra = {} if encoder is None else {"encoder": encoder}
+        result = verb("import", project=str(target.root), files=[str(path)], **extra)
+        assert not result["failures"]
+        stored = target.slides()[0].slide_embedding(encoder or "titan")
+        found, meta = load_slide_embedding(stored)
+        np.testing.assert_array_equal(found, vector)
+        assert meta["imported"]["file"] == path.name
+    with h5py.File(folder / "a-slide.h5", "w") as file:
+        file["features"] = np.empty(0, np.float32)
+    result = verb("import", project=str(target.root), files=[str(folder)])
+    assert "had no patches" in result["failures"][0]["message"]
+
+
+def test_a_file_of_no_slide_is_a_failure_beside_the_others(target, features, tmp_path) -> None:
+    stray = tmp_path / "stray" / "unknown.h5"
+    stray.parent.mkdir()
+    with h5py.File(features) as source, h5py.File(stray, "w") as file:
+        source.copy("coords", file)
+        source.copy("features", file)
+        file["coords"].attrs["name"] = "unknown"
+    result = verb("import", project=str(target.root), files=[str(stray), str(features)])
+    assert len(result["imported"]) == 1
+    (failure,) = result["failures"]
+    assert failure["slide_id"] == "unknown.h5"
+    assert "name the slide with --slide" in failure["message"]
+    result = verb(
+        "import", project=str(target.root), files=[str(stray)], slide="a-slide", encoder="x"
+    )
+    assert not result["failures"]
+
+
+def test_qupath_gets_a_tile_a_patch(source: Project, tmp_path: Path) -> None:
+    slide = source.slides()[0]
+    grid, _ = embedded(source)
+    side = grid.lattice.patch_l0
+    corner = [float(value) for value in grid.coords_xy[0]]
+    slide.marks.add([(*corner, side, side)], label="tumour", reviewer="ada")
+    result = verb("export", project=str(source.root), format="geojson", out=str(tmp_path))
+    polygons = list(read_polygons(Path(result["files"][slide.slide_id][0])))
+    labels = load_clusters(slide.current_clusters())[0]
+    assert len(polygons) == len(grid)
+    assert [one.measurements["cluster"] for one in polygons] == labels.tolist()
+    assert polygons[0].classification == "tumour"
+    assert polygons[1].classification == f"cluster {labels[1]}"
+    np.testing.assert_array_equal(polygons[1].exterior[0], grid.coords_xy[1])
+    np.testing.assert_allclose(polygons[1].exterior[2], grid.coords_xy[1] + side)
+
+
+def test_anndata_reads_the_table(source: Project, tmp_path: Path) -> None:
+    anndata = pytest.importorskip("anndata")
+    result = verb("export", project=str(source.root), format="anndata", out=str(tmp_path))
+    (path,) = result["files"]["a-slide"]
+    table = anndata.read_h5ad(path)
+    grid, numbers = embedded(source)
+    np.testing.assert_array_equal(table.X, numbers)
+    np.testing.assert_array_equal(table.obs[["col", "row"]], grid.cells)
+    np.testing.assert_array_equal(table.obs[["x", "y"]], grid.coords_xy)
+    middle = grid.coords_xy + grid.lattice.patch_l0 / 2
+    np.testing.assert_allclose(table.obsm["spatial"], middle)
+    labels = load_clusters(source.slides()[0].current_clusters())[0]
+    assert table.obs["cluster"].astype(int).tolist() == labels.tolist()
+
+
+def test_the_result_is_json(target: Project, features: Path) -> None:
+    json.dumps(verb("import", project=str(target.root), files=[str(features)]))
