@@ -32,9 +32,11 @@ from src_core.progress import Progress, Report, Stop, check, ignore, never
 
 __all__ = [
     "HubAccess",
+    "cache_size",
     "cached_file",
     "file_sha256",
     "hub_access",
+    "hub_answers",
     "hub_file",
     "store_token",
 ]
@@ -129,6 +131,26 @@ def hub_access(card: EncoderCard, repository: str) -> HubAccess:
     except network_errors(ValueError):
         return "unreachable"
     return "accepted" if card.gated else "open"
+
+
+def hub_answers() -> bool:
+    """Return whether the hub answers at all, within seconds."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        get_session().head(hub_endpoint(), timeout=_CONNECT_SECONDS)
+    except network_errors(ValueError):
+        return False
+    return True
+
+
+def cache_size() -> int:
+    """Return how many bytes of models the Hugging Face cache holds."""
+    blobs = cache_folder().glob("models--*/blobs/*")
+    return sum(blob.stat().st_size for blob in blobs if blob.is_file())
 
 
 def store_token(token: str) -> None:

@@ -1,4 +1,4 @@
-"""The verbs beside the way of the data: ``demo``, ``encoders`` and ``open``."""
+"""The verbs beside the way of the data: ``demo`` and ``open``."""
 
 from __future__ import annotations
 
@@ -8,36 +8,12 @@ from typing import Annotated
 
 from src_core.config import Config, Help
 from src_core.demo import DemoOptions, describe_demo, run_demo
-from src_core.encoders.registry import encoder_card, encoder_problem, list_encoders
 from src_core.errors import ConfigError
 from src_core.progress import Report, Stop
 from src_core.verbs.base import Result, Verb, as_lines
 from src_core.window import can_open_window, open_window
 
-__all__ = ["DEMO", "ENCODERS", "OPEN"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncodersOptions(Config):
-    """Settings of ``encoders``."""
-
-
-def _encoders(options: EncodersOptions, report: Report, stop: Stop) -> Result:
-    return {"encoders": [_encoder_row(name) for name in list_encoders()]}
-
-
-def _encoder_row(name: str) -> Result:
-    return {**encoder_card(name).to_dict(), "problem": encoder_problem(name)}
-
-
-def _encoder_lines(result: Result) -> str:
-    rows = [
-        f"{card['name']:<16} {card['kind']:<6} {card['dim']:>5}  "
-        f"{'gated' if card['gated'] else 'open':<6} {card['licence']:<14} "
-        f"{card['problem'] or 'ready'}"
-        for card in result["encoders"]
-    ]
-    return "\n".join(rows)
+__all__ = ["DEMO", "OPEN"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +47,6 @@ DEMO = Verb(
     describe_demo,
     positional=(),
     then=_open_after_demo,
-)
-ENCODERS = Verb(
-    "encoders",
-    "list the encoders with their size, access and licence",
-    EncodersOptions,
-    _encoders,
-    _encoder_lines,
-    positional=(),
 )
 OPEN = Verb(
     "open",
