@@ -68,19 +68,20 @@ def fit_corners(
         The same for the same lattice, whichever of its cells are there, as far as they decide it.
     """
     axes = [np.unique(corners_xy[:, axis]) for axis in (0, 1)]
-    guesses = [*strides, patch, *_gaps(axes, patch)]
+    told = [*strides, patch]
     near: CornerFit | None = None
-    for guess in dict.fromkeys(guesses):
+    for guess in dict.fromkeys([*told, *_gaps(axes, patch)]):
         fit = _fit(corners_xy, axes, guess, exact=(*exact, guess))
         if fit is None:
             continue
         if fit.displacement <= _SLACK:
             return fit
-        if near is None or fit.displacement < near.displacement:
+        # Nearly is enough for a stride that was told; a fine one is always near.
+        if guess in told and (near is None or fit.displacement < near.displacement):
             near = fit
     if near is not None and near.displacement <= max(1.0, _NEAR * near.stride):
         return near
-    return _raster(corners_xy, guesses[0] / _RASTER)
+    return _raster(corners_xy, told[0] / _RASTER)
 
 
 def _gaps(axes: Sequence[Float64], patch: float) -> list[float]:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src_core.patches.fitting import fit_corners
@@ -27,6 +27,7 @@ cells = st.lists(
 )
 
 
+@settings(max_examples=30)
 @given(
     origin=st.tuples(st.integers(0, 3000), st.integers(0, 3000)),
     stride=st.one_of(st.integers(40, 3000), st.floats(40, 3000)),
@@ -41,6 +42,7 @@ def test_any_cells_of_any_lattice_give_their_corners_back(origin, stride, chosen
     np.testing.assert_array_equal(corners_again(fit, stride), corners)
 
 
+@settings(max_examples=30)
 @given(
     patch_px=st.sampled_from([224, 256, 512]),
     scale=st.floats(0.6, 8),
@@ -71,6 +73,7 @@ def test_the_lattice_is_the_same_whichever_of_its_cells_are_there() -> None:
     assert whole.origin_xy == part.origin_xy == pytest.approx((37.0, 512.0 - 448.7), abs=0.6)
 
 
+@settings(max_examples=30)
 @given(
     starts=st.lists(
         st.tuples(st.integers(0, 20_000), st.integers(0, 20_000)),

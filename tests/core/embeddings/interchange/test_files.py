@@ -1,0 +1,235 @@
+"""Files of other programs, and of people who mean no good."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from src_core.embeddings.interchange.files import PatchFile, SlideVector, read_file
+from src_core.embeddings.interchange.names import check_dim, known_name
+from src_core.errors import ExchangeError
+
+COORDS = np.argwhere(np.ones((3, 4))) * 512
+FEATURES = np.arange(12 * 5, dtype=np.float32).reshape(12, 5)
+
+
+def write(path: Path, about: Any = None, **arrays: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        for name, values in arrays.items():
+            file[name] = values
+        for owner, values in (about or {}).items():
+            (file if owner == "/" else file[owner]).attrs.update(values)
+    return path
+
+
+def numbers(found: PatchFile) -> Any:
+    assert found.embeddings is not None
+    return np.concatenate(list(found.embeddings()))
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.float64])
+@pytest.mark.parametrize("lead", [False, True])
+def test_trident(tmp_path: Path, kind: Any, lead: bool) -> None:
+    about = {
+        "patch_size": 256,
+        "patch_size_level0": kind(512),
+        "level0_magnification": 40,
+        "target_magnification": kind(20),
+        "overlap": 64,
+        "level0_width": 9000,
+        "level0_height": 7000,
+        "name": "slide-7",
+        "savetodir": "None",
+    }
+    arrays = {"coords": COORDS, "features": FEATURES[None] if lead else FEATURES}
+    path = write(
+        tmp_path / "features_uni_v2" / "a.h5",
+        {"coords": about, "features": {"encoder": "None"}},
+        **arrays,
+    )
+    found = read_file(path)
+    assert isinstance(found, PatchFile)
+    assert (found.tool, found.slide, found.encoder) == ("trident", "slide-7", "uni_v2")
+    assert (found.patch_px, found.patch_l0, found.overlap_l0) == (256, 512.0, 128)
+    assert (found.level0_mpp, found.level0_size) == (0.25, (9000, 7000))
+    np.testing.assert_array_equal(found.coords, COORDS)
+    np.testing.assert_array_equal(numbers(found), FEATURES)
+
+
+def test_clam(tmp_path: Path) -> None:
+    about = {"patch_size": 256, "patch_level": 1, "downsample": (4.0, 4.0), "name": "a"}
+    write(tmp_path / "patches" / "a.h5", {"coords": about}, coords=COORDS)
+    whole = write(tmp_path / "h5_files" / "a.h5", coords=COORDS, features=FEATURES)
+    (tmp_path / "pt_files").mkdir()
+    torch.save(torch.tensor(FEATURES), tmp_path / "pt_files" / "a.pt")
+    for path in (whole, tmp_path / "pt_files" / "a.pt"):
+        found = read_file(path)
+        assert isinstance(found, PatchFile)
+        assert (found.tool, found.slide, found.encoder) == ("clam", "a", None)
+        assert (found.patch_px, found.downsample) == (256, 4.0)
+        np.testing.assert_array_equal(numbers(found), FEATURES)
+    alone = read_file(tmp_path / "patches" / "a.h5")
+    assert isinstance(alone, PatchFile)
+    assert alone.embeddings is None
+
+
+def test_stamp(tmp_path: Path) -> None:
+    um = (COORDS / 512 * 256.0).astype(np.float32)
+    half = FEATURES.astype(np.float16)
+    about = {"extractor": "uni2", "unit": "um", "tile_size_um": 256.0, "tile_size_px": 224}
+    path = write(tmp_path / "uni2-0a1b2c3d" / "a.h5", {"/": about}, coords=um, feats=half)
+    found = read_file(path)
+    assert isinstance(found, PatchFile)
+    assert (found.tool, found.unit, found.encoder) == ("stamp", "um", "uni2")
+    assert (found.patch_px, found.patch_um, found.stored_as) == (224, 256.0, "float16")
+    np.testing.assert_array_equal(numbers(found), half)
+    old = write(tmp_path / "old" / "a.h5", {"/": {"tile_size": 256, "unit": "um"}},
+                coords=um, feats=half)  # fmt: skip
+    historic = write(tmp_path / "older" / "a.h5", coords=COORDS / 512 * 224, feats=half)
+    for path in (old, historic):
+        found = read_file(path)
+        assert isinstance(found, PatchFile)
+        assert found.patch_um == 256.0
+        np.testing.assert_allclose(found.coords, um)
+    vector = write(
+        tmp_path / "s" / "a.h5", {"/": {"feat_type": "slide", "encoder": "titan"}}, feats=half[:1]
+    )
+    whole = read_file(vector)
+    assert isinstance(whole, SlideVector)
+    assert (whole.encoder, whole.vector.shape) == ("titan", (5,))
+
+
+class _Runs:
+    def __reduce__(self) -> Any:
+        return (Path("/nowhere").touch, ())
+
+
+def linked(file: h5py.File, kind: str, folder: Path) -> None:
+    """Features that are elsewhere."""
+    other = write(folder / "other.h5", coords=COORDS, features=FEATURES)
+    if kind == "external link":
+        file["features"] = h5py.ExternalLink(str(other), "features")
+    elif kind == "soft link":
+        file["hidden"] = FEATURES
+        file["features"] = h5py.SoftLink("/hidden")
+    elif kind == "external storage":
+        (folder / "secret").write_bytes(b"\0" * 240)
+        raw = [(str(folder / "secret"), 0, h5py.h5f.UNLIMITED)]
+        file.create_dataset("features", (12, 5), "f4", external=raw)
+    else:
+        layout = h5py.VirtualLayout((12, 5), "f4")
+        layout[:] = h5py.VirtualSource(str(other), "features", (12, 5))
+        file.create_virtual_dataset("features", layout)
+
+
+def large(file: h5py.File, kind: str, folder: Path) -> None:
+    """Features that would fill the memory."""
+    if kind == "bomb":
+        zeros = np.zeros((12_000, 1024), "f4")
+        file.create_dataset("features", data=zeros, compression="gzip", chunks=(1000, 1024))
+        return
+    rows = 10**6 if kind == "empty promise" else 10**10
+    chunks = (100_000, 1024) if kind == "huge chunks" else (64, 1024)
+    rows = 50 if kind == "huge chunks" else rows
+    file.create_dataset("features", (rows, 1024), "f4", chunks=chunks, maxshape=(None, 1024))
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "texts": {"coords": COORDS, "features": np.array([b"a"] * 12, dtype=object)},
+    "too few corners": {"coords": COORDS[:-1], "features": FEATURES},
+    "no corners": {"features": FEATURES},
+    "five columns": {"coords": np.zeros((12, 5)), "features": FEATURES},
+    "nan corners": {"coords": np.where(COORDS == 512, np.nan, COORDS), "features": FEATURES},
+    "no patches": {"coords": COORDS[:0], "features": FEATURES[:0]},
+    "whole numbers": {"coords": COORDS, "features": FEATURES.astype(int)},
+}
+LINKED = ("external link", "soft link", "external storage", "virtual")
+LARGE = ("empty promise", "terabytes", "huge chunks", "bomb")
+
+
+def hostile(kind: str, folder: Path) -> Path:
+    path = folder / "h5_files" / "a.h5"
+    if kind in WRONG:
+        return write(path, **WRONG[kind])
+    if kind in (*LINKED, *LARGE, "group"):
+        write(path, coords=COORDS)
+        with h5py.File(path, "r+") as file:
+            if kind == "group":
+                file.create_group("features")
+            else:
+                (linked if kind in LINKED else large)(file, kind, folder)
+        return path
+    if kind == "cut off":
+        write(path, coords=COORDS, features=FEATURES)
+        path.write_bytes(path.read_bytes()[:-200])
+        return path
+    if kind in ("text", "picture"):
+        path = folder / ("a.h5" if kind == "text" else "a.png")
+        path.write_bytes(b"text")
+        return path
+    path = folder / "pt_files" / "a.pt"
+    path.parent.mkdir()
+    torch.save({"features": torch.zeros(12, 5)}, path)
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(_Runs()))
+    if kind != "lonely tensor":
+        write(folder / "h5_files" / "a.h5", coords=COORDS, features=FEATURES)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("external link", "link to somewhere else"),
+        ("soft link", "link to somewhere else"),
+        ("external storage", "in other files"),
+        ("virtual", "in other files"),
+        ("empty promise", "stores hardly any"),
+        ("terabytes", "claims 38147 GB"),
+        ("huge chunks", "in chunks of 391 MB"),
+        ("bomb", "stores hardly any"),
+        ("texts", "no plain table"),
+        ("group", "no array"),
+        ("too few corners", "12 embeddings and 11 corners"),
+        ("no corners", "no coords"),
+        ("five columns", "not .patches, 2."),
+        ("nan corners", "no finite numbers"),
+        ("no patches", "holds no patches"),
+        ("whole numbers", "not numbers of"),
+        ("cut off", "cannot be read"),
+        ("text", "cannot be read as HDF5"),
+        ("picture", "none of .h5"),
+        ("pickle", "no tensor alone"),
+        ("dictionary", "no tensor of numbers"),
+        ("lonely tensor", "no corners of patches"),
+    ],
+)
+def test_a_strangers_file_is_refused_in_a_sentence(
+    tmp_path: Path, kind: str, sentence: str
+) -> None:
+    with pytest.raises(ExchangeError, match=sentence):
+        read_file(hostile(kind, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("texture", "texture"), ("UNI_v2", "uni2-h"), ("uni2-0a1b2c3d", "uni2-h"), ("odd", "odd")],
+)
+def test_names_of_encoders(theirs: str, ours: str) -> None:
+    assert known_name(theirs) == ours
+
+
+def test_lengths_that_cannot_be_the_encoders() -> None:
+    check_dim("texture", 91, where="a.h5")
+    check_dim("never-heard-of", 17, where="a.h5")
+    with pytest.raises(ExchangeError, match="its card says 91"):
+        check_dim("texture", 92, where="a.h5")
+    with pytest.raises(ExchangeError, match="class token alone"):
+        check_dim("virchow2", 1280, where="a.h5")
