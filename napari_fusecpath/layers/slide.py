@@ -70,6 +70,8 @@ def slide_layer_data(
         "rgb": True,
         # Also for a single level: only the chunks in view are then read.
         "multiscale": True,
+        # The pyramid keeps 128 MB of chunks itself; napari would keep a quarter of all memory.
+        "cache": False,
         "metadata": {METADATA_KEY: notes},
         **slide_placement(properties, origin).kwargs(),
     }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import warnings
-from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -16,6 +16,7 @@ from PIL import Image
 
 from src_core.errors import SlideReadError
 from src_core.slides.base import SlideProperties
+from src_core.slides.chunk_cache import ChunkCache
 from src_core.slides.file_reader import FileReader
 from src_core.slides.geometry import check_region
 from src_core.slides.scale import find_mpp, objective_power
@@ -207,8 +208,7 @@ class _Tiff:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._cache: OrderedDict[tuple[int, int], NDArray[Any]] = OrderedDict()
-        self._cached_bytes = 0
+        self._cache = ChunkCache(_CACHE_BYTES)
         self._file: tifffile.TiffFile | None = tifffile.TiffFile(path)
         try:
             self._describe(self._file)
@@ -249,28 +249,23 @@ class _Tiff:
             if self._file is not None:
                 self._file.close()
             self._file = None
-            self._cache.clear()
-            self._cached_bytes = 0
+        self._cache.clear()
 
     def _segment(self, level: int, index: int) -> NDArray[Any]:
         """Return one decoded tile or strip, (height, width, samples)."""
         page, key = self._pages[level], (level, index)
+        cached = self._cache.get(key)
+        if cached is not None:
+            return cached
         with self._lock:
-            if key in self._cache:
-                self._cache.move_to_end(key)
-                return self._cache[key]
             data = self._raw(page, index)
+        if data is not None:
+            _check_stream(data, self.tiles[level])
         # Decoding, the slow part, runs beside other threads'.
         tables = page.jpegtables if data is not None else None
         decoded = page.decode(data, index, jpegtables=tables)[0]
         segment = self._blank(level) if decoded is None else np.asarray(decoded)[0]
-        with self._lock:
-            if key not in self._cache:
-                self._cache[key] = segment
-                self._cached_bytes += segment.nbytes
-            while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
-                self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
-        return segment
+        return self._cache.put(key, segment)
 
     def _raw(self, page: tifffile.TiffPage, index: int) -> bytes | None:
         if self._file is None:
@@ -284,6 +279,23 @@ class _Tiff:
     def _blank(self, level: int) -> NDArray[Any]:
         width, height = self.tiles[level]
         return np.full((height, width, 3), 255, np.uint8)
+
+
+def _check_stream(data: bytes, tile_wh: tuple[int, int]) -> None:
+    """Raise `ValueError` if a tile says of itself that it is larger than a tile of its level.
+
+    JPEG, JPEG 2000, WebP and PNG streams know their own size, and decoders believe it: a tile of
+    100 bytes that claims 65,000 x 65,000 pixels would take 12 GB.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            size = image.size
+    except Image.UnidentifiedImageError:
+        return  # no such stream
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError("a tile claims to be far larger than its level's tiles") from error
+    if size[0] > tile_wh[0] or size[1] > tile_wh[1]:
+        raise ValueError(f"a tile claims to be of {size}, not {tile_wh}")
 
 
 def _level_pages(file: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPage]:

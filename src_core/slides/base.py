@@ -94,6 +94,30 @@ class SlideReader(Protocol):
         """
         ...
 
+    def read_level(self, level: int, start_hw: tuple[int, int], end_hw: tuple[int, int]) -> Rgb:
+        """Read a part of a level's array in `pyramid`, for looking.
+
+        It may come by a faster way than `read_region`, and differ from it by what two decoders
+        of JPEG may differ: what is measured or embedded is read by `read_region`.
+
+        Parameters
+        ----------
+        level : int
+            A level of the file.
+        start_hw, end_hw : tuple of int
+            (row, column) of its first pixel, and of the first beyond it.
+
+        Returns
+        -------
+        ndarray of uint8, shape (height, width, 3)
+
+        Raises
+        ------
+        SlideReadError
+            If the file cannot be read there.
+        """
+        ...
+
     def pyramid(self, cache: Path | None = None) -> list[da.Array]:
         """Return the levels as lazy (height, width, 3) uint8 arrays, finest first.
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src_core.slides.base import SlideProperties, SlideReader
-from src_core.slides.geometry import pyramid_origin
+from src_core.slides.geometry import level_location, pyramid_origin
+from src_core.types import Rgb
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -33,6 +34,12 @@ class FileReader(SlideReader):
     def pyramid_origin_xy(self) -> tuple[int, int]:
         """Level-0 pixel at which the arrays of `pyramid` begin."""
         return pyramid_origin(self._properties)
+
+    def read_level(self, level: int, start_hw: tuple[int, int], end_hw: tuple[int, int]) -> Rgb:
+        """Read a part of a level; see :class:`src_core.slides.base.SlideReader`."""
+        (top, left), (bottom, right) = start_hw, end_hw
+        xy = level_location(self._properties, level, start_hw)
+        return self.read_region(xy, level, (right - left, bottom - top))
 
     def pyramid(self, cache: Path | None = None) -> list[da.Array]:
         """Return the levels as lazy arrays; see :class:`src_core.slides.base.SlideReader`."""

@@ -16,6 +16,7 @@ from src_core.errors import SlideReadError
 from src_core.slides.base import SlideProperties
 from src_core.slides.file_reader import FileReader
 from src_core.slides.geometry import check_region
+from src_core.slides.jpeg_tiles import JpegTiles, open_jpeg_tiles
 from src_core.slides.scale import find_mpp, objective_power
 from src_core.slides.stain import find_stain
 from src_core.types import Rgb
@@ -26,6 +27,9 @@ _log = logging.getLogger(__name__)
 
 _CACHE_BYTES = 64 * 2**20
 """Decoded tiles kept: neighbouring reads share the tiles on their common edge."""
+
+_TOLERANCE = 6
+"""Grey levels by which means of 8 x 8 pixels of two decoders may differ."""
 
 
 class OpenSlideReader(FileReader):
@@ -63,6 +67,8 @@ class OpenSlideReader(FileReader):
         self._tiles = _tile_sizes(slide.properties, slide.level_count)
         self._properties = _properties(slide, self._named, slide_mpp)
         self._properties = replace(self._properties, stain=find_stain(self))
+        self._jpeg: JpegTiles | None = None
+        self._jpeg_sought = False
 
     def read_region(self, xy: tuple[int, int], level: int, size: tuple[int, int]) -> Rgb:
         """Read pixels; see :meth:`src_core.slides.base.SlideReader.read_region`."""
@@ -75,6 +81,15 @@ class OpenSlideReader(FileReader):
             self._abandon(slide)
             image = self._read_again(xy, level, size)
         return _flatten(image, self._properties.background_rgb)
+
+    def read_level(self, level: int, start_hw: tuple[int, int], end_hw: tuple[int, int]) -> Rgb:
+        """Read a part of a level for looking; JPEG tiles of plain TIFF files not by OpenSlide.
+
+        See :meth:`src_core.slides.base.SlideReader.read_level`.
+        """
+        jpeg = self._jpeg_tiles()
+        pixels = None if jpeg is None else jpeg.read(level, start_hw, end_hw)
+        return super().read_level(level, start_hw, end_hw) if pixels is None else pixels
 
     def close(self) -> None:
         """Release the file as soon as no thread reads it; reading afterwards opens it again."""
@@ -95,6 +110,31 @@ class OpenSlideReader(FileReader):
                 self._slide = slide
             return self._slide
 
+    def _jpeg_tiles(self) -> JpegTiles | None:
+        if not self._jpeg_sought:  # two threads at once would only find the same twice
+            jpeg = open_jpeg_tiles(self._properties, self._path, self._tiles)
+            if jpeg is not None:
+                for level in [one for one in jpeg.levels if not self._shows_the_same(jpeg, one)]:
+                    _log.info("%s, level %d: only OpenSlide reads it", self._named.name, level)
+                    jpeg.drop(level)
+            self._jpeg, self._jpeg_sought = jpeg, True
+        return self._jpeg
+
+    def _shows_the_same(self, jpeg: JpegTiles, level: int) -> bool:
+        """Compare one tile, the one in the middle of the level, with what OpenSlide makes of it."""
+        (width, height), (across, down) = (
+            self._properties.level_dimensions[level],
+            self._tiles[level],
+        )
+        start = (height // 2 // down * down, width // 2 // across * across)
+        end = (min(start[0] + down, height), min(start[1] + across, width))
+        ours = jpeg.read(level, start, end)
+        try:
+            theirs = super().read_level(level, start, end)
+        except SlideReadError:
+            return False
+        return ours is not None and _look_alike(ours, theirs)
+
     def _abandon(self, slide: openslide.OpenSlide) -> None:
         # Not closed here: other threads may be reading. It closes when the last of them lets go.
         with self._lock:
@@ -111,6 +151,12 @@ class OpenSlideReader(FileReader):
                 f"{self._named} cannot be read at {xy}, level {level} ({error}); "
                 "the file is damaged there, copy it again from its source."
             ) from error
+
+
+def _look_alike(ours: Rgb, theirs: Rgb) -> bool:
+    """Compare means of 8 x 8 pixels: coarse levels begin between two pixels for OpenSlide."""
+    means = [np.asarray(Image.fromarray(pixels).reduce(8), np.int16) for pixels in (ours, theirs)]
+    return bool(np.abs(means[0] - means[1]).max() <= _TOLERANCE)
 
 
 def _flatten(image: Image.Image, background: tuple[int, int, int]) -> Rgb:

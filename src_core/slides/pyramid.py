@@ -31,13 +31,23 @@ from src_core.provenance import (
     write_json,
 )
 from src_core.slides.base import SlideReader
+from src_core.slides.chunk_cache import ChunkCache
 from src_core.slides.geometry import CHUNK_PX, chunk_lengths, level_location, level_shape_hw
 from src_core.types import Json, Rgb
 
-__all__ = ["MAX_COARSEST_PX", "build_coarse_levels", "lazy_levels", "needs_coarse_levels"]
+__all__ = [
+    "CHUNK_CACHE_BYTES",
+    "MAX_COARSEST_PX",
+    "build_coarse_levels",
+    "lazy_levels",
+    "needs_coarse_levels",
+]
 
 MAX_COARSEST_PX: Final = 2048
 """Longest side of a coarsest level that may be read at once: 12 MB, 0.1 s from a tiled JPEG."""
+
+CHUNK_CACHE_BYTES: Final = 128 * 2**20
+"""Decoded chunks kept for all levels of one pyramid: some 40, a few screens full."""
 
 _FACTOR: Final = 4
 _BLOCK_PX: Final = 2048
@@ -62,7 +72,8 @@ def lazy_levels(
     cache : Path, optional
         Folder of :func:`build_coarse_levels`; another slide's or a damaged one is ignored.
     """
-    levels = [_lazy_level(reader, level, tile) for level, tile in enumerate(tiles)]
+    chunks = ChunkCache(CHUNK_CACHE_BYTES)
+    levels = [_lazy_level(reader, level, tile, chunks) for level, tile in enumerate(tiles)]
     coarse = [] if cache is None else _load_coarse_levels(reader, cache)
     return levels + [_mapped_level(array) for array in coarse]
 
@@ -119,7 +130,9 @@ def build_coarse_levels(
             path.unlink(missing_ok=True)
 
 
-def _lazy_level(reader: SlideReader, level: int, tile: tuple[int, int]) -> da.Array:
+def _lazy_level(
+    reader: SlideReader, level: int, tile: tuple[int, int], chunks: ChunkCache
+) -> da.Array:
     height, width = level_shape_hw(reader.properties, level)
     x, y = level_location(reader.properties, level, (0, 0))
     downsample = reader.properties.downsamples[level]
@@ -127,7 +140,7 @@ def _lazy_level(reader: SlideReader, level: int, tile: tuple[int, int]) -> da.Ar
     columns = chunk_lengths(width, start=round(x / downsample), tile=tile[0])
     starts = (_starts(rows), _starts(columns))
     array: da.Array = da.map_blocks(  # type: ignore[no-untyped-call]
-        partial(_read_block, reader, level, starts),
+        partial(_read_block, reader, level, starts, chunks),
         chunks=(rows, columns, (3,)),
         dtype=np.uint8,
         meta=np.empty((0, 0, 0), np.uint8),
@@ -151,30 +164,38 @@ def _read_block(
     reader: SlideReader,
     level: int,
     starts: tuple[tuple[int, ...], tuple[int, ...]],
+    chunks: ChunkCache,
     block_id: tuple[int, int, int],
 ) -> Rgb:
-    corners, ends = (
-        [axis[i + k] for axis, i in zip(starts, block_id, strict=False)] for k in (0, 1)
+    key = (level, block_id)
+    cached = chunks.get(key)
+    if cached is not None:
+        return cached
+    (top, bottom), (left, right) = (
+        axis[i : i + 2] for axis, i in zip(starts, block_id, strict=False)
     )
-    return _read_part(reader, level, (corners[0], corners[1]), (ends[0], ends[1]))
+    try:
+        return chunks.put(key, reader.read_level(level, (top, left), (bottom, right)))
+    except SlideReadError as error:
+        # Not kept: a share that was out of reach may be back.
+        _log.warning("%s", error)
+        return _failed((top, left), (bottom, right))
 
 
 def _read_part(
     reader: SlideReader, level: int, start_hw: tuple[int, int], end_hw: tuple[int, int]
 ) -> Rgb:
     """Read part of a level's array; what cannot be read is drawn as failed."""
-    (row, column), height, width = start_hw, end_hw[0] - start_hw[0], end_hw[1] - start_hw[1]
-    xy = level_location(reader.properties, level, start_hw)
     try:
-        return reader.read_region(xy, level, (width, height))
+        return reader.read_level(level, start_hw, end_hw)
     except SlideReadError as error:
         _log.warning("%s", error)
-        return _failed(height, width, row, column)
+        return _failed(start_hw, end_hw)
 
 
-def _failed(height: int, width: int, row: int, column: int) -> Rgb:
+def _failed(start_hw: tuple[int, int], end_hw: tuple[int, int]) -> Rgb:
     """Draw a region that could not be read: a hatch that no tissue looks like."""
-    diagonal = np.add.outer(np.arange(row, row + height), np.arange(column, column + width))
+    diagonal = np.add.outer(np.arange(start_hw[0], end_hw[0]), np.arange(start_hw[1], end_hw[1]))
     stripe = (diagonal // 16 % 2).astype(bool)[..., None]  # (height, width, 1)
     return np.where(stripe, np.array([255, 0, 255]), np.array([128, 128, 128])).astype(np.uint8)
 

@@ -86,20 +86,18 @@ def test_tiff_files_are_read_exactly(tmp_path: Path, layout: dict[str, Any], kin
     )
 
 
-def test_only_the_tiles_that_are_touched_are_decoded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_tiles_that_are_touched_are_decoded(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tiff", _PIXELS, tile=(64, 64), photometric="rgb")
     reader = ArrayReader(tmp_path / "a.tiff")
     source = reader._source
     assert isinstance(source, array_reader._Tiff)
     source.close()
     reader.read_region((60, 60), 0, (8, 8))
-    assert set(source._cache) == {(0, 0), (0, 1), (0, 7), (0, 8)}
-    monkeypatch.setattr(array_reader, "_CACHE_BYTES", 3 * 64 * 64 * 3)
+    assert set(source._cache._arrays) == {(0, 0), (0, 1), (0, 7), (0, 8)}
+    source._cache.max_bytes = 3 * 64 * 64 * 3
     reader.read_region((0, 0), 0, (400, 300))
     assert len(source._cache) == 3
-    assert source._cached_bytes == 3 * 64 * 64 * 3
+    assert source._cache.nbytes == 3 * 64 * 64 * 3
 
 
 def test_levels_and_scale_of_a_tiff_are_found(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import json
 import logging
 import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,20 +13,20 @@ from src_core.errors import JobCancelled, SlideReadError
 from src_core.progress import Progress
 from src_core.slides import open_slide
 from src_core.slides.base import SlideProperties
-from src_core.slides.geometry import pyramid_origin
-from src_core.slides.pyramid import build_coarse_levels, lazy_levels, needs_coarse_levels
+from src_core.slides.file_reader import FileReader
+from src_core.slides.pyramid import build_coarse_levels, needs_coarse_levels
 from src_core.slides.synthetic import write_square_slide
 from src_core.types import Rgb
 
 
-class Stub:
+class Stub(FileReader):
     """A slide of one level without a file's pixels: each is a function of its place."""
 
     def __init__(
         self, path: Path, size: tuple[int, int], *, bounds: tuple[int, int, int, int] | None = None
     ) -> None:
         path.write_bytes(b"slide")
-        self.properties = SlideProperties(
+        self._properties = SlideProperties(
             path=path,
             vendor="test",
             level_dimensions=(size,),
@@ -38,7 +37,7 @@ class Stub:
             bounds_xywh=bounds or (0, 0, *size),
             background_rgb=(255, 255, 255),
         )
-        self.pyramid_origin_xy = pyramid_origin(self.properties)
+        self._tiles = ((240, 240),)
         self.reads: list[tuple[tuple[int, int], int, tuple[int, int]]] = []
         self.broken = False
         self._lock = threading.Lock()
@@ -55,9 +54,6 @@ class Stub:
         y = np.arange(xy[1], xy[1] + size[1])[:, None]
         x, y = x.astype(np.uint8), y.astype(np.uint8)
         return np.stack(np.broadcast_arrays(x, y, (x ^ y) // 3), -1)
-
-    def pyramid(self, cache: Path | None = None) -> list[Any]:
-        return lazy_levels(self, ((240, 240),), cache)
 
     def close(self) -> None:
         pass

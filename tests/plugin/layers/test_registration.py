@@ -72,6 +72,11 @@ class FakeReader:
     ) -> NDArray[np.uint8]:
         raise NotImplementedError
 
+    def read_level(
+        self, level: int, start_hw: tuple[int, int], end_hw: tuple[int, int]
+    ) -> NDArray[np.uint8]:
+        raise NotImplementedError
+
     def close(self) -> None:
         raise NotImplementedError
 

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from imagecodecs import jpeg8_encode
+
+from src_core.errors import SlideReadError
+from src_core.slides import open_slide
+from src_core.slides.array_reader import ArrayReader
+from src_core.slides.jpeg_tiles import open_jpeg_tiles
+from src_core.slides.openslide_reader import OpenSlideReader
+from src_core.types import Rgb
+
+
+def write_jpeg_slide(
+    path: Path, pixels: Rgb, *, tile: tuple[int, int] = (240, 256), levels: int = 3, **how: Any
+) -> Path:
+    """Write levels 1, 1/4, 1/16 of `pixels` as JPEG tiles."""
+    how = {"photometric": "ycbcr", "subsampling": (2, 2), **how}
+    with tifffile.TiffWriter(path) as tiff:
+        for k in range(levels):
+            tiff.write(
+                pixels[:: 4**k, :: 4**k],
+                tile=tile,
+                compression="jpeg",
+                subfiletype=int(k > 0),
+                metadata=None,
+                **how,
+            )
+    return path
+
+
+def jpeg_of(reader: Any) -> Any:
+    """Return the decoder that a reader has found, None if it reads by OpenSlide alone."""
+    jpeg = reader._jpeg_tiles()
+    return None if jpeg is None or not jpeg.levels else jpeg
+
+
+def test_a_real_svs_shows_the_pixels_of_openslide(small_slide: Path) -> None:
+    reader = open_slide(small_slide)
+    assert jpeg_of(reader).levels == (0,)
+    (level,) = reader.pyramid()
+    height, width = level.shape[:2]
+    shown, read = level.compute(), reader.read_region((0, 0), 0, (width, height))
+    assert np.abs(shown.astype(int) - read).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"subsampling": (2, 1)},
+        {"photometric": "rgb", "subsampling": (1, 1)},
+        {"tile": (512, 1024)},
+    ],
+    ids=str,
+)
+def test_odd_sizes_edges_and_levels_show_the_pixels_of_openslide(
+    tmp_path: Path, noise: Rgb, how: dict[str, Any]
+) -> None:
+    path = write_jpeg_slide(tmp_path / "odd.tiff", noise[:1037, :1291], **how)
+    reader = open_slide(path)
+    assert isinstance(reader, OpenSlideReader)
+    assert jpeg_of(reader).levels == (0, 1, 2)
+    for level, array in enumerate(reader.pyramid()):
+        height, width = array.shape[:2]
+        whole = reader.read_region((0, 0), level, (width, height))
+        assert np.abs(array.compute().astype(int) - whole).max() <= 1
+        part = reader.read_level(level, (height // 3, width // 5), (height, width))
+        assert np.abs(part.astype(int) - whole[height // 3 :, width // 5 :]).max() <= 1
+
+
+def test_what_is_embedded_is_read_by_openslide_alone(
+    small_slide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = open_slide(small_slide)
+    jpeg = jpeg_of(reader)
+    monkeypatch.setattr(type(jpeg), "read", lambda *_: np.zeros((10, 10, 3), np.uint8))
+    assert reader.read_level(0, (500, 500), (510, 510)).max() == 0
+    assert reader.read_region((500, 500), 0, (10, 10)).max() > 0
+
+
+@pytest.mark.parametrize("name", ["test3-DAPI-2-387.ndpi", "dicom-CMU-1-Small-Region"])
+def test_other_formats_are_left_to_openslide(shared_data: Path, name: str) -> None:
+    assert jpeg_of(open_slide(shared_data / "slides" / name)) is None
+
+
+def test_other_compressions_are_left_to_openslide(tmp_path: Path, noise: Rgb) -> None:
+    path = tmp_path / "deflate.tiff"
+    tifffile.imwrite(path, noise, tile=(256, 256), photometric="rgb", compression="deflate")
+    assert jpeg_of(open_slide(path)) is None
+
+
+def test_without_its_decoder_everything_is_read_by_openslide(
+    tmp_path: Path, noise: Rgb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_jpeg_slide(tmp_path / "a.tiff", noise, levels=1)
+    with_it = open_slide(path).pyramid()[0].compute()
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    reader = open_slide(path)
+    assert jpeg_of(reader) is None
+    assert np.abs(reader.pyramid()[0].compute().astype(int) - with_it).max() <= 1
+
+
+def _rewrite_tile(path: Path, index: int, data: bytes) -> None:
+    """Put other bytes in the place of a tile, no longer than they were."""
+    with tifffile.TiffFile(path) as tiff:
+        page: Any = tiff.pages[0]
+        start, length = page.dataoffsets[index], page.databytecounts[index]
+    assert len(data) <= length
+    whole = bytearray(path.read_bytes())
+    whole[start : start + length] = data.ljust(length, b"\0")
+    path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("damage", ["a bomb", "nothing"])
+def test_a_tile_that_is_not_what_it_should_be_is_left_to_openslide(
+    tmp_path: Path, noise: Rgb, damage: str
+) -> None:
+    path = write_jpeg_slide(tmp_path / "a.tiff", noise, levels=1)
+    bomb = bytearray(jpeg8_encode(np.zeros((16, 16, 3), np.uint8)))
+    place = bomb.index(b"\xff\xc0") + 5  # height and width of the frame: 65,500 squared, 12 GB
+    bomb[place : place + 4] = b"\xff\xdc\xff\xdc"
+    _rewrite_tile(path, 0, bytes(bomb) if damage == "a bomb" else b"")
+    reader = open_slide(path)
+    jpeg = jpeg_of(reader)
+    assert jpeg.read(0, (0, 0), (100, 100)) is None
+    assert jpeg.read(0, (300, 300), (400, 400)) is not None
+    assert reader.pyramid()[0][:100, :100].compute().shape == (100, 100, 3)
+    with pytest.raises(SlideReadError, match=r"a\.tiff"):  # nor does any other way decode it
+        ArrayReader(path).read_region((0, 0), 0, (100, 100))
+
+
+def test_tables_that_do_not_fit_the_file_are_left_to_openslide(tmp_path: Path, noise: Rgb) -> None:
+    whole = write_jpeg_slide(tmp_path / "a.tiff", noise, levels=1)
+    reader = OpenSlideReader(whole)
+    for tag, value in (("TileByteCounts", 0), ("TileByteCounts", 2**31), ("TileOffsets", 2**31)):
+        path = tmp_path / f"{tag}-{value}.tiff"
+        path.write_bytes(whole.read_bytes())
+        with tifffile.TiffFile(path, mode="r+") as tiff:
+            page: Any = tiff.pages[0]
+            values = list(page.tags[tag].value)
+            values[7] = value
+            page.tags[tag].overwrite(values)
+        assert open_jpeg_tiles(reader.properties, path, reader._tiles) is None
+
+
+def test_a_level_that_looks_otherwise_than_by_openslide_is_left_to_it(
+    tmp_path: Path, noise: Rgb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from src_core.slides import jpeg_tiles
+
+    path = write_jpeg_slide(tmp_path / "a.tiff", noise, levels=1)
+    wrong = dict.fromkeys(jpeg_tiles._COLOURS, "RGB")  # luma and chroma taken for colours
+    monkeypatch.setattr(jpeg_tiles, "_COLOURS", wrong)
+    reader = open_slide(path)
+    assert jpeg_of(reader) is None
+    whole = reader.read_region((0, 0), 0, reader.properties.dimensions)
+    np.testing.assert_array_equal(reader.pyramid()[0].compute(), whole)
+
+
+def test_many_threads_read_the_same_pixels(tmp_path: Path, noise: Rgb) -> None:
+    reader = open_slide(write_jpeg_slide(tmp_path / "a.tiff", noise, levels=1))
+    whole = reader.read_region((0, 0), 0, reader.properties.dimensions)
+
+    def read(index: int) -> bool:
+        y, x = index * 37 % 900, index * 53 % 1100
+        return np.array_equal(
+            reader.read_level(0, (y, x), (y + 90, x + 70)), whole[y : y + 90, x : x + 70]
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read, range(200)))
