@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from src_core.errors import SlideReadError
 from src_core.slides.base import SlideProperties
@@ -290,7 +290,7 @@ def _check_stream(data: bytes, tile_wh: tuple[int, int]) -> None:
     try:
         with Image.open(io.BytesIO(data)) as image:
             size = image.size
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         return  # no such stream
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError("a tile claims to be far larger than its level's tiles") from error
