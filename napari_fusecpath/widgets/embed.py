@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
@@ -10,7 +11,7 @@ from napari_fusecpath.widgets.forms import Fold
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number, wrapped_label
 from src_core.encoders.cards import EncoderCard
-from src_core.encoders.registry import encoder_card, encoder_problem, list_encoders
+from src_core.encoders.registry import encoder_access, encoder_card, list_encoders
 from src_core.errors import ConfigError
 
 __all__ = ["EmbedPanel"]
@@ -112,20 +113,21 @@ class EmbedPanel(StepPanel):
                 self.offer_next("cluster", "Cluster the patches")
 
     def _card(self, card: EncoderCard, boxes: dict[str, QCheckBox]) -> QWidget:
-        problem = encoder_problem(card.name)
+        access = encoder_access(card.name)
         row = QWidget(self)
         box = boxes[card.name] = QCheckBox(card.name, row)
-        box.setEnabled(problem is None)
+        box.setEnabled(access.usable)
         box.toggled.connect(self._on_tick)
-        access = "research only, " if card.research_only else ""
+        use = "research only, " if card.research_only else ""
         facts = (
-            f"{card.honest_name}. {number(card.dim, 'number')} a {card.kind}, "
-            f"{card.licence}, {access}"
+            f"{card.honest_name}. {number(card.dim, 'number')} a {card.kind}, {card.licence}, {use}"
         )
-        text = wrapped_label(facts + (problem or "ready"), row)
+        # How to get what is not to be had at once is a long sentence: the tool tip has it.
+        coming = access.usable and not access.here
+        text = wrapped_label(facts + (access.detail if coming else access.status), row)
         text.setIndent(22)
         for widget in (box, text):
-            widget.setToolTip(f"<p>{card.description}</p>")
+            widget.setToolTip(f"<p>{card.description}</p><p>Weights: {escape(access.detail)}</p>")
         layout = QVBoxLayout(row)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
