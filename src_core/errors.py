@@ -10,15 +10,18 @@ from __future__ import annotations
 __all__ = [
     "CheckpointError",
     "ConfigError",
+    "EncoderFailedError",
     "EncoderScaleError",
     "ExchangeError",
     "FusecpathError",
     "GridMismatchError",
     "JobCancelled",
     "ProjectError",
+    "SlideLostError",
     "SlideReadError",
     "SlideScaleError",
     "StaleArtifactError",
+    "StorageFullError",
     "TooFewPatchesError",
     "UnknownEncoderError",
     "WeightsUnavailableError",
@@ -46,8 +49,16 @@ class ProjectError(FusecpathError, ValueError):
     """A project folder is missing, damaged, or lacks the step that is asked for."""
 
 
+class StorageFullError(ProjectError):
+    """The disk, or what the user may write to it, is full: nothing more can be stored there."""
+
+
 class SlideReadError(FusecpathError, OSError):
     """A file cannot be opened or read as a slide."""
+
+
+class SlideLostError(SlideReadError):
+    """A slide that was open cannot be opened again: it was moved, replaced or unmounted."""
 
 
 class SlideScaleError(FusecpathError, ValueError):
@@ -60,6 +71,10 @@ class UnknownEncoderError(FusecpathError, KeyError):
 
 class WeightsUnavailableError(FusecpathError, FileNotFoundError):
     """The weights of an encoder are gated, not installed, damaged or out of reach."""
+
+
+class EncoderFailedError(FusecpathError, RuntimeError):
+    """An encoder broke down on patches that others can embed."""
 
 
 class EncoderScaleError(FusecpathError, ValueError):

@@ -21,7 +21,7 @@ from src_core.embeddings.extract import (
 )
 from src_core.embeddings.store import EmbeddingStore, EmbeddingView
 from src_core.encoders.registry import create_encoder, encoder_card
-from src_core.errors import FusecpathError, ProjectError
+from src_core.errors import FusecpathError, ProjectError, StorageFullError
 from src_core.patches.grid import PatchGrid, build_grid
 from src_core.progress import Report, Stop, check
 from src_core.project import Project, SlideFolder
@@ -61,12 +61,17 @@ class Failure:
 def each(
     items: Iterable[T], work: Callable[[T], object], *, name: Callable[[T], str], stop: Stop
 ) -> list[Failure]:
-    """Do `work` for every item; what the user can mend is collected, a bug is raised."""
+    """Do `work` for every item; what the user can mend is collected, a bug is raised.
+
+    A full disk is raised too: it would stop the next item as well, after the same work.
+    """
     failures = []
     for item in items:
         check(stop)
         try:
             work(item)
+        except StorageFullError:
+            raise
         except FusecpathError as error:
             failures.append(Failure(slide_id=name(item), message=str(error)))
     return failures
@@ -156,18 +161,22 @@ def embed_slides(
     encoders = [_patch_encoder(name, device, report, stop) for name in project.config.encoders]
     teachers = [_slide_encoder(name, device, report, stop) for name in project.config.teachers]
 
+    failures: list[Failure] = []
+
     def embed(slide: SlideFolder) -> None:
         grid = slide.load_grid()
         store = EmbeddingStore(slide.embeddings(grid.lattice_id))
         reader = slide.open()
         try:
-            embed_patches(reader, grid, encoders, store, report=report, stop=stop)
+            shortfall = embed_patches(reader, grid, encoders, store, report=report, stop=stop)
         finally:
             reader.close()
+        told = shortfall.sentences(grid.lattice)
+        failures.extend(Failure(slide_id=slide.slide_id, message=one) for one in told)
         for teacher in teachers:
             _embed_whole(slide, grid, store, teacher)
 
-    return each_slide(slides, embed, stop=stop)
+    return failures + each_slide(slides, embed, stop=stop)
 
 
 def _patch_encoder(name: str, device: DeviceName, report: Report, stop: Stop) -> PatchEncoder:

@@ -8,6 +8,7 @@ final one and then renamed: a reader never sees half a file, on any system.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -22,7 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src_core.config import Config
-from src_core.errors import ConfigError, FusecpathError, ProjectError, StaleArtifactError
+from src_core.errors import (
+    ConfigError,
+    FusecpathError,
+    ProjectError,
+    StaleArtifactError,
+    StorageFullError,
+)
 
 __all__ = [
     "MAX_JSON_BYTES",
@@ -55,6 +62,9 @@ _NPY_HEADER = re.compile(
 
 _FINGERPRINT_CHUNK = 256 * 1024
 
+_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""The disk is full, a file may not grow any more, the user's quota is used up."""
+
 
 def recipe_id(recipe: Mapping[str, Any]) -> str:
     """Return 16 hexadecimal digits that stand for `recipe`, whatever the order of its keys."""
@@ -85,8 +95,10 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
 
     Raises
     ------
+    StorageFullError
+        If the disk is full.
     ProjectError
-        If the folder cannot be written to, or the disk is full.
+        If the folder cannot be written to.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
@@ -99,9 +111,14 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     except FusecpathError:
         raise  # of `write`, which may read a slide
     except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFullError(
+                f"The disk that holds {path.parent} is full ({error.strerror}); make room there "
+                "and run it again: what is stored is kept."
+            ) from error
         raise ProjectError(
-            f"{path} cannot be written ({error.strerror or error}); "
-            "make room or choose another folder."
+            f"{path} cannot be written ({error.strerror or error}); choose another folder, or "
+            "ask for the right to write there."
         ) from error
     finally:
         with contextlib.suppress(OSError):

@@ -2,35 +2,71 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from src_core.devices import cpu_threads
+from src_core.embeddings.lanes import Lane, open_lanes
 from src_core.embeddings.store import EmbeddingStore
-from src_core.embeddings.writer import EmbeddingWriter
 from src_core.encoders.base import PatchEncoder
-from src_core.errors import ProjectError
+from src_core.errors import FusecpathError, ProjectError, SlideReadError, StorageFullError
 from src_core.patches.grid import PatchGrid
+from src_core.patches.lattice import Lattice
 from src_core.patches.reader import read_patches
 from src_core.progress import Report, Stop, Tracker, check, ignore, never
 from src_core.provenance import read_array, read_json, write_array, write_json
 from src_core.slides.base import SlideReader
-from src_core.types import BoolArray, Cells, Float32, Int64, Rgb
+from src_core.types import Cells, Float32, Int64, Rgb
 
-__all__ = ["embed_patches", "load_slide_embedding", "save_slide_embedding"]
+__all__ = ["Shortfall", "embed_patches", "load_slide_embedding", "save_slide_embedding"]
 
 _LONGEST_VECTOR = 65_536
 
+_BATCH = 16
+"""Patches that encoders are handed at once, at least."""
+
+_LARGEST_BATCH = 512
+
 _CALL_SECONDS = 0.4
-"""An encoder is handed as many patches as it embeds in this time, so that a stop is heard."""
+"""Encoders are handed as many patches as they embed in this time, so that a stop is heard."""
 
 _MAX_READERS = 8
+
+_PLACES_TOLD = 5
+"""Unreadable patches that a sentence names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """What a read pass could not embed, and why; everything else is stored."""
+
+    unreadable: Cells
+    """Cells of the lattice that the slide does not yield, (n, 2)."""
+    reason: SlideReadError | None = None
+    """Of the first of them."""
+    failed: Mapping[str, FusecpathError] = field(default_factory=dict)
+    """Encoders that did not embed all that could be read."""
+
+    def sentences(self, lattice: Lattice) -> list[str]:
+        """Return what to tell the user, one sentence for each thing that went wrong."""
+        told = [str(error) for error in self.failed.values()]
+        count = len(self.unreadable)
+        if count:
+            corners = lattice.corners(self.unreadable).tolist()
+            places = ", ".join(f"({x}, {y})" for x, y in corners[:_PLACES_TOLD])
+            more = f" and {count - _PLACES_TOLD} more" if count > _PLACES_TOLD else ""
+            told.append(
+                f"{count} patches cannot be read, those at level-0 pixels {places}{more}, and are "
+                f"left out: {self.reason}"
+            )
+        return told
 
 
 def embed_patches(
@@ -41,9 +77,12 @@ def embed_patches(
     *,
     report: Report = ignore,
     stop: Stop = never,
-    batch_size: int = 16,
-) -> None:
+) -> Shortfall:
     """Embed those patches of a grid that the store lacks; each is read once for all encoders.
+
+    A patch that cannot be read is left out, an encoder that breaks down leaves the others at
+    work, and both are told. What was embedded is kept when the call is stopped, fails or is
+    killed, and the next call goes on from there.
 
     Parameters
     ----------
@@ -54,42 +93,33 @@ def embed_patches(
     encoders : sequence of PatchEncoder
         They are handed the patches at the lattice's size and resize them as their cards say.
     store : EmbeddingStore
-        Of the grid's lattice. What was embedded is kept when the call is stopped, fails or is
-        killed, and the next call goes on from there.
+        Of the grid's lattice; another run that writes to it is waited for.
     report, stop : callable
         See :mod:`src_core.progress`; `stop` is asked before each call of an encoder.
-    batch_size : int
-        Patches that an encoder is handed at once, at most: a slow one is handed fewer, so that
-        a call lasts less than a second.
+
+    Returns
+    -------
+    Shortfall
+        Empty if all is well.
 
     Raises
     ------
-    SlideReadError
-        If a patch cannot be read.
-    StaleArtifactError
-        If the store has embeddings by another recipe under an encoder's name.
+    SlideLostError
+        If the slide as a whole is gone.
+    StorageFullError
+        If the disk is full.
     JobCancelled
         If `stop` says so.
     """
-    lanes = _open_lanes(encoders, grid.cells, store)
-    wanted = np.zeros(len(grid), np.bool_)
-    for lane in lanes:
-        wanted |= lane.missing
-    todo = np.flatnonzero(wanted)  # (n_todo,) rows of the grid
-    done = len(grid) - len(todo)
-    tracker = Tracker(
-        report, stop, stage="Embedding patches", total=len(grid), unit="patches", done=done
-    )
-    if len(todo) == 0:
-        return
     try:
-        _read_pass(reader, grid, todo, lanes, tracker, stop=stop, batch_size=batch_size)
-    except BaseException:
-        for lane in lanes:
-            lane.writer.flush()  # quick, for a stop is answered at once; the next call commits
-        raise
-    for lane in lanes:
-        lane.writer.commit()
+        with store.locked(report=report, stop=stop):
+            lanes, refused = open_lanes(encoders, grid.cells, store)
+            return _embed(reader, grid, lanes, refused, report=report, stop=stop)
+    except StorageFullError as error:
+        raise StorageFullError(
+            f"{error} All embeddings of this slide take up to {_megabytes(grid, encoders)} MB "
+            f"in {store.folder}."
+        ) from error
 
 
 def save_slide_embedding(folder: Path, vector: Float32, meta: Mapping[str, Any]) -> None:
@@ -127,62 +157,105 @@ def load_slide_embedding(folder: Path) -> tuple[Float32, dict[str, Any]]:
     return np.array(vector), meta
 
 
-@dataclass(frozen=True, slots=True)
-class _Lane:
-    """One encoder's share of the read pass."""
+def _embed(
+    reader: SlideReader,
+    grid: PatchGrid,
+    lanes: Sequence[Lane],
+    refused: Mapping[str, FusecpathError],
+    *,
+    report: Report,
+    stop: Stop,
+) -> Shortfall:
+    wanted = np.zeros(len(grid), np.bool_)
+    for lane in lanes:
+        wanted |= lane.missing
+    todo = np.flatnonzero(wanted)  # (n_todo,) rows of the grid
+    done = len(grid) - len(todo)
+    tracker = Tracker(
+        report, stop, stage="Embedding patches", total=len(grid), unit="patches", done=done
+    )
+    skipped = _Skipped()
+    try:
+        if len(todo):
+            _read_pass(reader, grid, todo, lanes, tracker, skipped, stop=stop)
+    except BaseException:
+        for lane in lanes:
+            with suppress(StorageFullError):  # it is that error, or a stop, that is told
+                lane.writer.flush()  # quick, for a stop is answered at once; the next call commits
+        raise
+    for lane in lanes:
+        lane.writer.commit()
+    failed = {lane.name: lane.error for lane in lanes if lane.error is not None}
+    return Shortfall(grid.cells[todo[skipped.rows]], skipped.reason, {**refused, **failed})
 
-    encoder: PatchEncoder
-    writer: EmbeddingWriter
-    missing: BoolArray
-    """Of the grid's rows, shape (N,)."""
 
-    def embed(self, cells: Cells, rows: Int64, patches: Rgb, stop: Stop) -> None:
-        """Embed those `patches`, of the grid's `rows`, that this encoder lacks."""
-        check(stop)
-        own = np.flatnonzero(self.missing[rows])
-        if len(own):
-            embeddings = self.encoder.encode(patches[own])  # (n_own, dim)
-            self.writer.append(cells[rows[own]], embeddings)
+@dataclass(slots=True)
+class _Skipped:
+    """The patches that could not be read."""
 
+    rows: list[int] = field(default_factory=list)
+    reason: SlideReadError | None = None
 
-def _open_lanes(
-    encoders: Sequence[PatchEncoder], cells: Cells, store: EmbeddingStore
-) -> list[_Lane]:
-    cards = [encoder.card for encoder in encoders]
-    names = [card.name for card in cards]
-    if len(set(names)) != len(names):
-        raise ValueError(f"an encoder is named twice in {names}")
-    return [
-        _Lane(
-            encoder,
-            store.open_writer(card.name, card.recipe(), card.dim),
-            store.missing(card.name, cells),
-        )
-        for encoder, card in zip(encoders, cards, strict=True)
-    ]
+    def add(self, row: int, error: SlideReadError) -> None:
+        self.rows.append(row)
+        self.reason = self.reason or error
 
 
 def _read_pass(
     reader: SlideReader,
     grid: PatchGrid,
     todo: Int64,
-    lanes: Sequence[_Lane],
+    lanes: Sequence[Lane],
     tracker: Tracker,
+    skipped: _Skipped,
     *,
     stop: Stop,
-    batch_size: int,
 ) -> None:
     """Read the grid's rows in `todo` once, and hand them to every lane."""
-    threads = max(2, min(_MAX_READERS, cpu_threads()))
     batches = read_patches(
-        reader, grid.lattice, grid.cells[todo], batch_size=batch_size, threads=threads
+        reader,
+        grid.lattice,
+        grid.cells[todo],
+        batch_size=_BATCH,
+        threads=max(2, min(_MAX_READERS, cpu_threads())),
+        unreadable=skipped.add,
     )
     clock = _Clock()
     with closing(batches):
-        for rows, patches in clock.waiting_for(batches):
+        for rows, patches in _gathered(clock.waiting_for(batches), clock):
             for lane in lanes:
-                lane.embed(grid.cells, todo[rows], patches, stop)
+                check(stop)
+                lane.embed(grid.cells, todo[rows], patches)
+            clock.count(len(rows))
             tracker.advance(len(rows), detail=clock.describe())
+            if all(lane.error is not None for lane in lanes):
+                return
+    tracker.advance(len(skipped.rows), detail=clock.describe())
+
+
+def _gathered(batches: Iterator[tuple[Int64, Rgb]], clock: _Clock) -> Iterator[tuple[Int64, Rgb]]:
+    """Put batches together to as many patches as the encoders embed between two looks at a stop."""
+    held: list[tuple[Int64, Rgb]] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(len(rows) for rows, _ in held) >= clock.batch_size:
+            yield _joined(held)
+            held = []
+    if held:
+        yield _joined(held)
+
+
+def _joined(batches: list[tuple[Int64, Rgb]]) -> tuple[Int64, Rgb]:
+    if len(batches) == 1:
+        return batches[0]
+    rows, patches = zip(*batches, strict=True)
+    return np.concatenate(rows), np.concatenate(patches)
+
+
+def _megabytes(grid: PatchGrid, encoders: Sequence[PatchEncoder]) -> int:
+    """Return the room that parts and the files they are merged into take in half precision."""
+    numbers = sum(encoder.card.dim for encoder in encoders)
+    return max(1, math.ceil(2 * len(grid) * numbers * 2 / 1e6))
 
 
 class _Clock:
@@ -201,13 +274,23 @@ class _Clock:
             self._waited += time.monotonic() - asked
             if batch is None:
                 return
-            self._patches += len(batch[0])
             yield batch
+
+    def count(self, patches: int) -> None:
+        """Add patches that every encoder has embedded."""
+        self._patches += patches
+
+    @property
+    def batch_size(self) -> int:
+        """As many patches as all encoders together embed in the time that a stop may wait."""
+        busy = time.monotonic() - self._began - self._waited
+        rate = self._patches / max(busy, 1e-9)
+        return max(_BATCH, min(_LARGEST_BATCH, int(rate * _CALL_SECONDS)))
 
     def describe(self) -> str:
         """Return the rate, and whether the slide or the encoders set it."""
         elapsed = max(time.monotonic() - self._began, 1e-9)
         return (
             f"{self._patches / elapsed:.0f} patches/s, "
-            f"{self._waited / elapsed:.0%} of the time reading"
+            f"{self._waited / elapsed:.0%} of the time waiting for the slide"
         )

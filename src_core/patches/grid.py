@@ -122,6 +122,12 @@ class PatchGrid:
         out[self.cells[:, 1], self.cells[:, 0]] = array  # (rows, cols, ...)
         return out
 
+    def without(self, cells: ArrayLike) -> PatchGrid:
+        """Return the grid less `cells`, shape (n, 2), some of which it may not have."""
+        dropped = {(column, row) for column, row in np.asarray(cells).reshape(-1, 2).tolist()}
+        kept = [(column, row) not in dropped for column, row in self.cells.tolist()]
+        return PatchGrid(self.lattice, self.cells[np.array(kept, np.bool_)], self.tissue_id)
+
     def save(self, folder: Path) -> None:
         """Write ``cells.npy`` and, last, ``meta.json``."""
         meta = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from src_core.errors import SlideLostError, SlideReadError
 from src_core.patches.lattice import EPS_PX, Lattice
 from src_core.slides.base import SlideProperties, SlideReader
 from src_core.slides.scaled import Scale, finer_scale, read_scaled
 from src_core.types import Cells, Int64, Rgb
 
-__all__ = ["read_patch", "read_patches"]
+__all__ = ["Unreadable", "read_patch", "read_patches"]
 
 _BLOCK_PX = 1024
 """Side of what is read in one go, in pixels that are then resampled."""
@@ -29,6 +30,11 @@ _AHEAD = 2
 
 Block: TypeAlias = tuple[Int64, Rgb]
 """Rows into the cells that were asked for, (n,), and their patches, (n, px, px, 3)."""
+
+Unreadable: TypeAlias = Callable[[int, SlideReadError], None]
+"""Told the row of a patch that cannot be read, and why."""
+
+_Refused: TypeAlias = list[tuple[int, SlideReadError]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,13 @@ class _Source:
 
 
 def read_patches(
-    reader: SlideReader, lattice: Lattice, cells: ArrayLike, *, batch_size: int, threads: int = 2
+    reader: SlideReader,
+    lattice: Lattice,
+    cells: ArrayLike,
+    *,
+    batch_size: int,
+    threads: int = 2,
+    unreadable: Unreadable | None = None,
 ) -> Generator[tuple[Int64, Rgb], None, None]:
     """Read the patches of `cells`, every row once, in batches.
 
@@ -68,6 +80,9 @@ def read_patches(
         Patches in each batch; the last may have fewer.
     threads : int
         Threads that read.
+    unreadable : callable, optional
+        Called in the consumer's thread for each patch that cannot be read; it is left out and
+        its neighbours are read one by one. Without it such a patch is an error.
 
     Yields
     ------
@@ -78,12 +93,14 @@ def read_patches(
     Raises
     ------
     SlideReadError
-        If a region cannot be read.
+        If a region cannot be read and `unreadable` is not given.
+    SlideLostError
+        If the slide as a whole is gone.
     """
     if batch_size < 1 or threads < 1:
         raise ValueError(f"batch_size {batch_size} and threads {threads} must be at least 1")
     wanted = np.asarray(cells, np.int32).reshape(-1, 2)
-    return _batches(_read_ahead(reader, lattice, wanted, threads), batch_size)
+    return _batches(_read_ahead(reader, lattice, wanted, threads, unreadable), batch_size)
 
 
 def read_patch(reader: SlideReader, lattice: Lattice, cell: ArrayLike) -> Rgb:
@@ -122,25 +139,34 @@ def _joined(blocks: list[Block]) -> Block:
 
 
 def _read_ahead(
-    reader: SlideReader, lattice: Lattice, cells: Cells, threads: int
+    reader: SlideReader,
+    lattice: Lattice,
+    cells: Cells,
+    threads: int,
+    unreadable: Unreadable | None,
 ) -> Generator[Block, None, None]:
     source = _source(reader.properties, lattice)
     plan = iter(_blocks(cells, source.cells_per_block))
     pool = ThreadPoolExecutor(threads, thread_name_prefix="patches")
-    waiting: deque[Future[Block]] = deque()
+    waiting: deque[Future[tuple[Block, _Refused]]] = deque()
 
     def submit() -> None:
         with suppress(StopIteration):
             rows = next(plan)
-            waiting.append(pool.submit(_read_block, reader, source, cells[rows], rows))
+            waiting.append(pool.submit(_read_what_can_be, reader, source, cells[rows], rows))
 
     try:
         for _ in range(threads * (1 + _AHEAD)):
             submit()
         while waiting:
-            block = waiting.popleft().result()
+            block, refused = waiting.popleft().result()
             submit()
-            yield block
+            for row, error in refused:
+                if unreadable is None:
+                    raise error
+                unreadable(row, error)
+            if len(block[0]):
+                yield block
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -164,6 +190,31 @@ def _blocks(cells: Cells, side: int) -> list[Int64]:
     block = np.stack([row // side, column // side])[:, order]  # (2, n)
     cuts = np.flatnonzero((np.diff(block, axis=1) != 0).any(axis=0)) + 1
     return np.split(order.astype(np.int64), cuts)
+
+
+def _read_what_can_be(
+    reader: SlideReader, source: _Source, cells: Cells, rows: Int64
+) -> tuple[Block, _Refused]:
+    """Read a block; where that fails, its patches one by one, which have the same pixels."""
+    try:
+        return _read_block(reader, source, cells, rows), []
+    except SlideLostError:
+        raise
+    except SlideReadError as error:
+        if len(rows) == 1:
+            return _nothing(source), [(int(rows[0]), error)]
+    parts = [
+        _read_what_can_be(reader, source, cells[one : one + 1], rows[one : one + 1])
+        for one in range(len(rows))
+    ]
+    blocks = [block for block, _ in parts if len(block[0])]
+    refused = [each for _, some in parts for each in some]
+    return _joined(blocks) if blocks else _nothing(source), refused
+
+
+def _nothing(source: _Source) -> Block:
+    px = source.lattice.patch_px
+    return np.empty(0, np.int64), np.empty((0, px, px, 3), np.uint8)
 
 
 def _read_block(reader: SlideReader, source: _Source, cells: Cells, rows: Int64) -> Block:

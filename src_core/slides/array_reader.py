@@ -14,7 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from src_core.errors import SlideReadError
+from src_core.errors import SlideLostError, SlideReadError
 from src_core.slides.base import SlideProperties
 from src_core.slides.chunk_cache import ChunkCache
 from src_core.slides.file_reader import FileReader
@@ -77,6 +77,10 @@ class ArrayReader(FileReader):
         if top < bottom and left < right:
             try:
                 pixels = self._source.read(level, top, left, bottom, right)
+            except FileNotFoundError as error:
+                raise SlideLostError(
+                    f"{self._properties.path} is no longer there; put it back."
+                ) from error
             except _DECODE_ERRORS as error:
                 raise SlideReadError(
                     f"{self._properties.path} cannot be read at {xy}, level {level} ({error}); "

@@ -91,6 +91,8 @@ class SlideReader(Protocol):
         ------
         SlideReadError
             If the file cannot be read there.
+        SlideLostError
+            If the file had to be opened again and cannot be.
         """
         ...
 

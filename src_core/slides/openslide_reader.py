@@ -12,7 +12,7 @@ import numpy as np
 import openslide
 from PIL import Image
 
-from src_core.errors import SlideReadError
+from src_core.errors import SlideLostError, SlideReadError
 from src_core.slides.base import SlideProperties
 from src_core.slides.file_reader import FileReader
 from src_core.slides.geometry import check_region
@@ -73,7 +73,7 @@ class OpenSlideReader(FileReader):
     def read_region(self, xy: tuple[int, int], level: int, size: tuple[int, int]) -> Rgb:
         """Read pixels; see :meth:`src_core.slides.base.SlideReader.read_region`."""
         check_region(self._properties, level, size)
-        slide = self._handle()
+        slide = self._handle_again()
         try:
             image = slide.read_region(xy, level, size)
         except openslide.OpenSlideError as error:
@@ -135,6 +135,12 @@ class OpenSlideReader(FileReader):
             return False
         return ours is not None and _look_alike(ours, theirs)
 
+    def _handle_again(self) -> openslide.OpenSlide:
+        try:
+            return self._handle()
+        except SlideReadError as error:
+            raise SlideLostError(str(error)) from error
+
     def _abandon(self, slide: openslide.OpenSlide) -> None:
         # Not closed here: other threads may be reading. It closes when the last of them lets go.
         with self._lock:
@@ -142,7 +148,7 @@ class OpenSlideReader(FileReader):
                 self._slide = None
 
     def _read_again(self, xy: tuple[int, int], level: int, size: tuple[int, int]) -> Image.Image:
-        slide = self._handle()
+        slide = self._handle_again()
         try:
             return slide.read_region(xy, level, size)
         except openslide.OpenSlideError as error:

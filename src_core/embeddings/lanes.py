@@ -1,0 +1,115 @@
+"""One encoder's share of a read pass: what it lacks, and what happens when it breaks down."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from src_core.embeddings.store import EmbeddingStore
+from src_core.embeddings.writer import EmbeddingWriter
+from src_core.encoders.base import PatchEncoder
+from src_core.errors import (
+    EncoderFailedError,
+    FusecpathError,
+    ProjectError,
+    StorageFullError,
+)
+from src_core.types import BoolArray, Cells, Float32, Int64, Rgb
+
+__all__ = ["Lane", "open_lanes"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Lane:
+    """An encoder, its writer, and which patches it lacks."""
+
+    encoder: PatchEncoder
+    writer: EmbeddingWriter
+    missing: BoolArray
+    """Of the grid's rows, shape (N,)."""
+    error: FusecpathError | None = field(default=None)
+    """Why it embeds no more."""
+
+    @property
+    def name(self) -> str:
+        """The encoder's name."""
+        return self.encoder.card.name
+
+    def embed(self, cells: Cells, rows: Int64, patches: Rgb) -> None:
+        """Embed those `patches`, of the grid's `rows`, that this encoder lacks.
+
+        An encoder that breaks down is out of the race from then on, and `error` says why; what
+        it had embedded is kept.
+
+        Raises
+        ------
+        ProjectError
+            If the embeddings cannot be stored.
+        """
+        own = np.flatnonzero(self.missing[rows])
+        if self.error is not None or len(own) == 0:
+            return
+        # A copy only where some patches are not wanted.
+        wanted = patches if len(own) == len(patches) else patches[own]
+        try:
+            self.writer.append(cells[rows[own]], self._encode(wanted))  # (n_own, dim)
+        except ProjectError:  # of the disk, not of the encoder
+            raise
+        except FusecpathError as error:
+            self.error = error
+
+    def _encode(self, patches: Rgb) -> Float32:
+        try:
+            return self.encoder.encode(patches)
+        except FusecpathError:
+            raise
+        except (RuntimeError, MemoryError) as error:  # what torch and its devices raise
+            _log.warning("%s broke down", self.name, exc_info=True)
+            raise EncoderFailedError(
+                f"{self.name} broke down ({type(error).__name__}: {_first_line(error)}); run it "
+                "again, on the CPU or with other programs closed if memory was short."
+            ) from error
+
+
+def open_lanes(
+    encoders: Sequence[PatchEncoder], cells: Cells, store: EmbeddingStore
+) -> tuple[list[Lane], dict[str, FusecpathError]]:
+    """Open a writer for each encoder.
+
+    Returns
+    -------
+    lanes : list of Lane
+    refused : dict of str to FusecpathError
+        Encoders whose stored embeddings cannot be added to, and why.
+
+    Raises
+    ------
+    StorageFullError
+        If there is no room to begin.
+    ValueError
+        If an encoder is named twice.
+    """
+    names = [encoder.card.name for encoder in encoders]
+    if len(set(names)) != len(names):
+        raise ValueError(f"an encoder is named twice in {names}")
+    lanes: list[Lane] = []
+    refused: dict[str, FusecpathError] = {}
+    for encoder in encoders:
+        card = encoder.card
+        try:
+            writer = store.open_writer(card.name, card.recipe(), card.dim)
+            lanes.append(Lane(encoder, writer, store.missing(card.name, cells)))
+        except StorageFullError:
+            raise
+        except FusecpathError as error:
+            refused[card.name] = error
+    return lanes, refused
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or "no reason given").splitlines()[0]
