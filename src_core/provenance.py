@@ -27,6 +27,7 @@ from src_core.errors import (
     ConfigError,
     FusecpathError,
     ProjectError,
+    SlideReadError,
     StaleArtifactError,
     StorageFullError,
 )
@@ -261,7 +262,14 @@ def file_fingerprint(path: Path) -> str:
     """Return a hash of a file's size, beginning, middle and end, fast for any size.
 
     A folder (DICOM, VMS, MRXS companions) is known by the names and sizes of its files.
+
+    Raises
+    ------
+    SlideReadError
+        If `path` is neither: a pipe or a device would never end.
     """
+    if not path.is_file() and not path.is_dir():
+        raise SlideReadError(f"{path} is neither a file nor a folder; give a slide.")
     digest = hashlib.sha256()
     if path.is_dir():
         for file in sorted(path.iterdir()):

@@ -211,14 +211,10 @@ class _Tiff:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.Lock()
         self._cache = ChunkCache(_CACHE_BYTES)
-        self._file: tifffile.TiffFile | None = tifffile.TiffFile(path)
-        try:
-            self._describe(self._file)
-        except BaseException:
-            self.close()
-            raise
+        with tifffile.TiffFile(path) as file:
+            self._describe(file)
+        self._segment(len(self._pages) - 1, 0)  # a codec that is missing is told at once
 
     def _describe(self, file: tifffile.TiffFile) -> None:
         path = self._path
@@ -231,7 +227,9 @@ class _Tiff:
             if width * height * page.samplesperpixel * page.bitspersample // 8 > 3 * MAX_PICTURE_PX:
                 raise _too_large(path)
         self.values = _tiff_values(self._pages[0])
-        self._segment(len(self._pages) - 1, 0)  # a codec that is missing is told at once
+        # What tifffile would look up in the file later, which is closed by then.
+        self._parts = [(page.dataoffsets, page.databytecounts) for page in self._pages]
+        self._decoders = [(page.decode, page.jpegtables) for page in self._pages]
 
     def read(self, level: int, top: int, left: int, bottom: int, right: int) -> Rgb:
         width, height = self.tiles[level]
@@ -249,36 +247,30 @@ class _Tiff:
         return region
 
     def close(self) -> None:
-        with self._lock:
-            if self._file is not None:
-                self._file.close()
-            self._file = None
         self._cache.clear()
 
     def _segment(self, level: int, index: int) -> NDArray[Any]:
         """Return one decoded tile or strip, (height, width, samples)."""
-        page, key = self._pages[level], (level, index)
+        key = (level, index)
         cached = self._cache.get(key)
         if cached is not None:
             return cached
-        with self._lock:
-            data = self._raw(page, index)
+        data = self._raw(level, index)
         if data is not None:
             _check_stream(data, self.tiles[level])
-        # Decoding, the slow part, runs beside other threads'.
-        tables = page.jpegtables if data is not None else None
-        decoded = page.decode(data, index, jpegtables=tables)[0]
+        decode, tables = self._decoders[level]
+        decoded = decode(data, index, jpegtables=tables)[0]
         segment = self._blank(level) if decoded is None else np.asarray(decoded)[0]
         return self._cache.put(key, segment)
 
-    def _raw(self, page: tifffile.TiffPage, index: int) -> bytes | None:
-        if self._file is None:
-            self._file = tifffile.TiffFile(self._path)
-        if page.databytecounts[index] == 0:
+    def _raw(self, level: int, index: int) -> bytes | None:
+        offsets, lengths = self._parts[level]
+        if lengths[index] == 0:
             return None  # a sparse file leaves empty tiles out
-        handle = self._file.filehandle
-        handle.seek(page.dataoffsets[index])
-        return bytes(handle.read(page.databytecounts[index]))
+        # A handle for each part: threads need not wait for one another, and none is left open.
+        with self._path.open("rb", buffering=0) as file:
+            file.seek(offsets[index])
+            return file.read(lengths[index])
 
     def _blank(self, level: int) -> NDArray[Any]:
         width, height = self.tiles[level]

@@ -5,12 +5,19 @@ Nothing that reads pixels is imported before a slide is opened.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Final
 
 from src_core.errors import SlideReadError
 from src_core.slides.base import SlideReader
 
 __all__ = ["open_slide"]
+
+_SERIES_UID: Final = re.compile(rb"\x20\x00\x0e\x00UI..([0-9.]{1,64})", re.DOTALL)
+"""Tag (0020,000E), in the only encoding that whole-slide images are written in."""
+
+_DICOM_HEADER_BYTES: Final = 64 * 1024
 
 
 def open_slide(path: str | Path, *, slide_mpp: float | None = None) -> SlideReader:
@@ -81,7 +88,7 @@ def _more_levels(path: Path, slide_mpp: float | None) -> SlideReader | None:
 
 
 def _open_folder(folder: Path, slide_mpp: float | None) -> SlideReader:
-    """Open a folder of DICOM files by the first that OpenSlide takes: it finds the others."""
+    """Open the one slide that a folder of DICOM files holds, by any file of its series."""
     from openslide import OpenSlide
 
     from src_core.slides.openslide_reader import OpenSlideReader
@@ -90,11 +97,27 @@ def _open_folder(folder: Path, slide_mpp: float | None) -> SlideReader:
     refusal = SlideReadError(
         f"{folder} holds no whole-slide DICOM file; give a slide file, or a folder of .dcm files."
     )
+    slides: dict[str, tuple[Path, SlideReader]] = {}
     for file in files:
-        if OpenSlide.detect_format(file) != "dicom":
+        if OpenSlide.detect_format(file) != "dicom" or (series := _series_of(file)) in slides:
             continue
         try:
-            return OpenSlideReader(file, slide_mpp=slide_mpp, named=folder)
+            slides[series] = file, OpenSlideReader(file, slide_mpp=slide_mpp, named=folder)
         except SlideReadError as error:
             refusal = error  # a label or another modality beside the slide: try the next
-    raise refusal
+    if not slides:
+        raise refusal
+    if len(slides) > 1:
+        names = ", ".join(file.name for file, _ in slides.values())
+        raise SlideReadError(
+            f"{folder} holds {len(slides)} slides; open one of them by a file of it: {names}."
+        )
+    ((_, reader),) = slides.values()
+    return reader
+
+
+def _series_of(file: Path) -> str:
+    """Return the SeriesInstanceUID of a DICOM file, the same for all files of a slide."""
+    with file.open("rb") as stream:
+        found = _SERIES_UID.search(stream.read(_DICOM_HEADER_BYTES))
+    return found[1].decode() if found else ""

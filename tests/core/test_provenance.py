@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src_core import provenance
-from src_core.errors import ProjectError, StaleArtifactError
+from src_core.errors import ProjectError, SlideReadError, StaleArtifactError
 from src_core.provenance import (
     check_recipe,
     file_fingerprint,
@@ -252,6 +252,14 @@ def test_a_fingerprint_follows_the_content_not_the_name(tmp_path: Path) -> None:
     assert file_fingerprint(one) != file_fingerprint(two)
     (tmp_path / "small").write_bytes(b"abc")
     assert len(file_fingerprint(tmp_path / "small")) == 32
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes among this system's files")
+def test_a_pipe_has_no_fingerprint(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path / "missing"):
+        with pytest.raises(SlideReadError, match=f"{path.name} is neither"):
+            file_fingerprint(path)
 
 
 def test_a_folder_has_a_fingerprint_that_moves_with_it(tmp_path: Path) -> None:

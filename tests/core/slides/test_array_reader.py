@@ -170,15 +170,13 @@ def test_a_file_that_was_cut_off_is_an_error_that_names_it(tmp_path: Path, name:
         ArrayReader(tmp_path / name).read_region((0, 0), 0, (400, 300))
 
 
-def test_a_file_that_is_refused_is_not_kept_open(tmp_path: Path) -> None:
+def test_no_file_is_kept_open(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "floats.tiff", np.zeros((32, 32), np.float32))
     with pytest.raises(SlideReadError, match="floats"):
         ArrayReader(tmp_path / "floats.tiff")
     tifffile.imwrite(tmp_path / "a.tiff", _PIXELS, photometric="rgb")
     with pytest.raises(SlideScaleError):
         ArrayReader(tmp_path / "a.tiff", slide_mpp=1e9)
-    reader = ArrayReader(tmp_path / "a.tiff")
+    ArrayReader(tmp_path / "a.tiff").read_region((0, 0), 0, (40, 30))
     held = {Path(file.path).name for file in psutil.Process().open_files()}
-    assert held & {"floats.tiff", "a.tiff"} == {"a.tiff"}
-    reader.close()
-    assert str(tmp_path / "a.tiff") not in {file.path for file in psutil.Process().open_files()}
+    assert not held & {"floats.tiff", "a.tiff"}

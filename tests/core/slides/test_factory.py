@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,18 @@ def test_a_missing_file_and_a_folder_without_slide_are_told(tmp_path: Path) -> N
         open_slide(tmp_path)
     with pytest.raises(SlideReadError, match=r"notes\.txt"):
         open_slide(tmp_path / "notes.txt")
+
+
+def test_a_folder_of_two_slides_is_refused_with_their_names(
+    tmp_path: Path, shared_data: Path
+) -> None:
+    slides = shared_data / "slides"
+    first = sorted((slides / "dicom-CMU-1-Small-Region").iterdir())
+    for file in (*first, *(slides / "openslide-python").glob("*.dcm")):
+        shutil.copy(file, tmp_path)
+    with pytest.raises(SlideReadError, match=rf"holds 2 slides.*{first[0].name}.*boxes_0\.dcm"):
+        open_slide(tmp_path)
+    assert open_slide(tmp_path / "boxes_1.dcm").properties.dimensions == (16, 16)
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
