@@ -20,6 +20,7 @@ __all__ = [
     "SlideLostError",
     "SlideReadError",
     "SlideScaleError",
+    "SlideTooLargeError",
     "StaleArtifactError",
     "StorageFullError",
     "TooFewPatchesError",
@@ -63,6 +64,10 @@ class SlideLostError(SlideReadError):
 
 class SlideScaleError(FusecpathError, ValueError):
     """A slide does not say how large its pixels are."""
+
+
+class SlideTooLargeError(FusecpathError, ValueError):
+    """A slide encoder would need more memory for this slide than is free."""
 
 
 class UnknownEncoderError(FusecpathError, KeyError):

@@ -14,11 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from src_core.clustering.result import ClusterConfig, load_clusters, save_clusters
 from src_core.devices import DeviceName
-from src_core.embeddings.extract import (
-    embed_patches,
-    load_slide_embedding,
-    save_slide_embedding,
-)
+from src_core.embeddings.extract import embed_patches
 from src_core.embeddings.store import EmbeddingStore, EmbeddingView
 from src_core.encoders.registry import create_encoder, encoder_card
 from src_core.errors import FusecpathError, ProjectError, StorageFullError
@@ -26,11 +22,12 @@ from src_core.patches.grid import PatchGrid, build_grid
 from src_core.progress import Report, Stop, check
 from src_core.project import Project, SlideFolder
 from src_core.provenance import recipe_id
+from src_core.teachers import Teachers
 from src_core.tissue.mask import TissueMask
 from src_core.tissue.segment import segment_tissue
 
 if TYPE_CHECKING:
-    from src_core.encoders.base import PatchEncoder, SlideEncoder
+    from src_core.encoders.base import PatchEncoder
     from src_core.slides import SlideReader
     from src_core.types import Labels
 
@@ -159,8 +156,8 @@ def embed_slides(
         The slides that could not be embedded.
     """
     encoders = [_patch_encoder(name, device, report, stop) for name in project.config.encoders]
-    teachers = [_slide_encoder(name, device, report, stop) for name in project.config.teachers]
-
+    loaded = {encoder.card.name: encoder for encoder in encoders}
+    teachers = Teachers(project.config, device, loaded)
     failures: list[Failure] = []
 
     def embed(slide: SlideFolder) -> None:
@@ -173,8 +170,14 @@ def embed_slides(
             reader.close()
         told = shortfall.sentences(grid.lattice)
         failures.extend(Failure(slide_id=slide.slide_id, message=one) for one in told)
-        for teacher in teachers:
-            _embed_whole(slide, grid, store, teacher)
+
+        def teach(name: str) -> None:
+            teachers.embed(slide, name, report=report, stop=stop)
+
+        # One teacher that fails leaves the others, and the patches, as they are.
+        failures.extend(
+            each(project.config.teachers, teach, name=lambda _: slide.slide_id, stop=stop)
+        )
 
     return failures + each_slide(slides, embed, stop=stop)
 
@@ -183,23 +186,6 @@ def _patch_encoder(name: str, device: DeviceName, report: Report, stop: Stop) ->
     if encoder_card(name).kind != "patch":
         raise ProjectError(f"Encoder {name!r} reads whole slides; name it as a teacher.")
     return create_encoder(name, device=device, report=report, stop=stop)  # type: ignore[return-value]
-
-
-def _slide_encoder(name: str, device: DeviceName, report: Report, stop: Stop) -> SlideEncoder:
-    if encoder_card(name).kind != "slide":
-        raise ProjectError(f"Encoder {name!r} reads patches; a teacher reads whole slides.")
-    return create_encoder(name, device=device, report=report, stop=stop)  # type: ignore[return-value]
-
-
-def _embed_whole(
-    slide: SlideFolder, grid: PatchGrid, store: EmbeddingStore, encoder: SlideEncoder
-) -> None:
-    view = store.view(str(encoder.card.patch_encoder), grid.cells)
-    recipe = {"encoder": encoder.card.recipe(), "patches": view.recipe, "grid_id": grid.grid_id}
-    folder = slide.slide_embedding(encoder.card.name)
-    if (folder / "meta.json").is_file() and load_slide_embedding(folder)[1] == recipe:
-        return
-    save_slide_embedding(folder, encoder.encode(view.array(), grid.coords_xy), recipe)
 
 
 def stored_views(

@@ -19,7 +19,7 @@ from typing import Annotated
 
 from src_core.bags.label_table import LabelRow, LabelTable, read_labels
 from src_core.clustering.result import ClusterConfig
-from src_core.config import Config, Help
+from src_core.config import Config, Help, Range
 from src_core.errors import ConfigError, ProjectError, SlideReadError
 from src_core.names import checked_name
 from src_core.patches.grid import GridConfig
@@ -51,6 +51,11 @@ class ProjectConfig(Config):
         "texture",
     )
     teachers: Annotated[tuple[str, ...], Help("Slide encoders to distil from")] = ()
+    max_patches: Annotated[
+        int | None,
+        Range(1, 10_000_000),
+        Help("Patches of a slide that a teacher with a grid of its own reads, at most", True),
+    ] = None
     tissue: TissueConfig = field(default_factory=TissueConfig)
     grid: GridConfig = field(default_factory=GridConfig)
     clustering: ClusterConfig = field(default_factory=ClusterConfig)

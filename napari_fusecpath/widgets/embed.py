@@ -66,9 +66,11 @@ class EmbedPanel(StepPanel):
             raise ConfigError("Tick at least one encoder.")
         teachers = self._ticked(self.teachers)
         for teacher in teachers:
-            needed = encoder_card(teacher).patch_encoder
-            if needed not in encoders:
-                raise ConfigError(f"The teacher {teacher} reads {needed}; tick that as well.")
+            card = encoder_card(teacher)
+            if card.patch_encoder not in encoders and not card.own_lattice:
+                raise ConfigError(
+                    f"The teacher {teacher} reads {card.patch_encoder}; tick that as well."
+                )
         project = self.session.require_project()
         if not teachers:  # to the verb an empty list means "the project's"
             project = project.reconfigured(project.config.replace(teachers=[]))

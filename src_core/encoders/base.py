@@ -45,7 +45,7 @@ class SlideEncoder(Protocol):
         """What it is."""
         ...
 
-    def encode(self, embeddings: Float32, coords_xy: Int64) -> Float32:
+    def encode(self, embeddings: Float32, coords_xy: Int64, *, patch_l0: float) -> Float32:
         """Return the embedding of the slide.
 
         Parameters
@@ -54,10 +54,22 @@ class SlideEncoder(Protocol):
             From ``card.patch_encoder``.
         coords_xy : ndarray of int64, shape (n_patches, 2)
             Top-left corners of the patches, level-0 px, columns x, y.
+        patch_l0 : float
+            Side of a patch in level-0 px.
 
         Returns
         -------
         ndarray of float32, shape (card.dim,)
+            The same for the same patches in any order.
+
+        Raises
+        ------
+        TooFewPatchesError
+            If there is no patch.
+        GridMismatchError
+            If rows and coordinates are not of the same patches.
+        EncoderScaleError
+            If the encoder needs patches side by side, and these are not.
         """
         ...
 

@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import TypeAlias, cast
 
 from src_core.devices import DeviceName
-from src_core.encoders.access import Access, weights_access
+from src_core.encoders.access import Access, AccessStatus, weights_access
 from src_core.encoders.base import PatchEncoder, SlideEncoder
 from src_core.encoders.cards import STAND_INS, EncoderCard, EncoderKind, mean_card
 from src_core.encoders.local_weights import local_file
+from src_core.encoders.remote_code import brings_code
+from src_core.encoders.slide_cards import SLIDE_CARDS, slide_problem
 from src_core.encoders.weights import fetch_weights
-from src_core.errors import UnknownEncoderError
+from src_core.errors import UnknownEncoderError, WeightsUnavailableError
 from src_core.progress import Report, Stop, ignore, never
 
 __all__ = [
@@ -123,6 +125,10 @@ def encoder_access(name: str, *, ask_hub: bool = False) -> Access:
     card = encoder_card(name)
     if card.weights.startswith(_MEAN_WEIGHTS):
         card = encoder_card(str(card.patch_encoder))
+    problem = slide_problem(card)
+    if problem is not None:
+        missing: AccessStatus = "not installed" if brings_code(card) else "import only"
+        return Access(status=missing, detail=problem, usable=False)
     return weights_access(card, ask_hub=ask_hub)
 
 
@@ -175,7 +181,10 @@ def create_encoder(
     """
     card = encoder_card(name)
     path = local_file(name) if weights is None else Path(weights)
-    if path is None:
+    problem = slide_problem(card)
+    if problem is not None:
+        raise WeightsUnavailableError(problem)
+    if path is None and not brings_code(card):  # such code fetches what it needs by itself
         fetch_weights(card, report=report, stop=stop)
     return _loader(name)(card, device, path)
 
@@ -194,3 +203,5 @@ def _loader(name: str) -> Loader:
 for _card in STAND_INS:
     _family = "texture:load_texture" if _card.name == "texture" else "timm_encoders:load_lite"
     register_encoder(_card, loader=f"src_core.encoders.{_family}")
+for _card, _slide_loader in SLIDE_CARDS.items():  # what is only imported is never loaded
+    register_encoder(_card, loader=f"src_core.encoders.{_slide_loader}")

@@ -74,6 +74,9 @@ def check_weights_file(path: Path, *, what: str) -> None:
 def read_state_dict(card: EncoderCard, path: Path) -> dict[str, torch.Tensor]:
     """Read tensors from a safetensors or torch file without running code from it.
 
+    Where a checkpoint of a training holds them under ``"model"``, beside other things, those are
+    taken.
+
     Raises
     ------
     WeightsUnavailableError
@@ -92,6 +95,8 @@ def read_state_dict(card: EncoderCard, path: Path) -> dict[str, torch.Tensor]:
         raise _unreadable(path, card.name) from error
     except (pickle.UnpicklingError, safetensors.SafetensorError) as error:
         raise _unreadable(path, card.name) from error
+    if isinstance(values, dict) and isinstance(values.get("model"), dict):
+        values = values["model"]
     size = path.stat().st_size
     tensors = isinstance(values, dict) and all(
         isinstance(key, str) and isinstance(value, torch.Tensor) and value.nbytes <= size

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from src_core.embeddings.extract import save_slide_embedding
 from src_core.embeddings.interchange.files import PatchFile, SlideVector, Tool, read_file
 from src_core.embeddings.interchange.names import check_dim, known_name
 from src_core.embeddings.interchange.place import Placement, place
 from src_core.embeddings.store import EmbeddingStore
+from src_core.encoders.registry import list_encoders
 from src_core.errors import ExchangeError, FusecpathError, ProjectError, TooFewPatchesError
 from src_core.names import quoted_name
 from src_core.patches.grid import PatchGrid, build_lattice
@@ -25,6 +25,7 @@ from src_core.progress import Report, Stop, Tracker, check
 from src_core.project import Project, SlideFolder
 from src_core.provenance import read_json, write_json
 from src_core.slides.base import SlideProperties
+from src_core.teachers import import_slide_embedding
 from src_core.types import BoolArray
 
 __all__ = ["IMPORTED", "Imported", "files_in", "import_file", "imported_encoders", "use_imported"]
@@ -329,10 +330,10 @@ def _take_into_use(slide: SlideFolder, placed: Placement, common: BoolArray) -> 
 
 def _import_vector(slide: SlideFolder, found: SlideVector, encoder: str | None) -> Imported:
     name = _encoder_of(found, encoder)
+    if f"{name}-slide" in list_encoders("slide"):  # elsewhere both parts of it have one name
+        name = f"{name}-slide"
     check_dim(name, len(found.vector), where=str(found.path))
-    origin = {"file": found.path.name, "sha256": _sha256(found.path), "tool": found.tool}
-    recipe = {"encoder": {"encoder": name}, "imported": origin}
-    save_slide_embedding(slide.slide_embedding(name), found.vector, recipe)
+    import_slide_embedding(slide, name, found.vector, found.path, tool=found.tool)
     return Imported(slide_id=slide.slide_id, tool=found.tool, encoder=name, n_patches=0)
 
 

@@ -10,6 +10,7 @@ from src_core import pipeline
 from src_core.clustering.result import load_clusters
 from src_core.config import Config, Help, Range
 from src_core.encoders.registry import encoder_card
+from src_core.encoders.remote_code import agree
 from src_core.errors import ConfigError
 from src_core.pipeline import Failure
 from src_core.progress import Report, Stop
@@ -40,6 +41,15 @@ class PrepareOptions(Config):
     teachers: Annotated[tuple[str, ...], Help("Slide encoders to distil from")] = ()
     labels: Annotated[str | None, Help("Table of slides and labels (CSV)")] = None
     slide_mpp: Annotated[float | None, Range(0.05, 5), Help("Micrometres per pixel")] = None
+    max_patches: Annotated[
+        int | None,
+        Range(1, 10_000_000),
+        Help("Patches of a slide that a teacher with its own grid reads, at most", True),
+    ] = None
+    trust_remote_code: Annotated[
+        tuple[str, ...],
+        Help("Teachers whose code may run here, as NAME or NAME@COMMIT; it is remembered", True),
+    ] = ()
     embed: Annotated[bool, Help("Embed the patches, not only find them")] = True
     device: Device = "auto"
 
@@ -63,10 +73,13 @@ def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
 
 
 def _project_for(options: PrepareOptions) -> Project:
+    for name in options.trust_remote_code:
+        encoder, _, commit = name.partition("@")
+        agree(encoder_card(encoder), commit or None)
     folder = Path(options.project)
     known = (folder / "project.json").is_file()
     config = Project.open(folder).config if known else ProjectConfig()
-    chosen = {key: getattr(options, key) for key in ("encoders", "teachers")}
+    chosen = {key: getattr(options, key) for key in ("encoders", "teachers", "max_patches")}
     config = config.replace(**{key: value for key, value in chosen.items() if value})
     _check_encoders(config)  # before any work is done
     return Project.create(folder, config)
@@ -80,8 +93,11 @@ def _check_encoders(config: ProjectConfig) -> None:
     for name in config.encoders:
         encoder_card(name)
     for name in config.teachers:
-        reads = encoder_card(name).patch_encoder
-        if reads is not None and reads not in config.encoders:
+        card = encoder_card(name)
+        if card.kind != "slide":
+            raise ConfigError(f"Teacher {name} is a patch encoder; name one that reads slides.")
+        reads = card.patch_encoder
+        if reads is not None and reads not in config.encoders and not card.own_lattice:
             raise ConfigError(f"Teacher {name} reads embeddings by {reads}; add that encoder.")
 
 

@@ -33,6 +33,7 @@ BUILT_INS = {
     "SlideLostError": OSError,
     "SlideReadError": OSError,
     "SlideScaleError": ValueError,
+    "SlideTooLargeError": ValueError,
     "StaleArtifactError": ValueError,
     "StorageFullError": ValueError,
     "TooFewPatchesError": ValueError,

@@ -17,13 +17,17 @@ from src_core.encoders import (
     register_encoder,
     registry,
 )
+from src_core.encoders.slide_cards import SLIDE_CARDS
 from src_core.encoders.slide_encoders import MeanSlideEncoder
 from src_core.errors import UnknownEncoderError, WeightsUnavailableError
 
 
 def test_names_and_kinds() -> None:
     assert list_encoders("patch") == ("lite0", "lite1", "lite2", "texture")
-    assert list_encoders("slide") == ("mean-lite0", "mean-lite1", "mean-lite2", "mean-texture")
+    published = tuple(card.name for card in SLIDE_CARDS)
+    means = tuple(f"mean-{name}" for name in list_encoders("patch"))
+    assert list_encoders("slide") == published + means
+    assert {"titan", "prism", "gigapath-slide"} < set(published)
     assert set(list_encoders()) == {*list_encoders("patch"), *list_encoders("slide")}
 
 

@@ -106,7 +106,7 @@ def hostile(tmp_path: Path) -> dict[str, bytes]:
         "evil-zip.pth": saved({"a": Evil(tmp_path / "touched")}),
         "evil-legacy.pth": saved({"a": Evil(tmp_path / "touched")}, legacy=True),
         "list.pth": saved([torch.zeros(1)]),
-        "nested.pth": saved({"model": {"a": torch.zeros(1)}}),
+        "nested.pth": saved({"model": {"a": {"b": torch.zeros(1)}}}),
         "module.pth": saved(torch.nn.Linear(2, 2)),
         "long.safetensors": header(b"{}", length=2**40),
         "large-header.safetensors": header(b"{" + b" " * 2**20, length=2**25),
