@@ -113,6 +113,7 @@ def hub_access(card: EncoderCard, repository: str) -> HubAccess:
     from huggingface_hub import errors, get_hf_file_metadata, hf_hub_url
 
     try:
+        _knock()
         check_token(card)
         url = hf_hub_url(repository, card.filename, revision=card.revision, endpoint=hub_endpoint())
         get_hf_file_metadata(url, timeout=_CONNECT_SECONDS)
@@ -162,7 +163,7 @@ def store_token(token: str) -> None:
         If it has not the form of a token, the hub refuses it, or cannot be reached. No message
         repeats it.
     """
-    from huggingface_hub import errors, login
+    from huggingface_hub import login
 
     token = token.strip()
     if not _TOKEN.fullmatch(token):
@@ -172,13 +173,13 @@ def store_token(token: str) -> None:
         )
     try:
         login(token, add_to_git_credential=False)
-    except errors.HfHubHTTPError as error:
-        status = error.response.status_code
-        raise ConfigError(
-            f"The hub refused the token (HTTP {status}); make a new one with the right to read "
-            f"on {hub_name()}/settings/tokens."
-        ) from None
-    except network_errors(ValueError):
+    except network_errors(ValueError) as error:
+        answer = getattr(error, "response", None)
+        if answer is not None:
+            raise ConfigError(
+                f"The hub refused the token (HTTP {answer.status_code}); make a new one with the "
+                f"right to read on {hub_name()}/settings/tokens."
+            ) from None
         raise ConfigError(
             f"The token could not be checked, for {hub_name()} cannot be reached; connect to the "
             "network and enter it again."
@@ -191,6 +192,12 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _knock() -> None:
+    """Raise at once if nobody answers; huggingface_hub below 1.0 would try for half a minute."""
+    if not hub_answers():
+        raise ConnectionError
+
+
 def _download(
     card: EncoderCard, repository: str, filename: str, report: Report, stop: Stop
 ) -> tuple[Path, str | None]:
@@ -199,6 +206,7 @@ def _download(
 
     check(stop)
     check_token(card)
+    _knock()
     endpoint = hub_endpoint()
     url = hf_hub_url(repository, filename, revision=card.revision, endpoint=endpoint)
     found = get_hf_file_metadata(url, timeout=_CONNECT_SECONDS)

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from src_core.config import Config, Help
 from src_core.doctor import examine
-from src_core.encoders.hub_refusals import size_text
+from src_core.encoders.hub import hub_answers
+from src_core.encoders.hub_refusals import hub_name, size_text
 from src_core.encoders.local_weights import forget_file, use_file
 from src_core.encoders.registry import encoder_access, encoder_card, list_encoders
 from src_core.encoders.state_dicts import check_weights_file
@@ -46,6 +47,8 @@ def _encoders(options: EncodersOptions, report: Report, stop: Stop) -> Result:
     for name in options.forget:
         if not forget_file(name):
             raise ConfigError(f"No file is used for {name!r}; fusecpath encoders shows which are.")
+    if options.check and not hub_answers():
+        raise ConfigError(f"{hub_name()} does not answer; connect, or leave out --check.")
     names = list_encoders()
     tracker = Tracker(report, stop, stage="Encoders", total=len(names), unit="encoders")
     rows = []

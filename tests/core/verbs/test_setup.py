@@ -32,7 +32,9 @@ def test_the_table_fits_a_terminal_and_json_has_everything(
     assert all(len(line) <= 100 or "/" in line for line in lines)
     row = next(line for line in lines if line.startswith("lite0 "))
     assert row.split() == ["lite0", "patch", "1280", "-", "Apache-2.0", "ready"]
-    assert main(["encoders", "--json", "--check"]) == 0
+    assert main(["encoders", "--check"]) == 1
+    assert "does not answer; connect, or leave out --check" in capsys.readouterr().err
+    assert main(["encoders", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["encoders"]
     assert [card["name"] for card in rows] == list(list_encoders())
     needed = {"licence", "gated", "download_mb", "repository", "status", "detail", "usable"}
