@@ -77,7 +77,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fusecpath {__version__}")
     commands = parser.add_subparsers(metavar="VERB", required=True)
     for verb in VERBS.values():
-        command = commands.add_parser(verb.name, help=verb.help, description=verb.help)
+        command = commands.add_parser(
+            verb.name,
+            help=verb.help,
+            description=verb.help,
+            epilog=verb.notes,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         command.set_defaults(verb=verb)
         command.add_argument("--json", action="store_true", help="print one JSON line of results")
         for spec in verb.options.fields():

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from src_core import pipeline, runs
+from src_core import pipeline, preparing, runs
 from src_core.config import Config, Help
 from src_core.devices import DeviceName
 from src_core.encoders.registry import encoder_problem
@@ -63,7 +63,7 @@ def run_demo(options: DemoOptions, report: Report, stop: Stop) -> dict[str, Any]
     ready: list[SlideFolder] = []
 
     def find(slide: SlideFolder) -> None:
-        pipeline.find_tissue(project, slide, report=report, stop=stop)
+        preparing.find_tissue(project, slide, report=report, stop=stop)
         ready.append(slide)
 
     def cluster(slide: SlideFolder) -> None:

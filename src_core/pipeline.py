@@ -18,17 +18,14 @@ from src_core.embeddings.extract import embed_patches
 from src_core.embeddings.store import EmbeddingStore, EmbeddingView
 from src_core.encoders.registry import create_encoder, encoder_card
 from src_core.errors import FusecpathError, ProjectError, StorageFullError
-from src_core.patches.grid import PatchGrid, build_grid
+from src_core.patches.grid import PatchGrid
 from src_core.progress import Report, Stop, check
 from src_core.project import Project, SlideFolder
 from src_core.provenance import recipe_id
 from src_core.teachers import Teachers
-from src_core.tissue.mask import TissueMask
-from src_core.tissue.segment import segment_tissue
 
 if TYPE_CHECKING:
     from src_core.encoders.base import PatchEncoder
-    from src_core.slides import SlideReader
     from src_core.types import Labels
 
 __all__ = [
@@ -37,9 +34,7 @@ __all__ = [
     "each",
     "each_slide",
     "embed_slides",
-    "find_tissue",
     "made_clusters",
-    "paint_tissue",
     "stored_clusters",
     "stored_views",
 ]
@@ -79,65 +74,6 @@ def each_slide(
 ) -> list[Failure]:
     """Do `work` for every slide of a project; see `each`."""
     return each(slides, work, name=lambda slide: slide.slide_id, stop=stop)
-
-
-def find_tissue(project: Project, slide: SlideFolder, *, report: Report, stop: Stop) -> PatchGrid:
-    """Find a slide's tissue and lay its patch grid; a mask that a person painted is kept.
-
-    Raises
-    ------
-    SlideReadError, SlideScaleError, TooFewPatchesError
-        If the slide cannot be read, has no scale, or shows no tissue.
-    """
-    reader = slide.open()
-    try:
-        mask = _mask_in_use(project, slide) or segment_tissue(
-            reader, project.config.tissue, report=report, stop=stop
-        )
-        return _lay_grid(project, slide, reader, mask)
-    finally:
-        reader.close()
-
-
-def paint_tissue(project: Project, slide: SlideFolder, mask: TissueMask) -> PatchGrid:
-    """Take a painted mask into use; embeddings of the patches that stay are kept.
-
-    Raises
-    ------
-    TooFewPatchesError
-        If no patch is left.
-    """
-    reader = slide.open()
-    try:
-        return _lay_grid(project, slide, reader, mask)
-    finally:
-        reader.close()
-
-
-def _mask_in_use(project: Project, slide: SlideFolder) -> TissueMask | None:
-    tissue_id = slide.record.tissue_id
-    if tissue_id is None:
-        return None
-    mask = TissueMask.load(slide.tissue(tissue_id))
-    made_by = (project.config.tissue.to_dict(), slide.record.mpp)
-    found = (mask.recipe.get("config"), mask.recipe.get("slide_mpp"))
-    return mask if mask.is_edited or found == made_by else None
-
-
-def _lay_grid(
-    project: Project, slide: SlideFolder, reader: SlideReader, mask: TissueMask
-) -> PatchGrid:
-    grid = build_grid(reader, mask, project.config.grid)
-    mask.save(slide.tissue(mask.tissue_id))
-    grid.save(slide.grid(grid.grid_id))
-    record = slide.record
-    same = record.grid_id == grid.grid_id
-    slide.remember(
-        tissue_id=mask.tissue_id,
-        grid_id=grid.grid_id,
-        clusters_id=record.clusters_id if same else None,
-    )
-    return grid
 
 
 def embed_slides(

@@ -32,6 +32,7 @@ from src_core.provenance import (
 )
 from src_core.slide_folder import SlideFolder, SlideRecord
 from src_core.slides import open_slide
+from src_core.tissue.quality import QualityConfig
 from src_core.tissue.segment import TissueConfig
 from src_core.training.config import TrainConfig
 
@@ -58,6 +59,7 @@ class ProjectConfig(Config):
     ] = None
     tissue: TissueConfig = field(default_factory=TissueConfig)
     grid: GridConfig = field(default_factory=GridConfig)
+    quality: QualityConfig = field(default_factory=QualityConfig)
     clustering: ClusterConfig = field(default_factory=ClusterConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
 
@@ -175,9 +177,10 @@ class Project:
         )
         if known is not None:
             # A mask lies in level-0 pixels and outlives a new scale; patches do not.
-            record = record.replace(tissue_id=known.tissue_id)
+            record = record.replace(tissue_id=known.tissue_id, roi_id=known.roi_id)
         if known is not None and known.mpp == record.mpp:
-            record = record.replace(grid_id=known.grid_id, clusters_id=known.clusters_id)
+            kept = {key: getattr(known, key) for key in ("grid_id", "candidates_id", "clusters_id")}
+            record = record.replace(**kept)
         write_json(folder.root / "slide.json", record.to_dict())
         return folder
 

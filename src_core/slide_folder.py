@@ -33,8 +33,12 @@ class SlideRecord(Config):
     mpp_source: str = "unknown"
     tissue_id: str | None = None
     """The mask in use."""
+    roi_id: str | None = None
+    """The region of interest in use; the whole slide if none."""
     grid_id: str | None = None
     """The patch grid in use."""
+    candidates_id: str | None = None
+    """That grid with the patches that their flaws exclude."""
     clusters_id: str | None = None
     """The clusters in use, of that grid."""
 
@@ -59,6 +63,14 @@ class SlideFolder:
     def tissue(self, tissue_id: str) -> Path:
         """Folder of one tissue mask."""
         return self.root / "tissue" / checked_name(tissue_id, what="tissue mask")
+
+    def roi(self, roi_id: str) -> Path:
+        """File of one region of interest."""
+        return self.root / "roi" / f"{checked_name(roi_id, what='region of interest')}.geojson"
+
+    def quality(self, grid_id: str, quality_id: str) -> Path:
+        """Folder of the measures of a grid's patches."""
+        return self.grid(grid_id) / "quality" / checked_name(quality_id, what="quality")
 
     def embeddings(self, lattice_id: str) -> Path:
         """Folder of one lattice's `EmbeddingStore`."""
@@ -96,7 +108,8 @@ class SlideFolder:
             )
         path = self.root / "slide.json"
         record = read_config(path, SlideRecord)
-        for name in (record.tissue_id, record.grid_id, record.clusters_id):
+        ids = (record.tissue_id, record.roi_id, record.grid_id, record.candidates_id)
+        for name in (*ids, record.clusters_id):
             if name is not None and not is_safe_name(name):
                 raise ProjectError(f"{path} is damaged: {name!r} is no artifact of the project.")
         return record

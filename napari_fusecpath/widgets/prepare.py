@@ -16,7 +16,7 @@ from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number, wrapped_label
 from src_core.errors import FusecpathError
 from src_core.patches.grid import GridConfig
-from src_core.pipeline import paint_tissue
+from src_core.preparing import paint_tissue
 from src_core.project import Project, SlideFolder, SlideRecord
 from src_core.tissue.mask import TissueMask
 from src_core.tissue.segment import TissueConfig
@@ -279,7 +279,7 @@ def _painted_in_use(snapshot: Snapshot) -> tuple[str, str | None] | None:
     if slide is None or record is None or record.tissue_id is None:
         return None
     try:
-        painted = TissueMask.load(slide.tissue(record.tissue_id)).is_edited
+        painted = TissueMask.load(slide.tissue(record.tissue_id)).is_by_hand
     except FusecpathError:  # it is found anew
         return None
     return (slide.slide_id, record.tissue_id) if painted else None

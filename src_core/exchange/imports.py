@@ -323,7 +323,7 @@ def _take_into_use(slide: SlideFolder, placed: Placement, common: BoolArray) -> 
     if record.grid_id != grid.grid_id:
         if not (slide.grid(grid.grid_id) / "meta.json").is_file():
             grid.save(slide.grid(grid.grid_id))
-        slide.remember(grid_id=grid.grid_id, clusters_id=None)
+        slide.remember(grid_id=grid.grid_id, candidates_id=None, clusters_id=None)
     left = int((~common).sum())
     return [f"{left} patches lack an embedding by another encoder"] if left else []
 

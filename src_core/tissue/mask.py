@@ -59,9 +59,9 @@ class TissueMask:
         return recipe_id(self.recipe)
 
     @property
-    def is_edited(self) -> bool:
-        """Whether a person painted it."""
-        return bool(self.recipe.get("source") == "edited")
+    def is_by_hand(self) -> bool:
+        """Whether a person painted or brought it: nothing replaces it unasked."""
+        return self.recipe.get("source") in ("edited", "imported")
 
     def coverage(self, corners_xy: ArrayLike, side: float) -> Float64:
         """Return the share of each square that is tissue.
@@ -99,17 +99,31 @@ class TissueMask:
 
         Its name depends on its pixels alone, so painting the same twice is the same mask.
         """
-        painted = np.asarray(mask) != 0
-        if painted.shape != self.mask.shape:
-            raise ValueError(f"the mask is {self.mask.shape}, the painted one {painted.shape}")
+        return self._by_hand(mask, source="edited")
+
+    def imported(self, mask: ArrayLike, *, file: str) -> TissueMask:
+        """Return a mask of the same place with the pixels that `file` says are tissue."""
+        return self._by_hand(mask, source="imported", file=file)
+
+    def within(self, region: BoolArray) -> TissueMask:
+        """Return the part of the tissue inside a region, under the same name.
+
+        It chooses patches and is never stored: the whole tissue is, so a region can be lifted.
+        """
+        return TissueMask(self.mask & region, self.origin_xy, self.pixel_xy, self.recipe)
+
+    def _by_hand(self, mask: ArrayLike, **origin: str) -> TissueMask:
+        pixels = np.asarray(mask) != 0
+        if pixels.shape != self.mask.shape:
+            raise ValueError(f"the mask is {self.mask.shape}, the painted one {pixels.shape}")
         recipe = {
-            "source": "edited",
-            "bits": hashlib.sha256(np.packbits(painted).tobytes()).hexdigest(),
-            "shape": list(painted.shape),
+            **origin,
+            "bits": hashlib.sha256(np.packbits(pixels).tobytes()).hexdigest(),
+            "shape": list(pixels.shape),
             "origin_xy": list(self.origin_xy),
             "pixel_xy": list(self.pixel_xy),
         }
-        return TissueMask(painted, self.origin_xy, self.pixel_xy, recipe)
+        return TissueMask(pixels, self.origin_xy, self.pixel_xy, recipe)
 
     def save(self, folder: Path) -> None:
         """Write ``mask.npy`` and, last, ``meta.json``."""

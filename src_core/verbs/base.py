@@ -42,6 +42,8 @@ class Verb:
     run: Callable[[Any, Report, Stop], Result]
     describe: Callable[[Result], str]
     positional: tuple[str, ...] = ("project",)
+    notes: str = ""
+    """What the command says below the options of the verb."""
     then: Callable[[Any, Result], None] | None = None
     """What the command does after it has printed the result; the window never does it."""
 

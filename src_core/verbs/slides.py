@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from src_core import pipeline
+from src_core import pipeline, preparing
 from src_core.clustering.result import load_clusters
 from src_core.config import Config, Help, Range
 from src_core.encoders.registry import encoder_card
@@ -27,6 +27,7 @@ from src_core.verbs.base import (
     chosen_slides,
     result_of,
 )
+from src_core.verbs.settings import Settings, settings_help, with_settings
 
 __all__ = ["CLUSTER", "PREPARE", "PYRAMID"]
 
@@ -50,6 +51,18 @@ class PrepareOptions(Config):
         tuple[str, ...],
         Help("Teachers whose code may run here, as NAME or NAME@COMMIT; it is remembered", True),
     ] = ()
+    tissue: Annotated[
+        str | None,
+        Help("Your own tissue: a GeoJSON file, or a folder with SLIDE.geojson for each slide"),
+    ] = None
+    roi: Annotated[
+        str | None, Help("Region of interest, likewise: only patches inside are taken")
+    ] = None
+    whole_slide: Annotated[bool, Help("Forget the region of interest")] = False
+    fresh_tissue: Annotated[
+        bool, Help("Find the tissue again, even where it was painted or your own")
+    ] = False
+    set: Settings = ()
     embed: Annotated[bool, Help("Embed the patches, not only find them")] = True
     device: Device = "auto"
 
@@ -57,10 +70,14 @@ class PrepareOptions(Config):
 def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
     project = _project_for(options)
     slides, failures = _take_slides(project, options, stop)
+    _check_wishes(options, len(slides))
     ready: list[SlideFolder] = []
+    found: dict[str, preparing.Prepared] = {}
 
     def find(slide: SlideFolder) -> None:
-        pipeline.find_tissue(project, slide, report=report, stop=stop)
+        wishes = _wishes(options, slide)
+        prepared = preparing.find_tissue(project, slide, wishes, report=report, stop=stop)
+        found[slide.slide_id] = prepared
         ready.append(slide)
 
     failures += pipeline.each_slide(slides, find, stop=stop)
@@ -68,8 +85,48 @@ def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
         failures += pipeline.embed_slides(
             project, ready, device=options.device, report=report, stop=stop
         )
-    patches = {slide.slide_id: len(slide.load_grid()) for slide in ready}
-    return result_of(project, failures, patches=patches)
+    return result_of(
+        project,
+        failures,
+        patches={name: len(one.grid) for name, one in found.items()},
+        flagged={name: one.flagged for name, one in found.items()},
+        excluded={name: one.excluded for name, one in found.items()},
+    )
+
+
+def _check_wishes(options: PrepareOptions, n_slides: int) -> None:
+    """Raise if what is brought contradicts itself, or is for one slide where there are more."""
+    if options.tissue is not None and options.fresh_tissue:
+        raise ConfigError("Give either your own tissue or fresh_tissue, not both.")
+    if options.roi is not None and options.whole_slide:
+        raise ConfigError("Give either a region of interest or whole_slide, not both.")
+    for name in (options.tissue, options.roi):
+        if name is not None and not Path(name).exists():
+            raise ConfigError(f"{name} does not exist; check the path.")
+        if name is not None and n_slides > 1 and not _has_file_a_slide(Path(name)):
+            raise ConfigError(
+                f"{name} is for one slide, and there are {n_slides}; name one slide, or give a "
+                "folder with a GeoJSON file for each."
+            )
+
+
+def _has_file_a_slide(path: Path) -> bool:
+    return path.is_dir() and not (path / "mask.npy").is_file()
+
+
+def _wishes(options: PrepareOptions, slide: SlideFolder) -> preparing.Wishes:
+    def brought(name: str | None) -> Path | None:
+        path = None if name is None else Path(name)
+        if path is None or not _has_file_a_slide(path):
+            return path
+        return preparing.slide_file(path, slide)
+
+    return preparing.Wishes(
+        tissue=brought(options.tissue),
+        roi=brought(options.roi),
+        is_whole=options.whole_slide,
+        is_fresh=options.fresh_tissue,
+    )
 
 
 def _project_for(options: PrepareOptions) -> Project:
@@ -81,6 +138,7 @@ def _project_for(options: PrepareOptions) -> Project:
     config = Project.open(folder).config if known else ProjectConfig()
     chosen = {key: getattr(options, key) for key in ("encoders", "teachers", "max_patches")}
     config = config.replace(**{key: value for key, value in chosen.items() if value})
+    config = with_settings(config, options.set)
     _check_encoders(config)  # before any work is done
     return Project.create(folder, config)
 
@@ -175,6 +233,7 @@ PREPARE = Verb(
     _prepare,
     as_lines,
     positional=("project", "slides"),
+    notes=settings_help(ProjectConfig, "tissue", "grid", "quality"),
 )
 CLUSTER = Verb(
     "cluster", "cluster patches by all encoders at once", ClusterOptions, _cluster, as_lines

@@ -56,6 +56,7 @@ LIGHT_MODULES = (
     "src_core.patches.lattice",
     "src_core.patches.reader",
     "src_core.pipeline",
+    "src_core.preparing",
     "src_core.progress",
     "src_core.project",
     "src_core.provenance",

@@ -114,7 +114,7 @@ def test_slides_may_follow_an_option(
 def test_painting_during_clustering_keeps_the_record_whole(
     root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from src_core import pipeline
+    from src_core import pipeline, preparing
     from src_core.clustering import multiview
 
     project = Project.open(root)
@@ -125,7 +125,7 @@ def test_painting_during_clustering_keeps_the_record_whole(
         mask = slide.load_tissue()
         smaller = mask.mask.copy()
         smaller[: len(smaller) // 2] = False
-        pipeline.paint_tissue(project, slide, mask.edited(smaller))
+        preparing.paint_tissue(project, slide, mask.edited(smaller))
         return original(*args, **kwargs)
 
     monkeypatch.setattr(multiview, "cluster_views", paint_meanwhile)

@@ -25,7 +25,8 @@ from src_core.errors import (
     UnknownEncoderError,
 )
 from src_core.patches.grid import PatchGrid
-from src_core.pipeline import embed_slides, paint_tissue
+from src_core.pipeline import embed_slides
+from src_core.preparing import paint_tissue
 from src_core.progress import Progress, ignore, never
 from src_core.project import Project, SlideFolder
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide

@@ -86,7 +86,7 @@ def test_again_nothing_is_done_twice(prepared: Project, run) -> None:
 
 
 def test_painting_embeds_only_what_is_new(tmp_path: Path, small_slide: Path, run) -> None:
-    from src_core.pipeline import paint_tissue
+    from src_core.preparing import paint_tissue
 
     run("prepare", project=tmp_path / "p", slides=[small_slide], encoders=["texture"])
     project = Project.open(tmp_path / "p")

@@ -62,8 +62,8 @@ def test_painting_makes_another_mask_that_its_pixels_name() -> None:
     assert edited.mask.tolist() == (painted != 0).tolist()
     assert edited.tissue_id != mask.tissue_id
     assert edited.tissue_id == mask.edited(painted != 0).tissue_id
-    assert edited.is_edited
-    assert not mask.is_edited
+    assert edited.is_by_hand
+    assert not mask.is_by_hand
     assert edited.origin_xy == mask.origin_xy
     with pytest.raises(ValueError, match="painted"):
         mask.edited(np.zeros((3, 4)))

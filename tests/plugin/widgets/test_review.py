@@ -12,7 +12,7 @@ from qtpy.QtCore import Qt
 
 from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.widgets.dock import FuseCPathWidget
-from src_core.pipeline import find_tissue
+from src_core.preparing import find_tissue
 from src_core.progress import ignore, never
 from src_core.project import Project, ProjectConfig
 

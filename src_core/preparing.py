@@ -1,0 +1,282 @@
+"""From a slide to its patches: tissue, region of interest, grid, and what is wrong with patches.
+
+Nothing that a person painted, brought or drew is replaced unasked, and the slide's record changes
+last: a run that fails or is killed leaves the slide as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src_core.errors import ProjectError, TooFewPatchesError
+from src_core.geojson import Polygon, read_polygons, write_polygons
+from src_core.patches.grid import PatchGrid, build_grid
+from src_core.progress import Report, Stop, ignore, never
+from src_core.project import Project, SlideFolder
+from src_core.provenance import recipe_id
+from src_core.slides import SlideReader
+from src_core.tissue.mask import TissueMask
+from src_core.tissue.outlines import fill_outlines
+from src_core.tissue.quality import (
+    FLAW_WORDS,
+    PatchQuality,
+    QualityConfig,
+    counts,
+    has_flag,
+    measure_quality,
+    quality_recipe,
+)
+from src_core.tissue.segment import blank_mask, segment_tissue
+
+__all__ = [
+    "NO_WISHES",
+    "Prepared",
+    "Wishes",
+    "find_tissue",
+    "keep_roi",
+    "load_flags",
+    "paint_tissue",
+    "slide_file",
+]
+
+_ENDINGS = (".geojson", ".geojson.gz", ".json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What a person brings to the preparation of one slide."""
+
+    tissue: Path | None = None
+    """GeoJSON file with the tissue, or the folder of a stored mask."""
+    roi: Path | None = None
+    """GeoJSON file with the region of interest."""
+    is_whole: bool = False
+    """Forget the region of interest."""
+    is_fresh: bool = False
+    """Find the tissue, even where it was painted or brought."""
+
+
+NO_WISHES = Wishes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A slide's patches, and how many have which flaw."""
+
+    grid: PatchGrid
+    flagged: dict[str, int] = field(default_factory=dict)
+    """Empty for a slide whose stain nobody can judge."""
+    excluded: dict[str, int] = field(default_factory=dict)
+    """Of those, by flaw, what is not in the grid."""
+
+
+def find_tissue(
+    project: Project, slide: SlideFolder, wishes: Wishes = NO_WISHES, *, report: Report, stop: Stop
+) -> Prepared:
+    """Find a slide's tissue and lay its patch grid; a mask that a person made is kept.
+
+    Raises
+    ------
+    SlideReadError, SlideScaleError, TooFewPatchesError
+        If the slide cannot be read, has no scale, or shows no tissue.
+    ExchangeError
+        If a file of outlines is damaged.
+    """
+    reader = slide.open()
+    try:
+        mask = _wanted_mask(project, slide, reader, wishes) or segment_tissue(
+            reader, project.config.tissue, report=report, stop=stop
+        )
+        roi_id = None if wishes.is_whole else slide.record.roi_id
+        if wishes.roi is not None:
+            roi_id = keep_roi(slide, list(read_polygons(wishes.roi)))
+        return _lay_grid(project, slide, reader, mask, roi_id, report, stop)
+    finally:
+        reader.close()
+
+
+def paint_tissue(project: Project, slide: SlideFolder, mask: TissueMask) -> PatchGrid:
+    """Take a painted mask into use; embeddings of the patches that stay are kept.
+
+    Raises
+    ------
+    TooFewPatchesError
+        If no patch is left.
+    """
+    reader = slide.open()
+    try:
+        roi_id = slide.record.roi_id
+        return _lay_grid(project, slide, reader, mask, roi_id, ignore, never).grid
+    finally:
+        reader.close()
+
+
+def keep_roi(slide: SlideFolder, polygons: Sequence[Polygon]) -> str:
+    """Store a region of interest beside the slide and return its name.
+
+    Raises
+    ------
+    TooFewPatchesError
+        If there is no polygon.
+    """
+    if not polygons:
+        raise TooFewPatchesError(
+            f"Slide {slide.slide_id!r}: the region of interest has no polygon; draw one."
+        )
+    digest = hashlib.sha256()
+    for polygon in polygons:
+        for ring in (polygon.exterior, *polygon.holes):
+            digest.update(ring.astype("<f8").tobytes() + b"/")
+        digest.update(b";")
+    roi_id = digest.hexdigest()[:16]
+    outlines = (Polygon(exterior=one.exterior, holes=one.holes) for one in polygons)
+    write_polygons(slide.roi(roi_id), outlines)
+    return roi_id
+
+
+def slide_file(folder: Path, slide: SlideFolder) -> Path:
+    """Return the file of outlines in `folder` that is named like the slide.
+
+    Raises
+    ------
+    ProjectError
+        If there is none.
+    """
+    names = dict.fromkeys((slide.slide_id, Path(slide.record.path).stem))
+    for name in names:
+        for ending in _ENDINGS:
+            path = folder / f"{name}{ending}"
+            if path.is_file():
+                return path
+    raise ProjectError(
+        f"{folder} has no {slide.slide_id}.geojson; add it, or prepare that slide without."
+    )
+
+
+def load_flags(
+    slide: SlideFolder, config: QualityConfig
+) -> tuple[PatchGrid, NDArray[np.uint8]] | None:
+    """Return the grid of all candidates and the flags of its patches, None if not judged.
+
+    Raises
+    ------
+    ProjectError
+        If a file is damaged.
+    """
+    candidates_id = slide.record.candidates_id
+    if candidates_id is None:
+        return None
+    recipe = quality_recipe(candidates_id, config)
+    folder = slide.quality(candidates_id, recipe_id(recipe))
+    if not (folder / "meta.json").is_file():
+        return None
+    grid = PatchGrid.load(slide.grid(candidates_id))
+    return grid, PatchQuality.load(folder, n_patches=len(grid)).flags(config)
+
+
+def _wanted_mask(
+    project: Project, slide: SlideFolder, reader: SlideReader, wishes: Wishes
+) -> TissueMask | None:
+    path = wishes.tissue
+    if path is not None and path.is_dir():
+        return TissueMask.load(path)
+    if path is not None:
+        blank = blank_mask(reader, project.config.tissue)
+        pixels = fill_outlines(
+            read_polygons(path), blank.mask.shape, blank.origin_xy, blank.pixel_xy
+        )
+        return blank.imported(pixels, file=path.name)
+    tissue_id = slide.record.tissue_id
+    if wishes.is_fresh or tissue_id is None:
+        return None
+    mask = TissueMask.load(slide.tissue(tissue_id))
+    made_by = (project.config.tissue.to_dict(), slide.record.mpp)
+    found = (mask.recipe.get("config"), mask.recipe.get("slide_mpp"))
+    return mask if mask.is_by_hand or found == made_by else None
+
+
+def _lay_grid(
+    project: Project,
+    slide: SlideFolder,
+    reader: SlideReader,
+    mask: TissueMask,
+    roi_id: str | None,
+    report: Report,
+    stop: Stop,
+) -> Prepared:
+    within = mask if roi_id is None else _inside(slide, mask, roi_id)
+    candidates = build_grid(reader, within, project.config.grid)
+    candidates.save(slide.grid(candidates.grid_id))
+    prepared = _judge(project, slide, reader, candidates, report, stop)
+    grid = prepared.grid
+    mask.save(slide.tissue(mask.tissue_id))
+    grid.save(slide.grid(grid.grid_id))
+    record = slide.record
+    same = record.grid_id == grid.grid_id
+    slide.remember(
+        tissue_id=mask.tissue_id,
+        roi_id=roi_id,
+        grid_id=grid.grid_id,
+        candidates_id=candidates.grid_id,
+        clusters_id=record.clusters_id if same else None,
+    )
+    return prepared
+
+
+def _inside(slide: SlideFolder, mask: TissueMask, roi_id: str) -> TissueMask:
+    path = slide.roi(roi_id)
+    if not path.is_file():
+        raise ProjectError(
+            f"{path} is missing; draw the region of interest again, or take the whole slide."
+        )
+    region = fill_outlines(read_polygons(path), mask.mask.shape, mask.origin_xy, mask.pixel_xy)
+    inside = mask.within(region)
+    if mask.mask.any() and not inside.mask.any():
+        raise TooFewPatchesError(
+            f"Slide {slide.slide_id!r}: 0 patches, because the region of interest holds no tissue; "
+            "draw another, or take the whole slide."
+        )
+    return inside
+
+
+def _judge(
+    project: Project,
+    slide: SlideFolder,
+    reader: SlideReader,
+    grid: PatchGrid,
+    report: Report,
+    stop: Stop,
+) -> Prepared:
+    """Measure the patches unless that is stored, and leave out those that flaws exclude."""
+    config = project.config.quality
+    if reader.properties.stain == "fluorescence":
+        return Prepared(grid=grid)
+    recipe = quality_recipe(grid.grid_id, config)
+    folder = slide.quality(grid.grid_id, recipe_id(recipe))
+    if not (folder / "meta.json").is_file():
+        side = grid.lattice.patch_l0
+        measures = measure_quality(reader, grid.coords_xy, side, config, report=report, stop=stop)
+        PatchQuality(measures, recipe).save(folder)
+    flags = PatchQuality.load(folder, n_patches=len(grid)).flags(config)
+    left_out = has_flag(flags, config.exclude)
+    if left_out.all():
+        raise TooFewPatchesError(_why_none(slide, flags, config))
+    kept = grid
+    if left_out.any():
+        kept = PatchGrid(grid.lattice, grid.cells[~left_out], grid.tissue_id)
+    return Prepared(grid=kept, flagged=counts(flags), excluded=counts(flags, config.exclude))
+
+
+def _why_none(slide: SlideFolder, flags: NDArray[np.uint8], config: QualityConfig) -> str:
+    found = counts(flags, config.exclude)
+    reasons = [f"{count} {FLAW_WORDS[name]}" for name, count in found.items() if count]
+    return (
+        f"Slide {slide.slide_id!r}: 0 patches, because of {len(flags)} there are "
+        f"{' and '.join(reasons)}; take flaws out of quality.exclude to allow them."
+    )

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.path import Path as Outline
+
+from src_core.geojson import Polygon
+from src_core.tissue.outlines import fill_outlines
+
+place = {"origin_xy": (100.0, 40.0), "pixel_xy": (8.0, 4.0)}
+
+
+def square(x: float, y: float, side: float) -> np.ndarray:
+    return np.array([(x, y), (x + side, y), (x + side, y + side), (x, y + side)], float)
+
+
+def test_a_pixel_is_inside_if_its_centre_is() -> None:
+    # Centres lie at x = 104, 112, 120 ... and y = 42, 46, 50 ...
+    inside = fill_outlines([Polygon(exterior=square(104.5, 42.5, 16))], (6, 5), **place)
+    assert np.argwhere(inside).tolist() == [[r, c] for r in (1, 2, 3, 4) for c in (1, 2)]
+
+
+def test_holes_are_outside_and_polygons_add_up() -> None:
+    big = Polygon(exterior=square(100, 40, 400), holes=(square(180, 80, 80),))
+    small = Polygon(exterior=square(200, 100, 24))
+    shape = (100, 50)
+    ring = fill_outlines([big], shape, **place)
+    both = fill_outlines([big, small], shape, **place)
+    assert ring.sum() == 100 * 50 - 10 * 20
+    assert both.sum() == ring.sum() + 3 * 6
+
+
+def test_what_lies_beside_the_raster_is_cut_off() -> None:
+    beyond = Polygon(exterior=square(-5000, -5000, 10_000))
+    assert fill_outlines([beyond], (7, 9), **place).all()
+    assert not fill_outlines([Polygon(exterior=square(-500, 0, 90))], (7, 9), **place).any()
+
+
+corner = st.tuples(st.floats(-20, 60), st.floats(-20, 60))
+
+
+@given(st.lists(corner, min_size=3, max_size=9))
+def test_it_agrees_with_another_way_of_asking(corners: list[tuple[float, float]]) -> None:
+    ring = np.array(corners) + 0.1237  # no centre lies on an edge
+    inside = fill_outlines([Polygon(exterior=ring)], (40, 40), (0.0, 0.0), (1.0, 1.0))
+    y, x = np.mgrid[:40, :40] + 0.5
+    crossings = np.zeros((40, 40), int)
+    for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
+        spans = (y0 <= y) != (y1 <= y)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            left_of = x0 + (y - y0) * (x1 - x0) / (y1 - y0) <= x
+        crossings += spans & left_of
+    differ = inside != (crossings % 2 == 1)
+    assert differ.sum() <= 1, "rounding at most"
+    if len(corners) == 3:
+        points = np.stack([x.ravel(), y.ravel()], 1)
+        expected = Outline(ring).contains_points(points).reshape(40, 40)
+        assert (inside != expected).sum() <= 2
+
+
+def test_a_long_outline_takes_no_longer_than_its_length() -> None:
+    angle = np.linspace(0, 2 * np.pi, 50_000, endpoint=False)
+    radius = 900 + 30 * np.sin(400 * angle)
+    ring = 1000 + np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)
+    start = time.perf_counter()
+    inside = fill_outlines([Polygon(exterior=ring)], (2000, 2000), (0.0, 0.0), (1.0, 1.0))
+    assert time.perf_counter() - start < 5
+    x, y = ring[:, 0], ring[:, 1]
+    area = 0.5 * abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)))
+    assert abs(inside.sum() / area - 1) < 1e-3
