@@ -15,7 +15,14 @@ from typing import Any, Literal, Self, TypeAlias
 from src_core.provenance import recipe_id
 from src_core.types import Json
 
-__all__ = ["STAND_INS", "EncoderCard", "EncoderKind", "Precision", "mean_card"]
+__all__ = [
+    "STAND_INS",
+    "EncoderCard",
+    "EncoderKind",
+    "Precision",
+    "foundation_card",
+    "mean_card",
+]
 
 EncoderKind: TypeAlias = Literal["patch", "slide"]
 Precision: TypeAlias = Literal["float32", "float16", "bfloat16"]
@@ -73,7 +80,7 @@ class EncoderCard:
     std: _Rgb3 | None = None
     """Divides what is left."""
     precision: Precision = "float32"
-    """In which it computes on a GPU; the CPU always computes in float32."""
+    """In which it computes on CUDA; the CPU and MPS always compute in float32."""
     gated: bool = False
     """The weights are given only to those who ask and agree."""
     commercial: bool | None = None
@@ -90,6 +97,8 @@ class EncoderCard:
     """Commit or tag of `repository`; None is its newest."""
     download_mb: int | None = None
     """About how much is downloaded, in millions of bytes; None if nothing is, or it is unknown."""
+    parameters_m: float | None = None
+    """Millions of parameters; None if it is unknown."""
     patch_encoder: str | None = None
     """For a slide encoder, whose embeddings it reads."""
     own_lattice: bool = False
@@ -196,6 +205,51 @@ def mean_card(patch: EncoderCard) -> EncoderCard:
         package=patch.package,
         extra=patch.extra,
         patch_encoder=patch.name,
+    )
+
+
+def foundation_card(
+    name: str,
+    honest_name: str,
+    *,
+    dim: int,
+    description: str,
+    repository: str | None = None,
+    page: str = "",
+    **fields: Any,
+) -> EncoderCard:
+    """Return the card of a published pathology patch encoder, with what most of them share.
+
+    Parameters
+    ----------
+    name, honest_name, dim, description
+        As in the card.
+    repository : str, optional
+        On Hugging Face; None if the network is not built here.
+    page : str
+        The source, if it is not the repository's page.
+    **fields
+        More of the card's fields. By default patches have 256 px of 0.5 micrometres and are
+        resized to 224 px.
+    """
+    parameters = None if repository is None else fields.get("parameters_m")
+    shared: dict[str, Any] = {
+        "summary": f"{honest_name}: one vector of {dim} numbers a patch",
+        "patch_px": 256,
+        "mpp": 0.5,
+        "input_px": 224,
+        "download_mb": None if parameters is None else round(4 * parameters),  # float32
+    }
+    return EncoderCard(
+        name=name,
+        kind="patch",
+        dim=dim,
+        honest_name=honest_name,
+        description=description,
+        source_url=page or f"https://huggingface.co/{repository}",
+        weights=f"hub:{repository or 'none'}",
+        repository=repository,
+        **{**shared, **fields},
     )
 
 

@@ -23,6 +23,8 @@ from src_core.devices import DeviceName
 from src_core.encoders.access import Access, AccessStatus, weights_access
 from src_core.encoders.base import PatchEncoder, SlideEncoder
 from src_core.encoders.cards import STAND_INS, EncoderCard, EncoderKind, mean_card
+from src_core.encoders.foundation_cards import FOUNDATION_CARDS
+from src_core.encoders.import_cards import IMPORT_CARDS
 from src_core.encoders.local_weights import local_file
 from src_core.encoders.remote_code import brings_code
 from src_core.encoders.slide_cards import SLIDE_CARDS, slide_problem
@@ -51,21 +53,22 @@ _MEAN_WEIGHTS = "mean:"
 @dataclass(frozen=True, slots=True)
 class _Entry:
     card: EncoderCard
-    loader: str
+    loader: str | None
 
 
 _entries: dict[str, _Entry] = {}
 
 
-def register_encoder(card: EncoderCard, *, loader: str) -> None:
+def register_encoder(card: EncoderCard, *, loader: str | None) -> None:
     """Make an encoder known by its card.
 
     Parameters
     ----------
     card : EncoderCard
         Static: registering loads nothing.
-    loader : str
+    loader : str or None
         Where its `Loader` is, ``"package.module:function"``; imported when it is first needed.
+        None if the encoder cannot be made here and its embeddings are imported.
 
     Raises
     ------
@@ -125,10 +128,9 @@ def encoder_access(name: str, *, ask_hub: bool = False) -> Access:
     card = encoder_card(name)
     if card.weights.startswith(_MEAN_WEIGHTS):
         card = encoder_card(str(card.patch_encoder))
-    problem = slide_problem(card)
-    if problem is not None:
-        missing: AccessStatus = "not installed" if brings_code(card) else "import only"
-        return Access(status=missing, detail=problem, usable=False)
+    refusal = _refusal(card)
+    if refusal is not None:
+        return refusal
     return weights_access(card, ask_hub=ask_hub)
 
 
@@ -169,7 +171,8 @@ def create_encoder(
     UnknownEncoderError
         If there is no such encoder.
     WeightsUnavailableError
-        If its weights are not here, gated, damaged or made for another network.
+        If its weights are not here, gated, damaged or made for another network, or if its
+        embeddings can only be imported.
     ConfigError
         If the device is not here.
     ProjectError
@@ -180,18 +183,34 @@ def create_encoder(
         If `stop` said so.
     """
     card = encoder_card(name)
+    refusal = _refusal(card)
+    if refusal is not None:
+        raise WeightsUnavailableError(refusal.detail)
     path = local_file(name) if weights is None else Path(weights)
-    problem = slide_problem(card)
-    if problem is not None:
-        raise WeightsUnavailableError(problem)
     if path is None and not brings_code(card):  # such code fetches what it needs by itself
         fetch_weights(card, report=report, stop=stop)
     return _loader(name)(card, device, path)
 
 
+def _refusal(card: EncoderCard) -> Access | None:
+    """Return why the encoder's network is not run here, whatever its weights, or None."""
+    problem = slide_problem(card)
+    if problem is not None:
+        missing: AccessStatus = "not installed" if brings_code(card) else "import only"
+        return Access(status=missing, detail=problem, usable=False)
+    entry = _entries.get(card.name)
+    if entry is None or entry.loader is not None:
+        return None
+    sentence = (
+        f"{card.name} is not run here, for its code is its authors' own: embed the patches with "
+        f"the code of {card.source_url}, and take the embeddings in with fusecpath import."
+    )
+    return Access(status="import only", detail=sentence, usable=False)
+
+
 def _loader(name: str) -> Loader:
     if name in _entries:
-        where = _entries[name].loader
+        where = str(_entries[name].loader)
     elif name.startswith(_MEAN):
         where = "src_core.encoders.slide_encoders:load_mean"
     else:
@@ -203,5 +222,10 @@ def _loader(name: str) -> Loader:
 for _card in STAND_INS:
     _family = "texture:load_texture" if _card.name == "texture" else "timm_encoders:load_lite"
     register_encoder(_card, loader=f"src_core.encoders.{_family}")
-for _card, _slide_loader in SLIDE_CARDS.items():  # what is only imported is never loaded
-    register_encoder(_card, loader=f"src_core.encoders.{_slide_loader}")
+for _card, _slide_loader in SLIDE_CARDS.items():
+    register_encoder(_card, loader=_slide_loader and f"src_core.encoders.{_slide_loader}")
+for _card in FOUNDATION_CARDS:
+    _family = "conch:load_conch" if _card.name == "conch_v15" else "foundation_timm:load_foundation"
+    register_encoder(_card, loader=f"src_core.encoders.{_family}")
+for _card in IMPORT_CARDS:
+    register_encoder(_card, loader=None)

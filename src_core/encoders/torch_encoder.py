@@ -45,8 +45,8 @@ class TorchPatchEncoder:
     is halved, for good.
 
     Resizing is done on the CPU in uint8 with antialiasing, as Pillow does it and as the networks
-    were trained, whatever the device. A GPU computes in the card's precision and without TF32,
-    the CPU in float32.
+    were trained, whatever the device. CUDA computes in the card's precision and without TF32, the
+    CPU in float32, and so does MPS, where autocast is not the same in all releases of torch.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class TorchPatchEncoder:
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
         dtype = _DTYPES.get(self.card.precision)
-        if dtype is None or self._device.type == "cpu":
+        if dtype is None or self._device.type != "cuda":
             return contextlib.nullcontext()
         return torch.autocast(self._device.type, dtype=dtype)
 

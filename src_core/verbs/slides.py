@@ -9,6 +9,7 @@ from typing import Annotated
 from src_core import pipeline, preparing
 from src_core.clustering.result import load_clusters
 from src_core.config import Config, Help, Range
+from src_core.encoders.presets import PRESETS, PresetName
 from src_core.encoders.registry import encoder_card
 from src_core.encoders.remote_code import agree
 from src_core.errors import ConfigError
@@ -40,6 +41,9 @@ class PrepareOptions(Config):
     slides: Annotated[tuple[str, ...], Help("Slide files; those of the project if none")] = ()
     encoders: Annotated[tuple[str, ...], Help("Patch encoders; the project's if none")] = ()
     teachers: Annotated[tuple[str, ...], Help("Slide encoders to distil from")] = ()
+    preset: Annotated[
+        PresetName | None, Help("Encoders and teachers by one name, where none are named")
+    ] = None
     labels: Annotated[str | None, Help("Table of slides and labels (CSV)")] = None
     slide_mpp: Annotated[float | None, Range(0.05, 5), Help("Micrometres per pixel")] = None
     max_patches: Annotated[
@@ -136,7 +140,9 @@ def _project_for(options: PrepareOptions) -> Project:
     folder = Path(options.project)
     known = (folder / "project.json").is_file()
     config = Project.open(folder).config if known else ProjectConfig()
-    chosen = {key: getattr(options, key) for key in ("encoders", "teachers", "max_patches")}
+    preset = None if options.preset is None else PRESETS[options.preset]
+    keys = ("encoders", "teachers", "max_patches")
+    chosen = {key: getattr(options, key) or getattr(preset, key, None) for key in keys}
     config = config.replace(**{key: value for key, value in chosen.items() if value})
     config = with_settings(config, options.set)
     _check_encoders(config)  # before any work is done

@@ -29,12 +29,13 @@ _NAMES = {
     "h0mini": "h0-mini",
     "phikon": "phikon",
     "phikonv2": "phikon-v2",
-    "midnight12k": "midnight",
+    "midnight": "midnight12k",
     "hibou": "hibou-l",
     "hiboul": "hibou-l",
     "hiboub": "hibou-b",
     "chiefctranspath": "chief-ctranspath",
-    "resnet50": "resnet50",
+    "resnet50": "resnet50-truncated",
+    "resnet50trunc": "resnet50-truncated",
 }
 """Without capitals and signs, which each program sets in its own way."""
 
@@ -43,6 +44,10 @@ _TRAPS = {
     "token and the mean of the patch tokens, 2560",
     ("virchow", 1280): "1280 numbers are its class token alone; this program's are the class "
     "token and the mean of the patch tokens, 2560",
+    ("midnight12k", 1536): "1536 numbers are its class token alone; this program's are the class "
+    "token and the mean of the patch tokens, 3072",
+    ("h0-mini", 768): "768 numbers are its class token alone; this program's are the class token "
+    "and the mean of the patch tokens, 1536",
     ("conch_v15", 1024): "1024 numbers are what comes before its pooling; TITAN reads 768",
 }
 

@@ -23,11 +23,13 @@ from src_core.errors import UnknownEncoderError, WeightsUnavailableError
 
 
 def test_names_and_kinds() -> None:
-    assert list_encoders("patch") == ("lite0", "lite1", "lite2", "texture")
+    patch = list_encoders("patch")
+    assert patch[:4] == ("lite0", "lite1", "lite2", "texture")
+    assert {"conch_v15", "virchow2", "gigapath", "musk"} < set(patch)
     published = tuple(card.name for card in SLIDE_CARDS)
-    means = tuple(f"mean-{name}" for name in list_encoders("patch"))
-    assert list_encoders("slide") == published + means
+    assert list_encoders("slide") == published + tuple(f"mean-{name}" for name in patch)
     assert {"titan", "prism", "gigapath-slide"} < set(published)
+    assert {card.patch_encoder for card in SLIDE_CARDS} <= set(patch)
     assert set(list_encoders()) == {*list_encoders("patch"), *list_encoders("slide")}
 
 
