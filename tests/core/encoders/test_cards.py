@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from src_core.encoders import encoder_card, list_encoders
-from src_core.encoders.cards import STAND_INS, EncoderCard
+from src_core.encoders.cards import EncoderCard
 
 LITE0 = encoder_card("lite0")
-OURS = {name for one in STAND_INS for name in (one.name, f"mean-{one.name}")}
 """Whose licences leave nothing unclear."""
 
 
