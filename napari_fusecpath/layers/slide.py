@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import platformdirs
 from napari.components import ViewerModel
@@ -15,9 +15,6 @@ from napari_fusecpath.layers.canvas import scale_bar_of
 from napari_fusecpath.layers.find import METADATA_KEY, about, find_layers
 from napari_fusecpath.layers.geometry import mask_placement, slide_placement
 from src_core.slides.base import SlideReader
-
-if TYPE_CHECKING:
-    import dask.array as da
 
 __all__ = [
     "MAX_COARSEST_PX",
@@ -36,7 +33,7 @@ MAX_COARSEST_PX = 3072
 
 def slide_layer_data(
     reader: SlideReader, cache: Path | None = None, *, slide_id: str | None = None
-) -> tuple[list[da.Array], dict[str, Any]]:
+) -> tuple[list[Any], dict[str, Any]]:
     """Return a slide as the data and arguments of a multiscale image layer.
 
     Parameters
@@ -50,8 +47,8 @@ def slide_layer_data(
 
     Returns
     -------
-    levels : list of dask array
-        (height, width, 3) uint8, finest first.
+    levels : list of array
+        (height, width, 3) uint8, finest first, read where they are indexed.
     arguments : dict
         For ``viewer.add_image``; ``metadata["fusecpath"]`` says what it shows.
     """
@@ -70,12 +67,10 @@ def slide_layer_data(
         "rgb": True,
         # Also for a single level: only the chunks in view are then read.
         "multiscale": True,
-        # The pyramid keeps 128 MB of chunks itself; napari would keep a quarter of all memory.
-        "cache": False,
         "metadata": {METADATA_KEY: notes},
         **slide_placement(properties, origin).kwargs(),
     }
-    return reader.pyramid(cache), arguments
+    return reader.levels(cache), arguments
 
 
 def slide_layer(
@@ -86,7 +81,7 @@ def slide_layer(
     return Image(levels, **arguments)
 
 
-def shows_at_once(levels: list[da.Array]) -> bool:
+def shows_at_once(levels: list[Any]) -> bool:
     """Tell whether the coarsest level is small enough to be read in the window's thread."""
     height, width = levels[-1].shape[:2]
     return int(height) * int(width) <= MAX_COARSEST_PX**2

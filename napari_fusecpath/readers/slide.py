@@ -106,7 +106,7 @@ def show_slide(viewer: Viewer, reader: SlideReader, cache: Path, *, slide_id: st
     prepare_viewer(viewer)
     for old in find_layers(viewer, "slide"):
         viewer.layers.remove(old)
-    if shows_at_once(reader.pyramid(cache)):
+    if shows_at_once(reader.levels(cache)):
         viewer.layers.insert(0, slide_layer(reader, cache, slide_id=slide_id))
     else:
         _add_when_prepared(viewer, reader, cache, slide_id)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+from numpy.typing import NDArray
 
 from src_core.errors import SlideScaleError
 from src_core.types import Rgb
 
 if TYPE_CHECKING:
     import dask.array as da
+
+    from src_core.slides.levels import LevelArray
 
 __all__ = ["MppSource", "SlideProperties", "SlideReader", "Stain"]
 
@@ -117,6 +121,18 @@ class SlideReader(Protocol):
         ------
         SlideReadError
             If the file cannot be read there.
+        """
+        ...
+
+    def levels(self, cache: Path | None = None) -> list[LevelArray | NDArray[Any]]:
+        """Return what `pyramid` returns as plain arrays that read what is indexed, for a viewer.
+
+        Loading dask takes half a second, which a slide that is dropped on a window has not.
+
+        Parameters
+        ----------
+        cache : Path, optional
+            As for `pyramid`.
         """
         ...
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from src_core.slides.base import SlideProperties, SlideReader
 from src_core.slides.geometry import level_location, pyramid_origin
@@ -11,6 +13,8 @@ from src_core.types import Rgb
 
 if TYPE_CHECKING:
     import dask.array as da
+
+    from src_core.slides.levels import LevelArray
 
 __all__ = ["FileReader"]
 
@@ -41,8 +45,14 @@ class FileReader(SlideReader):
         xy = level_location(self._properties, level, start_hw)
         return self.read_region(xy, level, (right - left, bottom - top))
 
-    def pyramid(self, cache: Path | None = None) -> list[da.Array]:
-        """Return the levels as lazy arrays; see :class:`src_core.slides.base.SlideReader`."""
+    def levels(self, cache: Path | None = None) -> list[LevelArray | NDArray[Any]]:
+        """Return the levels as arrays; see :class:`src_core.slides.base.SlideReader`."""
         from src_core.slides.pyramid import lazy_levels
 
         return lazy_levels(self, self._tiles, cache)
+
+    def pyramid(self, cache: Path | None = None) -> list[da.Array]:
+        """Return the levels as dask arrays; see :class:`src_core.slides.base.SlideReader`."""
+        from src_core.slides.pyramid import dask_levels
+
+        return dask_levels(self.levels(cache))

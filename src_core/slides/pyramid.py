@@ -12,16 +12,15 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import accumulate, product
+from itertools import product
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from src_core.errors import ProjectError, SlideReadError
+from src_core.errors import ProjectError
 from src_core.progress import Report, Stop, Tracker, ignore, never
 from src_core.provenance import (
     file_fingerprint,
@@ -31,23 +30,23 @@ from src_core.provenance import (
     write_json,
 )
 from src_core.slides.base import SlideReader
-from src_core.slides.chunk_cache import ChunkCache
-from src_core.slides.geometry import CHUNK_PX, chunk_lengths, level_location, level_shape_hw
+from src_core.slides.geometry import CHUNK_PX, level_shape_hw
+from src_core.slides.levels import LevelArray, level_arrays, read_part
 from src_core.types import Json, Rgb
 
+if TYPE_CHECKING:
+    import dask.array as da
+
 __all__ = [
-    "CHUNK_CACHE_BYTES",
     "MAX_COARSEST_PX",
     "build_coarse_levels",
+    "dask_levels",
     "lazy_levels",
     "needs_coarse_levels",
 ]
 
 MAX_COARSEST_PX: Final = 2048
 """Longest side of a coarsest level that may be read at once: 12 MB, 0.1 s from a tiled JPEG."""
-
-CHUNK_CACHE_BYTES: Final = 128 * 2**20
-"""Decoded chunks kept for all levels of one pyramid: some 40, a few screens full."""
 
 _FACTOR: Final = 4
 _BLOCK_PX: Final = 2048
@@ -60,22 +59,25 @@ _Read: TypeAlias = Callable[[tuple[int, int], tuple[int, int]], Rgb]
 
 def lazy_levels(
     reader: SlideReader, tiles: tuple[tuple[int, int], ...], cache: Path | None
-) -> list[da.Array]:
-    """Return a reader's levels as dask arrays, with the cached coarse levels after them.
+) -> list[LevelArray | NDArray[Any]]:
+    """Return a reader's levels as arrays read on demand, with the cached coarse levels after them.
 
     Parameters
     ----------
     reader : SlideReader
-        Read block by block, from dask's threads.
+        Read block by block, from several threads.
     tiles : tuple of (width, height)
         Storage tiles of each level of the file.
     cache : Path, optional
         Folder of :func:`build_coarse_levels`; another slide's or a damaged one is ignored.
     """
-    chunks = ChunkCache(CHUNK_CACHE_BYTES)
-    levels = [_lazy_level(reader, level, tile, chunks) for level, tile in enumerate(tiles)]
     coarse = [] if cache is None else _load_coarse_levels(reader, cache)
-    return levels + [_mapped_level(array) for array in coarse]
+    return [*level_arrays(reader, tiles), *coarse]
+
+
+def dask_levels(levels: list[LevelArray | NDArray[Any]]) -> list[da.Array]:
+    """Return the arrays of `lazy_levels` as dask arrays, one task a chunk."""
+    return [_dask_level(level) for level in levels]
 
 
 def needs_coarse_levels(reader: SlideReader) -> bool:
@@ -118,7 +120,7 @@ def build_coarse_levels(
     )
     temporary = [folder / f".level-{k}.{uuid.uuid4().hex[:8]}.tmp" for k in range(len(shapes))]
     try:
-        read = partial(_read_part, reader, len(reader.properties.level_dimensions) - 1)
+        read = partial(read_part, reader, len(reader.properties.level_dimensions) - 1)
         for path, shape in zip(temporary, shapes, strict=True):
             _write_level(read, source_hw, path, shape, tracker)
             read, source_hw = partial(_read_file, path), shape
@@ -130,74 +132,24 @@ def build_coarse_levels(
             path.unlink(missing_ok=True)
 
 
-def _lazy_level(
-    reader: SlideReader, level: int, tile: tuple[int, int], chunks: ChunkCache
-) -> da.Array:
-    height, width = level_shape_hw(reader.properties, level)
-    x, y = level_location(reader.properties, level, (0, 0))
-    downsample = reader.properties.downsamples[level]
-    rows = chunk_lengths(height, start=round(y / downsample), tile=tile[1])
-    columns = chunk_lengths(width, start=round(x / downsample), tile=tile[0])
-    starts = (_starts(rows), _starts(columns))
-    array: da.Array = da.map_blocks(  # type: ignore[no-untyped-call]
-        partial(_read_block, reader, level, starts, chunks),
-        chunks=(rows, columns, (3,)),
+def _dask_level(level: LevelArray | NDArray[Any]) -> da.Array:
+    import dask.array as da
+
+    # Names of their own: hashing the pixels would cost more and tell less.
+    name = f"slide-level-{uuid.uuid4().hex}"
+    if not isinstance(level, LevelArray):
+        return da.from_array(level, chunks=(CHUNK_PX, CHUNK_PX, 3), name=name)  # type: ignore[no-untyped-call,no-any-return]
+    return da.map_blocks(  # type: ignore[no-untyped-call,no-any-return]
+        partial(_block, level),
+        chunks=level.chunks,
         dtype=np.uint8,
         meta=np.empty((0, 0, 0), np.uint8),
-        # A name of its own: hashing the reader would cost more and tell less.
-        name=f"slide-level-{level}-{uuid.uuid4().hex}",
+        name=name,
     )
-    return array
 
 
-def _mapped_level(array: NDArray[Any]) -> da.Array:
-    name = f"slide-coarse-{uuid.uuid4().hex}"
-    level: da.Array = da.from_array(array, chunks=(CHUNK_PX, CHUNK_PX, 3), name=name)  # type: ignore[no-untyped-call]
-    return level
-
-
-def _starts(lengths: tuple[int, ...]) -> tuple[int, ...]:
-    return (0, *accumulate(lengths))
-
-
-def _read_block(
-    reader: SlideReader,
-    level: int,
-    starts: tuple[tuple[int, ...], tuple[int, ...]],
-    chunks: ChunkCache,
-    block_id: tuple[int, int, int],
-) -> Rgb:
-    key = (level, block_id)
-    cached = chunks.get(key)
-    if cached is not None:
-        return cached
-    (top, bottom), (left, right) = (
-        axis[i : i + 2] for axis, i in zip(starts, block_id, strict=False)
-    )
-    try:
-        return chunks.put(key, reader.read_level(level, (top, left), (bottom, right)))
-    except SlideReadError as error:
-        # Not kept: a share that was out of reach may be back.
-        _log.warning("%s", error)
-        return _failed((top, left), (bottom, right))
-
-
-def _read_part(
-    reader: SlideReader, level: int, start_hw: tuple[int, int], end_hw: tuple[int, int]
-) -> Rgb:
-    """Read part of a level's array; what cannot be read is drawn as failed."""
-    try:
-        return reader.read_level(level, start_hw, end_hw)
-    except SlideReadError as error:
-        _log.warning("%s", error)
-        return _failed(start_hw, end_hw)
-
-
-def _failed(start_hw: tuple[int, int], end_hw: tuple[int, int]) -> Rgb:
-    """Draw a region that could not be read: a hatch that no tissue looks like."""
-    diagonal = np.add.outer(np.arange(start_hw[0], end_hw[0]), np.arange(start_hw[1], end_hw[1]))
-    stripe = (diagonal // 16 % 2).astype(bool)[..., None]  # (height, width, 1)
-    return np.where(stripe, np.array([255, 0, 255]), np.array([128, 128, 128])).astype(np.uint8)
+def _block(level: LevelArray, block_id: tuple[int, int, int]) -> Rgb:
+    return level.block(block_id[0], block_id[1])
 
 
 def _coarsest_hw(reader: SlideReader) -> tuple[int, int]:

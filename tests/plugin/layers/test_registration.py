@@ -80,10 +80,11 @@ class FakeReader:
     def close(self) -> None:
         raise NotImplementedError
 
+    def levels(self, cache: Path | None = None) -> list[Any]:
+        return [self._level(d) for d in self.case.downsamples]
+
     def pyramid(self, cache: Path | None = None) -> list[da.Array]:
-        return [
-            da.from_array(self._level(d), chunks=(1024, 1024, 3)) for d in self.case.downsamples
-        ]
+        raise NotImplementedError
 
     def _level(self, downsample: float) -> NDArray[np.uint8]:
         width, height = self.case.size
