@@ -40,12 +40,13 @@ def blank() -> Rgb:
 
 @pytest.fixture(scope="session")
 def shallow() -> Callable[..., Any]:
-    """Cut every published network to two blocks, and if asked its pictures to a few tokens."""
+    """Cut every published network to two blocks, if asked with narrow layers or few tokens."""
 
     @contextmanager
-    def cut(*, small: bool = False) -> Iterator[None]:
+    def cut(*, small: bool = False, narrow: bool = False) -> Iterator[None]:
         def shorter(blueprint: foundation_timm.Blueprint) -> foundation_timm.Blueprint:
-            return dataclasses.replace(blueprint, options={**blueprint.options, "depth": 2})
+            changes = {"depth": 2, **({"embed_dim": 48} if narrow else {})}
+            return dataclasses.replace(blueprint, options={**blueprint.options, **changes})
 
         with pytest.MonkeyPatch.context() as patch:
             for name, blueprint in foundation_timm.BLUEPRINTS.items():

@@ -59,18 +59,17 @@ def encoder(
 
 
 def test_output_is_what_the_card_says(encoder: PatchEncoder, tissue: Rgb, blank: Rgb) -> None:
-    embeddings = encoder.encode(np.concatenate([tissue, blank]))
+    embeddings = encoder.encode(np.concatenate([tissue[:2], blank[:2]]))
     assert embeddings.dtype == np.float32
-    assert embeddings.shape == (7, encoder.card.dim)
+    assert embeddings.shape == (4, encoder.card.dim)
     assert np.isfinite(embeddings).all()
-    assert len(np.unique(embeddings, axis=0)) == 7
+    assert len(np.unique(embeddings, axis=0)) == 4
 
 
 def test_a_patch_has_the_same_bytes_in_any_batch(encoder: PatchEncoder, tissue: Rgb) -> None:
-    together = encoder.encode(tissue)
-    assert np.array_equal(encoder.encode(tissue), together)
+    together = encoder.encode(tissue[:3])
     assert np.array_equal(encoder.encode(tissue[1:2]), together[1:2])
-    assert np.array_equal(encoder.encode(tissue[::-1])[::-1], together)
+    assert np.array_equal(encoder.encode(tissue[2::-1])[::-1], together)
 
 
 def test_no_patches_give_no_rows(encoder: PatchEncoder) -> None:
