@@ -85,7 +85,7 @@ IMPORT_CARDS: tuple[EncoderCard, ...] = (
             "ctranspath is chief-ctranspath."
         ),
         page="https://github.com/Xiyue-Wang/TransPath",
-        licence="GPL-3.0-only",
+        licence="GPL-3.0",
         commercial=True,
     ),
     _swin(
