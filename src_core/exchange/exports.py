@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -25,6 +26,8 @@ from src_core.project import Project, SlideFolder
 from src_core.types import Labels
 
 __all__ = ["PatchTable", "export_anndata", "export_geojson", "export_trident", "patch_table"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,15 +137,25 @@ def export_trident(slide: SlideFolder, out: Path, *, stop: Stop) -> list[Path]:
     trident.write_patches(path, grid, trident.geometry(grid, size, name=name, folder=path.parent))
     written = [path]
     store = EmbeddingStore(slide.embeddings(grid.lattice_id))
-    for encoder in store.encoders():
+    for encoder in _whole(slide, store, grid):
         check(stop)
-        if store.missing(encoder, grid.cells).any():
-            continue
         path = job / f"features_{_in_a_name(encoder)}" / f"{name}.h5"
         about = trident.geometry(grid, size, name=name, folder=path.parent)
         trident.write_features(path, grid, store.view(encoder, grid.cells), about)
         written.append(path)
     return written
+
+
+def _whole(slide: SlideFolder, store: EmbeddingStore, grid: PatchGrid) -> list[str]:
+    """Return the encoders that have embedded every patch; say which have not."""
+    lacking = {name: int(store.missing(name, grid.cells).sum()) for name in store.encoders()}
+    for name, count in lacking.items():
+        if count:
+            _log.warning(
+                "%s: %s is left out, for %d of %d patches have no embedding by it; run Embed",
+                slide.slide_id, name, count, len(grid),
+            )  # fmt: skip
+    return [name for name, count in lacking.items() if count == 0]
 
 
 def _in_a_name(encoder: str) -> str:
@@ -218,9 +231,9 @@ def export_anndata(slide: SlideFolder, table: PatchTable, folder: Path) -> list[
         ) from error
     grid = table.grid
     store = EmbeddingStore(slide.embeddings(grid.lattice_id))
-    whole = [name for name in store.encoders() if not store.missing(name, grid.cells).any()]
+    whole = _whole(slide, store, grid)
     if not whole:
-        raise ProjectError(f"Slide {slide.slide_id!r} has no embeddings; run Embed.")
+        raise ProjectError(f"Slide {slide.slide_id!r} has no embeddings of its patches; run Embed.")
     written = []
     for encoder in whole:
         view = store.view(encoder, grid.cells)

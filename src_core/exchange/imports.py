@@ -16,6 +16,7 @@ from src_core.embeddings.interchange.files import PatchFile, SlideVector, Tool, 
 from src_core.embeddings.interchange.names import check_dim, known_name
 from src_core.embeddings.interchange.place import Placement, place
 from src_core.embeddings.store import EmbeddingStore
+from src_core.embeddings.writer import EmbeddingWriter
 from src_core.encoders.registry import list_encoders
 from src_core.errors import ExchangeError, FusecpathError, ProjectError, TooFewPatchesError
 from src_core.names import quoted_name
@@ -26,7 +27,7 @@ from src_core.project import Project, SlideFolder
 from src_core.provenance import read_json, write_json
 from src_core.slides.base import SlideProperties
 from src_core.teachers import import_slide_embedding
-from src_core.types import BoolArray
+from src_core.types import BoolArray, Cells
 
 __all__ = ["IMPORTED", "Imported", "files_in", "import_file", "imported_encoders", "use_imported"]
 
@@ -65,7 +66,11 @@ def files_in(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise ExchangeError(f"{path} does not exist; check the path.")
-    found = sorted(one for one in path.rglob("*") if one.suffix.lower() in _KINDS)
+    found = sorted(
+        one
+        for one in path.rglob("*")  # is_file: opening a pipe would wait for ever
+        if one.suffix.lower() in _KINDS and not one.name.startswith(".") and one.is_file()
+    )
     embeddings = [one for one in found if one.parent.name != "patches"]
     whole = {one.stem for one in embeddings if one.parent.name == "h5_files"}
     chosen = [one for one in embeddings if one.suffix.lower() != ".pt" or one.stem not in whole]
@@ -189,6 +194,11 @@ def _encoder_of(found: PatchFile | SlideVector, encoder: str | None) -> str:
     name = encoder or (None if found.encoder is None else known_name(found.encoder))
     if name is None:
         raise ExchangeError(f"{found.path} does not say which encoder made it; give --encoder.")
+    if isinstance(found, PatchFile) and name in list_encoders("slide"):
+        raise ExchangeError(
+            f"{found.path} holds embeddings of patches, and {name} reads whole slides; "
+            "name the patch encoder with --encoder."
+        )
     return name
 
 
@@ -229,44 +239,55 @@ def _store(
         "precision": found.stored_as,
     }
     origin = store.folder / quoted_name(name, what="an encoder") / "imported.json"
-    _check_origin(store, name, origin, sha256)
+    about = {
+        "file": found.path.name,
+        "sha256": sha256,
+        "tool": found.tool,
+        "slide": found.slide,
+        "displacement_px": placed.displacement,
+        "notes": list(placed.notes),
+    }
     cells = np.full((len(found.coords), 2), -1, np.int32)
     cells[placed.rows] = placed.cells
-    wanted = cells[:, 0] >= 0
-    wanted[wanted] = store.missing(name, cells[wanted])
+    with store.locked(report=report, stop=stop):
+        _check_origin(store, name, origin, sha256)
+        write_json(origin, about)  # before any row: a killed import leaves no rows of unknown files
+        writer = store.open_writer(name, recipe, found.dim)
+        wanted = cells[:, 0] >= 0
+        wanted[wanted] = store.missing(name, cells[wanted])
+        _append(writer, found, cells, wanted, report=report, stop=stop)
+
+
+def _append(
+    writer: EmbeddingWriter,
+    found: PatchFile,
+    cells: Cells,
+    wanted: BoolArray,
+    *,
+    report: Report,
+    stop: Stop,
+) -> None:
+    """Write the rows that are wanted, a block at a time."""
     tracker = Tracker(report, stop, stage="Importing embeddings", total=len(wanted), unit="patches")
-    writer = store.open_writer(name, recipe, found.dim)
     start = 0
     for block in _blocks(found):
-        check(stop)
         rows = slice(start, start + len(block))
         writer.append(cells[rows][wanted[rows]], block[wanted[rows]].astype(np.float32))
-        tracker.advance(len(block), detail=slide.slide_id)
+        tracker.advance(len(block), detail=found.path.name)
         start += len(block)
     writer.commit()
-    write_json(
-        origin,
-        {
-            "file": found.path.name,
-            "sha256": sha256,
-            "tool": found.tool,
-            "slide": found.slide,
-            "displacement_px": placed.displacement,
-            "notes": list(placed.notes),
-        },
-    )
 
 
 def _check_origin(store: EmbeddingStore, name: str, origin: Path, sha256: str) -> None:
-    """Raise if the slide has other embeddings under this name: they are not replaced."""
-    if name not in store.encoders():
+    """Raise if the slide has, or a killed run began, other embeddings under this name."""
+    if not (origin.parent / "meta.json").is_file():
         return
     if "imported" not in store.recipe(name):
         raise ExchangeError(
             f"The slide has embeddings by {name} that were made here; "
             "import these under another name with --encoder."
         )
-    if origin.is_file() and read_json(origin).get("sha256") != sha256:
+    if not origin.is_file() or read_json(origin).get("sha256") != sha256:
         raise ExchangeError(
             f"The slide has embeddings by {name} from another file; remove {origin.parent} first."
         )

@@ -14,6 +14,8 @@ import pytest
 from src_core.clustering.result import load_clusters
 from src_core.embeddings.extract import load_slide_embedding
 from src_core.embeddings.store import EmbeddingStore
+from src_core.embeddings.writer import EmbeddingWriter
+from src_core.errors import JobCancelled
 from src_core.geojson import read_polygons
 from src_core.progress import ignore, never
 from src_core.project import Project, ProjectConfig
@@ -118,6 +120,63 @@ def test_an_import_can_be_run_again_and_is_not_replaced(target, features: Path) 
     result = verb("import", project=str(target.root), files=[str(features)])
     assert "from another file" in result["failures"][0]["message"]
     assert embedded(target)[1][0, 0] != 7
+
+
+def test_a_killed_import_goes_on_with_its_own_file_alone(
+    target: Project, features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of two files never meet under one name, wherever the first import was cut off."""
+    other = tmp_path / "other" / "a-slide.h5"
+    other.parent.mkdir()
+    shutil.copy(features, other)
+    with h5py.File(other, "r+") as file:
+        file["features"][:] = 7
+
+    def die(writer: EmbeddingWriter) -> None:
+        if writer._held:
+            writer.flush()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EmbeddingWriter, "commit", die)
+        with pytest.raises(KeyboardInterrupt):
+            verb("import", project=str(target.root), files=[str(features)])
+    result = verb("import", project=str(target.root), files=[str(other)])
+    assert "from another file; remove" in result["failures"][0]["message"]
+    assert not verb("import", project=str(target.root), files=[str(features)])["failures"]
+    with h5py.File(features) as file:
+        np.testing.assert_array_equal(embedded(target)[1], file["features"][:])
+
+
+def test_an_import_waits_for_a_run_that_writes_to_the_store(target, features: Path) -> None:
+    verb("import", project=str(target.root), files=[str(features)])
+    slide = target.slides()[0]
+    folder = slide.embeddings(slide.load_grid().lattice_id)
+    stages: list[str] = []
+    options = {"project": str(target.root), "files": [str(features)]}
+    with EmbeddingStore(folder).locked(), pytest.raises(JobCancelled):
+        run_verb(
+            "import", options,
+            report=lambda progress: stages.append(progress.stage),
+            stop=lambda: "Waiting for another run" in stages,
+        )  # fmt: skip
+
+
+def test_the_name_of_a_slide_encoder_is_refused_for_patches(target, features: Path) -> None:
+    result = verb("import", project=str(target.root), files=[str(features)], encoder="mean-texture")
+    assert "mean-texture reads whole slides" in result["failures"][0]["message"]
+
+
+def test_an_encoder_that_lacks_patches_is_left_out_with_a_note(
+    source: Project, features: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = Project.open(shutil.copytree(source.root, tmp_path / "copy"))
+    slide = copy.slides()[0]
+    path = slide.embeddings(slide.load_grid().lattice_id) / "texture" / "cells.npy"
+    np.save(path, np.load(path)[:-2])
+    result = verb("export", project=str(copy.root), format="trident", out=str(tmp_path / "out"))
+    assert len(result["files"]["a-slide"]) == 1
+    assert "texture is left out, for 2 of" in caplog.text
 
 
 def test_own_embeddings_are_never_mixed_with_imported_ones(source, features, tmp_path) -> None:
