@@ -17,6 +17,8 @@ __all__ = ["WrongValueError", "read_values"]
 
 _MAX_VALUES = 4_000_000
 """Of one value, as the parser counts: about a million corners."""
+_TEXT_LENGTH = 64
+"""Letters that take the room of a number: gzip folds a gigabyte of them into one megabyte."""
 _MAX_KEYS = 1000
 _MAX_DEPTH = 24
 """A multi-polygon within a collection within a feature has half of that."""
@@ -148,9 +150,11 @@ def _built(events: Iterator[_Event], start: _Event) -> Any:
         return value
     root: Any = {} if kind == "start_map" else []
     stack, key, keys = [root], "", [""]
-    for count, (kind, value) in enumerate(events):
-        if count > _MAX_VALUES:
-            raise WrongValueError("it holds more than a million corners")
+    held = 0
+    for kind, value in events:
+        held += 1 + (len(value) // _TEXT_LENGTH if isinstance(value, str) else 0)
+        if held > _MAX_VALUES:
+            raise WrongValueError("it holds more than a million corners, or texts as long")
         if kind == "map_key":
             key = value
             continue

@@ -103,7 +103,7 @@ def encoder_card(name: str) -> EncoderCard:
     """
     if name in _entries:
         return _entries[name].card
-    if name.startswith(_MEAN):
+    if name.startswith(_MEAN) and not name.startswith(_MEAN * 2):
         patch = encoder_card(name.removeprefix(_MEAN))
         if patch.kind == "patch":
             return mean_card(patch)

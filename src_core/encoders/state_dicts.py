@@ -67,7 +67,8 @@ def check_weights_file(path: Path, *, what: str) -> None:
         raise WeightsUnavailableError(
             f"{path}, given as the weights of {what}, is not there; correct the path."
         ) from error
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
+    except (OSError, ValueError, MemoryError, zipfile.BadZipFile, NotImplementedError) as error:
+        # MemoryError: a text in the pickle claims to be longer than any memory.
         raise _unreadable(path, what) from error
 
 

@@ -225,6 +225,16 @@ def test_an_outline_too_long_to_hold_is_refused(
         read(tmp_path, [feature(geometry(SQUARE)), feature(geometry(ring))])
 
 
+def test_texts_that_would_fill_the_memory_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_stream, "_MAX_VALUES", 1000)
+    text = b'["' + b"x" * 5000 + b'"' + (b',"' + b"x" * 5000 + b'"') * 20 + b"]"
+    content = gzip.compress(b'[{"type": "Feature", "properties": {"a": ' + text + b"}}]")
+    with pytest.raises(ExchangeError, match="texts as long"):
+        read(tmp_path, content)
+
+
 def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ExchangeError, match="cannot be read"):
         list(read_polygons(tmp_path / "none.geojson"))

@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src_core.embeddings.interchange.hdf5 import (
+    ROWS,
     attributes,
     blocks,
     number,
@@ -20,9 +21,13 @@ from src_core.embeddings.interchange.hdf5 import (
     shape_2d,
     table,
 )
+from src_core.encoders.state_dicts import check_weights_file
 from src_core.errors import ExchangeError
 from src_core.patches.lattice import MAX_CELLS
 from src_core.types import Float32, Float64
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["PatchFile", "SlideVector", "Tool", "read_file"]
 
@@ -133,7 +138,7 @@ def _read_hdf5(path: Path) -> PatchFile | SlideVector:
         images = table(file, "imgs", path=path) if "imgs" in file and features is None else None
         about = attributes(coords) or (attributes(images) if images is not None else {})
         found = _patches(path, coords, features)
-        encoder = attributes(features).get("encoder") if features is not None else None
+        encoder = None if features is None else _text(attributes(features), "encoder")
     if "patch_size_level0" in about or "level0_magnification" in about:
         return _with_trident(found, about, encoder)
     return _with_clam(found, about, encoder)
@@ -151,7 +156,7 @@ def _trident_vector(path: Path, features: Any) -> SlideVector:
         path=path,
         tool="trident",
         slide=_named(about, path),
-        encoder=about.get("encoder") or _folder_encoder(path, "slide_features_"),
+        encoder=_text(about, "encoder") or _folder_encoder(path, "slide_features_"),
         vector=np.asarray(features[()], np.float32).reshape(-1),
     )
 
@@ -194,7 +199,7 @@ def _patches(path: Path, coords: Any, features: Any | None) -> PatchFile:
     return replace(found, dim=size[1], stored_as=str(features.dtype), embeddings=read)
 
 
-def _with_trident(found: PatchFile, about: dict[str, Any], encoder: Any) -> PatchFile:
+def _with_trident(found: PatchFile, about: dict[str, Any], encoder: str | None) -> PatchFile:
     patch, patch_l0 = number(about, "patch_size"), number(about, "patch_size_level0")
     magnification = number(about, "level0_magnification")
     size = number(about, "level0_width"), number(about, "level0_height")
@@ -215,7 +220,7 @@ def _with_trident(found: PatchFile, about: dict[str, Any], encoder: Any) -> Patc
     )
 
 
-def _with_clam(found: PatchFile, about: dict[str, Any], encoder: Any) -> PatchFile:
+def _with_clam(found: PatchFile, about: dict[str, Any], encoder: str | None) -> PatchFile:
     if not about and found.path.parent.name == "h5_files":
         beside = found.path.parent.parent / "patches" / found.path.name
         about = _beside(beside) or _beside(
@@ -230,10 +235,13 @@ def _with_clam(found: PatchFile, about: dict[str, Any], encoder: Any) -> PatchFi
         patch_px=None if patch is None else round(patch),
         patch_level=level if isinstance(level, int) else None,
         downsample=_times(number(about, "downsample"), number(about, "custom_downsample")),
-        level0_size=(int(size[0]), int(size[1]))
-        if isinstance(size, list) and len(size) == 2
-        else None,
+        level0_size=_size(size),
     )
+
+
+def _size(value: Any) -> tuple[int, int] | None:
+    whole = isinstance(value, list) and all(isinstance(side, int) for side in value)
+    return (value[0], value[1]) if whole and len(value) == 2 else None
 
 
 def _times(one: float | None, other: float | None) -> float | None:
@@ -253,7 +261,7 @@ def _read_stamp(path: Path, file: Any) -> PatchFile | SlideVector:
     about = attributes(file)
     feats = table(file, "feats", path=path)
     coords = table(file, "coords", path=path)
-    encoder = about.get("extractor") or about.get("encoder") or path.parent.name
+    encoder = _text(about, "extractor", "encoder") or path.parent.name
     if feats is None:
         raise ExchangeError(f"{path} has no feats.")
     if about.get("feat_type") in ("slide", "patient") or coords is None:
@@ -263,7 +271,7 @@ def _read_stamp(path: Path, file: Any) -> PatchFile | SlideVector:
             path=path,
             tool="stamp",
             slide=path.stem,
-            encoder=about.get("encoder") or encoder,
+            encoder=_text(about, "encoder") or encoder,
             vector=np.asarray(feats[()], np.float32).reshape(-1),
         )
     found = _patches(path, coords, feats)
@@ -295,35 +303,42 @@ def _read_tensor(path: Path) -> PatchFile:
             f"patches/{path.stem}.h5 near it; import that file too."
         )
     found = _read_hdf5(beside)
-    array = _tensor(path)
-    if isinstance(found, SlideVector) or len(found.coords) != len(array):
+    tensor = _tensor(path)
+    if isinstance(found, SlideVector) or len(found.coords) != len(tensor):
         raise ExchangeError(f"{path} and {beside} are not of the same patches.")
     encoder = found.encoder or _folder_encoder(path.parent, "features_")
     return replace(
         found,
         path=path,
         encoder=encoder,
-        dim=array.shape[1],
-        stored_as=str(array.dtype),
-        embeddings=lambda: iter([array]),
+        dim=tensor.shape[1],
+        stored_as="float16" if str(tensor.dtype) == "torch.float16" else "float32",
+        embeddings=lambda: _tensor_blocks(tensor),
     )
 
 
-def _tensor(path: Path) -> NDArray[Any]:
+def _tensor(path: Path) -> torch.Tensor:
+    """Map CLAM's tensor, (patches, dimensions), of half or single precision."""
     import torch
 
     try:
+        check_weights_file(path, what="patches")
         tensor = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # whatever a stranger's pickle raises
         raise ExchangeError(f"{path} is no tensor alone; nothing else is loaded.") from error
     if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
         raise ExchangeError(f"{path} is no tensor of numbers.")
-    array = tensor.reshape(tensor.shape[-2:]) if tensor.ndim == 3 else tensor
-    if array.ndim != 2 or not 0 < array.shape[1] <= _LONGEST or len(array) > MAX_CELLS:
+    if tensor.layout != torch.strided or tensor.nbytes > path.stat().st_size:
+        raise ExchangeError(f"{path} claims more numbers than it holds; extract it again.")
+    table: torch.Tensor = tensor[0] if tensor.ndim == 3 and len(tensor) == 1 else tensor
+    if table.ndim != 2 or not 0 < table.shape[1] <= _LONGEST or len(table) > MAX_CELLS:
         raise ExchangeError(f"{path} has shape {tuple(tensor.shape)}, not (patches, dimensions).")
-    small = array.dtype in (torch.float16, torch.float32)
-    held: NDArray[Any] = (array if small else array.float()).numpy()
-    return held
+    return table
+
+
+def _tensor_blocks(tensor: torch.Tensor) -> Iterator[NDArray[Any]]:
+    for start in range(0, len(tensor), ROWS):
+        yield tensor[start : start + ROWS].detach().float().numpy()
 
 
 def _read_vector(path: Path) -> SlideVector:
@@ -341,8 +356,13 @@ def _read_vector(path: Path) -> SlideVector:
 
 
 def _named(about: dict[str, Any], path: Path) -> str:
-    name = about.get("name") or about.get("wsi_name")
-    return name if isinstance(name, str) else path.stem.removesuffix("_patches")
+    return _text(about, "name", "wsi_name") or path.stem.removesuffix("_patches")
+
+
+def _text(about: dict[str, Any], *names: str) -> str | None:
+    """Return the first of the named values that is a text; a stranger's file holds anything."""
+    values = (about.get(name) for name in names)
+    return next((value for value in values if isinstance(value, str) and value.strip()), None)
 
 
 def _folder_encoder(path: Path, prefix: str) -> str | None:

@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from src_core.errors import ExchangeError
 
-__all__ = ["Dataset", "attributes", "blocks", "number", "opened", "rows", "shape_2d", "table"]
+__all__ = [
+    "ROWS",
+    "Dataset",
+    "attributes",
+    "blocks",
+    "number",
+    "opened",
+    "rows",
+    "shape_2d",
+    "table",
+]
 
 _MAX_BYTES = 64 * 2**30
 """Of one array: 6 million patches of 2560 float32."""
@@ -23,7 +33,8 @@ _MAX_RATIO = 200
 _FILTERS = frozenset({1, 2, 3, 4, 5, 6, 32000})
 """Deflate, shuffle, checksum, szip, nbit, scale-offset, LZF: no plugin is loaded for a file."""
 _MAX_ATTRIBUTE = 64 * 1024
-_ROWS = 4096
+ROWS = 4096
+"""Of a table, read at once."""
 
 Dataset = Any
 """An `h5py.Dataset`; h5py has no types of its own."""
@@ -86,8 +97,8 @@ def rows(dataset: Dataset, start: int, stop: int) -> NDArray[Any]:
 
 def blocks(dataset: Dataset, n_rows: int) -> Iterator[NDArray[Any]]:
     """Yield a dataset's rows a few thousand at a time, however small its chunks are."""
-    for start in range(0, n_rows, _ROWS):
-        yield rows(dataset, start, min(start + _ROWS, n_rows))
+    for start in range(0, n_rows, ROWS):
+        yield rows(dataset, start, min(start + ROWS, n_rows))
 
 
 def shape_2d(dataset: Dataset) -> tuple[int, int] | None:
@@ -115,12 +126,12 @@ def attributes(owner: Any) -> dict[str, Any]:
 
 
 def number(values: Mapping[str, Any], *names: str) -> float | None:
-    """Return the first of the named values that is a finite number above 0."""
+    """Return the first of the named values that is a number as slides have them, above 0."""
     for name in names:
         value = values.get(name)
         if isinstance(value, list):
             value = value[0] if value else None
-        if isinstance(value, int | float) and math.isfinite(value) and value > 0:
+        if isinstance(value, int | float) and 1e-6 < value < 1e9:  # not for NaN
             return float(value)
     return None
 

@@ -96,3 +96,8 @@ def test_a_wrong_path_is_an_error_and_never_a_download(name: str, tmp_path: Path
 def test_problem_is_told_without_the_network() -> None:
     assert encoder_problem("texture") is None
     assert "first use" in (encoder_problem("timm:test_vit2") or "")
+
+
+def test_a_mean_of_means_without_end_is_an_unknown_name() -> None:
+    with pytest.raises(UnknownEncoderError):
+        encoder_card("mean-" * 5000 + "lite0")

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save
 
 from src_core.encoders import encoder_card, list_encoders
-from src_core.encoders.state_dicts import check_weights_file, read_state_dict
+from src_core.encoders.state_dicts import _LEGACY_MAGIC, check_weights_file, read_state_dict
 from src_core.encoders.weights import package_file
 from src_core.errors import WeightsUnavailableError
 
@@ -128,6 +128,7 @@ def hostile(tmp_path: Path) -> dict[str, bytes]:
         "bytearray.pth": rezipped(
             huge, change=lambda data: b"\x80\x02c__builtin__\nbytearray\n\x8a\x05\0\0\0\0\x10\x85R."
         ),
+        "text-legacy.pth": _LEGACY_MAGIC + b"\x80\x04\x8e" + struct.pack("<Q", 2**62) + b"a.",
         "memo.pth": rezipped(huge, change=lambda data: b"\x80\x02}r\xff\xff\xff\x7f."),
     }
 

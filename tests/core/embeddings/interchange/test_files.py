@@ -177,6 +177,8 @@ def hostile(kind: str, folder: Path) -> Path:
     path = folder / "pt_files" / "a.pt"
     path.parent.mkdir()
     torch.save({"features": torch.zeros(12, 5)}, path)
+    if kind == "wide tensor":
+        torch.save(torch.zeros(1).expand(12, 60_000), path)
     if kind == "pickle":
         path.write_bytes(pickle.dumps(_Runs()))
     if kind != "lonely tensor":
@@ -209,6 +211,7 @@ def hostile(kind: str, folder: Path) -> Path:
         ("pickle", "no tensor alone"),
         ("dictionary", "no tensor of numbers"),
         ("lonely tensor", "no corners of patches"),
+        ("wide tensor", "claims more numbers than it holds"),
     ],
 )
 def test_a_strangers_file_is_refused_in_a_sentence(
@@ -216,6 +219,35 @@ def test_a_strangers_file_is_refused_in_a_sentence(
 ) -> None:
     with pytest.raises(ExchangeError, match=sentence):
         read_file(hostile(kind, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"patch_size": 1e-300, "patch_size_level0": 1e300, "overlap": 5},
+        {"patch_size": 256, "patch_level": 0, "level_dim": ["a", "b"]},
+        {"patch_size": 256, "patch_level": 0, "level_dim": [np.nan, 1.0]},
+        {"patch_size": "256", "patch_level": "0", "name": 7, "wsi_name": [1, 2]},
+    ],
+)
+def test_what_a_stranger_says_is_left_out_if_it_is_nonsense(tmp_path: Path, about: Any) -> None:
+    said = {"coords": about, "features": {"encoder": 5}}
+    found = read_file(write(tmp_path / "a.h5", said, coords=COORDS, features=FEATURES))
+    assert isinstance(found, PatchFile)
+    assert (found.slide, found.encoder, found.level0_size) == ("a", None, None)
+
+
+def test_a_bare_tensor_comes_in_blocks(tmp_path: Path) -> None:
+    write(tmp_path / "h5_files" / "a.h5", coords=np.tile(COORDS, (400, 1)))
+    path = tmp_path / "pt_files" / "a.pt"
+    path.parent.mkdir()
+    tensor = torch.arange(4800 * 2, dtype=torch.bfloat16).reshape(1, 4800, 2)
+    torch.save(torch.nn.Parameter(tensor), path)
+    found = read_file(path)
+    assert isinstance(found, PatchFile)
+    assert found.stored_as == "float32"
+    assert [len(block) for block in found.embeddings()] == [4096, 704]  # type: ignore[misc]
+    np.testing.assert_array_equal(numbers(found), tensor[0].float().numpy())
 
 
 @pytest.mark.parametrize(
