@@ -20,6 +20,7 @@ from napari_fusecpath.notify import report_error, report_failure, report_info
 from napari_fusecpath.state import workbench_of
 from src_core.errors import FusecpathError, SlideReadError
 from src_core.slides import SlideReader, open_slide
+from src_core.slides.ome_zarr import is_zarr
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -45,14 +46,15 @@ Paths: TypeAlias = str | Sequence[str]
 def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
     """Return the function that opens `path`, or None if it is not for us (napari's contract).
 
-    A TIFF is for us if it is a slide or too large to be read whole; a folder if it holds DICOM.
+    A TIFF is for us if it is a slide or too large to be read whole; a folder if it holds DICOM
+    or an OME-Zarr picture.
     """
     one = _single(path)
     if one is None:
         return None
     suffix = one.suffix.lower()
     if one.is_dir():
-        wanted = _has_dicom(one)
+        wanted = is_zarr(one) or _has_dicom(one)
     else:
         wanted = suffix in SUFFIXES or (suffix in _TIFF and _is_slide_tiff(one))
     return read_slide if wanted else None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import threading
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 import numpy as np
 import tifffile
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from src_core.errors import SlideLostError, SlideReadError
-from src_core.slides.base import SlideProperties
+from src_core.slides.base import SlideProperties, Stain
+from src_core.slides.channels import MAX_CHANNELS, display_shift, mixed, rgb_of
 from src_core.slides.chunk_cache import ChunkCache
 from src_core.slides.file_reader import FileReader
 from src_core.slides.geometry import check_region
@@ -29,6 +31,9 @@ MAX_PICTURE_PX: Final = 200_000_000
 """A picture without tiles is decoded whole: 200 million pixels take 600 MB."""
 
 _CACHE_BYTES: Final = 64 * 2**20
+_LOOKED_AT: Final = 16
+"""Tiles of the coarsest level from which deep grey values learn how bright they become."""
+
 _WHITE: Final = (255, 255, 255)
 _TIFF_MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _RESOLUTION_UNITS: Final = {2: "inch", 3: "centimeter"}
@@ -60,7 +65,7 @@ class ArrayReader(FileReader):
         self._tiles = self._source.tiles
         try:
             self._properties = _properties(path, self._source, slide_mpp)
-            self._properties = replace(self._properties, stain=find_stain(self))
+            self._properties = replace(self._properties, stain=_stain(self._source, self))
         except BaseException:
             self.close()
             raise
@@ -98,14 +103,25 @@ _DECODE_ERRORS: Final = (OSError, ValueError, TypeError, KeyError, IndexError, R
 """What decoders raise on damaged bytes (imagecodecs' errors are RuntimeErrors)."""
 
 
+_Part: TypeAlias = tuple[Sequence[int], Sequence[int]]
+"""Offsets and lengths of the tiles or strips of a page."""
+
+
 class _Source(Protocol):
     sizes: tuple[tuple[int, int], ...]
     tiles: tuple[tuple[int, int], ...]
     values: dict[str, str]
+    is_grey: bool
+    has_channels: bool
 
     def read(self, level: int, top: int, left: int, bottom: int, right: int) -> Rgb: ...
 
     def close(self) -> None: ...
+
+
+def _stain(source: _Source, reader: ArrayReader) -> Stain:
+    found = "fluorescence" if source.has_channels else find_stain(reader)
+    return "grey" if source.is_grey and found == "brightfield" else found
 
 
 def _properties(path: Path, source: _Source, slide_mpp: float | None) -> SlideProperties:
@@ -128,6 +144,10 @@ def _properties(path: Path, source: _Source, slide_mpp: float | None) -> SlidePr
 
 def _open_source(path: Path) -> _Source:
     try:
+        if path.is_dir():
+            from src_core.slides.ome_zarr import OmeZarr
+
+            return OmeZarr(path)
         with path.open("rb") as stream:
             is_tiff = stream.read(4) in _TIFF_MAGIC
         return _Tiff(path) if is_tiff else _Picture(path)
@@ -152,6 +172,7 @@ class _Picture:
             mode = image.mode
         self.tiles: tuple[tuple[int, int], ...] = ((0, 0),)
         self.values: dict[str, str] = {}
+        self.is_grey, self.has_channels = mode in ("1", "L") or mode.startswith("I"), False
         if self.sizes[0][0] * self.sizes[0][1] > MAX_PICTURE_PX:
             raise _too_large(path)
         if mode == "F":
@@ -190,20 +211,14 @@ def _too_large(path: Path) -> SlideReadError:
 
 def _rgb_of(image: Image.Image) -> Rgb:
     if image.mode.startswith("I"):
-        return _as_rgb(np.asarray(image).astype(np.uint16)[..., None])
+        deep = np.asarray(image).astype(np.uint16)[..., None]
+        return rgb_of(deep, display_shift(deep))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         flat = Image.new("RGB", image.size, _WHITE)
         flat.paste(image, mask=image.getchannel("A"))
         return np.asarray(flat)
     return np.asarray(image.convert("RGB"))
-
-
-def _as_rgb(pixels: NDArray[Any]) -> Rgb:
-    """Turn (h, w, 1 or 3 or 4) of 8 or 16 bits into (h, w, 3) of 8."""
-    if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
-    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] < 3 else pixels[..., :3]
 
 
 class _Tiff:
@@ -214,22 +229,27 @@ class _Tiff:
         self._cache = ChunkCache(_CACHE_BYTES)
         with tifffile.TiffFile(path) as file:
             self._describe(file)
-        self._segment(len(self._pages) - 1, 0)  # a codec that is missing is told at once
+        # A codec that is missing is told at once, and deep values are seen as what they are.
+        self._shift = self._find_shift(len(self.sizes) - 1)
 
     def _describe(self, file: tifffile.TiffFile) -> None:
         path = self._path
-        self._pages = _level_pages(file, path)
+        levels = _level_pages(file, path)
+        first = [pages[0] for pages in levels]
+        self.has_channels = len(levels[0]) > 1
+        self.is_grey = first[0].samplesperpixel == 1 and not self.has_channels
         self.sizes: tuple[tuple[int, int], ...] = tuple(
-            (int(page.imagewidth), int(page.imagelength)) for page in self._pages
+            (int(page.imagewidth), int(page.imagelength)) for page in first
         )
-        self.tiles: tuple[tuple[int, int], ...] = tuple(_segment_wh(page) for page in self._pages)
-        for (width, height), page in zip(self.tiles, self._pages, strict=True):
-            if width * height * page.samplesperpixel * page.bitspersample // 8 > 3 * MAX_PICTURE_PX:
+        self.tiles: tuple[tuple[int, int], ...] = tuple(_segment_wh(page) for page in first)
+        for (width, height), pages in zip(self.tiles, levels, strict=True):
+            samples = pages[0].samplesperpixel * len(pages)
+            if width * height * samples * pages[0].bitspersample // 8 > 3 * MAX_PICTURE_PX:
                 raise _too_large(path)
-        self.values = _tiff_values(self._pages[0])
+        self.values = _tiff_values(first[0])
         # What tifffile would look up in the file later, which is closed by then.
-        self._parts = [(page.dataoffsets, page.databytecounts) for page in self._pages]
-        self._decoders = [(page.decode, page.jpegtables) for page in self._pages]
+        self._parts = [[(one.dataoffsets, one.databytecounts) for one in pages] for pages in levels]
+        self._decoders = [(page.decode, page.jpegtables) for page in first]
 
     def read(self, level: int, top: int, left: int, bottom: int, right: int) -> Rgb:
         width, height = self.tiles[level]
@@ -241,7 +261,7 @@ class _Tiff:
                 segment = self._segment(level, row * across + column)
                 from_y, to_y = max(top, y), min(bottom, y + height)
                 from_x, to_x = max(left, x), min(right, x + width)
-                region[from_y - top : to_y - top, from_x - left : to_x - left] = _as_rgb(
+                region[from_y - top : to_y - top, from_x - left : to_x - left] = self._shown(
                     segment[from_y - y : to_y - y, from_x - x : to_x - x]
                 )
         return region
@@ -255,26 +275,39 @@ class _Tiff:
         cached = self._cache.get(key)
         if cached is not None:
             return cached
-        data = self._raw(level, index)
-        if data is not None:
-            _check_stream(data, self.tiles[level])
-        decode, tables = self._decoders[level]
-        decoded = decode(data, index, jpegtables=tables)[0]
-        segment = self._blank(level) if decoded is None else np.asarray(decoded)[0]
+        channels = [self._decoded(level, part, index) for part in self._parts[level]]
+        segment = channels[0] if len(channels) == 1 else np.concatenate(channels, axis=2)
         return self._cache.put(key, segment)
 
-    def _raw(self, level: int, index: int) -> bytes | None:
-        offsets, lengths = self._parts[level]
+    def _decoded(self, level: int, part: _Part, index: int) -> NDArray[Any]:
+        offsets, lengths = part
         if lengths[index] == 0:
-            return None  # a sparse file leaves empty tiles out
+            return self._blank(level)  # a sparse file leaves empty tiles out
         # A handle for each part: threads need not wait for one another, and none is left open.
         with self._path.open("rb", buffering=0) as file:
             file.seek(offsets[index])
-            return file.read(lengths[index])
+            data = file.read(lengths[index])
+        _check_stream(data, self.tiles[level])
+        decode, tables = self._decoders[level]
+        decoded = decode(data, index, jpegtables=tables)[0]
+        return self._blank(level) if decoded is None else np.asarray(decoded)[0]
+
+    def _find_shift(self, level: int) -> NDArray[np.uint8]:
+        count = len(self._parts[level][0][0])
+        places = {round(place) for place in np.linspace(0, count - 1, _LOOKED_AT)}
+        shifts = [display_shift(self._segment(level, place)) for place in sorted(places)]
+        return np.max(shifts, axis=0) if self.is_grey or self.has_channels else shifts[0]
+
+    def _shown(self, pixels: NDArray[Any]) -> Rgb:
+        if self.has_channels:
+            return mixed(pixels, self._shift)
+        return rgb_of(pixels, self._shift if self.is_grey else None)
 
     def _blank(self, level: int) -> NDArray[Any]:
         width, height = self.tiles[level]
-        return np.full((height, width, 3), 255, np.uint8)
+        if self.has_channels:
+            return np.zeros((height, width, 1), np.uint8)
+        return np.full((height, width, 1 if self.is_grey else 3), 255, np.uint8)
 
 
 def _check_stream(data: bytes, tile_wh: tuple[int, int]) -> None:
@@ -294,20 +327,24 @@ def _check_stream(data: bytes, tile_wh: tuple[int, int]) -> None:
         raise ValueError(f"a tile claims to be of {size}, not {tile_wh}")
 
 
-def _level_pages(file: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPage]:
-    """Return the pages of the first picture's levels that are really its downsamples."""
+def _level_pages(file: tifffile.TiffFile, path: Path) -> list[list[tifffile.TiffPage]]:
+    """Return the pages of each level of the first picture, more than one if it has channels."""
     if not file.series:
         raise SlideReadError(f"{path} holds no picture; copy it again from its source.")
-    pages = []
+    levels = []
     for level in file.series[0].levels:
-        page = level.keyframe
-        if len(level.pages) != 1 or not _is_picture(page):
+        page, n_pages = level.keyframe, len(level.pages)
+        channels = level.axes == "CYX" and n_pages <= MAX_CHANNELS and page.samplesperpixel == 1
+        if (n_pages != 1 and not channels) or not _is_picture(page):
             raise SlideReadError(
-                f"{path} is not one RGB or grey picture of 8 or 16 bits (it has axes "
-                f"{level.axes} of shape {level.shape}, {level.dtype}); export it as RGB."
+                f"{path} is not one RGB, grey or multi-channel picture of 8 or 16 bits (it has "
+                f"axes {level.axes} of shape {level.shape}, {level.dtype}); export it as RGB."
             )
-        pages.append(page)
-    return pages
+        # What of a page is the same for all channels is asked of the first, the key frame.
+        levels.append([page, *cast("list[tifffile.TiffPage]", level.pages[1:])])
+    if len({len(pages) for pages in levels}) > 1:
+        raise SlideReadError(f"{path} has levels of different channels; export it anew.")
+    return levels
 
 
 def _is_picture(page: tifffile.TiffPage) -> bool:

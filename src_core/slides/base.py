@@ -21,7 +21,7 @@ __all__ = ["MppSource", "SlideProperties", "SlideReader", "Stain"]
 MppSource: TypeAlias = Literal["openslide", "vendor", "tiff", "objective", "user", "unknown"]
 """Where the size of a pixel was found, in the order of trust."""
 
-Stain: TypeAlias = Literal["brightfield", "fluorescence"]
+Stain: TypeAlias = Literal["brightfield", "fluorescence", "grey"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

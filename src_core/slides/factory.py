@@ -26,8 +26,8 @@ def open_slide(path: str | Path, *, slide_mpp: float | None = None) -> SlideRead
     Parameters
     ----------
     path : str or Path
-        A file of any format that OpenSlide reads, one file or the folder of a DICOM series, or
-        a plain picture (PNG, JPEG, TIFF).
+        A file of any format that OpenSlide reads, one file or the folder of a DICOM series, a
+        plain picture (PNG, JPEG, TIFF), or the folder of an OME-Zarr picture.
     slide_mpp : float, optional
         Micrometres per level-0 pixel, 0.05 to 5, for a slide that does not say or says it
         wrongly; it overrules what the file holds.
@@ -46,10 +46,20 @@ def open_slide(path: str | Path, *, slide_mpp: float | None = None) -> SlideRead
     """
     path = Path(path)
     if path.is_dir():
+        from src_core.slides.ome_zarr import is_zarr
+
+        if is_zarr(path):
+            return _open_picture(path, slide_mpp)
         return _open_folder(path, slide_mpp)
     if not path.is_file():
         raise SlideReadError(f"There is no file {path}; say where the slide is now.")
     return _open_file(path, slide_mpp)
+
+
+def _open_picture(path: Path, slide_mpp: float | None) -> SlideReader:
+    from src_core.slides.array_reader import ArrayReader
+
+    return ArrayReader(path, slide_mpp=slide_mpp)
 
 
 def _open_file(path: Path, slide_mpp: float | None) -> SlideReader:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from src_core.errors import SlideScaleError
@@ -15,6 +15,9 @@ __all__ = ["MAX_MPP", "MIN_MPP", "find_mpp", "objective_power"]
 MIN_MPP: Final = 0.05
 MAX_MPP: Final = 5.0
 """Beyond these a value is a default of some writer (72 dpi is 353 µm), not a measurement."""
+
+_MAX_ASPECT: Final = 1.1
+"""Sides of a pixel that differ by more are no rounding of a scanner."""
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +33,7 @@ _VENDOR_KEYS: Final[tuple[tuple[str, str, float], ...]] = (
         "mirax.LAYER_0_LEVEL_0_SECTION.MICROMETER_PER_PIXEL_Y",
         1.0,
     ),
+    ("ome.mpp-x", "ome.mpp-y", 1.0),  # OME-Zarr, turned into micrometres by its reader
     ("ventana.ScanRes", "ventana.ScanRes", 1.0),
     (f"{_PIXEL_SPACING}[1]", f"{_PIXEL_SPACING}[0]", 1000.0),  # millimetres, row spacing first
 )
@@ -107,7 +111,7 @@ def _number(text: str | None) -> float | None:
 
 def _pair(values: Mapping[str, str], key_x: str, key_y: str, factor: float) -> float | None:
     known = [value for key in (key_x, key_y) if (value := _number(values.get(key))) is not None]
-    return factor * sum(known) / len(known) if known else None
+    return _mean([factor * value for value in known])
 
 
 def _ome(values: Mapping[str, str]) -> float | None:
@@ -123,11 +127,21 @@ def _ome(values: Mapping[str, str]) -> float | None:
         number = _number(size[1]) if size else None
         if number is not None and factor is not None:
             sizes.append(number * factor)
-    return sum(sizes) / len(sizes) if sizes else None
+    return _mean(sizes)
 
 
 def _tiff(values: Mapping[str, str]) -> float | None:
     unit = _MICROMETRES.get(values.get("tiff.ResolutionUnit", ""))
     dots = [_number(values.get(f"tiff.{axis}Resolution")) for axis in "XY"]
     sizes = [unit / dot for dot in dots if unit is not None and dot is not None]
-    return sum(sizes) / len(sizes) if sizes else None
+    return _mean(sizes)
+
+
+def _mean(sizes: Sequence[float]) -> float | None:
+    """Return the mean of both sides of a pixel; None if it is no square, or nothing is known.
+
+    A patch is a square of pixels: where it would be none of tissue, the user has to say what holds.
+    """
+    if not sizes or max(sizes) > _MAX_ASPECT * min(sizes):
+        return None
+    return sum(sizes) / len(sizes)

@@ -95,16 +95,16 @@ def segment_tissue(
     SlideScaleError
         If the slide has no known pixel size.
     SlideReadError
-        If the slide cannot be read, or is a fluorescence slide.
+        If the slide cannot be read, or is a fluorescence or grey slide.
     JobCancelled
         If `stop` says so.
     """
     properties = reader.properties
     properties.require_mpp()
-    if properties.stain == "fluorescence":
+    if properties.stain != "brightfield":
         raise SlideReadError(
-            f"{properties.path.name} is a fluorescence slide, and tissue is found by the colour "
-            "of a brightfield stain such as H&E; paint the tissue mask by hand."
+            f"{properties.path.name} is a {properties.stain} slide, and tissue is found by the "
+            "colour of a brightfield stain such as H&E; paint the tissue mask by hand."
         )
     blank = blank_mask(reader, config)
     scale = _mask_scale(properties, config)

@@ -152,7 +152,7 @@ def test_a_picture_too_large_to_decode_whole_is_refused_in_a_sentence(
 )
 def test_what_is_no_single_picture_is_refused(tmp_path: Path, pixels: np.ndarray) -> None:
     tifffile.imwrite(tmp_path / "a.tiff", pixels, photometric="minisblack")
-    with pytest.raises(SlideReadError, match=r"a\.tiff is not one RGB or grey picture"):
+    with pytest.raises(SlideReadError, match=r"a\.tiff is not one RGB, grey or multi-channel"):
         ArrayReader(tmp_path / "a.tiff")
 
 

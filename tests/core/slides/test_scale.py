@@ -12,6 +12,9 @@ _SPACING = "dicom.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].Pix
     ("values", "mpp", "source"),
     [
         ({"openslide.mpp-x": "0.24", "openslide.mpp-y": "0.26"}, 0.25, "openslide"),
+        ({"openslide.mpp-x": "0.25", "openslide.mpp-y": "0.5"}, None, "unknown"),  # no squares
+        ({"openslide.mpp-x": "0.25", "openslide.mpp-y": "0.5", "aperio.MPP": "0.5"}, 0.5, "vendor"),
+        ({"ome.mpp-x": "0.5", "ome.mpp-y": "0.5"}, 0.5, "vendor"),
         ({"openslide.mpp-x": "0.5", "aperio.MPP": "0.25"}, 0.5, "openslide"),
         ({"openslide.mpp-x": "352.8", "aperio.MPP": "0.25"}, 0.25, "vendor"),
         ({"aperio.MPP": "0.4990"}, 0.499, "vendor"),

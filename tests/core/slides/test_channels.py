@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from src_core.errors import SlideReadError
+from src_core.slides import open_slide
+from src_core.slides.channels import display_shift, mixed, rgb_of
+from src_core.tissue.segment import TissueConfig, segment_tissue
+
+
+def _write_channels(path: Path, pixels: Any) -> Path:
+    """Write (c, h, w) as OME-TIFF with one coarser level, mpp 0.5."""
+    metadata = {"axes": "CYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        how: Any = {"tile": (64, 64), "photometric": "minisblack", "compression": "deflate"}
+        tiff.write(pixels, subifds=1, metadata=metadata, **how)
+        tiff.write(pixels[:, ::2, ::2], subfiletype=1, **how)
+    return path
+
+
+def test_channels_of_a_camera_are_seen_in_colours_and_refused_as_tissue(tmp_path: Path) -> None:
+    pixels = np.zeros((3, 300, 400), np.uint16)
+    pixels[0, 100:200, 100:200] = 4000  # twelve bits
+    pixels[1, 150:250, 150:300] = 500
+    reader = open_slide(_write_channels(tmp_path / "cells.ome.tiff", pixels))
+    found = reader.properties
+    assert (found.stain, found.level_dimensions) == ("fluorescence", ((400, 300), (200, 150)))
+    assert (found.mpp, found.mpp_source) == (0.5, "vendor")
+    whole = reader.read_region((0, 0), 0, (400, 300))
+    assert tuple(whole[120, 120]) == (0, 0, 250)
+    assert tuple(whole[220, 220]) == (0, 250, 0)
+    assert tuple(whole[170, 170]) == (0, 250, 250)
+    assert whole[:90].max() == 0
+    np.testing.assert_array_equal(reader.levels()[0][:], whole)
+    with pytest.raises(SlideReadError, match="is a fluorescence slide"):
+        segment_tissue(reader, TissueConfig())
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_grey_picture_opens_visibly_and_is_refused_as_tissue(tmp_path: Path, dtype: Any) -> None:
+    row = np.linspace(0, 255 if dtype is np.uint8 else 4095, 400).astype(dtype)
+    path = tmp_path / "grey.tiff"
+    resolution: Any = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(path, np.tile(row, (300, 1)), photometric="minisblack", **resolution)
+    reader = open_slide(path, slide_mpp=0.5)
+    assert reader.properties.stain == "grey"
+    assert reader.read_region((0, 0), 0, (400, 300)).max() == 255
+    with pytest.raises(SlideReadError, match="is a grey slide"):
+        segment_tissue(reader, TissueConfig())
+
+
+def test_shifts_fill_eight_bits_and_no_more() -> None:
+    pixels = np.array([[0, 255, 256, 4095, 65535]], np.uint16)[..., None]
+    for column, shift in enumerate((0, 0, 1, 4, 8)):
+        one = pixels[:, column : column + 1]
+        assert display_shift(one).tolist() == [shift]
+        assert rgb_of(one, display_shift(one)).max() <= 255
+    assert rgb_of(pixels, np.array([0], np.uint8)).max() == 255  # brighter than what was looked at
+    many = np.full((2, 2, 9), 65535, np.uint16)
+    assert (mixed(many, display_shift(many)) == 255).all()
