@@ -1,4 +1,4 @@
-"""CONCH v1.5: trunk, pooler and norm by hand; positions in the two steps of the reference code."""
+"""CONCH v1.5: pooler and norm by hand; positions in the two steps of the reference code."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_embedding_is_the_pooled_and_normalised_query(
     module = tower(save_state(state, CARD, tmp_path))
     pixels = torch.randn(1, 3, 448, 448)
     with torch.inference_mode():
-        tokens = module.trunk.forward_features(pixels)  # compared by hand in test_foundation_timm
+        tokens = module.trunk.forward_features(pixels)  # timm's network, as uni's
         assert tokens.shape == (1, 1 + 28**2, 1024)
         pooled = module.attn_pool_contrast(tokens)[:, 0]
         weight, bias = state["ln_contrast.weight"], state["ln_contrast.bias"]
