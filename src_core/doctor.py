@@ -24,7 +24,7 @@ import numpy as np
 
 from src_core.devices import DeviceName, cpu_threads
 from src_core.encoders.hub import cache_size, hub_answers
-from src_core.encoders.hub_refusals import cache_folder, has_token, hub_name, size_text
+from src_core.encoders.hub_refusals import cache_folder, existing, has_token, hub_name, size_text
 from src_core.encoders.local_weights import local_files, local_list
 from src_core.encoders.registry import create_encoder
 from src_core.encoders.state_dicts import check_weights_file
@@ -272,9 +272,11 @@ def _weights_list() -> Check:
 
 
 def _disk(name: str, folder: Path) -> Check:
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    there = existing(folder)
+    if there is None:
+        remedy = "Connect the drive, or name another folder (for weights: HF_HOME)."
+        return Check(name=name, status="FAIL", detail=f"{folder} is not there", remedy=remedy)
+    folder, free = there, shutil.disk_usage(there).free
     detail = f"{size_text(free)} free at {folder}"
     if free >= _LITTLE_BYTES:
         return Check(name=name, status="OK", detail=detail)

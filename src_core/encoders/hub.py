@@ -18,6 +18,7 @@ from src_core.encoders.cards import EncoderCard
 from src_core.encoders.hub_refusals import (
     cache_folder,
     check_token,
+    existing,
     has_token,
     hub_endpoint,
     hub_name,
@@ -228,10 +229,8 @@ def _download(
 
 def _check_room(card: EncoderCard, size: int | None) -> None:
     """Raise before a download that cannot end well."""
-    folder = cache_folder()
-    while not folder.exists():
-        folder = folder.parent
-    if size is not None and shutil.disk_usage(folder).free < size:
+    folder = existing(cache_folder())
+    if size is not None and folder is not None and shutil.disk_usage(folder).free < size:
         raise no_room(card, size)
 
 

@@ -19,6 +19,7 @@ from src_core.errors import WeightsUnavailableError
 __all__ = [
     "cache_folder",
     "check_token",
+    "existing",
     "has_token",
     "hub_endpoint",
     "hub_name",
@@ -51,6 +52,11 @@ def cache_folder() -> Path:
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)
+
+
+def existing(folder: Path) -> Path | None:
+    """Return a folder, or the nearest above it that is there; None on a drive that is not."""
+    return next((one for one in (folder, *folder.parents) if one.exists()), None)
 
 
 def has_token() -> bool:

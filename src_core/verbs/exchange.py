@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from src_core import pipeline, runs
 from src_core.config import Config, Help
+from src_core.errors import ProjectError
 from src_core.exchange.exports import (
     export_anndata,
     export_geojson,
@@ -109,6 +110,9 @@ class ExportOptions(Config):
 def _export(options: ExportOptions, report: Report, stop: Stop) -> Result:
     project = Project.open(options.project)
     run_id = options.run
+    if run_id is not None and not project.run(run_id).is_dir():
+        known = ", ".join(project.runs()) or "none"
+        raise ProjectError(f"{project.root} has no run {run_id!r}; it has {known}.")
     if run_id is None and (options.format == "figure" or project.runs()):
         run_id = project.latest_run()
     out = Path(options.out) if options.out else project.root / "exports"

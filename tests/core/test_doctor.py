@@ -141,3 +141,9 @@ def test_progress_is_told_and_stopping_heard(monkeypatch: pytest.MonkeyPatch) ->
     assert told[-1].done == len(found)
     with pytest.raises(JobCancelled):
         examine(project=None, report=ignore, stop=lambda: True)
+
+
+def test_a_drive_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    check = doctor._disk("disk of weights", Path("/gone/hub"))
+    assert (check.status, check.detail) == ("FAIL", f"{Path('/gone/hub')} is not there")

@@ -15,7 +15,7 @@ from src_core.clustering.result import load_clusters
 from src_core.embeddings.extract import load_slide_embedding
 from src_core.embeddings.store import EmbeddingStore
 from src_core.embeddings.writer import EmbeddingWriter
-from src_core.errors import JobCancelled
+from src_core.errors import JobCancelled, ProjectError
 from src_core.geojson import read_polygons
 from src_core.progress import ignore, never
 from src_core.project import Project, ProjectConfig
@@ -286,6 +286,12 @@ def test_qupath_gets_a_tile_a_patch(source: Project, tmp_path: Path) -> None:
     assert polygons[1].classification == f"cluster {labels[1]}"
     np.testing.assert_array_equal(polygons[1].exterior[0], grid.coords_xy[1])
     np.testing.assert_allclose(polygons[1].exterior[2], grid.coords_xy[1] + side)
+
+
+@pytest.mark.parametrize("form", ["geojson", "anndata", "figure"])
+def test_a_run_that_is_not_there_is_an_error(source: Project, tmp_path: Path, form: str) -> None:
+    with pytest.raises(ProjectError, match="has no run 'typo'; it has none"):
+        verb("export", project=str(source.root), format=form, run="typo", out=str(tmp_path))
 
 
 def test_anndata_reads_the_table(source: Project, tmp_path: Path) -> None:
