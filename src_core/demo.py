@@ -63,7 +63,7 @@ def run_demo(options: DemoOptions, report: Report, stop: Stop) -> dict[str, Any]
     ready: list[SlideFolder] = []
 
     def find(slide: SlideFolder) -> None:
-        preparing.find_tissue(project, slide, report=report, stop=stop)
+        preparing.prepare_grid(project, slide, report=report, stop=stop)
         ready.append(slide)
 
     def cluster(slide: SlideFolder) -> None:

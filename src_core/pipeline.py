@@ -14,18 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from src_core.clustering.result import ClusterConfig, load_clusters, save_clusters
 from src_core.devices import DeviceName
-from src_core.embeddings.extract import embed_patches
+from src_core.embedder import Embedder
 from src_core.embeddings.store import EmbeddingStore, EmbeddingView
-from src_core.encoders.registry import create_encoder, encoder_card
 from src_core.errors import FusecpathError, ProjectError, StorageFullError
 from src_core.patches.grid import PatchGrid
-from src_core.progress import Report, Stop, check
+from src_core.progress import Report, Stop, check, part_of
 from src_core.project import Project, SlideFolder
 from src_core.provenance import recipe_id
-from src_core.teachers import Teachers
 
 if TYPE_CHECKING:
-    from src_core.encoders.base import PatchEncoder
     from src_core.types import Labels
 
 __all__ = [
@@ -86,42 +83,43 @@ def embed_slides(
 ) -> list[Failure]:
     """Embed the patches of slides by all encoders of the project, one read pass a slide.
 
+    Slides that lack nothing are not opened, and encoders that no slide lacks are not loaded.
+
     Returns
     -------
     list of Failure
-        The slides that could not be embedded.
+        What could not be done; a slide may have several.
+
+    Raises
+    ------
+    FusecpathError
+        If none of the encoders that are needed can be had.
+    StorageFullError
+        If the disk is full.
     """
-    encoders = [_patch_encoder(name, device, report, stop) for name in project.config.encoders]
-    loaded = {encoder.card.name: encoder for encoder in encoders}
-    teachers = Teachers(project.config, device, loaded)
-    failures: list[Failure] = []
+    embedder = Embedder(project.config, device)
+    lacking: dict[str, int] = {}
+    sizes: dict[str, int] = {}
+
+    def measure(slide: SlideFolder) -> None:
+        lacking.update(dict.fromkeys(embedder.lacking(slide), 0))
+        sizes[slide.slide_id] = len(slide.load_grid())
+
+    failures = each_slide(slides, measure, stop=stop)
+    embedder.load(lacking, report=report, stop=stop)
+    total, before = sum(sizes.values()), 0
 
     def embed(slide: SlideFolder) -> None:
-        grid = slide.load_grid()
-        store = EmbeddingStore(slide.embeddings(grid.lattice_id))
-        reader = slide.open()
-        try:
-            shortfall = embed_patches(reader, grid, encoders, store, report=report, stop=stop)
-        finally:
-            reader.close()
-        told = shortfall.sentences(grid.lattice)
+        nonlocal before
+        part = part_of(report, before=before, total=total, name=slide.slide_id)
+        before += sizes[slide.slide_id]
+        told = embedder.embed_patches(slide, report=part, stop=stop)
+        told += embedder.teach(slide, report=report, stop=stop)
         failures.extend(Failure(slide_id=slide.slide_id, message=one) for one in told)
 
-        def teach(name: str) -> None:
-            teachers.embed(slide, name, report=report, stop=stop)
-
-        # One teacher that fails leaves the others, and the patches, as they are.
-        failures.extend(
-            each(project.config.teachers, teach, name=lambda _: slide.slide_id, stop=stop)
-        )
-
-    return failures + each_slide(slides, embed, stop=stop)
-
-
-def _patch_encoder(name: str, device: DeviceName, report: Report, stop: Stop) -> PatchEncoder:
-    if encoder_card(name).kind != "patch":
-        raise ProjectError(f"Encoder {name!r} reads whole slides; name it as a teacher.")
-    return create_encoder(name, device=device, report=report, stop=stop)  # type: ignore[return-value]
+    ready = [slide for slide in slides if slide.slide_id in sizes]
+    failed = each_slide(ready, embed, stop=stop)
+    return failures + failed
 
 
 def stored_views(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from src_core.errors import ProjectError, TooFewPatchesError
 from src_core.geojson import Polygon, read_polygons, write_polygons
 from src_core.patches.grid import PatchGrid, build_grid
+from src_core.patches.unreadable import Unreadable
 from src_core.progress import Report, Stop, ignore, never
 from src_core.project import Project, SlideFolder
 from src_core.provenance import recipe_id
@@ -42,7 +43,9 @@ __all__ = [
     "keep_roi",
     "load_flags",
     "paint_tissue",
+    "prepare_grid",
     "slide_file",
+    "stored_grid",
 ]
 
 _ENDINGS = (".geojson", ".geojson.gz", ".json")
@@ -74,6 +77,52 @@ class Prepared:
     """Empty for a slide whose stain nobody can judge."""
     excluded: dict[str, int] = field(default_factory=dict)
     """Of those, by flaw, what is not in the grid."""
+    unreadable: int = 0
+    """Patches that the slide does not yield, which are not in the grid either."""
+
+
+def prepare_grid(
+    project: Project, slide: SlideFolder, wishes: Wishes = NO_WISHES, *, report: Report, stop: Stop
+) -> None:
+    """Do what `find_tissue` does, unless it was done by the same settings: the slide stays closed.
+
+    Raises what `find_tissue` does.
+    """
+    if wishes != NO_WISHES or stored_grid(project, slide) is None:
+        find_tissue(project, slide, wishes, report=report, stop=stop)
+        slide.remember(grid_recipe=_grid_recipe(project, slide))
+
+
+def stored_grid(project: Project, slide: SlideFolder) -> Prepared | None:
+    """Return a slide's grid, None unless it was made by the project's settings of today.
+
+    Raises
+    ------
+    ProjectError
+        If something stored is damaged.
+    """
+    record = slide.record
+    if record.grid_id is None or record.grid_recipe != _grid_recipe(project, slide):
+        return None
+    if not (slide.grid(record.grid_id) / "meta.json").is_file():
+        return None
+    grid = slide.load_grid()
+    left_out = Unreadable.load(slide.grid(grid.grid_id), grid)
+    unreadable = 0 if left_out is None else len(left_out.cells)
+    judged = load_flags(slide, project.config.quality)
+    if judged is None:
+        return Prepared(grid=grid, unreadable=unreadable)
+    flags, exclude = judged[1], project.config.quality.exclude
+    return Prepared(
+        grid=grid, flagged=counts(flags), excluded=counts(flags, exclude), unreadable=unreadable
+    )
+
+
+def _grid_recipe(project: Project, slide: SlideFolder) -> str:
+    record, config = slide.record, project.config
+    stages = {"tissue": config.tissue, "grid": config.grid, "quality": config.quality}
+    chosen = {"tissue_id": record.tissue_id, "roi_id": record.roi_id, "mpp": record.mpp}
+    return recipe_id({**{name: stage.to_dict() for name, stage in stages.items()}, **chosen})
 
 
 def find_tissue(

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from src_core.errors import JobCancelled
 
-__all__ = ["Progress", "Report", "Stop", "Tracker", "check", "ignore", "never"]
+__all__ = ["Progress", "Report", "Stop", "Tracker", "check", "ignore", "never", "part_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +55,45 @@ def check(stop: Stop) -> None:
     """Raise `JobCancelled` if `stop` says so."""
     if stop():
         raise JobCancelled
+
+
+def part_of(report: Report, *, before: int, total: int, name: str) -> Report:
+    """Return a report for one part of a stage, told as the stage's.
+
+    Parameters
+    ----------
+    report : callable
+        Told of the whole stage.
+    before : int
+        Units of the parts that came before.
+    total : int
+        Units of all parts.
+    name : str
+        Of this part; it leads the detail.
+
+    Returns
+    -------
+    callable
+        To be told of this part. What counts in other units is handed on as it is.
+    """
+    seconds_each: float | None = None
+    unit: str | None = None
+
+    def tell(progress: Progress) -> None:
+        nonlocal seconds_each, unit
+        unit = unit or progress.unit
+        if progress.unit != unit:
+            report(progress)
+            return
+        done = min(before + progress.done, total)
+        left = progress.total - progress.done
+        if left > 0 and progress.seconds_left is not None:
+            seconds_each = progress.seconds_left / left
+        detail = ", ".join(text for text in (name, progress.detail) if text)
+        seconds_left = None if seconds_each is None else seconds_each * (total - done)
+        report(replace(progress, done=done, total=total, detail=detail, seconds_left=seconds_left))
+
+    return tell
 
 
 class Tracker:

@@ -13,6 +13,7 @@ import io
 import os
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -141,10 +142,21 @@ class Project:
         folders = sorted((self.root / "slides").glob("*/slide.json"))
         return tuple(self.slide(path.parent.name) for path in folders)
 
+    def fingerprints(self) -> dict[str, str]:
+        """Return the fingerprint of every slide by its name."""
+        return {folder.slide_id: folder.record.fingerprint for folder in self.slides()}
+
     def add_slide(
-        self, path: str | Path, *, slide_id: str | None = None, slide_mpp: float | None = None
+        self,
+        path: str | Path,
+        *,
+        slide_id: str | None = None,
+        slide_mpp: float | None = None,
+        known: dict[str, str] | None = None,
     ) -> SlideFolder:
         """Take a slide into the project; one that it knows already keeps its name and work.
+
+        A slide that is as the project knows it is not opened.
 
         Parameters
         ----------
@@ -154,14 +166,34 @@ class Project:
             Its name in the project; by default made from the file's name.
         slide_mpp : float, optional
             Micrometres per level-0 pixel, instead of what the file says.
+        known : dict, optional
+            What `fingerprints` gave, kept up to date here: who adds many slides asks once.
         """
         path = Path(path).absolute()
         if not path.exists():
             raise SlideReadError(f"{path} does not exist; check the path.")
         fingerprint = file_fingerprint(path)
-        folder = self._folder_for(path, fingerprint, slide_id)
-        known = folder.record if (folder.root / "slide.json").is_file() else None
-        slide_mpp = slide_mpp or (known.slide_mpp if known else None)
+        known = self.fingerprints() if known is None else known
+        folder = self._folder_for(path, fingerprint, slide_id, known)
+        stored = folder.record if (folder.root / "slide.json").is_file() else None
+        if slide_mpp is None and stored is not None:
+            slide_mpp = stored.slide_mpp
+        given = (self._stored_path(path), fingerprint, slide_mpp)
+        if stored is None or given != (stored.path, stored.fingerprint, stored.slide_mpp):
+            record = self._new_record(folder, path, fingerprint, slide_mpp, stored)
+            write_json(folder.root / "slide.json", record.to_dict())
+        known[folder.slide_id] = fingerprint
+        return folder
+
+    def _new_record(
+        self,
+        folder: SlideFolder,
+        path: Path,
+        fingerprint: str,
+        slide_mpp: float | None,
+        stored: SlideRecord | None,
+    ) -> SlideRecord:
+        """Open a slide and describe it, keeping what still holds of what is stored."""
         reader = open_slide(path, slide_mpp=slide_mpp)
         try:
             properties = reader.properties
@@ -175,26 +207,28 @@ class Project:
             mpp=properties.mpp,
             mpp_source=properties.mpp_source,
         )
-        if known is not None:
+        if stored is not None:
             # A mask lies in level-0 pixels and outlives a new scale; patches do not.
-            record = record.replace(tissue_id=known.tissue_id, roi_id=known.roi_id)
-        if known is not None and known.mpp == record.mpp:
-            kept = {key: getattr(known, key) for key in ("grid_id", "candidates_id", "clusters_id")}
-            record = record.replace(**kept)
-        write_json(folder.root / "slide.json", record.to_dict())
-        return folder
+            record = record.replace(tissue_id=stored.tissue_id, roi_id=stored.roi_id)
+        if stored is not None and stored.mpp == record.mpp:
+            kept = ("grid_id", "grid_recipe", "candidates_id", "clusters_id")
+            record = record.replace(**{key: getattr(stored, key) for key in kept})
+        return record
 
-    def _folder_for(self, path: Path, fingerprint: str, slide_id: str | None) -> SlideFolder:
+    def _folder_for(
+        self, path: Path, fingerprint: str, slide_id: str | None, known: Mapping[str, str]
+    ) -> SlideFolder:
         wanted = checked_name(
             slide_id or _NOT_IN_NAME.sub("_", path.stem).strip(".")[:100] or "slide", what="slide"
         )
-        slides = {folder.slide_id: folder.record.fingerprint for folder in self.slides()}
+        if known.get(wanted) == fingerprint:
+            return self.slide(wanted)
         if slide_id is None:
-            same = [name for name, known in slides.items() if known == fingerprint]
-            if same:
-                return self.slide(wanted if wanted in same else same[0])
+            same = next((name for name, other in known.items() if other == fingerprint), None)
+            if same is not None:
+                return self.slide(same)
         name, number = wanted, 2
-        while name in slides and slides[name] != fingerprint:
+        while name in known and known[name] != fingerprint:
             if slide_id is not None:
                 raise ProjectError(
                     f"Another file is slide {name!r} of {self.root}; give {path} another slide_id."

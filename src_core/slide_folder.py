@@ -37,6 +37,8 @@ class SlideRecord(Config):
     """The region of interest in use; the whole slide if none."""
     grid_id: str | None = None
     """The patch grid in use."""
+    grid_recipe: str | None = None
+    """Stands for everything that decided mask and grid; another one asks for both again."""
     candidates_id: str | None = None
     """That grid with the patches that their flaws exclude."""
     clusters_id: str | None = None

@@ -128,6 +128,12 @@ class PatchGrid:
         kept = [(column, row) not in dropped for column, row in self.cells.tolist()]
         return PatchGrid(self.lattice, self.cells[np.array(kept, np.bool_)], self.tissue_id)
 
+    def joined(self, cells: ArrayLike) -> PatchGrid:
+        """Return the grid with `cells`, shape (n, 2), some of which it may have already."""
+        both = np.concatenate([self.cells, np.asarray(cells, np.int32).reshape(-1, 2)])
+        kept = np.unique(both[:, ::-1], axis=0)[:, ::-1]  # sorted by row, then column
+        return PatchGrid(self.lattice, kept, self.tissue_id)
+
     def save(self, folder: Path) -> None:
         """Write ``cells.npy`` and, last, ``meta.json``."""
         meta = {

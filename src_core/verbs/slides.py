@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from src_core import pipeline, preparing
+from src_core.bags.label_table import read_labels
 from src_core.clustering.result import load_clusters
 from src_core.config import Config, Help, Range
 from src_core.encoders.presets import PRESETS, PresetName
@@ -14,9 +16,11 @@ from src_core.encoders.registry import encoder_card
 from src_core.encoders.remote_code import agree
 from src_core.errors import ConfigError
 from src_core.pipeline import Failure
-from src_core.progress import Report, Stop
+from src_core.progress import Report, Stop, Tracker
 from src_core.project import Project, ProjectConfig, SlideFolder
+from src_core.scheduler import prepare_on_cluster
 from src_core.slides import open_slide
+from src_core.slides.find import find_slides
 from src_core.slides.pyramid import build_coarse_levels
 from src_core.verbs.base import (
     Device,
@@ -38,7 +42,10 @@ class PrepareOptions(Config):
     """Settings of ``prepare``."""
 
     project: ProjectPath
-    slides: Annotated[tuple[str, ...], Help("Slide files; those of the project if none")] = ()
+    slides: Annotated[
+        tuple[str, ...],
+        Help("Slides, folders of them (and of folders), or tables (CSV); the project's if none"),
+    ] = ()
     encoders: Annotated[tuple[str, ...], Help("Patch encoders; the project's if none")] = ()
     teachers: Annotated[tuple[str, ...], Help("Slide encoders to distil from")] = ()
     preset: Annotated[
@@ -69,32 +76,75 @@ class PrepareOptions(Config):
     set: Settings = ()
     embed: Annotated[bool, Help("Embed the patches, not only find them")] = True
     device: Device = "auto"
+    scheduler: Annotated[
+        str | None, Help("Address of a dask scheduler, to prepare slides on its workers", True)
+    ] = None
 
 
 def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
     project = _project_for(options)
-    slides, failures = _take_slides(project, options, stop)
+    slides, failures = _take_slides(project, options, report, stop)
     _check_wishes(options, len(slides))
+    if options.scheduler is None:
+        failures += _prepare_here(project, slides, options, report, stop)
+    else:
+        failures += _prepare_on_cluster(project, slides, options, report, stop)
+    found = {slide.slide_id: preparing.stored_grid(project, slide) for slide in slides}
+    ready = {name: one for name, one in found.items() if one is not None}
+    unreadable = {name: one.unreadable for name, one in ready.items() if one.unreadable}
+    return result_of(
+        project,
+        failures,
+        patches={name: len(one.grid) for name, one in ready.items()},
+        flagged={name: one.flagged for name, one in ready.items()},
+        excluded={name: one.excluded for name, one in ready.items()},
+        **({"unreadable": unreadable} if unreadable else {}),
+    )
+
+
+def _prepare_here(
+    project: Project,
+    slides: Sequence[SlideFolder],
+    options: PrepareOptions,
+    report: Report,
+    stop: Stop,
+) -> list[Failure]:
     ready: list[SlideFolder] = []
-    found: dict[str, preparing.Prepared] = {}
 
     def find(slide: SlideFolder) -> None:
         wishes = _wishes(options, slide)
-        prepared = preparing.find_tissue(project, slide, wishes, report=report, stop=stop)
-        found[slide.slide_id] = prepared
+        preparing.prepare_grid(project, slide, wishes, report=report, stop=stop)
         ready.append(slide)
 
-    failures += pipeline.each_slide(slides, find, stop=stop)
+    failures = pipeline.each_slide(slides, find, stop=stop)
     if options.embed:
         failures += pipeline.embed_slides(
             project, ready, device=options.device, report=report, stop=stop
         )
-    return result_of(
+    return failures
+
+
+def _prepare_on_cluster(
+    project: Project,
+    slides: Sequence[SlideFolder],
+    options: PrepareOptions,
+    report: Report,
+    stop: Stop,
+) -> list[Failure]:
+    wishes: dict[str, preparing.Wishes] = {}
+
+    def wish(slide: SlideFolder) -> None:
+        wishes[slide.slide_id] = _wishes(options, slide)
+
+    failures = pipeline.each_slide(slides, wish, stop=stop)
+    return failures + prepare_on_cluster(
+        str(options.scheduler),
         project,
-        failures,
-        patches={name: len(one.grid) for name, one in found.items()},
-        flagged={name: one.flagged for name, one in found.items()},
-        excluded={name: one.excluded for name, one in found.items()},
+        wishes,
+        embed=options.embed,
+        device=options.device,
+        report=report,
+        stop=stop,
     )
 
 
@@ -166,21 +216,34 @@ def _check_encoders(config: ProjectConfig) -> None:
 
 
 def _take_slides(
-    project: Project, options: PrepareOptions, stop: Stop
+    project: Project, options: PrepareOptions, report: Report, stop: Stop
 ) -> tuple[list[SlideFolder], list[Failure]]:
-    wanted: list[tuple[Path, str | None]] = [(Path(path), None) for path in options.slides]
+    wanted = [item for path in options.slides for item in _named(Path(path), project)]
     if options.labels is not None:
         wanted += [(row.path, row.slide_id) for row in project.import_labels(Path(options.labels))]
     if not wanted:
         return list(project.slides()), []
-    taken: list[SlideFolder] = []
+    taken: dict[str, SlideFolder] = {}
+    known = project.fingerprints()
+    tracker = Tracker(report, stop, stage="Taking in slides", total=len(wanted), unit="slides")
 
     def take(item: tuple[Path, str | None]) -> None:
         path, slide_id = item
-        taken.append(project.add_slide(path, slide_id=slide_id, slide_mpp=options.slide_mpp))
+        tracker.advance(1, detail=path.name)
+        slide = project.add_slide(path, slide_id=slide_id, slide_mpp=options.slide_mpp, known=known)
+        taken[slide.slide_id] = slide  # a slide that is named twice is prepared once
 
     failures = pipeline.each(wanted, take, name=lambda item: item[1] or item[0].name, stop=stop)
-    return taken, failures
+    return list(taken.values()), failures
+
+
+def _named(path: Path, project: Project) -> list[tuple[Path, str | None]]:
+    """Return the slides that a name on the command line stands for, with their names if given."""
+    if path.suffix.lower() == ".csv":
+        return [(row.path, row.slide_id) for row in read_labels(path.absolute()).rows]
+    if path.is_dir():
+        return [(slide, None) for slide in find_slides(path.absolute(), without=project.root)]
+    return [(path, None)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

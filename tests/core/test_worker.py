@@ -97,7 +97,7 @@ def test_a_users_error_is_told_apart_from_a_bug(child: Child, tmp_path: Path) ->
     child.send(job=4, options={})
     assert child.next()["user"] is False, "a command without a verb is a bug of the window"
     child.send(job=5, verb="encoders", options={})
-    assert child.next()["event"] == "done", "it goes on after all that"
+    assert child.next(skip="progress")["event"] == "done", "it goes on after all that"
 
 
 def test_cancel_stops_and_the_next_run_goes_on(
@@ -147,8 +147,10 @@ def test_a_child_without_memory_says_so(child: Child, tmp_path: Path, slide_file
     process.rlimit(psutil.RLIMIT_AS, (limit, limit))
     child.send(job=2, verb="prepare", options={**options, "slides": [str(slide_file)]})
     event = child.next(skip="progress")
-    assert event["message"].startswith("The engine ran out of memory")
-    assert event["user"] is False
+    (failure,) = event["result"]["failures"]
+    assert failure["slide_id"] == slide_file.stem
+    assert "lite0 broke down" in failure["message"]
+    assert "memory" in failure["message"]
 
 
 def test_the_child_ends_with_its_parent(tmp_path: Path, slide_file: Path) -> None:

@@ -1,0 +1,236 @@
+"""Prepare slides on the machines of a dask.distributed cluster, one task a slide.
+
+Every machine sees the project's folder and the slides under the same paths, and has this program.
+Results land in the project as they do without a scheduler, so a cluster may lose workers: what was
+embedded is kept, and dask starts the task elsewhere. Should the lost worker live on, the slide's
+store lets one of the two write at a time, and the other finds the work done.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from src_core.devices import DeviceName
+from src_core.embedder import Embedder
+from src_core.errors import ConfigError, FusecpathError, ProjectError, StorageFullError
+from src_core.pipeline import Failure
+from src_core.preparing import Wishes, prepare_grid
+from src_core.progress import Report, Stop, Tracker, check, ignore
+from src_core.project import Project, ProjectConfig
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+__all__ = ["prepare_on_cluster", "prepare_slide"]
+
+_CONNECT_SECONDS = 20
+_POLL_SECONDS = 0.5
+_ASK_SECONDS = 1.0
+"""How often a task asks the scheduler whether it is still wanted."""
+
+
+def prepare_on_cluster(
+    address: str,
+    project: Project,
+    slides: Mapping[str, Wishes],
+    *,
+    embed: bool,
+    device: DeviceName,
+    report: Report,
+    stop: Stop,
+) -> list[Failure]:
+    """Find tissue and patches of slides, and embed them, on a cluster.
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler, such as ``tcp://host:8786``.
+    project : Project
+        In a folder that every worker sees under the same path.
+    slides : mapping of str to Wishes
+        Names of slides, one task each, and what a person brings; files that every worker sees.
+    embed : bool
+        Whether to embed the patches, or only to find them.
+    device : DeviceName
+        Where a worker computes.
+    report, stop : callable
+        See :mod:`src_core.progress`; a stop cancels what waits and stops what runs.
+
+    Returns
+    -------
+    list of Failure
+        What could not be done.
+
+    Raises
+    ------
+    ConfigError
+        If the package ``distributed`` is missing or no scheduler answers.
+    ProjectError
+        If the scheduler is lost on the way.
+    StorageFullError
+        If the disk is full.
+    JobCancelled
+        If `stop` says so.
+    """
+    failures: list[Failure] = []
+    with _connected(address) as client, _withdrawn_on_error(client) as (wanted, futures):
+        for slide_id, wishes in slides.items():
+            task = (str(project.root), slide_id, wishes, embed, device, wanted)
+            key = f"prepare-{slide_id}-{wanted}"
+            futures[client.submit(prepare_slide, *task, key=key, pure=False)] = slide_id
+        tracker = Tracker(report, stop, stage="Preparing slides", total=len(futures), unit="slides")
+        for future in _as_they_end(client, futures, stop):
+            slide_id = futures[future]
+            told = _what_failed(future)
+            failures += [Failure(slide_id=slide_id, message=one) for one in told]
+            tracker.advance(1, detail=slide_id)
+    return failures
+
+
+def prepare_slide(
+    root: str, slide_id: str, wishes: Wishes, embed: bool, device: DeviceName, wanted: str
+) -> list[str]:
+    """Prepare one slide in a worker's thread: what a task does.
+
+    Parameters
+    ----------
+    root : str
+        Folder of the project.
+    slide_id : str
+    wishes : Wishes
+    embed : bool
+    device : DeviceName
+    wanted : str
+        Name of the event that is set when the task is not wanted any more.
+
+    Returns
+    -------
+    list of str
+        What could not be done, a sentence each.
+    """
+    stop = _Withdrawn(wanted)
+    try:
+        project = Project.open(root)
+        slide = project.slide(slide_id)
+        prepare_grid(project, slide, wishes, report=ignore, stop=stop)
+        if not embed:
+            return []
+        with _embedder(project.config, device) as embedder:
+            told = embedder.embed_patches(slide, report=ignore, stop=stop)
+            return told + embedder.teach(slide, report=ignore, stop=stop)
+    except StorageFullError:
+        raise
+    except FusecpathError as error:
+        return [str(error)]
+
+
+class _Withdrawn:
+    """Asks the scheduler, now and then, whether a task shall stop."""
+
+    def __init__(self, name: str) -> None:
+        from distributed import Event
+
+        self._event = Event(name)
+        self._asked = time.monotonic()
+        self._answer = False
+
+    def __call__(self) -> bool:
+        if not self._answer and time.monotonic() - self._asked >= _ASK_SECONDS:
+            self._asked = time.monotonic()
+            try:
+                self._answer = self._event.is_set()
+            except (OSError, TimeoutError, RuntimeError, ValueError):
+                self._answer = True  # the cluster is gone, and nobody waits for this
+        return self._answer
+
+
+@contextmanager
+def _embedder(config: ProjectConfig, device: DeviceName) -> Iterator[Embedder]:
+    """Hand out the worker's encoders, loaded once, to one of its threads at a time."""
+    embedder, lock = _loaded(config, device)
+    with lock:
+        yield embedder
+
+
+@lru_cache(maxsize=1)  # another project's encoders take their place
+def _loaded(config: ProjectConfig, device: DeviceName) -> tuple[Embedder, threading.Lock]:
+    return Embedder(config, device), threading.Lock()
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ConfigError(
+            "A scheduler needs the package distributed; pip install 'napari-fusecpath[cluster]'."
+        ) from error
+    try:
+        client = Client(address, timeout=_CONNECT_SECONDS)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ConfigError(
+            f"No dask scheduler answers at {address!r}; start one with 'dask scheduler', and "
+            "workers with 'dask worker ADDRESS --nthreads 1'."
+        ) from error
+    try:
+        yield client
+    finally:
+        client.close(timeout=5)
+
+
+@contextmanager
+def _withdrawn_on_error(client: Client) -> Iterator[tuple[str, dict[Future[Any], str]]]:
+    """Yield the name of an event and a place for futures; an error sets one, cancels the others."""
+    from distributed import Event
+
+    wanted = f"withdrawn-{uuid.uuid4().hex}"
+    futures: dict[Future[Any], str] = {}
+    try:
+        yield wanted, futures
+    except BaseException:
+        if client.status == "running":
+            Event(wanted, client=client).set()
+            client.cancel(list(futures), force=True)
+        raise
+
+
+def _as_they_end(
+    client: Client, futures: dict[Future[Any], str], stop: Stop
+) -> Iterator[Future[Any]]:
+    from distributed import wait
+
+    waiting = set(futures)
+    while waiting:
+        check(stop)
+        try:
+            ended = wait(waiting, timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            ended = set()
+        if client.status != "running":
+            raise ProjectError(
+                "The scheduler is gone; start it and run this again: what is stored is kept."
+            )
+        waiting -= ended
+        yield from ended
+
+
+def _what_failed(future: Future[Any]) -> list[str]:
+    from distributed import KilledWorker
+
+    if future.status == "finished":
+        told: list[str] = future.result()
+        return told
+    if future.status == "cancelled":
+        raise ProjectError(
+            "The scheduler has lost its tasks; run this again: what is stored is kept."
+        )
+    error = future.exception()
+    if isinstance(error, KilledWorker):
+        return ["The workers that prepared it died, out of memory perhaps; look at their logs."]
+    raise error

@@ -1,0 +1,281 @@
+"""`prepare` on many slides: folders, tables, what is done already, and what is damaged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from src_core import project as project_module
+from src_core import slide_folder
+from src_core.embeddings.store import EmbeddingStore
+from src_core.errors import StorageFullError
+from src_core.patches.unreadable import Unreadable
+from src_core.progress import ignore, never
+from src_core.project import Project
+from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
+from src_core.verbs import run_verb
+
+
+def prepare(root: Path, *slides: Path, **options: Any) -> dict[str, Any]:
+    given = {"project": str(root), "slides": [str(slide) for slide in slides]}
+    given |= {"encoders": ["texture"], "device": "cpu", **options}
+    return run_verb("prepare", given, report=options.pop("report", ignore), stop=never)
+
+
+@pytest.fixture(scope="module")
+def slide_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("slides")
+    paths = [folder / f"s{number}.tiff" for number in range(3)]
+    for number, path in enumerate(paths):
+        write_sample_slide(path, SyntheticSlide(size_px=(1536, 1536), seed=number))
+    return paths
+
+
+@pytest.fixture
+def cohort(slide_files: list[Path], tmp_path: Path) -> Path:
+    """A folder with slides at two depths, and things that are none."""
+    folder = tmp_path / "cohort"
+    (folder / "deeper").mkdir(parents=True)
+    shutil.copy(slide_files[0], folder / "a.tiff")
+    shutil.copy(slide_files[1], folder / "deeper" / "b.TIF")
+    (folder / "notes.txt").write_text("no slide")
+    (folder / ".hidden.svs").write_bytes(b"of the system")
+    return folder
+
+
+def test_a_folder_is_all_the_slides_in_it(cohort: Path, tmp_path: Path) -> None:
+    result = prepare(cohort / "project", cohort, embed=False)
+    assert sorted(result["patches"]) == ["a", "b"]
+    assert result["failures"] == []
+    again = prepare(cohort / "project", cohort, embed=False)
+    assert again == result, "what lies in the project is no slide of the cohort"
+
+
+def test_a_damaged_slide_is_listed_and_the_others_are_done(cohort: Path) -> None:
+    (cohort / "bad.svs").write_bytes(b"no slide")
+    result = prepare(cohort / "project", cohort)
+    assert sorted(result["patches"]) == ["a", "b"]
+    (failure,) = result["failures"]
+    assert failure["slide_id"] == "bad.svs"
+
+
+def test_a_table_names_the_slides(cohort: Path, tmp_path: Path) -> None:
+    table = cohort / "slides.csv"
+    table.write_text("slide_id,path\nfirst,a.tiff\nsecond,deeper/b.TIF\ngone,c.tiff\n")
+    result = prepare(tmp_path / "p", table, embed=False)
+    assert sorted(result["patches"]) == ["first", "second"]
+    (failure,) = result["failures"]
+    assert (failure["slide_id"], "does not exist" in failure["message"]) == ("gone", True)
+    assert not Project.open(tmp_path / "p").labels_path.exists(), "it is no table of labels"
+
+
+def test_what_is_done_is_not_opened_again(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = prepare(tmp_path / "p", cohort)
+    opened: list[str] = []
+
+    def opens(path: Any, **_: Any) -> Any:
+        opened.append(str(path))
+        raise AssertionError(f"{path} is opened")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(project_module, "open_slide", opens)
+        patch.setattr(slide_folder, "open_slide", opens)
+        assert prepare(tmp_path / "p", cohort) == first
+        assert prepare(tmp_path / "p") == first, "the slides of the project if none are named"
+    assert opened == []
+    changed = Project.open(tmp_path / "p")
+    changed.reconfigured(changed.config.replace(grid={"min_tissue": 0.9}))
+    assert prepare(tmp_path / "p", cohort)["patches"]["a"] < first["patches"]["a"]
+
+
+def test_progress_counts_the_whole_cohort_and_its_time(cohort: Path, tmp_path: Path) -> None:
+    reports: list[Any] = []
+    given = {"project": str(tmp_path / "p"), "slides": [str(cohort)], "encoders": ["texture"]}
+    result = run_verb("prepare", given, report=reports.append, stop=never)
+    told = [one for one in reports if one.stage == "Embedding patches"]
+    done = [one.done for one in told]
+    assert done == sorted(done)
+    assert {one.total for one in told} == {sum(result["patches"].values())}
+    assert done[-1] == told[-1].total
+    assert any(one.seconds_left for one in told)
+    assert {one.detail.split(",")[0] for one in told} == {"a", "b"}
+    assert "waiting for the slide" in told[-1].detail
+
+
+def _damage_tile(path: Path, *, level: int, x: int, y: int) -> None:
+    """Overwrite a compressed tile of a TIFF file, as a bad disk would."""
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[level]
+        across = -(-page.imagewidth // page.tilewidth)  # type: ignore[union-attr]
+        index = y // page.tilelength * across + x // page.tilewidth  # type: ignore[union-attr]
+        start, length = page.dataoffsets[index], page.databytecounts[index]  # type: ignore[union-attr]
+    with path.open("r+b") as stream:
+        stream.seek(start)
+        stream.write(b"\0" * length)
+
+
+def _jpeg_slide(path: Path, source: Path) -> None:
+    """Write the pixels of a synthetic slide as JPEG tiles, with one coarse level."""
+    with tifffile.TiffFile(source) as file:
+        pixels = file.pages[0].asarray()
+    with tifffile.TiffWriter(path) as writer:
+        kwargs: Any = {"tile": (256, 256), "compression": "jpeg", "photometric": "rgb"}
+        scale: Any = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
+        writer.write(pixels, **kwargs, **scale)
+        writer.write(pixels[::4, ::4], subfiletype=1, **kwargs)
+
+
+def _a_patch_of(result: dict[str, Any], root: Path) -> tuple[int, int]:
+    slide = Project.open(root).slide("jpeg")
+    grid = slide.load_grid()
+    x, y = grid.coords_xy[len(grid) // 2].tolist()
+    return x + 100, y + 100
+
+
+def test_a_damaged_tile_costs_its_patches_and_is_told(
+    slide_files: list[Path], tmp_path: Path
+) -> None:
+    path, root = tmp_path / "jpeg.tiff", tmp_path / "p"
+    _jpeg_slide(path, slide_files[0])
+    sound = path.read_bytes()
+    whole = prepare(root, path, embed=False)["patches"]["jpeg"]
+    slide = Project.open(root).slide("jpeg")
+    x, y = _a_patch_of({}, root)
+    _damage_tile(path, level=0, x=x, y=y)
+    result = prepare(root, encoders=["texture", "lite0"])
+    (failure,) = result["failures"]
+    assert failure["slide_id"] == "jpeg"
+    lost = result["unreadable"]["jpeg"]
+    assert 1 <= lost <= 4
+    assert failure["message"].startswith(f"{lost} patches cannot be read")
+    assert str(path) in failure["message"]
+    assert result["patches"]["jpeg"] == whole - lost
+    grid = slide.load_grid()
+    noted = Unreadable.load(slide.grid(grid.grid_id), grid)
+    assert noted is not None
+    corners = grid.lattice.corners(noted.cells)
+    side = grid.lattice.patch_l0
+    assert ((corners <= (x, y)) & (corners + side > (x, y))).all(axis=1).any(), "the very place"
+    assert f"({corners[0][0]}, {corners[0][1]})" in failure["message"]
+    run_verb("cluster", {"project": str(root), "n_clusters": 2}, report=ignore, stop=never)
+    clusters = slide.record.clusters_id
+    assert clusters is not None, "what is behind works on the patches that are there"
+    assert prepare(root, encoders=["texture", "lite0"]) == result, "told until it is mended"
+    assert slide.record.clusters_id == clusters
+    path.write_bytes(sound)
+    mended = prepare(root, encoders=["texture", "lite0"])
+    assert (mended["failures"], mended["patches"]) == ([], {"jpeg": whole})
+    assert "unreadable" not in mended
+    grid = slide.load_grid()
+    for name in ("texture", "lite0"):
+        store = EmbeddingStore(slide.embeddings(grid.lattice_id))
+        assert len(store.view(name, grid.cells)) == whole
+
+
+def test_a_slide_whose_pixels_cannot_be_read_at_all(
+    shared_data: Path, slide_files: list[Path], tmp_path: Path
+) -> None:
+    """OpenSlide opens this file and fails to decode it."""
+    bad = shared_data / "slides" / "openslide-python" / "unreadable.svs"
+    if not bad.is_file():
+        pytest.skip(f"{bad} is missing")
+    result = prepare(tmp_path / "p", bad, slide_files[0], slide_mpp=0.5)
+    assert list(result["patches"]) == ["s0"]
+    (failure,) = result["failures"]
+    assert "unreadable" in failure["message"]
+
+
+def test_a_vanished_slide_is_told_and_the_next_is_done(cohort: Path, tmp_path: Path) -> None:
+    prepare(tmp_path / "p", cohort, embed=False)
+    (cohort / "a.tiff").unlink()
+    result = prepare(tmp_path / "p")
+    (failure,) = result["failures"]
+    assert failure["slide_id"] == "a"
+    assert "no longer at" in failure["message"]
+    slide = Project.open(tmp_path / "p").slide("b")
+    grid = slide.load_grid()
+    store = EmbeddingStore(slide.embeddings(grid.lattice_id))
+    assert not store.missing("texture", grid.cells).any()
+
+
+def test_an_encoder_that_cannot_be_had_leaves_the_others_at_work(
+    slide_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from src_core import embedder
+    from src_core.encoders import registry
+    from src_core.errors import WeightsUnavailableError
+
+    original = registry.create_encoder
+
+    def refuses(name: str, **options: Any) -> Any:
+        if name == "lite0":
+            raise WeightsUnavailableError("The weights of lite0 are gone.")
+        return original(name, **options)
+
+    monkeypatch.setattr(embedder, "create_encoder", refuses)
+    result = prepare(tmp_path / "p", *slide_files[:2], encoders=["lite0", "texture"])
+    told = [(one["slide_id"], one["message"]) for one in result["failures"]]
+    assert told == [(name, "The weights of lite0 are gone.") for name in ("s0", "s1")]
+    for slide in Project.open(tmp_path / "p").slides():
+        grid = slide.load_grid()
+        store = EmbeddingStore(slide.embeddings(grid.lattice_id))
+        assert not store.missing("texture", grid.cells).any()
+    with pytest.raises(WeightsUnavailableError):
+        prepare(tmp_path / "q", slide_files[0], encoders=["lite0"])
+
+
+def test_a_full_disk_ends_the_cohort_at_once(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from src_core.embeddings import writer
+
+    tried: list[Path] = []
+
+    def full(path: Path, *_: Any) -> None:
+        tried.append(path)
+        raise StorageFullError("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "write_array", full)
+        with pytest.raises(StorageFullError, match=r"The disk is full\..* MB"):
+            prepare(tmp_path / "p", cohort)
+    assert {path.relative_to(tmp_path / "p").parts[1] for path in tried} == {"a"}
+    assert prepare(tmp_path / "p", cohort)["failures"] == []
+
+
+@pytest.mark.parametrize(
+    "cells", [3, [[1]], [[1, 2, 3]], [["1", "2"]], [[-1, 0]], [[0, 10**6]], [[True, 0]]]
+)
+def test_a_damaged_note_is_refused(slide_files: list[Path], tmp_path: Path, cells: Any) -> None:
+    from src_core.errors import ProjectError
+
+    prepare(tmp_path / "p", slide_files[0], embed=False)
+    slide = Project.open(tmp_path / "p").slide("s0")
+    grid = slide.load_grid()
+    values = {"tissue_id": grid.tissue_id, "cells": cells, "reason": "x"}
+    folder = slide.grid(grid.grid_id)
+    (folder / "unreadable.json").write_text(json.dumps(values))
+    with pytest.raises(ProjectError, match=r"unreadable\.json is damaged"):
+        Unreadable.load(folder, grid)
+    (folder / "unreadable.json").write_text(json.dumps({**values, "tissue_id": "other"}))
+    assert Unreadable.load(folder, grid) is None, "of another mask"
+
+
+def test_what_is_left_out_and_taken_back_is_the_same_grid(
+    slide_files: list[Path], tmp_path: Path
+) -> None:
+    prepare(tmp_path / "p", slide_files[0], embed=False)
+    grid = Project.open(tmp_path / "p").slide("s0").load_grid()
+    some = grid.cells[[0, 3, len(grid) - 1]]
+    less = grid.without(some)
+    assert len(less) == len(grid) - 3
+    assert less.grid_id != grid.grid_id
+    assert less.joined(some).grid_id == less.joined(np.flip(some, axis=0)).grid_id == grid.grid_id

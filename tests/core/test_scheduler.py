@@ -1,0 +1,140 @@
+"""`prepare` on a real cluster of worker processes, which die, and are told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src_core import scheduler
+from src_core.errors import ConfigError, JobCancelled
+from src_core.progress import ignore, never
+from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
+from src_core.verbs import run_verb
+
+distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def slide_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("slides")
+    paths = [folder / f"s{number}.tiff" for number in range(3)]
+    for number, path in enumerate(paths):
+        write_sample_slide(path, SyntheticSlide(size_px=(1536, 1536), seed=number))
+    return paths
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two workers, processes of their own."""
+    with distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        silence_logs=50,
+    ) as running:
+        yield running
+
+
+def prepare(root: Path, slides: list[Path], **options: Any) -> dict[str, Any]:
+    given = {"project": str(root), "slides": [str(slide) for slide in slides], "device": "cpu"}
+    asked = {"report": options.pop("report", ignore), "stop": options.pop("stop", never)}
+    return run_verb("prepare", {**given, "encoders": ["texture"], **options}, **asked)
+
+
+def bytes_of(root: Path) -> dict[str, bytes]:
+    files = (root / "slides").rglob("*")
+    stored = [path for path in files if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(stored)}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_killed_worker_changes_nothing(
+    cluster: Any, slide_files: list[Path], tmp_path: Path
+) -> None:
+    with distributed.Client(cluster, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+        pids = client.run(os.getpid)
+    killed: list[int] = []
+
+    def kill_one(progress: Any) -> None:
+        begun = list((tmp_path / "there").rglob("embeddings/.lock"))
+        if not killed and begun:
+            killed.append(next(iter(pids.values())))
+            os.kill(killed[0], signal.SIGKILL)
+
+    def watching() -> bool:
+        kill_one(None)
+        return False
+
+    reports: list[Any] = []
+    there = prepare(
+        tmp_path / "there",
+        slide_files,
+        scheduler=cluster.scheduler_address,
+        report=reports.append,
+        stop=watching,
+    )
+    assert killed, "it was over before a worker could be killed"
+    here = prepare(tmp_path / "here", slide_files)
+    assert there == {**here, "project": str(tmp_path / "there")}
+    assert there["failures"] == []
+    assert bytes_of(tmp_path / "there") == bytes_of(tmp_path / "here")
+    told = [one for one in reports if one.stage == "Preparing slides"]
+    assert [one.done for one in told] == [0, 1, 2, 3]
+
+
+def test_what_fails_on_a_worker_is_told_as_it_is_here(
+    cluster: Any, slide_files: list[Path], tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.tiff"
+    copy.write_bytes(slide_files[0].read_bytes())
+    prepare(tmp_path / "p", [copy, slide_files[1]], embed=False)
+    copy.unlink()
+    result = prepare(tmp_path / "p", [], scheduler=cluster.scheduler_address)
+    (failure,) = result["failures"]
+    assert failure["slide_id"] == "copy"
+    assert "no longer at" in failure["message"]
+
+
+def test_a_stop_withdraws_what_waits_and_what_runs(
+    cluster: Any, slide_files: list[Path], tmp_path: Path
+) -> None:
+    root = tmp_path / "p"
+
+    def when_begun() -> bool:
+        return bool(list(root.rglob("embeddings/.lock")))
+
+    with pytest.raises(JobCancelled):
+        prepare(root, slide_files, scheduler=cluster.scheduler_address, stop=when_begun)
+    with distributed.Client(cluster, set_as_default=False) as client:
+        deadline = time.monotonic() + 30
+        while any(client.processing().values()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not any(client.processing().values()), "the tasks are withdrawn"
+    assert not (root / "slides" / "s2" / "grids").exists(), "the last one was never begun"
+    assert prepare(root, slide_files)["failures"] == []
+
+
+def test_a_scheduler_that_does_not_answer_is_a_sentence(
+    slide_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "_CONNECT_SECONDS", 1)
+    for address in ("tcp://127.0.0.1:9", "nonsense://x"):
+        with pytest.raises(ConfigError, match="No dask scheduler answers"):
+            prepare(tmp_path / "p", slide_files[:1], scheduler=address)
+
+
+def test_without_the_package_it_is_a_sentence(
+    slide_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ConfigError, match=r"napari-fusecpath\[cluster\]"):
+        prepare(tmp_path / "p", slide_files[:1], scheduler="tcp://127.0.0.1:9")
