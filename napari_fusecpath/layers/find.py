@@ -14,12 +14,14 @@ METADATA_KEY = "fusecpath"
 Role: TypeAlias = Literal[
     "slide",
     "tissue",
+    "quality",
     "clusters",
     "agreement",
     "attention",
     "contribution",
     "prediction",
     "marks",
+    "roi",
     "selection",
 ]
 """What a layer shows, from the bottom of the stack to its top."""

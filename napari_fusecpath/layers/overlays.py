@@ -27,19 +27,23 @@ from napari_fusecpath.layers.stack import insert_by_role, place_layer
 from src_core.inference.palette import cluster_colors
 from src_core.patches.grid import Lattice, PatchGrid
 from src_core.tissue.mask import TissueMask
+from src_core.tissue.quality import FLAGS, FLAW_WORDS
 
 __all__ = [
+    "flaw_colors",
     "show_agreement",
     "show_attention",
     "show_clusters",
     "show_contribution",
     "show_marks",
     "show_prediction",
+    "show_quality",
     "show_tissue",
 ]
 
 TISSUE_COLOR = (0.0, 0.45, 0.70)
 _MAP_OPACITY, _LABELS_OPACITY = 0.6, 0.5
+_NUMBERS = np.arange(1, len(FLAGS) + 1)
 _PERCENTILES = (1.0, 99.0)
 """Attention is heavy-tailed: a single patch must not use up the scale."""
 
@@ -57,6 +61,42 @@ def show_tissue(viewer: ViewerModel, mask: TissueMask, *, mpp: float | None) -> 
         opacity=0.35,
         brush_size=20,
     )
+
+
+def show_quality(viewer: ViewerModel, grid: PatchGrid, flags: NDArray[np.uint8]) -> Labels:
+    """Show which patches have a flaw.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+        Where.
+    grid : PatchGrid
+        Of all candidates, those that their flaws exclude too.
+    flags : ndarray of uint8, shape (N,)
+        Bits in the order of `FLAGS`. The layer holds the flaw's number from 1 on, and one more
+        for patches that have several.
+    """
+    bits = np.unpackbits(flags[:, None], axis=1, count=len(FLAGS), bitorder="little")  # (N, 4)
+    numbers = np.where(bits.sum(axis=1) > 1, len(FLAGS) + 1, (bits * _NUMBERS).sum(axis=1))
+    return _show_labels(
+        viewer,
+        "quality",
+        grid.raster(numbers.astype(np.uint8), fill=0),
+        raster_placement(grid.lattice),
+        name="Quality",
+        names=[*(FLAW_WORDS[flag] for flag in FLAGS), "several flaws"],
+        colors=flaw_colors(),
+        opacity=0.7,
+        editable=False,
+    )
+
+
+def flaw_colors() -> NDArray[np.float32]:
+    """Return the colour of each flaw and, last, of several; those of Okabe and Ito.
+
+    The blues are left to the tissue beneath.
+    """
+    return cluster_colors(7)[[0, 2, 5, 6, 3]]
 
 
 def show_clusters(

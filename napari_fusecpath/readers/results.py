@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_fusecpath.layers.brought import show_roi
 from napari_fusecpath.layers.find import Role, about, find_layer, role_of
 from napari_fusecpath.layers.overlays import (
     show_attention,
     show_clusters,
     show_contribution,
     show_prediction,
+    show_quality,
     show_tissue,
 )
 from napari_fusecpath.layers.slide import slide_layer_data
@@ -20,7 +22,9 @@ from napari_fusecpath.readers.slide import show_slide
 from napari_fusecpath.state import workbench_of
 from src_core.clustering.result import load_clusters
 from src_core.errors import FusecpathError, ProjectError
+from src_core.geojson import read_polygons
 from src_core.inference.prediction import Prediction
+from src_core.preparing import load_flags
 from src_core.project import Project, SlideFolder
 
 if TYPE_CHECKING:
@@ -104,10 +108,14 @@ def show_results(
     record = slide.record
     known = {role_of(layer) for layer in viewer.layers}
     shown: set[Role] = set()
-    steps = [_tissue, _clusters, _prediction]
-    for wanted, step in zip(
-        (record.tissue_id, record.clusters_id, run_id or _newest(project)), steps, strict=True
-    ):
+    steps = [
+        (record.tissue_id, _tissue),
+        (record.candidates_id, _quality),
+        (record.roi_id, _roi),
+        (record.clusters_id, _clusters),
+        (run_id or _newest(project), _prediction),
+    ]
+    for wanted, step in steps:
         if wanted is not None:
             try:
                 shown |= step(viewer, project, slide, wanted)
@@ -122,6 +130,24 @@ def _tissue(viewer: Viewer, project: Project, slide: SlideFolder, tissue_id: str
         layer = show_tissue(viewer, slide.load_tissue(), mpp=slide.record.mpp)
         about(layer)["shown"] = shown
     return {"tissue"}
+
+
+def _quality(viewer: Viewer, project: Project, slide: SlideFolder, grid_id: str) -> set[Role]:
+    judged = load_flags(slide, project.config.quality)
+    if judged is None or not judged[1].any():
+        return set()
+    show_quality(viewer, *judged)
+    return {"quality"}
+
+
+def _roi(viewer: Viewer, project: Project, slide: SlideFolder, roi_id: str) -> set[Role]:
+    layer, shown = find_layer(viewer, "roi"), (str(slide.root), roi_id)
+    if layer is None or about(layer).get("shown") != shown:  # what is being drawn stays
+        polygons = list(read_polygons(slide.roi(roi_id)))
+        path = str(workbench_of(viewer).slide_path)
+        layer = show_roi(viewer, polygons, mpp=slide.record.mpp, slide=path)
+        about(layer)["shown"] = shown
+    return {"roi"}
 
 
 def _clusters(viewer: Viewer, project: Project, slide: SlideFolder, clusters_id: str) -> set[Role]:
@@ -166,10 +192,12 @@ def _tidy(viewer: Viewer, known: set[Role | None], shown: set[Role]) -> None:
         role = role_of(layer)
         if role in (None, "slide", "marks"):  # marks are no result: Review turns them over
             continue
+        if role == "roi" and about(layer).get("slide") == str(workbench_of(viewer).slide_path):
+            continue  # it may be drawn just now
         if role not in shown:
             viewer.layers.remove(layer)
         elif role not in known:
-            layer.visible = role == top
+            layer.visible = role == top or (role == "quality" and top == "tissue")
 
 
 def _root(path: str) -> Path | None:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from napari.layers import Image, Labels
-from napari.qt.threading import FunctionWorker, create_worker
-from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QWidget
+from napari.layers import Image, Labels, Shapes
+from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QWidget
 
-from napari_fusecpath.jobs import JobFailure
+from napari_fusecpath.layers.brought import (
+    drawn_polygons,
+    foreign_labels,
+    sample_labels,
+    show_roi,
+)
 from napari_fusecpath.layers.find import about, find_layer
 from napari_fusecpath.layers.slide import set_slide_mpp
+from napari_fusecpath.widgets.brought import OwnRegion, OwnTissue
+from napari_fusecpath.widgets.flaws import FlawLegend
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
 from napari_fusecpath.widgets.snapshot import Snapshot
-from napari_fusecpath.widgets.step import StepPanel, number, wrapped_label
-from src_core.errors import FusecpathError
+from napari_fusecpath.widgets.step import StepPanel, number
+from src_core.errors import FusecpathError, ProjectError
 from src_core.patches.grid import GridConfig
-from src_core.preparing import paint_tissue
-from src_core.project import Project, SlideFolder, SlideRecord
+from src_core.preparing import keep_roi
+from src_core.project import Project, SlideFolder
 from src_core.tissue.mask import TissueMask
-from src_core.tissue.segment import TissueConfig
+from src_core.tissue.quality import QualityConfig
+from src_core.tissue.segment import TissueConfig, blank_mask
 
 __all__ = ["PreparePanel"]
 
@@ -53,23 +61,32 @@ class PreparePanel(StepPanel):
         self.grid_form = ConfigForm(GridConfig, parent=self)
         self.tissue_form = ConfigForm(TissueConfig, parent=self)
         self.body.addWidget(Fold("Patches", self.grid_form, self))
+        self.quality_form = ConfigForm(QualityConfig, without=("exclude",), parent=self)
         self.body.addWidget(Fold("Tissue", self.tissue_form, self))
-        self.paint_hint = wrapped_label(
-            "The tissue is wrong somewhere? Choose the layer Tissue, paint (1) or erase, then:",
-            self,
-        )
-        self.use_painted = QPushButton("Use painted tissue", self)
-        self.use_painted.clicked.connect(self._paint)
-        self.foot.addWidget(self.paint_hint)
-        self.foot.addWidget(self.use_painted)
+        self.body.addWidget(Fold("Quality", self.quality_form, self))
+        self.flaws = FlawLegend(self)
+        self.flaws.applied.connect(lambda: self._ask({}))
+        self.own_tissue = OwnTissue(self)
+        self.own_tissue.painted.connect(self._use_painted)
+        self.own_tissue.layer_chosen.connect(self._use_layer)
+        self.own_tissue.file_chosen.connect(lambda path: self._ask({"tissue": str(path)}))
+        self.own_region = OwnRegion(self)
+        self.own_region.drawing.connect(self._draw_region)
+        self.own_region.drawn.connect(self._use_region)
+        self.own_region.file_chosen.connect(lambda path: self._ask({"roi": str(path)}))
+        self.own_region.lifted.connect(lambda: self._ask({"whole_slide": True}))
+        self.foot.addWidget(self.flaws)
+        self.foot.addWidget(Fold("Your own tissue", self.own_tissue, self))
+        self.foot.addWidget(Fold("Region of interest", self.own_region, self))
         self.foot.addStretch(1)
         self._config_shown: object = None
-        self._worker: FunctionWorker | None = None
         self._asked: tuple[str, str | None] | None = None
-        """The painted mask that the next click drops: slide and tissue."""
-        self._dropped: tuple[SlideFolder, SlideRecord, Any] | None = None
-        """What was in use before the job that runs, and on the canvas."""
-        self.session.runner.changed.connect(self._show_paintable)
+        """The tissue by hand that the next click drops: slide and tissue."""
+        self._wish: dict[str, Any] = {}
+        """What the job that runs was asked for besides the settings."""
+        self.session.runner.changed.connect(self._show_brought)
+        self.session.viewer.layers.events.removed.connect(self._show_brought)
+        self.session.viewer.layers.events.inserted.connect(self._show_brought)
 
     def is_done(self, snapshot: Snapshot) -> bool:
         """Tell whether the slide has patches."""
@@ -77,19 +94,18 @@ class PreparePanel(StepPanel):
 
     def on_enter(self) -> None:
         """Show the tissue."""
-        self.session.bring("tissue")
+        self.session.bring("tissue", "quality")
 
     def on_leave(self) -> None:
-        """Forget that the painted tissue was about to be dropped."""
+        """Forget that the user's own tissue was about to be dropped."""
         self._asked = None
         self.session.refresh_soon()
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Say how many patches there are, or could be."""
         self._show_settings(snapshot)
-        for widget in (self.paint_hint, self.use_painted):
-            widget.setVisible(snapshot.grid is not None)
-        self._show_paintable()
+        self.flaws.show_flags(snapshot.flags, snapshot.config.quality.exclude)
+        self._show_brought()
         self.offer_next("embed", "")
         if snapshot.slide_path is None:
             self.offer("Open a slide: drop a file on the window.", "Find tissue", enabled=False)
@@ -102,84 +118,65 @@ class PreparePanel(StepPanel):
             lattice = snapshot.grid.lattice
             patches = number(len(snapshot.grid), "patch", "patches")
             side = f"{lattice.patch_um:.0f} µm ({lattice.patch_px} px at {lattice.mpp:g})"
-            sure = self._asked is not None and self._asked == _painted_in_use(snapshot)
-            button = "Drop the painted tissue and find it again" if sure else "Find tissue again"
+            sure = self._asked is not None and self._asked == _by_hand_in_use(snapshot)
+            button = "Drop your own tissue and find it again" if sure else "Find tissue again"
             self.offer(f"{patches} of {side} on the tissue.", button)
             self._offer_embed(snapshot)
 
     def run_main(self) -> None:
         """Store the settings in the project and ask the engine for tissue and patches."""
         snapshot = self.session.snapshot
-        slide, painted = snapshot.slide, _painted_in_use(snapshot)
-        if painted is not None and snapshot.grid is not None and painted != self._asked:
-            self._asked = painted
+        by_hand = _by_hand_in_use(snapshot)
+        if by_hand is not None and snapshot.grid is not None and by_hand != self._asked:
+            self._asked = by_hand
             self.show_snapshot(snapshot)
             return
         self._asked = None
+        is_again = by_hand is None or snapshot.grid is not None
+        self._send({"fresh_tissue": True} if is_again else {})
+
+    def on_done(self, result: dict[str, Any]) -> None:
+        """Show what was asked for; after a failure all stays as it was."""
+        slide = self.session.snapshot.slide
+        if slide is None or slide.slide_id not in result.get("patches", {}):
+            return
+        viewer = self.session.viewer
+        if self._wish.get("fresh_tissue") and (layer := find_layer(viewer, "tissue")) is not None:
+            about(layer).pop("shown", None)  # paint that was never used goes too
+            self.session.show_current()
+        if self._wish.get("whole_slide") and (layer := find_layer(viewer, "roi")) is not None:
+            viewer.layers.remove(layer)
+
+    def _ask(self, wish: dict[str, Any]) -> None:
+        """Do what a button says: what is wrong with the settings is said beside it."""
+        if not self._is_idle:
+            return
+        self.warn("")
+        try:
+            self._send(wish)
+        except FusecpathError as error:
+            self.warn(str(error))
+
+    def _send(self, wish: dict[str, Any]) -> None:
         project = self._project_with_settings()
-        options: dict[str, Any] = {"project": str(project.root), "embed": False}
+        options: dict[str, Any] = {"project": str(project.root), "embed": False, **wish}
         path, typed = self.session.workbench.slide_path, self.session.workbench.slide_mpp
         if path is not None:
             options["slides"] = [str(path)]
         if typed is not None:
             options["slide_mpp"] = typed
-        job = self.submit("prepare", options)
-        if slide is not None and (painted is None or snapshot.grid is not None):
-            # Not before its turn: a job that waits may never run.
-            job.started.connect(lambda: self._drop_tissue(slide))
-
-    def on_done(self, result: dict[str, Any]) -> None:
-        """Keep to the tissue of before if none was found."""
-        if self._dropped is not None and self._dropped[0].slide_id not in result.get("patches", {}):
-            self._put_back()
-        self._dropped = None
-
-    def _drop_tissue(self, slide: SlideFolder) -> None:
-        """Let the engine look again: a mask that fits the settings or is painted it would keep."""
-        layer = find_layer(self.session.viewer, "tissue")
-        shown = about(layer).get("shown") if layer is not None else None
-        try:
-            before = slide.record
-            slide.remember(tissue_id=None)
-        except FusecpathError as error:
-            self.warn(str(error))
-            return
-        self._dropped = (slide, before, shown)
-        if layer is not None and shown == (str(slide.root), before.tissue_id):
-            del about(layer)["shown"]
-
-    def _put_back(self) -> None:
-        """Take into use again what was dropped for a job that came to nothing."""
-        dropped, self._dropped = self._dropped, None
-        if dropped is None or dropped[1].tissue_id is None:
-            return
-        slide, before, shown = dropped
-        ids = {"tissue_id": before.tissue_id}
-        try:
-            if slide.record.mpp == before.mpp:  # patches do not outlive a new scale
-                ids |= {"grid_id": before.grid_id, "clusters_id": before.clusters_id}
-            slide.remember(**ids)
-        except FusecpathError as error:
-            self.warn(str(error))
-        layer = find_layer(self.session.viewer, "tissue")
-        if layer is not None and shown is not None:
-            about(layer).setdefault("shown", shown)
-
-    def _failed(self, failure: JobFailure) -> None:
-        self._put_back()
-        super()._failed(failure)
-
-    def _cancelled(self) -> None:
-        self._put_back()
-        super()._cancelled()
+        self._wish = wish
+        self.submit("prepare", options)
 
     def _project_with_settings(self) -> Project:
         changes = {
             "grid": self.grid_form.values(),
             "tissue": self.tissue_form.values(),
+            "quality": {**self.quality_form.values(), "exclude": list(self.flaws.exclude)},
         }
         GridConfig.from_dict(changes["grid"])  # what is wrong is said before a folder is made
         TissueConfig.from_dict(changes["tissue"])
+        QualityConfig.from_dict(changes["quality"])
         project = self.session.require_project()
         return project.reconfigured(project.config.replace(**changes))
 
@@ -188,6 +185,7 @@ class PreparePanel(StepPanel):
             self._config_shown = snapshot.config
             self.grid_form.set_values(snapshot.config.grid.to_dict())
             self.tissue_form.set_values(snapshot.config.tissue.to_dict())
+            self.quality_form.set_values(snapshot.config.quality.to_dict())
         self.scale_line.setVisible(snapshot.slide_path is not None)
         typed = self.session.workbench.slide_mpp
         self.mpp.blockSignals(True)
@@ -212,77 +210,106 @@ class PreparePanel(StepPanel):
         self.session.workbench.slide_mpp = value
         self.session.viewer.reset_view()
 
-    def _paint(self) -> None:
-        """Take the painted mask into use: quick, and without torch, so in a thread of ours."""
-        snapshot = self.session.snapshot
-        layer = find_layer(self.session.viewer, "tissue")
-        if snapshot.project is None or snapshot.slide is None or not isinstance(layer, Labels):
+    def _use_painted(self) -> None:
+        """Keep the painted mask on disk, then ask the engine for the grid on it."""
+        slide, layer = self.session.snapshot.slide, find_layer(self.session.viewer, "tissue")
+        if slide is not None and isinstance(layer, Labels):
+            painted = layer.data
+            self._bring_mask(lambda: (slide, slide.load_tissue().edited(painted)))
+
+    def _use_layer(self, layer: Labels) -> None:
+        """Take another Labels layer as tissue, looked up on the mask's own raster."""
+
+        def look_up() -> tuple[SlideFolder, TissueMask]:
+            project = self._project_with_settings()
+            slide = self._slide_in(project)
+            blank = _blank(project, slide)
+            pixels = sample_labels(layer, blank, mpp=slide.record.mpp)
+            return slide, blank.imported(pixels, file=f"layer {layer.name}")
+
+        self._bring_mask(look_up)
+
+    def _bring_mask(self, make: Callable[[], tuple[SlideFolder, TissueMask]]) -> None:
+        """Keep a mask on disk before the engine is asked to use it: a crash loses nothing."""
+        if not self._is_idle:
             return
-        if not self._is_paintable:
+        try:
+            slide, mask = make()
+            mask.save(slide.tissue(mask.tissue_id))
+        except FusecpathError as error:
+            self.warn(str(error))
             return
-        self.warn("")
-        worker = create_worker(
-            _take_painted,
-            snapshot.project,
-            snapshot.slide,
-            layer.data.copy(),
-            _start_thread=False,
-        )
-        worker.returned.connect(self._painted)
-        worker.errored.connect(self._paint_failed)
-        worker.finished.connect(self._paint_over)
-        self._worker = worker
-        self._show_paintable()
-        worker.start()
+        self._ask({"tissue": str(slide.tissue(mask.tissue_id))})
+
+    def _draw_region(self) -> None:
+        """Give the user a layer to draw on, with the tool in hand."""
+        viewer, path = self.session.viewer, str(self.session.workbench.slide_path)
+        layer = find_layer(viewer, "roi")
+        if not isinstance(layer, Shapes):
+            layer = show_roi(viewer, [], mpp=self.session.snapshot.mpp, slide=path)
+        layer.visible = True
+        viewer.layers.selection.active = layer
+        layer.mode = "add_polygon"
+
+    def _use_region(self) -> None:
+        layer = find_layer(self.session.viewer, "roi")
+        if not isinstance(layer, Shapes) or not self._is_idle:
+            return
+        try:
+            slide = self._slide_in(self._project_with_settings())
+            roi_id = keep_roi(slide, drawn_polygons(layer, mpp=slide.record.mpp))
+        except FusecpathError as error:
+            self.warn(str(error))
+            return
+        layer.mode = "pan_zoom"
+        about(layer)["shown"] = (str(slide.root), roi_id)
+        self._ask({"roi": str(slide.roi(roi_id))})
+
+    def _slide_in(self, project: Project) -> SlideFolder:
+        """Return the slide on the canvas as one of the project."""
+        path = self.session.workbench.slide_path
+        if path is None:
+            raise ProjectError("Open a slide first: drop a file on the window.")
+        return project.add_slide(path, slide_mpp=self.session.workbench.slide_mpp)
 
     @property
-    def _is_paintable(self) -> bool:
+    def _is_idle(self) -> bool:
         """Whether nothing is under way that may read or change the grid."""
         runner = self.session.runner
-        return self._worker is None and runner.running is None and not runner.queued
+        return runner.running is None and not runner.queued
 
-    def _show_paintable(self) -> None:
-        self.use_painted.setEnabled(self._is_paintable)
-        wait = "" if self._is_paintable else "Wait until what is running is done, or cancel it"
-        self.use_painted.setToolTip(wait)
-
-    def _painted(self, message: str) -> None:
-        if message:
-            self.warn(message)
-            return
-        workbench = self.session.workbench
-        workbench.grid_id = workbench.clusters_id = None
-        self.session.show_current()
-        self.session.refresh_soon()
-
-    def _paint_failed(self, error: Exception) -> None:
-        self.warn(f"The painted tissue could not be taken into use ({error}); see the log.")
-
-    def _paint_over(self) -> None:
-        self._worker = None
-        self._show_paintable()
+    def _show_brought(self, *_event: object) -> None:
+        """Let what makes sense at the moment be pressed."""
+        snapshot, viewer = self.session.snapshot, self.session.viewer
+        ready = self._is_idle and snapshot.slide_path is not None and snapshot.mpp is not None
+        wait = "" if self._is_idle else "Wait until what is running is done, or cancel it"
+        has_tissue = snapshot.record is not None and snapshot.record.tissue_id is not None
+        self.own_tissue.show_layers(foreign_labels(viewer))
+        self.own_tissue.allow(painted=ready and has_tissue, others=ready, why_not=wait)
+        is_set = snapshot.record is not None and snapshot.record.roi_id is not None
+        has_layer = find_layer(viewer, "roi") is not None
+        self.own_region.show_state(is_set=is_set, is_drawn=has_layer, allowed=ready)
+        self.flaws.apply.setEnabled(ready)
 
 
-def _take_painted(project: Project, slide: SlideFolder, pixels: Any) -> str:
-    """Return why the painted tissue cannot be used, or nothing."""
+def _blank(project: Project, slide: SlideFolder) -> TissueMask:
+    reader = slide.open()
     try:
-        mask: TissueMask = slide.load_tissue().edited(pixels)
-        paint_tissue(project, slide, mask)
-    except FusecpathError as error:
-        return str(error)
-    return ""
+        return blank_mask(reader, project.config.tissue)
+    finally:
+        reader.close()
 
 
-def _painted_in_use(snapshot: Snapshot) -> tuple[str, str | None] | None:
-    """Return slide and name of the mask in use if a person painted it."""
+def _by_hand_in_use(snapshot: Snapshot) -> tuple[str, str | None] | None:
+    """Return slide and name of the mask in use if a person painted or brought it."""
     slide, record = snapshot.slide, snapshot.record
     if slide is None or record is None or record.tissue_id is None:
         return None
     try:
-        painted = TissueMask.load(slide.tissue(record.tissue_id)).is_by_hand
+        by_hand = TissueMask.load(slide.tissue(record.tissue_id)).is_by_hand
     except FusecpathError:  # it is found anew
         return None
-    return (slide.slide_id, record.tissue_id) if painted else None
+    return (slide.slide_id, record.tissue_id) if by_hand else None
 
 
 def _plan(snapshot: Snapshot) -> str:

@@ -173,7 +173,7 @@ class Session(QObject):
         came = {role_of(layer) for layer in self.viewer.layers} - before
         new = next((role for role in _RESULTS if role in came), None)
         if new is not None:
-            self.bring(new)
+            self.bring(*((new, "quality") if new == "tissue" else (new,)))
 
     def bring(self, *roles: Role) -> None:
         """Make the layers of these roles visible and the first active, and hide the others."""
@@ -181,7 +181,7 @@ class Session(QObject):
         if not found:
             return
         for layer in self.viewer.layers:
-            if role_of(layer) in (*_RESULTS, "marks"):
+            if role_of(layer) in (*_RESULTS, "quality", "marks"):
                 layer.visible = layer in found
         # Its controls are shown, and its value under the pointer stands in the status bar.
         self.viewer.layers.selection.active = found[0]

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_fusecpath.layers.find import about, find_layer
 from src_core.bags.label_table import LabelTable
 from src_core.clustering.result import load_clusters
@@ -14,6 +17,7 @@ from src_core.embeddings.store import EmbeddingStore
 from src_core.errors import FusecpathError
 from src_core.inference.prediction import Prediction
 from src_core.patches.grid import PatchGrid
+from src_core.preparing import load_flags
 from src_core.project import Project, ProjectConfig, SlideFolder, SlideRecord
 
 if TYPE_CHECKING:
@@ -39,6 +43,10 @@ class Snapshot:
     mpp: float | None = None
     mpp_source: str = "unknown"
     grid: PatchGrid | None = None
+    candidates: PatchGrid | None = None
+    """The grid with the patches that their flaws exclude; None if they were not judged."""
+    flags: NDArray[np.uint8] | None = None
+    """Flaws of the candidates, as bits."""
     missing: Mapping[str, int] = field(default_factory=dict)
     """Patch encoder of the project -> patches of the grid that it has not embedded."""
     clusters: Labels | None = None
@@ -135,6 +143,9 @@ def _of_slide(
     if grid is None:
         return {}
     values: dict[str, Any] = {"grid": grid, "missing": _missing(project, slide, grid, read)}
+    judged = read(lambda: load_flags(slide, project.config.quality))
+    if judged is not None:
+        values["candidates"], values["flags"] = judged
     if record.clusters_id is not None:
         found = read(lambda: load_clusters(slide.current_clusters()))
         if found is not None:

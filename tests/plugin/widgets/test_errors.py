@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 from napari_fusecpath.jobs import Job, JobFailure, JobState
-from napari_fusecpath.layers.find import about, find_layer
+from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.project import Project
 
@@ -163,9 +163,9 @@ def test_painted_tissue_is_taken_into_use(
     painted = layer.data.copy()
     painted[: painted.shape[0] // 2] = 0
     layer.data = painted
-    prepare.use_painted.click()
-    qtbot.waitUntil(prepare.use_painted.isEnabled, timeout=10_000)
-    dock.session.refresh()
+    prepare.own_tissue.use_painted.click()
+    assert not prepare.own_tissue.use_painted.isEnabled(), "the engine has the grid"
+    until_idle(dock)
     after = dock.session.snapshot.grid
     assert before is not None
     assert after is not None
@@ -174,16 +174,16 @@ def test_painted_tissue_is_taken_into_use(
     record = dock.session.snapshot.record
     assert prepare.main.text() == "Find tissue again"
     prepare.main.click()
-    assert prepare.main.text() == "Drop the painted tissue and find it again"
+    assert prepare.main.text() == "Drop your own tissue and find it again"
     assert dock.session.runner.running is None
     assert not dock.session.runner.queued
     prepare.main.click()
-    assert not prepare.use_painted.isEnabled(), "the engine has the grid"
+    assert not prepare.own_tissue.use_painted.isEnabled(), "the engine has the grid"
     qtbot.waitUntil(lambda: dock.session.runner.running is not None, timeout=5000)
     dock.progress.cancel.click()
     until_idle(dock)
     assert dock.session.snapshot.record == record, "cancelled: still in use"
-    assert prepare.use_painted.isEnabled()
+    assert prepare.own_tissue.use_painted.isEnabled()
     assert prepare.main.text() == "Find tissue again"
     prepare.main.click()
     prepare.main.click()  # find it again: the paint is gone
@@ -192,7 +192,7 @@ def test_painted_tissue_is_taken_into_use(
     assert find_layer(dock.session.viewer, "tissue").data[: painted.shape[0] // 2].any()  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("ending", ["failed", "cancelled", "no tissue", "not begun"])
+@pytest.mark.parametrize("ending", ["failed", "cancelled", "no tissue"])
 def test_tissue_that_is_not_found_again_stays(
     window: Open,
     until_idle: Wait,
@@ -207,18 +207,20 @@ def test_tissue_that_is_not_found_again_stays(
     slide = dock.session.snapshot.slide
     assert slide is not None
     record = slide.remember(clusters_id="made-before")
-    about(find_layer(dock.session.viewer, "tissue"))["shown"] = shown = (  # type: ignore[arg-type]
-        str(slide.root),
-        record.tissue_id,
-    )
+    layer: Any = find_layer(dock.session.viewer, "tissue")
+    layer.data = np.zeros_like(layer.data)  # painted, and not yet used
     job = Job(dock.session.runner, 99, "prepare", {})
-    monkeypatch.setattr(dock.session, "submit", lambda _verb, _options: job)
+    asked: list[Any] = []
+
+    def submit(_verb: str, options: Any) -> Job:
+        asked.append(options)
+        return job
+
+    monkeypatch.setattr(dock.session, "submit", submit)
     prepare.main.click()
-    assert slide.record == record, "the job has not begun"
-    if ending != "not begun":
-        job.started.emit()
-        assert slide.record.tissue_id is None, "else the engine would keep it"
-        slide.remember(clusters_id=None)
+    assert asked[0]["fresh_tissue"] is True
+    job.started.emit()
+    assert slide.record == record, "whatever happens to the window meanwhile"
     job.state = JobState.FAILED
     if ending == "failed":
         job.failed.emit(JobFailure(message="The disk is full."))
@@ -228,5 +230,5 @@ def test_tissue_that_is_not_found_again_stays(
     else:
         job.cancelled.emit()
     assert slide.record == record
-    assert about(find_layer(dock.session.viewer, "tissue"))["shown"] == shown  # type: ignore[arg-type]
+    assert not layer.data.any(), "nor is the paint lost"
     assert prepare.warning.text()
