@@ -150,7 +150,7 @@ def _store(slide: SlideFolder, grid: PatchGrid) -> EmbeddingStore:
 
 
 def _is_done(store: EmbeddingStore, name: str, grid: PatchGrid) -> bool:
-    if store.missing(name, grid.cells).any():
+    if store.is_unfinished(name) or store.missing(name, grid.cells).any():
         return False
     return len(grid) > 0 and _is_by(encoder_card(name), store.recipe(name))
 

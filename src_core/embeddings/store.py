@@ -121,6 +121,10 @@ class EmbeddingStore:
         """
         return self._find(encoder, cells) < 0
 
+    def is_unfinished(self, encoder: str) -> bool:
+        """Tell whether a killed run has left something that `open_writer` will tidy up."""
+        return (self._of(encoder) / "parts").is_dir()
+
     def recipe(self, encoder: str) -> dict[str, Any]:
         """Return how the stored embeddings of an encoder were made.
 

@@ -16,25 +16,26 @@ SLIDE_SUFFIXES = frozenset(
 they are labels and thumbnails."""
 
 _DICOM = ".dcm"
+_ZARR = ".zarr"
 
 
 def find_slides(folder: Path, *, without: Path | None = None) -> list[Path]:
     """Return the slides in a folder and the folders in it, in the order of their names.
 
-    A folder that holds DICOM files is one slide. Hidden names, links to folders and the folder
-    `without` are passed over.
+    A folder that holds DICOM files, or is called ``.zarr``, is one slide. Hidden names, links to
+    folders and the folder `without` are passed over.
 
     Parameters
     ----------
     folder : Path
-        A folder of slides, or one slide in DICOM files.
+        A folder of slides, or one slide that is a folder.
     without : Path, optional
         A folder that holds other things, such as a project.
 
     Returns
     -------
     list of Path
-        Files, and folders of DICOM files.
+        Files, and folders that are one slide each.
 
     Raises
     ------
@@ -48,11 +49,15 @@ def find_slides(folder: Path, *, without: Path | None = None) -> list[Path]:
             name for name in folders if not name.startswith(".") and here / name != without
         )
         shown = sorted(name for name in files if not name.startswith("."))
+        if here.suffix.lower() == _ZARR:
+            folders.clear()
+            found.append(here)
+            continue
         if any(name.lower().endswith(_DICOM) for name in shown):
             found.append(here)
         found += [here / name for name in shown if Path(name).suffix.lower() in SLIDE_SUFFIXES]
     if not found:
-        suffixes = ", ".join(sorted(SLIDE_SUFFIXES | {_DICOM}))
+        suffixes = ", ".join(sorted(SLIDE_SUFFIXES | {_DICOM, _ZARR}))
         raise ProjectError(f"{folder} holds no slide ({suffixes}); name another folder.")
     return found
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-import signal
+import json
+import os
+import secrets
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from src_core.errors import JobCancelled, ProjectError, StaleArtifactError
 from src_core.patches import build_grid, read_patch
 from src_core.progress import Progress
 from src_core.slides import open_slide
+from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 from src_core.tissue import segment_tissue
 
 
@@ -115,44 +117,46 @@ def test_a_slow_encoder_stops_within_a_second_and_loses_nothing(toys: Any, tmp_p
     assert fast.embedded == len(grid) - embedded
 
 
-def test_killed_again_and_again_it_ends_in_the_same_bytes(
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has neither fork nor SIGKILL")
+def test_prepare_killed_at_twenty_random_moments_ends_in_the_same_bytes(
     script: Path, tmp_path: Path, project_root: Path
 ) -> None:
-    def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
-        folder.mkdir(exist_ok=True)
-        command = [sys.executable, str(script), str(folder), *words]
-        environment = {"PYTHONPATH": str(project_root), "PATH": "", "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(command, env=environment)
+    """Tissue, grid, two encoders and the commit, cut off anywhere."""
+    slide = tmp_path / "slide.tiff"
+    write_sample_slide(slide, SyntheticSlide(size_px=(1536, 1536), seed=3))
+    seed = secrets.randbelow(10**6)
+    print(f"seed {seed}")
+    command = [sys.executable, str(script.with_name("killed_prepare.py")), str(slide)]
+    done = subprocess.run(
+        [*command, str(tmp_path), str(seed)],
+        env={**os.environ, "PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    print(done.stdout)
+    safe = json.loads(done.stdout)["safe"]
+    assert sum(map(len, safe)) == 20
+    assert any(len(set(rows)) > 1 for rows in safe), "runs went on from one another"
+    whole = _stored(tmp_path / "whole")
+    for number in range(1, len(safe) + 1):
+        project = tmp_path / f"killed-{number}"
+        assert _stored(project) == whole
+        assert not list(project.rglob("parts"))
+    (grid,) = (np.load(path) for path in (tmp_path / "whole").rglob("grids/*/cells.npy"))
+    for path in (tmp_path / "whole").rglob("embeddings/*/cells.npy"):
+        assert np.array_equal(np.unique(np.load(path), axis=0), np.unique(grid, axis=0))
+        assert len(np.load(path)) == len(grid), "no patch twice"
 
-    assert start(tmp_path / "whole", "fast").wait(60) == 0
-    killed = tmp_path / "killed"
-    parts = killed / "store" / "a" / "parts"
-    committed: Counter[str] = Counter()
-    for _ in range(2):
-        run = start(killed)
-        begun = len(list(parts.glob("*.cells.npy"))) if parts.is_dir() else 0
-        deadline = time.monotonic() + 60
-        while len(list(parts.glob("*.cells.npy"))) <= begun and time.monotonic() < deadline:
-            assert run.poll() is None, "it finished before it could be killed"
-            time.sleep(0.005)
-        run.send_signal(signal.SIGKILL)
-        assert run.wait(60) == -signal.SIGKILL
-    for part in sorted(parts.glob("*.cells.npy")):
-        committed.update(map(str, np.load(part).tolist()))
-    stored = killed / "store" / "a" / "cells.npy"
-    if stored.is_file():
-        committed.update(map(str, np.load(stored).tolist()))
-    assert committed
-    assert max(committed.values()) == 1, "no patch was embedded twice that was safe"
-    (killed / "a.log").unlink()
-    assert start(killed, "fast").wait(60) == 0
-    again = (killed / "a.log").read_text().split()
-    assert len(again) == len(set(again)) == 9100 - len(committed)
-    for encoder in ("a", "timm%3Ab%2Fc"):
-        for name in ("embeddings.npy", "cells.npy", "meta.json"):
-            ours = (killed / "store" / encoder / name).read_bytes()
-            assert ours == (tmp_path / "whole" / "store" / encoder / name).read_bytes()
-        assert not (killed / "store" / encoder / "parts").exists()
+
+def _stored(project: Path) -> dict[str, bytes]:
+    """Return every file of a project but those that a kill may leave, which name themselves."""
+    return {
+        str(path.relative_to(project)): path.read_bytes()
+        for path in sorted(project.rglob("*"))
+        if path.is_file() and path.suffix not in (".tmp", ".lock") and path.name != ".lock"
+    }
 
 
 def test_another_recipe_is_refused_before_anything_is_read(toys: Any, tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""``prepare``, killed at random moments: ``python killed_prepare.py SLIDE FOLDER SEED``.
+
+The verb runs in a fork of a process that has loaded everything, so a run begins at once, and
+twenty kills take no longer than their runs. FOLDER/whole is a run that nobody disturbs. The
+project in FOLDER/killed-1 is prepared by runs that are killed at random moments, until one is done
+before that: then the next project begins.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from src_core.embeddings import writer
+from src_core.encoders import registry, texture, timm_encoders  # noqa: F401 - loaded once
+from src_core.progress import ignore, never
+from src_core.slides import openslide_reader  # noqa: F401
+from src_core.tissue import quality, segment  # noqa: F401
+from src_core.verbs import run_verb
+
+KILLS = 20
+NETWORK = "timm:test_vit@random"
+"""A network so small that a run is short, and many moments of it are worth a kill."""
+LONGEST = 0.7
+"""Share of an undisturbed run that a killed one may take; many go on from others."""
+
+
+def prepare(project: Path, slide: Path) -> None:
+    options = {"project": str(project), "slides": [str(slide)], "encoders": ["texture", NETWORK]}
+    run_verb("prepare", {**options, "device": "cpu"}, report=ignore, stop=never)
+
+
+def start(project: Path, slide: Path) -> int:
+    """Run ``prepare`` in a fork of this process and return its number."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        prepare(project, slide)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def whole_run(project: Path, slide: Path) -> float:
+    """Prepare without being disturbed; return the seconds that took."""
+    began = time.monotonic()
+    if os.waitpid(start(project, slide), 0)[1] != 0:
+        raise SystemExit("a run that nobody killed has failed")
+    return time.monotonic() - began
+
+
+def safe_rows(project: Path) -> int:
+    """Count the embeddings that a kill has left."""
+    return sum(
+        len(np.load(path)) for path in project.rglob("*cells.npy") if "grids" not in str(path)
+    )
+
+
+if __name__ == "__main__":
+    slide, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    writer._PART_ROWS = 8  # so that a small slide has many parts
+    seconds = whole_run(folder / "whole", slide)
+    moments = random.Random(int(sys.argv[3]))
+    safe: list[list[int]] = [[]]
+    killed = 0
+    while killed < KILLS:
+        project = folder / f"killed-{len(safe)}"
+        child = start(project, slide)
+        time.sleep(moments.uniform(0, LONGEST * seconds))
+        os.kill(child, signal.SIGKILL)
+        if os.waitpid(child, 0)[1] == signal.SIGKILL:
+            killed += 1
+            safe[-1].append(safe_rows(project))
+        else:  # it was done before that: the next is another project
+            safe.append([])
+    whole_run(folder / f"killed-{len(safe)}", slide)
+    print(json.dumps({"safe": safe, "seconds": seconds}))
