@@ -10,7 +10,7 @@ from src_core.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["DeviceName", "cpu_threads", "pick_device"]
+__all__ = ["DeviceName", "cpu_threads", "is_out_of_memory", "pick_device"]
 
 DeviceName: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -47,3 +47,13 @@ def cpu_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return max(1, os.cpu_count() or 1)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that the machine's own memory, not a GPU's, is used up.
+
+    torch raises a plain RuntimeError for it, known by the name of its allocator.
+    """
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )

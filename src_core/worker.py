@@ -25,6 +25,7 @@ from typing import IO, Any
 
 import psutil
 
+from src_core.devices import is_out_of_memory
 from src_core.errors import FusecpathError, JobCancelled
 from src_core.progress import Progress
 from src_core.verbs import run_verb
@@ -117,21 +118,12 @@ def _run_job(command: dict[str, Any], channel: _Channel, inbox: _Inbox) -> None:
         _send_error(channel, job, error, str(error), user=True)
     except Exception as error:  # noqa: BLE001 - the boundary: a bug is told with its traceback
         text = f"The engine met a bug ({type(error).__name__}); see Details."
-        if _is_out_of_memory(error):
+        # A GPU's error is known by its name: a worker that only cuts patches never loads torch.
+        if is_out_of_memory(error) or type(error).__name__ == "OutOfMemoryError":
             text = "The engine ran out of memory; close other programs or use a smaller model."
         _send_error(channel, job, error, text, user=False)
     else:
         channel.send("done", job=job, result=result)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # torch has a class of its own for devices, and none for the CPU. Named, not imported: a
-    # worker that only cuts patches never loads torch.
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
-    )
 
 
 def _send_error(channel: _Channel, job: int, error: Exception, message: str, *, user: bool) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from src_core.devices import is_out_of_memory
 from src_core.embeddings.store import EmbeddingStore
 from src_core.embeddings.writer import EmbeddingWriter
 from src_core.encoders.base import PatchEncoder
@@ -68,7 +69,9 @@ class Lane:
             return self.encoder.encode(patches)
         except FusecpathError:
             raise
-        except (RuntimeError, MemoryError) as error:  # what torch and its devices raise
+        except RuntimeError as error:  # what torch and its devices raise
+            if is_out_of_memory(error):  # nor would what comes after it work in this process
+                raise
             _log.warning("%s broke down", self.name, exc_info=True)
             raise EncoderFailedError(
                 f"{self.name} broke down ({type(error).__name__}: {_first_line(error)}); run it "

@@ -79,7 +79,7 @@ def test_a_slide_of_which_nothing_can_be_read_says_so(toys: Any, store: Embeddin
     assert encoder.calls == 0
 
 
-@pytest.mark.parametrize("kind", [RuntimeError, MemoryError, ConfigError])
+@pytest.mark.parametrize("kind", [RuntimeError, ConfigError])
 def test_an_encoder_that_breaks_down_leaves_the_others_at_work(
     toys: Any, store: EmbeddingStore, kind: type[Exception]
 ) -> None:
@@ -102,6 +102,26 @@ def test_an_encoder_that_breaks_down_leaves_the_others_at_work(
     well = toys.ToyEncoder("a")
     assert not embed_patches(toys.NumberedSlide(), grid, [well], store).failed
     assert well.embedded == len(grid) - failing.embedded, "what it had done is kept"
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_machine_without_memory_ends_the_run_and_keeps_what_it_has(
+    toys: Any, store: EmbeddingStore, error: Exception
+) -> None:
+    class Failing(toys.ToyEncoder):  # type: ignore[name-defined,misc]
+        def encode(self, patches: Any) -> Any:
+            if self.embedded > 4000:
+                raise error
+            return super().encode(patches)
+
+    grid, failing = toys.numbered_grid(), Failing("a")
+    with pytest.raises(type(error)):
+        embed_patches(toys.NumberedSlide(), grid, [failing, toys.ToyEncoder("b")], store)
+    well = toys.ToyEncoder("a")
+    embed_patches(toys.NumberedSlide(), grid, [well], store)
+    assert well.embedded == len(grid) - failing.embedded
 
 
 def test_numbers_too_large_for_the_disk_are_that_encoders_failure(
