@@ -152,13 +152,15 @@ def _store(slide: SlideFolder, grid: PatchGrid) -> EmbeddingStore:
 def _is_done(store: EmbeddingStore, name: str, grid: PatchGrid) -> bool:
     if store.is_unfinished(name) or store.missing(name, grid.cells).any():
         return False
-    return len(grid) > 0 and _is_by(encoder_card(name), store.recipe(name))
+    if len(grid) == 0:
+        return False
+    recipe = store.recipe(name)
+    # What another program made is kept as it is, by an encoder that nobody knows here too.
+    return "imported" in recipe or _is_by(encoder_card(name), recipe)
 
 
 def _is_by(card: EncoderCard, recipe: dict[str, object]) -> bool:
     """Tell whether stored embeddings are by the encoder, as far as is known without loading it."""
-    if "imported" in recipe:
-        return True  # by another program, kept as they are
     wanted = card.recipe()
     # Of weights that a hub gives, the card knows the place, and who has loaded them their hash.
     unknown = {"weights"} if card.weights.startswith("hub:") else set()

@@ -7,6 +7,7 @@ last: a run that fails or is killed leaves the slide as it was.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from src_core.errors import ProjectError, TooFewPatchesError
+from src_core.errors import FusecpathError, ProjectError, TooFewPatchesError
 from src_core.geojson import Polygon, read_polygons, write_polygons
-from src_core.patches.grid import PatchGrid, build_grid
+from src_core.patches.grid import IMPORTED, PatchGrid, build_grid
 from src_core.patches.unreadable import Unreadable
 from src_core.progress import Report, Stop, ignore, never
 from src_core.project import Project, SlideFolder
@@ -47,6 +48,8 @@ __all__ = [
     "slide_file",
     "stored_grid",
 ]
+
+_log = logging.getLogger(__name__)
 
 _ENDINGS = (".geojson", ".geojson.gz", ".json")
 
@@ -130,6 +133,8 @@ def find_tissue(
 ) -> Prepared:
     """Find a slide's tissue and lay its patch grid; a mask that a person made is kept.
 
+    So is a grid that was imported, unless there are wishes: embeddings of other programs lie on it.
+
     Raises
     ------
     SlideReadError, SlideScaleError, TooFewPatchesError
@@ -142,6 +147,11 @@ def find_tissue(
         mask = _wanted_mask(project, slide, reader, wishes) or segment_tissue(
             reader, project.config.tissue, report=report, stop=stop
         )
+        imported = _imported_grid(slide) if wishes == NO_WISHES else None
+        if imported is not None:  # teachers with patches of their own still need the tissue
+            mask.save(slide.tissue(mask.tissue_id))
+            slide.remember(tissue_id=mask.tissue_id)
+            return Prepared(grid=imported)
         roi_id = None if wishes.is_whole else slide.record.roi_id
         if wishes.roi is not None:
             roi_id = keep_roi(slide, list(read_polygons(wishes.roi)))
@@ -248,6 +258,18 @@ def _wanted_mask(
     made_by = (project.config.tissue.to_dict(), slide.record.mpp)
     found = (mask.recipe.get("config"), mask.recipe.get("slide_mpp"))
     return mask if mask.is_by_hand or found == made_by else None
+
+
+def _imported_grid(slide: SlideFolder) -> PatchGrid | None:
+    grid_id = slide.record.grid_id
+    if grid_id is None:
+        return None
+    try:
+        grid = PatchGrid.load(slide.grid(grid_id))
+    except FusecpathError as error:
+        _log.warning("%s: the grid in use is laid again: %s", slide.slide_id, error)
+        return None
+    return grid if grid.tissue_id == IMPORTED else None
 
 
 def _lay_grid(

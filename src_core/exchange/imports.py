@@ -20,7 +20,7 @@ from src_core.embeddings.writer import EmbeddingWriter
 from src_core.encoders.registry import list_encoders
 from src_core.errors import ExchangeError, FusecpathError, ProjectError, TooFewPatchesError
 from src_core.names import quoted_name
-from src_core.patches.grid import PatchGrid, build_lattice
+from src_core.patches.grid import IMPORTED, PatchGrid, build_lattice
 from src_core.patches.lattice import Lattice
 from src_core.progress import Report, Stop, Tracker, check
 from src_core.project import Project, SlideFolder
@@ -29,10 +29,7 @@ from src_core.slides.base import SlideProperties
 from src_core.teachers import import_slide_embedding
 from src_core.types import BoolArray, Cells
 
-__all__ = ["IMPORTED", "Imported", "files_in", "import_file", "imported_encoders", "use_imported"]
-
-IMPORTED = "imported"
-"""What stands for a tissue mask where another program chose the patches."""
+__all__ = ["Imported", "files_in", "import_file", "imported_encoders", "use_imported"]
 
 _KINDS = (".h5", ".hdf5", ".pt")
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_.-]+")

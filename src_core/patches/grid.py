@@ -26,7 +26,10 @@ from src_core.slides.base import SlideProperties, SlideReader
 from src_core.tissue.mask import TissueMask
 from src_core.types import Cells, Int64
 
-__all__ = ["GridConfig", "Lattice", "PatchGrid", "build_grid", "build_lattice"]
+__all__ = ["IMPORTED", "GridConfig", "Lattice", "PatchGrid", "build_grid", "build_lattice"]
+
+IMPORTED = "imported"
+"""What stands for a tissue mask where another program chose the patches."""
 
 _log = logging.getLogger(__name__)
 

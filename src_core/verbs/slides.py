@@ -189,23 +189,27 @@ def _project_for(options: PrepareOptions) -> Project:
         agree(encoder_card(encoder), commit or None)
     folder = Path(options.project)
     known = (folder / "project.json").is_file()
-    config = Project.open(folder).config if known else ProjectConfig()
+    before = Project.open(folder).config if known else ProjectConfig()
     preset = None if options.preset is None else PRESETS[options.preset]
     keys = ("encoders", "teachers", "max_patches")
     chosen = {key: getattr(options, key) or getattr(preset, key, None) for key in keys}
-    config = config.replace(**{key: value for key, value in chosen.items() if value})
+    config = before.replace(**{key: value for key, value in chosen.items() if value})
     config = with_settings(config, options.set)
-    _check_encoders(config)  # before any work is done
+    _check_encoders(config, known=before.encoders)  # before any work is done
     return Project.create(folder, config)
 
 
-def _check_encoders(config: ProjectConfig) -> None:
-    """Raise if an encoder is unknown or named twice, or a teacher reads what nobody makes."""
+def _check_encoders(config: ProjectConfig, *, known: Sequence[str]) -> None:
+    """Raise if an encoder is unknown or named twice, or a teacher reads what nobody makes.
+
+    The `known` ones are the project's: of an imported encoder there may be the name alone.
+    """
     names = (*config.encoders, *config.teachers)
     if len(set(names)) < len(names):
         raise ConfigError(f"An encoder is named twice in {', '.join(names)}.")
     for name in config.encoders:
-        encoder_card(name)
+        if name not in known:
+            encoder_card(name)
     for name in config.teachers:
         card = encoder_card(name)
         if card.kind != "slide":

@@ -15,6 +15,7 @@ from src_core.clustering.result import load_clusters
 from src_core.embeddings.extract import load_slide_embedding
 from src_core.embeddings.store import EmbeddingStore
 from src_core.embeddings.writer import EmbeddingWriter
+from src_core.encoders import encoder_card
 from src_core.errors import JobCancelled, ProjectError
 from src_core.geojson import read_polygons
 from src_core.progress import ignore, never
@@ -160,6 +161,34 @@ def test_an_import_waits_for_a_run_that_writes_to_the_store(target, features: Pa
             report=lambda progress: stages.append(progress.stage),
             stop=lambda: "Waiting for another run" in stages,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("encoder", ["uni", "ctranspath", "mine"])
+def test_what_was_imported_is_prepared_without_weights(
+    source: Project, target: Project, features: Path, tmp_path: Path, encoder: str
+) -> None:
+    """By a gated encoder, one that is not built here, and one of which there is only the name."""
+    theirs = tmp_path / "theirs" / "a-slide.h5"
+    dim = encoder_card(encoder).dim if encoder != "mine" else 5
+    with h5py.File(features) as file:
+        side = int(file["coords"].attrs["patch_size_level0"])
+        coords = file["coords"][:-2] + 16  # on no lattice of this program's own
+    numbers = np.arange(len(coords) * dim).reshape(-1, dim) % 97
+    write_clam(tmp_path / "theirs" / "h5_files" / theirs.name, coords, numbers, patch_size=side)
+    result = verb(
+        "import", project=str(target.root), files=[str(theirs.parent)], encoder=encoder
+    )  # fmt: skip
+    assert not result["failures"]
+    slide = target.slides()[0]
+    imported = slide.load_grid()
+    for options in ({}, {"set": ["tissue.mpp=16"]}, {}):
+        again = verb("prepare", project=str(target.root), **options)
+        assert not again["failures"]
+        assert slide.load_grid().grid_id == imported.grid_id
+        assert again["patches"] == {"a-slide": len(coords)}
+    own = verb("prepare", project=str(target.root), fresh_tissue=True, embed=False)
+    assert not own["failures"]
+    assert slide.load_grid().lattice_id == source.slides()[0].load_grid().lattice_id
 
 
 def test_the_name_of_a_slide_encoder_is_refused_for_patches(target, features: Path) -> None:
