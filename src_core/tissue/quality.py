@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from src_core.config import Config, Help, Range
-from src_core.errors import ConfigError
+from src_core.errors import ConfigError, SlideLostError, SlideReadError
 from src_core.progress import Report, Stop, Tracker, ignore, never
 from src_core.provenance import read_array, read_json, write_artifact
 from src_core.slides.base import SlideReader
@@ -48,6 +48,9 @@ FLAW_WORDS = {
 """What comes after a number of patches in a sentence."""
 
 _MEASURES = ("sharpness", "pen", "fold", "stained")
+_UNKNOWN = (np.inf, 0.0, -np.inf, 1.0)
+"""Of a patch that cannot be read: nothing that is a flaw."""
+
 _VERSION = 1
 """Raised when the same pixels come to be measured otherwise."""
 
@@ -220,12 +223,13 @@ def measure_quality(
     -------
     ndarray of float32, shape (N, 4)
         Columns: sharpness, share of pen, fold, share of stain. Sharpness is infinite where the
-        slide is too coarse to tell, fold minus infinity where there is no stain.
+        slide is too coarse to tell, fold minus infinity where there is no stain. A patch that
+        cannot be read has no flaw that anybody knows of.
 
     Raises
     ------
-    SlideReadError, SlideScaleError
-        If the slide cannot be read, or has no known pixel size.
+    SlideLostError, SlideScaleError
+        If the slide is gone, or has no known pixel size.
     JobCancelled
         If `stop` says so.
 
@@ -243,7 +247,7 @@ def measure_quality(
     tracker = Tracker(report, stop, stage="Judging patches", total=len(corners_xy), unit="patches")
     pool = ThreadPoolExecutor(_THREADS)
     try:
-        found = pool.map(lambda rows: view.measure(corners_xy[rows]), blocks)
+        found = pool.map(lambda rows: _measured(view, corners_xy[rows]), blocks)
         for rows, measures in zip(blocks, found, strict=True):
             out[rows] = measures
             tracker.advance(len(rows), detail=reader.properties.path.name)
@@ -252,6 +256,19 @@ def measure_quality(
     if pixel_um > config.mpp * 1.25:
         out[:, 0] = np.inf
     return out
+
+
+def _measured(view: _View, corners_xy: Int64) -> Float32:
+    """Measure neighbours; where they cannot be read together, one by one: (n, 4)."""
+    try:
+        return view.measure(corners_xy)
+    except SlideLostError:
+        raise
+    except SlideReadError:
+        if len(corners_xy) == 1:
+            return np.array([_UNKNOWN], np.float32)
+    rows = [_measured(view, corners_xy[row : row + 1]) for row in range(len(corners_xy))]
+    return np.concatenate(rows)
 
 
 def _blocks(corners_xy: Int64, side: float) -> Iterator[Int64]:

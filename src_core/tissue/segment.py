@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src_core.config import Config, Help, Range
-from src_core.errors import SlideReadError
+from src_core.errors import SlideLostError, SlideReadError
 from src_core.progress import Report, Stop, Tracker, ignore, never
 from src_core.slides.base import SlideProperties, SlideReader
 from src_core.slides.scaled import Scale, finer_scale, pieces, read_scaled
@@ -30,6 +31,12 @@ _BLACK = 24
 """Brightest channel of a pixel too dark for its hue to mean anything, 0 to 255."""
 
 _THREADS = 2
+
+_DAMAGE_PX = 256
+"""What is read around damage at the finest, in pixels of the file: about one of its tiles."""
+
+Piece: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
+"""(left, top), (width, height)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +80,8 @@ def segment_tissue(
     """Find the tissue of an H&E slide.
 
     Saturation (HSV) is thresholded by Otsu's method, then cleaned: median filter, closing,
-    small pieces dropped, small holes filled. A slide without two separate saturations is all
+    small pieces dropped, small holes filled. What cannot be read counts as tissue: whether it is
+    will be told by its patches. A slide without two separate saturations is all
     glass or, if strongly coloured, all tissue.
 
     Parameters
@@ -108,16 +116,18 @@ def segment_tissue(
         )
     blank = blank_mask(reader, config)
     scale = _mask_scale(properties, config)
-    pixels = _read_overview(reader, scale, blank.mask.shape, report, stop)
-    scanned = (pixels != properties.background_rgb).any(axis=-1)  # (h, w)
+    pixels, unknown = _read_overview(reader, scale, blank.mask.shape, report, stop)
+    scanned = (pixels != properties.background_rgb).any(axis=-1) & ~unknown  # (h, w)
     saturation = _saturation(pixels)
     threshold = _threshold(saturation[scanned], config)
     found = _clean(
-        (saturation > 255 * threshold) & scanned,
+        ((saturation > 255 * threshold) & scanned) | unknown,
         config,
         properties.require_mpp() * scale.downsample,
     )
     recipe = {**blank.recipe, "source": "saturation"}
+    if unknown.any():
+        recipe["unreadable_px"] = int(unknown.sum())
     return TissueMask(found, blank.origin_xy, blank.pixel_xy, recipe)
 
 
@@ -153,28 +163,63 @@ def _mask_scale(properties: SlideProperties, config: TissueConfig) -> Scale:
 
 def _read_overview(
     reader: SlideReader, scale: Scale, shape: tuple[int, ...], report: Report, stop: Stop
-) -> Rgb:
-    """Read the bounds at `scale`, piece by piece: (h, w, 3)."""
+) -> tuple[Rgb, BoolArray]:
+    """Read the bounds at `scale`, piece by piece: (h, w, 3), and what cannot be read: (h, w)."""
     x, y, *bounds = reader.properties.bounds_xywh
     # A last pixel that only begins inside would be mixed with what lies outside: it is copied.
     width, height = (max(1, int(side / scale.downsample)) for side in bounds)
     plan = list(pieces(scale, (width, height)))
+    errors: list[SlideReadError] = []
 
-    def read(piece: tuple[tuple[int, int], tuple[int, int]]) -> Rgb:
+    def read(piece: Piece) -> Rgb | None:
         (left, top), part = piece
         corner = (round(x + left * scale.downsample), round(y + top * scale.downsample))
-        return read_scaled(reader, corner, scale, part)
+        try:
+            return read_scaled(reader, corner, scale, part)
+        except SlideLostError:
+            raise
+        except SlideReadError as error:
+            errors.append(error)
+            return None
 
-    out = np.empty((height, width, 3), np.uint8)
+    out, unknown = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.bool_)
     tracker = Tracker(report, stop, stage="Finding tissue", total=len(plan), unit="regions")
     pool = ThreadPoolExecutor(_THREADS)
     try:
-        for ((left, top), (across, down)), part in zip(plan, pool.map(read, plan), strict=True):
-            out[top : top + down, left : left + across] = part
+        for piece, part in zip(plan, pool.map(read, plan), strict=True):
+            _lay(read, piece, part, out, unknown, smallest=max(1, _DAMAGE_PX // scale.factor))
             tracker.advance(1, detail=reader.properties.path.name)
     finally:
         pool.shutdown(cancel_futures=True)
-    return np.pad(out, ((0, shape[0] - height), (0, shape[1] - width), (0, 0)), mode="edge")
+    if unknown.all():
+        raise errors[0]
+    margin = ((0, shape[0] - height), (0, shape[1] - width))
+    return np.pad(out, (*margin, (0, 0)), mode="edge"), np.pad(unknown, margin, mode="edge")
+
+
+def _lay(
+    read: Callable[[Piece], Rgb | None],
+    piece: Piece,
+    pixels: Rgb | None,
+    out: Rgb,
+    unknown: BoolArray,
+    *,
+    smallest: int,
+) -> None:
+    """Lay a piece into `out`, or what can be read of its quarters; the rest is `unknown`."""
+    (left, top), (across, down) = piece
+    place = (slice(top, top + down), slice(left, left + across))
+    if pixels is not None:
+        out[place] = pixels
+    elif max(across, down) <= smallest:
+        unknown[place] = True
+    else:
+        step = (max(across, down) + 1) // 2
+        for y in range(top, top + down, step):
+            for x in range(left, left + across, step):
+                part = (min(step, left + across - x), min(step, top + down - y))
+                quarter = ((x, y), part)
+                _lay(read, quarter, read(quarter), out, unknown, smallest=smallest)
 
 
 def _saturation(pixels: Rgb) -> NDArray[np.uint8]:

@@ -122,33 +122,36 @@ def _damage_tile(path: Path, *, level: int, x: int, y: int) -> None:
         stream.write(b"\0" * length)
 
 
-def _jpeg_slide(path: Path, source: Path) -> None:
-    """Write the pixels of a synthetic slide as JPEG tiles, with one coarse level."""
+def _jpeg_slide(path: Path, source: Path, *, is_pyramid: bool) -> None:
+    """Write the pixels of a synthetic slide as JPEG tiles, with one coarse level or none."""
     with tifffile.TiffFile(source) as file:
         pixels = file.pages[0].asarray()
     with tifffile.TiffWriter(path) as writer:
         kwargs: Any = {"tile": (256, 256), "compression": "jpeg", "photometric": "rgb"}
         scale: Any = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
         writer.write(pixels, **kwargs, **scale)
-        writer.write(pixels[::4, ::4], subfiletype=1, **kwargs)
+        if is_pyramid:
+            writer.write(pixels[::4, ::4], subfiletype=1, **kwargs)
 
 
-def _a_patch_of(result: dict[str, Any], root: Path) -> tuple[int, int]:
+def _inside_a_patch(root: Path) -> tuple[int, int]:
     slide = Project.open(root).slide("jpeg")
     grid = slide.load_grid()
     x, y = grid.coords_xy[len(grid) // 2].tolist()
     return x + 100, y + 100
 
 
+@pytest.mark.parametrize("is_pyramid", [True, False])
 def test_a_damaged_tile_costs_its_patches_and_is_told(
-    slide_files: list[Path], tmp_path: Path
+    slide_files: list[Path], tmp_path: Path, is_pyramid: bool
 ) -> None:
     path, root = tmp_path / "jpeg.tiff", tmp_path / "p"
-    _jpeg_slide(path, slide_files[0])
+    _jpeg_slide(path, slide_files[0], is_pyramid=is_pyramid)
     sound = path.read_bytes()
-    whole = prepare(root, path, embed=False)["patches"]["jpeg"]
+    prepared = prepare(root, path, embed=False)
+    whole = prepared["patches"]["jpeg"]
     slide = Project.open(root).slide("jpeg")
-    x, y = _a_patch_of({}, root)
+    x, y = _inside_a_patch(root)
     _damage_tile(path, level=0, x=x, y=y)
     result = prepare(root, encoders=["texture", "lite0"])
     (failure,) = result["failures"]
@@ -165,6 +168,8 @@ def test_a_damaged_tile_costs_its_patches_and_is_told(
     side = grid.lattice.patch_l0
     assert ((corners <= (x, y)) & (corners + side > (x, y))).all(axis=1).any(), "the very place"
     assert f"({corners[0][0]}, {corners[0][1]})" in failure["message"]
+    flagged = result["flagged"]["jpeg"]
+    assert flagged == prepared["flagged"]["jpeg"], "what cannot be read has no flaw"
     run_verb("cluster", {"project": str(root), "n_clusters": 2}, report=ignore, stop=never)
     clusters = slide.record.clusters_id
     assert clusters is not None, "what is behind works on the patches that are there"
@@ -279,3 +284,20 @@ def test_what_is_left_out_and_taken_back_is_the_same_grid(
     assert len(less) == len(grid) - 3
     assert less.grid_id != grid.grid_id
     assert less.joined(some).grid_id == less.joined(np.flip(some, axis=0)).grid_id == grid.grid_id
+
+
+def test_tissue_is_found_around_damage(slide_files: list[Path], tmp_path: Path) -> None:
+    """A slide of one level, damaged before anything is known of it: each tile is read twice."""
+    path, root = tmp_path / "jpeg.tiff", tmp_path / "p"
+    _jpeg_slide(path, slide_files[0], is_pyramid=False)
+    sound = prepare(tmp_path / "sound", path, embed=False)
+    x, y = _inside_a_patch(tmp_path / "sound")
+    _damage_tile(path, level=0, x=x, y=y)
+    result = prepare(root, path)
+    (failure,) = result["failures"]
+    assert "patches cannot be read" in failure["message"]
+    lost = result["unreadable"]["jpeg"]
+    assert 1 <= lost <= 4
+    assert result["patches"]["jpeg"] + lost >= sound["patches"]["jpeg"]
+    mask = Project.open(root).slide("jpeg").load_tissue()
+    assert 0 < mask.recipe["unreadable_px"] < 0.1 * mask.mask.size

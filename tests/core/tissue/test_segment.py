@@ -146,8 +146,26 @@ def test_settings_and_slide_name_the_mask(memory_slide: Any, stained: Rgb) -> No
     assert first.tissue_id != blank_mask(slide).tissue_id
 
 
-def test_an_unreadable_slide_is_an_error_not_glass(memory_slide: Any, stained: Rgb) -> None:
+def test_what_cannot_be_read_is_not_taken_for_glass(memory_slide: Any, stained: Rgb) -> None:
+    slide, sound = memory_slide(stained), segment_tissue(memory_slide(stained))
+    slide.fail_inside = (1600, 200)  # on glass, for all that anybody knows
+    found = segment_tissue(slide, TissueConfig(min_area_um2=0))
+    assert found.recipe["unreadable_px"] > 0
+    assert found.tissue_id != sound.tissue_id
+    (there,) = found.coverage([(1600, 200)], 1)
+    assert there == 1
+    other = found.mask != sound.mask
+    assert 0 < other.mean() < 0.05, "only around the damage"
+
+
+def test_an_unreadable_slide_is_an_error_not_glass(
+    memory_slide: Any, stained: Rgb, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slide = memory_slide(stained)
-    slide.fail_inside = (1000, 1000)
+
+    def refuses(*_: Any) -> Any:
+        raise SlideReadError("memory.svs cannot be read at (0, 0)")
+
+    monkeypatch.setattr(slide, "read_region", refuses)
     with pytest.raises(SlideReadError, match="cannot be read"):
         segment_tissue(slide)
