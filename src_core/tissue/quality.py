@@ -7,8 +7,9 @@ So thresholds can be changed without reading the slide again, and a flag exclude
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -235,27 +236,34 @@ def measure_quality(
 
     Notes
     -----
-    Sharpness is the mean square of the Laplacian, a classic of autofocus (Pertuz et al. 2013),
-    over that of the structure up to the size of a nucleus, so contrast does not matter. A fold
-    is darker and more saturated than the tissue beside it (Bautista and Yagi, 2010).
+    Sharpness is the mean square of the Laplacian (Pertuz et al. 2013) over that of the structure
+    up to the size of a nucleus, so contrast does not matter. A fold is darker and more saturated
+    than the tissue beside it (Bautista and Yagi, 2010).
     """
     mpp = reader.properties.require_mpp()
     pixel_um = max(config.mpp, mpp, side * mpp / _LARGEST_PX)
     view = _View(reader, side, max(1, round(side * mpp / pixel_um)))
     out = np.empty((len(corners_xy), len(_MEASURES)), np.float32)
-    blocks = list(_blocks(corners_xy, max(side, _BLOCK_PX * view.downsample)))
     tracker = Tracker(report, stop, stage="Judging patches", total=len(corners_xy), unit="patches")
-    pool = ThreadPoolExecutor(_THREADS)
-    try:
-        found = pool.map(lambda rows: _measured(view, corners_xy[rows]), blocks)
-        for rows, measures in zip(blocks, found, strict=True):
+    with closing(_measured_blocks(view, corners_xy)) as found:
+        for rows, measures in found:
             out[rows] = measures
             tracker.advance(len(rows), detail=reader.properties.path.name)
-    finally:
-        pool.shutdown(cancel_futures=True)
     if pixel_um > config.mpp * 1.25:
         out[:, 0] = np.inf
     return out
+
+
+def _measured_blocks(view: _View, corners_xy: Int64) -> Generator[tuple[Int64, Float32]]:
+    """Yield rows of patches and what is measured of them, several blocks at a time."""
+    blocks = list(_blocks(corners_xy, max(view.side, _BLOCK_PX * view.downsample)))
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        yield from zip(
+            blocks, pool.map(lambda rows: _measured(view, corners_xy[rows]), blocks), strict=True
+        )
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _measured(view: _View, corners_xy: Int64) -> Float32:
