@@ -121,7 +121,7 @@ def prepare_slide(
         prepare_grid(project, slide, wishes, report=ignore, stop=stop)
         if not embed:
             return []
-        with _embedder(project.config, device) as embedder:
+        with _embedder(project.config, device, wanted) as embedder:
             told = embedder.embed_patches(slide, report=ignore, stop=stop)
             return told + embedder.teach(slide, report=ignore, stop=stop)
     except StorageFullError:
@@ -151,15 +151,19 @@ class _Withdrawn:
 
 
 @contextmanager
-def _embedder(config: ProjectConfig, device: DeviceName) -> Iterator[Embedder]:
-    """Hand out the worker's encoders, loaded once, to one of its threads at a time."""
-    embedder, lock = _loaded(config, device)
+def _embedder(config: ProjectConfig, device: DeviceName, wanted: str) -> Iterator[Embedder]:
+    """Hand out the worker's encoders, loaded once a run, to one of its threads at a time."""
+    embedder, lock = _loaded(config, device, wanted)
     with lock:
         yield embedder
 
 
 @lru_cache(maxsize=1)  # another project's encoders take their place
-def _loaded(config: ProjectConfig, device: DeviceName) -> tuple[Embedder, threading.Lock]:
+def _loaded(
+    config: ProjectConfig, device: DeviceName, wanted: str
+) -> tuple[Embedder, threading.Lock]:
+    """Make them anew for each run: what was refused may be allowed by now, and is asked for."""
+    del wanted
     return Embedder(config, device), threading.Lock()
 
 

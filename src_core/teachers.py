@@ -25,6 +25,7 @@ from src_core.encoders.base import PatchEncoder, SlideEncoder
 from src_core.encoders.cards import EncoderCard
 from src_core.encoders.hub import file_sha256
 from src_core.encoders.registry import create_encoder, encoder_card
+from src_core.encoders.remote_code import agreed_card
 from src_core.encoders.slide_cards import most_patches, predicted_bytes
 from src_core.encoders.slide_encoders import cells_side_by_side
 from src_core.encoders.weights import HUB
@@ -87,7 +88,7 @@ class Teachers:
             If `stop` says so.
         """
         check(stop)
-        card = encoder_card(name)
+        card = agreed_card(encoder_card(name))
         if card.kind != "slide":
             raise ProjectError(f"Encoder {name!r} reads patches; a teacher reads whole slides.")
         folder = slide.slide_embedding(name)
@@ -304,9 +305,12 @@ def _stored_meta(folder: Path) -> dict[str, Any]:
 
 
 def _is_same(stored: Mapping[str, Any], wanted: dict[str, Any]) -> bool:
-    """Whether an embedding was made so; a card may not know the weights until they are loaded."""
-    encoder = stored.get("encoder")
-    if isinstance(encoder, dict) and str(wanted["encoder"]["weights"]).startswith(HUB):
+    """Whether an embedding was made so; a card may not know the weights until they are loaded.
+
+    Of a model that brings its code it does know the commit, once the user has agreed to one.
+    """
+    encoder, weights = stored.get("encoder"), str(wanted["encoder"]["weights"])
+    if isinstance(encoder, dict) and weights.startswith(HUB) and "@" not in weights:
         wanted = {
             **wanted, "encoder": {**wanted["encoder"], "weights": encoder.get("weights")}
         }  # fmt: skip

@@ -38,6 +38,7 @@ __all__ = [
     "encoder_access",
     "encoder_card",
     "encoder_problem",
+    "import_problem",
     "list_encoders",
     "register_encoder",
 ]
@@ -141,6 +142,22 @@ def encoder_problem(name: str) -> str | None:
     """
     access = encoder_access(name)
     return None if access.here else access.detail
+
+
+def import_problem(name: str) -> str | None:
+    """Return how to import the embeddings of an encoder that has no code here, or None.
+
+    Raises
+    ------
+    UnknownEncoderError
+        If there is no such encoder.
+    """
+    card = encoder_card(name)
+    if card.weights.startswith(_MEAN_WEIGHTS):
+        card = encoder_card(str(card.patch_encoder))
+    refusal = _refusal(card)
+    is_import = refusal is not None and refusal.status == "import only"
+    return refusal.detail if refusal is not None and is_import else None
 
 
 def create_encoder(

@@ -7,6 +7,7 @@ named the model, and only at the commit that they agreed to; the agreement is ke
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +20,14 @@ from src_core.encoders.cards import EncoderCard
 from src_core.errors import ConfigError, ProjectError, WeightsUnavailableError
 from src_core.provenance import read_json, write_json
 
-__all__ = ["agree", "agreed_revision", "brings_code", "load_remote_model", "remote_problem"]
+__all__ = [
+    "agree",
+    "agreed_card",
+    "agreed_revision",
+    "brings_code",
+    "load_remote_model",
+    "remote_problem",
+]
 
 _VARIABLE = "FUSECPATH_TRUSTED_CODE"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -59,6 +67,17 @@ def agreed_revision(card: EncoderCard) -> str | None:
     return _agreements().get(card.name)
 
 
+def agreed_card(card: EncoderCard) -> EncoderCard:
+    """Return the card of the model at the commit that the user has agreed to, if there is one.
+
+    Its `weights` name that commit, so that embeddings by another one are of another recipe.
+    """
+    commit = agreed_revision(card)
+    if commit is None:
+        return card
+    return dataclasses.replace(card, weights=f"hub:{card.repository}@{commit}")
+
+
 def remote_problem(card: EncoderCard) -> str | None:
     """Return in a sentence why the model's code cannot be run here, or None; imports nothing."""
     if not brings_code(card):
@@ -82,8 +101,8 @@ def remote_problem(card: EncoderCard) -> str | None:
     return None
 
 
-def load_remote_model(card: EncoderCard) -> tuple[Any, str]:
-    """Return the model of `card` by its own code, and the commit it is of.
+def load_remote_model(card: EncoderCard) -> Any:
+    """Return the model of `card` by its own code, at the commit that the user has agreed to.
 
     Raises
     ------
@@ -113,7 +132,7 @@ def load_remote_model(card: EncoderCard) -> tuple[Any, str]:
             f"had; request access on {card.source_url}, log in with `hf auth login` or set "
             "HF_TOKEN, or import its slide embedding."
         ) from None
-    return model.eval(), revision
+    return model.eval()
 
 
 def _list() -> Path:

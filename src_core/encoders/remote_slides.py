@@ -6,7 +6,6 @@ TITAN: https://huggingface.co/MahmoodLab/TITAN, PRISM: https://huggingface.co/pa
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,8 @@ from torch import Tensor
 
 from src_core.devices import DeviceName, pick_device
 from src_core.encoders.cards import EncoderCard
-from src_core.encoders.remote_code import load_remote_model
+from src_core.encoders.remote_code import agreed_card, load_remote_model
 from src_core.encoders.slide_encoders import cells_side_by_side, check_rows
-from src_core.encoders.weights import HUB
 from src_core.errors import WeightsUnavailableError
 from src_core.types import Float32, Int64
 
@@ -108,8 +106,7 @@ def _remote(card: EncoderCard, weights: Path | None) -> tuple[EncoderCard, Any]:
             f"{card.name} is loaded by its own code from the Hugging Face cache and takes no file; "
             "take it off the list of weights, or import its slide embedding."
         )
-    model, revision = load_remote_model(card)
-    return dataclasses.replace(card, weights=f"{HUB}{card.repository}@{revision}"), model
+    return agreed_card(card), load_remote_model(card)
 
 
 def _half_on_gpu(device: torch.device) -> contextlib.AbstractContextManager[object]:

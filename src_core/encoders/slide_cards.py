@@ -188,8 +188,8 @@ def slide_problem(card: EncoderCard) -> str | None:
     """
     if card.name in _IMPORT_ONLY:
         return (
-            f"{card.name} is not run here; compute its embeddings with the code of "
-            f"{card.source_url} and import them."
+            f"{card.name} is not run here, for its code is its authors' own: embed the slides with "
+            f"the code of {card.source_url}, and take the embeddings in with fusecpath import."
         )
     return remote_problem(card)
 

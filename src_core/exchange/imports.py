@@ -29,7 +29,14 @@ from src_core.slides.base import SlideProperties
 from src_core.teachers import import_slide_embedding
 from src_core.types import BoolArray, Cells
 
-__all__ = ["Imported", "files_in", "import_file", "imported_encoders", "use_imported"]
+__all__ = [
+    "Imported",
+    "files_in",
+    "import_file",
+    "imported_encoders",
+    "is_embedded",
+    "use_imported",
+]
 
 _KINDS = (".h5", ".hdf5", ".pt")
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -137,14 +144,15 @@ def import_file(
 
 def use_imported(project: Project, encoders: Iterable[str]) -> Project:
     """Let a project fuse the encoders that it has embeddings by, the imported ones among them."""
-    kept = [name for name in project.config.encoders if _is_embedded(project, name)]
+    kept = [name for name in project.config.encoders if is_embedded(project, name)]
     names = tuple(dict.fromkeys((*kept, *encoders)))
     if not names:
         return project
     return project.reconfigured(project.config.replace(encoders=list(names)))
 
 
-def _is_embedded(project: Project, encoder: str) -> bool:
+def is_embedded(project: Project, encoder: str) -> bool:
+    """Return whether some slide of a project has embeddings by a patch encoder on its lattice."""
     for slide in project.slides():
         if slide.record.grid_id is not None:
             folder = slide.embeddings(slide.load_grid().lattice_id)

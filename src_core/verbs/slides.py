@@ -12,9 +12,10 @@ from src_core.bags.label_table import read_labels
 from src_core.clustering.result import load_clusters
 from src_core.config import Config, Help, Range
 from src_core.encoders.presets import PRESETS, PresetName
-from src_core.encoders.registry import encoder_card
+from src_core.encoders.registry import encoder_card, import_problem
 from src_core.encoders.remote_code import agree
 from src_core.errors import ConfigError
+from src_core.exchange.imports import is_embedded
 from src_core.pipeline import Failure
 from src_core.progress import Report, Stop, Tracker
 from src_core.project import Project, ProjectConfig, SlideFolder
@@ -188,15 +189,25 @@ def _project_for(options: PrepareOptions) -> Project:
         encoder, _, commit = name.partition("@")
         agree(encoder_card(encoder), commit or None)
     folder = Path(options.project)
-    known = (folder / "project.json").is_file()
-    before = Project.open(folder).config if known else ProjectConfig()
+    known = Project.open(folder) if (folder / "project.json").is_file() else None
+    before = ProjectConfig() if known is None else known.config
     preset = None if options.preset is None else PRESETS[options.preset]
     keys = ("encoders", "teachers", "max_patches")
     chosen = {key: getattr(options, key) or getattr(preset, key, None) for key in keys}
     config = before.replace(**{key: value for key, value in chosen.items() if value})
     config = with_settings(config, options.set)
     _check_encoders(config, known=before.encoders)  # before any work is done
+    for name in config.encoders:
+        if name not in before.encoders and not (known and is_embedded(known, name)):
+            _check_is_run(name)
     return Project.create(folder, config)
+
+
+def _check_is_run(name: str) -> None:
+    """Raise for an encoder that can only be imported, and was not."""
+    problem = import_problem(name)
+    if problem is not None:
+        raise ConfigError(problem)
 
 
 def _check_encoders(config: ProjectConfig, *, known: Sequence[str]) -> None:

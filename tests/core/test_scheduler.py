@@ -15,6 +15,7 @@ import pytest
 from src_core import scheduler
 from src_core.errors import ConfigError, JobCancelled
 from src_core.progress import ignore, never
+from src_core.project import ProjectConfig
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 from src_core.verbs import run_verb
 
@@ -121,6 +122,13 @@ def test_a_stop_withdraws_what_waits_and_what_runs(
         assert not any(client.processing().values()), "the tasks are withdrawn"
     assert not (root / "slides" / "s2" / "grids").exists(), "the last one was never begun"
     assert prepare(root, slide_files)["failures"] == []
+
+
+def test_a_worker_asks_again_in_the_next_run_for_what_was_refused() -> None:
+    config = ProjectConfig()
+    first, _ = scheduler._loaded(config, "cpu", "run-1")
+    assert scheduler._loaded(config, "cpu", "run-1")[0] is first, "loaded once a run"
+    assert scheduler._loaded(config, "cpu", "run-2")[0] is not first
 
 
 def test_a_scheduler_that_does_not_answer_is_a_sentence(

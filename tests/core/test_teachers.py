@@ -15,7 +15,15 @@ from src_core import teachers
 from src_core.cohorts import load_cohort
 from src_core.embeddings.extract import embed_patches, load_slide_embedding
 from src_core.embeddings.store import EmbeddingStore
-from src_core.encoders import encoder_card, register_encoder, registry
+from src_core.encoders import (
+    encoder_card,
+    register_encoder,
+    registry,
+    remote_code,
+    remote_slides,
+)
+from src_core.encoders.remote_code import agree
+from src_core.encoders.slide_encoders import MeanSlideEncoder
 from src_core.errors import (
     ConfigError,
     EncoderScaleError,
@@ -298,3 +306,59 @@ def test_consent_is_an_option_of_prepare(
     assert json.loads(listed.read_text()) == {"titan": encoder_card("titan").revision}
     with pytest.raises(ConfigError, match="prism@COMMIT"):
         prepared(tmp_path, slide_file, trust_remote_code=["prism"])
+
+
+def test_what_lacked_consent_is_made_after_it_and_again_for_another_commit(
+    tmp_path: Path, slide_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = tmp_path / "trusted.json"
+    monkeypatch.setenv("FUSECPATH_TRUSTED_CODE", str(listed))
+    monkeypatch.setattr(remote_code, "version", lambda _: "4.57.6")
+    like_titan = dataclasses.replace(
+        encoder_card(COARSE),
+        name="titan",
+        weights="hub:MahmoodLab/TITAN",
+        repository="MahmoodLab/TITAN",
+        revision="d" * 40,
+    )
+    loader = "src_core.encoders.remote_slides:load_titan"
+    registry._entries["titan"] = registry._Entry(like_titan, loader)
+    monkeypatch.setattr(remote_slides, "load_remote_model", lambda card: None)
+    monkeypatch.setattr(
+        remote_slides, "TitanSlideEncoder", lambda card, model, *, device: MeanSlideEncoder(card)
+    )
+
+    def made_at() -> str:
+        meta = load_slide_embedding(slide.slide_embedding("titan"))[1]
+        return str(meta["encoder"]["weights"])
+
+    _, slide, result = prepared(tmp_path, slide_file, teachers=["titan"])
+    assert "--trust-remote-code titan" in result["failures"][0]["message"]
+    assert not slide.slide_embedding("titan").exists()
+    for commit in ("d" * 40, "e" * 40):
+        agree(encoder_card("titan"), commit)
+        assert prepared(tmp_path, slide_file, teachers=["titan"])[2]["failures"] == []
+        assert made_at() == f"hub:MahmoodLab/TITAN@{commit}"
+    listed.unlink()
+    before = files(slide.slide_embedding("titan"))
+    assert prepared(tmp_path, slide_file, teachers=["titan"])[2]["failures"] == []
+    assert files(slide.slide_embedding("titan")) == before, "what is stored needs no code"
+
+
+def test_an_encoder_that_is_only_imported_is_refused_until_it_was(
+    tmp_path: Path, slide_file: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"hibou-b is not run here.*fusecpath import"):
+        prepared(tmp_path, slide_file, encoders=["texture", "hibou-b"], teachers=[])
+    assert not (tmp_path / "project").exists()
+    project, slide, _ = prepared(tmp_path, slide_file, teachers=[])
+    grid = slide.load_grid()
+    store = EmbeddingStore(slide.embeddings(grid.lattice_id))
+    recipe = {"encoder": "hibou-b", "imported": {"file": "a.h5"}}
+    rows = np.ones((len(grid), 768), np.float32)
+    writer = store.open_writer("hibou-b", recipe, 768)
+    writer.append(grid.cells, rows)
+    writer.commit()
+    names = ["texture", "hibou-b"]
+    assert prepared(tmp_path, slide_file, encoders=names, teachers=[])[2]["failures"] == []
+    assert Project.open(project.root).config.encoders == tuple(names)

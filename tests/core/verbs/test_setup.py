@@ -64,6 +64,9 @@ def test_a_file_is_used_until_it_is_forgotten(
         ("uni9=x.pth", "There is no encoder 'uni9'"),
         ("texture=x.pth", "texture needs no file"),
         ("mean-lite0=x.pth", "mean-lite0 needs no file"),
+        ("hibou-b=x.pth", "take the embeddings in with fusecpath import"),
+        ("chief=x.pth", "take the embeddings in with fusecpath import"),
+        ("titan=x.pth", "titan is loaded by its own code"),
     ],
 )
 def test_a_wrong_file_is_refused_and_not_listed(
