@@ -13,7 +13,7 @@ SCREEN := $(if $(filter Linux,$(shell uname -s)),xvfb-run -a -s "-screen 0 1600x
 CORE_TESTS := $(BIN)/pytest -p no:napari -n auto --dist loadfile tests/core/end_to_end tests/core
 WINDOW_TESTS := $(SCREEN) $(BIN)/pytest tests/plugin
 
-.PHONY: help demo test test-core test-window bench-slides lint format types check venv system
+.PHONY: help demo test test-core test-window bench-slides bench-embed lint format types check venv system
 
 help:
 	@echo "make demo    the whole way on synthetic slides: from slide files to prediction maps"
@@ -42,6 +42,10 @@ test-window: $(STAMP) system
 bench-slides: $(STAMP) system
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
 	$(SCREEN) $(BIN)/python tests/benchmarks/bench_slides.py
+
+bench-embed: $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	$(BIN)/python tests/benchmarks/bench_embed.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

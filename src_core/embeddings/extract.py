@@ -222,23 +222,28 @@ def _read_pass(
     )
     clock = _Clock()
     with closing(batches):
-        for rows, patches in _gathered(clock.waiting_for(batches), clock):
+        for rows, patches in _gathered(clock.waiting_for(batches), lanes, clock):
+            began = time.monotonic()
             for lane in lanes:
                 check(stop)
                 lane.embed(grid.cells, todo[rows], patches)
-            clock.count(len(rows))
+            clock.count(len(rows), time.monotonic() - began)
             tracker.advance(len(rows), detail=clock.describe())
             if all(lane.error is not None for lane in lanes):
                 return
     tracker.advance(len(skipped.rows), detail=clock.describe())
 
 
-def _gathered(batches: Iterator[tuple[Int64, Rgb]], clock: _Clock) -> Iterator[tuple[Int64, Rgb]]:
-    """Put batches together to as many patches as the encoders embed between two looks at a stop."""
+def _gathered(
+    batches: Iterator[tuple[Int64, Rgb]], lanes: Sequence[Lane], clock: _Clock
+) -> Iterator[tuple[Int64, Rgb]]:
+    """Put batches together to what devices compute at once, several times if they are fast."""
     held: list[tuple[Int64, Rgb]] = []
     for batch in batches:
         held.append(batch)
-        if sum(len(rows) for rows, _ in held) >= clock.batch_size:
+        at_once = max(_BATCH, *(lane.batch_size for lane in lanes))
+        fast = int(clock.rate * _CALL_SECONDS) // at_once * at_once
+        if sum(len(rows) for rows, _ in held) >= max(at_once, min(fast, _LARGEST_BATCH)):
             yield _joined(held)
             held = []
     if held:
@@ -265,6 +270,8 @@ class _Clock:
         self._began = time.monotonic()
         self._waited = 0.0
         self._patches = 0
+        self.rate = 0.0
+        """Patches a second of the last calls: the first ones load and try things."""
 
     def waiting_for(self, batches: Iterator[tuple[Int64, Rgb]]) -> Iterator[tuple[Int64, Rgb]]:
         """Hand `batches` on, timing how long each is waited for."""
@@ -276,16 +283,10 @@ class _Clock:
                 return
             yield batch
 
-    def count(self, patches: int) -> None:
-        """Add patches that every encoder has embedded."""
+    def count(self, patches: int, seconds: float) -> None:
+        """Add patches that every encoder has embedded, in one call each, and how long that took."""
         self._patches += patches
-
-    @property
-    def batch_size(self) -> int:
-        """As many patches as all encoders together embed in the time that a stop may wait."""
-        busy = time.monotonic() - self._began - self._waited
-        rate = self._patches / max(busy, 1e-9)
-        return max(_BATCH, min(_LARGEST_BATCH, int(rate * _CALL_SECONDS)))
+        self.rate = patches / max(seconds, 1e-9)
 
     def describe(self) -> str:
         """Return the rate, and whether the slide or the encoders set it."""

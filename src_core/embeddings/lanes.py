@@ -41,6 +41,11 @@ class Lane:
         """The encoder's name."""
         return self.encoder.card.name
 
+    @property
+    def batch_size(self) -> int:
+        """Patches that the encoder computes at once."""
+        return self.encoder.batch_size
+
     def embed(self, cells: Cells, rows: Int64, patches: Rgb) -> None:
         """Embed those `patches`, of the grid's `rows`, that this encoder lacks.
 

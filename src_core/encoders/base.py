@@ -21,6 +21,11 @@ class PatchEncoder(Protocol):
         """What it is."""
         ...
 
+    @property
+    def batch_size(self) -> int:
+        """Patches that it computes at once; whole multiples of it waste nothing."""
+        ...
+
     def encode(self, patches: Rgb) -> Float32:
         """Return one embedding a patch, in the order of the patches.
 

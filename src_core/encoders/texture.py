@@ -73,6 +73,11 @@ class TextureEncoder:
     def __init__(self, card: EncoderCard) -> None:
         self.card = card
 
+    @property
+    def batch_size(self) -> int:
+        """One patch at a time."""
+        return 1
+
     def encode(self, patches: Rgb) -> Float32:
         """Return embeddings; see :class:`~src_core.encoders.base.PatchEncoder`."""
         check_patches(patches)

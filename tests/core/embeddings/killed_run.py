@@ -30,6 +30,7 @@ class ToyEncoder:
     log: Path | None = None
     calls: int = 0
     embedded: int = 0
+    batch_size: int = 1
 
     @property
     def card(self) -> Any:

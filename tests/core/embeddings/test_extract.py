@@ -117,6 +117,20 @@ def test_a_slow_encoder_stops_within_a_second_and_loses_nothing(toys: Any, tmp_p
     assert fast.embedded == len(grid) - embedded
 
 
+def test_an_encoder_is_handed_what_it_computes_at_once(toys: Any, tmp_path: Path) -> None:
+    class Wide(toys.ToyEncoder):  # type: ignore[name-defined,misc]
+        def encode(self, patches: Any) -> Any:
+            handed.append(len(patches))
+            return super().encode(patches)
+
+    handed: list[int] = []
+    grid, wide = toys.numbered_grid(skip=8700), Wide("a", batch_size=96, seconds=0.002)
+    embed_patches(toys.NumberedSlide(), grid, [wide], EmbeddingStore(tmp_path))
+    assert sum(handed) == len(grid) == 400
+    assert handed[0] == 96
+    assert all(size % 96 == 0 for size in handed[:-1])
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has neither fork nor SIGKILL")
 def test_prepare_killed_at_twenty_random_moments_ends_in_the_same_bytes(
     script: Path, tmp_path: Path, project_root: Path

@@ -99,3 +99,18 @@ def test_the_gpu_agrees_with_the_cpu(tissue: Rgb) -> None:
     encoder = TorchPatchEncoder(CARD, module, device=torch.device("cuda"))
     np.testing.assert_allclose(encoder.encode(tissue), on_cpu, atol=1e-5)
     assert np.array_equal(encoder.encode(tissue), encoder.encode(tissue))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_gpu_finds_its_chunk_and_fetches_every_row_in_its_place() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 3, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    encoder = TorchPatchEncoder(CARD, module, device=torch.device("cuda"))
+    patches = np.random.default_rng(0).integers(0, 256, (1500, 64, 64, 3), np.uint8)
+    rows = encoder.encode(patches)
+    assert encoder._chunk >= 32
+    fixed = TorchPatchEncoder(CARD, module, device=torch.device("cuda"), chunk=encoder._chunk)
+    assert np.array_equal(rows, fixed.encode(patches))
+    np.testing.assert_allclose(
+        rows, TorchPatchEncoder(CARD, module, device=CPU).encode(patches), atol=1e-5
+    )
