@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from src_core.errors import SlideReadError
@@ -20,13 +22,13 @@ def all_cells(lattice: Lattice):
     return np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).reshape(-1, 2)
 
 
-def gather(reader: Any, lattice: Lattice, cells: Any, **settings):
-    settings = {"batch_size": 16, **settings}
+def gather(reader: Any, lattice: Lattice, cells: Any, **options):
+    options = {"batch_size": 16, **options}
     px = lattice.patch_px
     out = np.zeros((len(cells), px, px, 3), np.uint8)
     times = np.zeros(len(cells), int)
-    for rows, patches in read_patches(reader, lattice, cells, **settings):
-        assert len(rows) == len(patches) <= settings["batch_size"]
+    for rows, patches in read_patches(reader, lattice, cells, **options):
+        assert len(rows) == len(patches) <= options["batch_size"]
         out[rows] = patches
         times[rows] += 1
     assert (times == 1).all(), "every row exactly once"
@@ -113,6 +115,33 @@ def test_a_patch_is_not_moved_by_resampling(memory_slide: Any) -> None:
                 ideal = (corner[axis] + centres[2:-2]) / 4 - 0.5
                 assert np.abs(channel - ideal).mean() < 0.45
                 assert abs((channel - ideal).mean()) < 0.15
+
+
+@settings(max_examples=20)
+@given(
+    mpp=st.floats(0.1, 4),
+    down=st.floats(1.0, 6.0),
+    factors=st.sampled_from([(1,), (1, 2), (1, 3), (1, 5), (1, 3, 7)]),
+    corner=st.tuples(st.integers(0, 200), st.integers(0, 200)),
+    place=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_a_patch_shows_the_place_that_its_cell_names_from_whichever_level(
+    memory_slide: Any, mpp: float, down: float, factors: Any, corner: Any, place: Any
+) -> None:
+    height, width = 701, 853
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[..., 0] = np.arange(width)[None, :] // 4
+    pixels[..., 1] = np.arange(height)[:, None] // 4
+    bounds = (*corner, width - corner[0], height - corner[1])
+    slide = memory_slide(pixels, mpp=mpp, factors=factors, bounds=bounds)
+    lattice = build_lattice(slide.properties, GridConfig(patch_px=32, mpp=mpp * down))
+    rows, columns = lattice.shape_hw
+    cell = (int(place[0] * (columns - 1)), int(place[1] * (rows - 1)))
+    patch = read_patch(slide, lattice, cell)
+    middle = np.array(lattice.corners([cell])[0]) + lattice.patch_l0 / 2
+    seen = [patch[..., axis].mean() * 4 + 2 for axis in (0, 1)]
+    # A step of the ramp, averaged and rounded, is worth two pixels at most.
+    assert np.abs(seen - middle).max() <= 2.5
 
 
 def test_resampling_is_close_to_averaging(memory_slide: Any, noise: Rgb) -> None:

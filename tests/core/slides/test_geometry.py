@@ -21,7 +21,7 @@ def slides(draw: st.DrawFn) -> SlideProperties:
     width, height = draw(st.integers(600, 200_000)), draw(st.integers(600, 200_000))
     levels = [(width, height)]
     for power in range(1, draw(st.integers(1, 4))):
-        factor = draw(st.sampled_from([2.0, 4.0, 3.97])) ** power
+        factor = draw(st.sampled_from([2.0, 4.0, 3.97, 3.0, 2.31, 1.07])) ** power
         bump = draw(st.integers(0, 1))
         levels.append((max(1, int(width / factor) + bump), max(1, int(height / factor) + bump)))
     downsamples = tuple((width / w + height / h) / 2 for w, h in levels)
@@ -84,6 +84,24 @@ def test_a_block_is_read_from_where_it_is_shown(
             read = location[axis] / properties.downsamples[level]
             shown = origin[axis] * own[axis] / properties.dimensions[axis] + index
             assert abs(read - shown) <= 0.5 / properties.downsamples[level] + 1e-6
+
+
+@given(slides(), st.floats(0, 1), st.floats(0, 1))
+def test_from_a_pixel_of_a_level_to_level_0_and_back(
+    properties: SlideProperties, u: float, v: float
+) -> None:
+    origin = pyramid_origin(properties)
+    for level, own in enumerate(properties.level_dimensions):
+        height, width = level_shape_hw(properties, level)
+        start = int(v * (height - 1)), int(u * (width - 1))
+        location = level_location(properties, level, start)
+        # As readers do: a level's pixel is where its mean downsample leads.
+        read = [round(corner / properties.downsamples[level]) for corner in location]
+        begin = [origin[axis] * own[axis] / properties.dimensions[axis] for axis in (0, 1)]
+        assert abs(read[0] - begin[0] - start[1]) <= 1
+        assert abs(read[1] - begin[1] - start[0]) <= 1
+        if origin == (0, 0):
+            assert (read[1], read[0]) == start
 
 
 @given(slides())

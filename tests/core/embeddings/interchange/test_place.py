@@ -152,6 +152,54 @@ def test_clam_begins_anew_at_each_contour(starts, shift) -> None:
     assert placed.displacement <= 0.02 * 512 or "raster of 128 px" in placed.notes[0]
 
 
+@settings(max_examples=60)
+@given(
+    mpp=st.floats(0.1, 4),
+    odd=st.tuples(st.integers(0, 400), st.integers(0, 400)),
+    bounds=st.tuples(st.integers(0, 3000), st.integers(0, 3000)),
+    contours=st.lists(
+        st.tuples(st.integers(0, 3000), st.integers(0, 3000)), min_size=1, max_size=4, unique=True
+    ),
+    tool=st.sampled_from(["clam", "trident", "stamp"]),
+    chosen=cells,
+)
+def test_an_import_leads_from_its_patches_to_cells_and_back_on_any_slide(
+    mpp: float, odd: Any, bounds: Any, contours: Any, tool: str, chosen: Any
+) -> None:
+    """Whatever the scale, an odd size, a scan that begins anywhere: the same cells, pixels, µm."""
+    index, unit = np.array(chosen), mpp if tool == "stamp" else 1.0
+    about: dict[str, Any]
+    if tool == "clam":  # a lattice for each contour, none within another's
+        side, about = 256, {"patch_px": 256, "patch_l0": None, "downsample": 1.0}
+        block = np.argwhere(np.ones((3, 4))) * side
+        starts = np.array(contours) + np.arange(len(contours))[:, None] * (5 * side + 3000)
+        corners = np.concatenate([block + start for start in starts]).astype(float)
+    elif tool == "trident":
+        side, about = 433, {"patch_px": 256, "patch_l0": 433.0, "level0_mpp": mpp}
+        corners = index * float(side)
+    else:
+        side = math.ceil(256.0 / mpp)
+        about = {"unit": "um", "patch_um": 256.0, "patch_px": 224, "patch_l0": None}
+        corners = (index * 256.0).astype(np.float32) / mpp
+    size = tuple(int(corners[:, axis].max()) + 2 * side + odd[axis] for axis in (0, 1))
+    properties = slide(mpp, size, (*bounds, size[0] - bounds[0], size[1] - bounds[1]))
+    placed = place(patches(corners * unit, tool=tool, **about), properties)
+    lattice = placed.lattice
+    back = lattice.corners(placed.cells)
+    um, was = back * lattice.slide_mpp, corners[placed.rows] * mpp
+    assert np.abs(um - was).max() <= (max(0.51, placed.displacement + 0.5)) * mpp + 1e-6
+    np.testing.assert_array_equal(lattice.cells_at(back), placed.cells)
+    np.testing.assert_array_equal(
+        lattice.cells_at(back + lattice.stride_l0 / 2 - 0.5), placed.cells
+    )
+    rows, columns = lattice.shape_hw
+    assert (placed.cells < (columns, rows)).all()
+    assert lattice.patch_um == pytest.approx(lattice.mpp * lattice.patch_px)
+    assert lattice.patch_l0 == side
+    if tool == "trident":
+        assert placed.displacement == 0
+
+
 def test_a_level_that_clam_counts_in_is_the_slides() -> None:
     corners = np.argwhere(np.ones((3, 4))) * 1024
     about = {"tool": "clam", "patch_l0": None, "patch_px": 256, "patch_level": 1}
