@@ -22,7 +22,7 @@ from src_core.slides.base import SlideProperties
 from src_core.slides.geometry import CHUNK_PX
 from src_core.types import Rgb
 
-__all__ = ["JpegTiles", "open_jpeg_tiles"]
+__all__ = ["TIFF_ERRORS", "JpegTiles", "open_jpeg_tiles"]
 
 _VENDORS: Final = ("generic-tiff", "aperio")
 """Formats whose levels are TIFF pages as they are; others shift, overlap or pad their tiles."""
@@ -33,7 +33,7 @@ _MAX_TILES: Final = 4_000_000
 
 _COLOURS: Final = {tifffile.PHOTOMETRIC.RGB: "RGB", tifffile.PHOTOMETRIC.YCBCR: "YCBCR"}
 
-_READ_ERRORS: Final = (OSError, ValueError, RuntimeError, KeyError, IndexError, TypeError)
+TIFF_ERRORS: Final = (OSError, ValueError, RuntimeError, KeyError, IndexError, TypeError)
 """What strange files make tifffile and imagecodecs raise (imagecodecs' are RuntimeErrors)."""
 
 _log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class JpegTiles:
             return None
         try:
             return self._read(table, start_hw, end_hw)
-        except _READ_ERRORS as error:
+        except TIFF_ERRORS as error:
             _log.debug("%s, level %d is left to OpenSlide: %s", self._path, level, error)
             return None
 
@@ -149,7 +149,7 @@ def open_jpeg_tiles(
                 for level, shape in enumerate(zip(properties.level_dimensions, tiles, strict=True))
                 if len(same := [page for page in pages if _shape_of(page) == shape]) == 1
             }
-    except (ImportError, *_READ_ERRORS) as error:
+    except (ImportError, *TIFF_ERRORS) as error:
         _log.debug("%s is left to OpenSlide: %s", path, error)
         return None
     levels = {level: table for level, table in found.items() if table is not None}

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import openslide
+import tifffile
 from PIL import Image
 
 from src_core.errors import SlideLostError, SlideReadError
-from src_core.slides.base import SlideProperties
+from src_core.slides.base import SlideProperties, Stain
 from src_core.slides.file_reader import FileReader
 from src_core.slides.geometry import check_region
-from src_core.slides.jpeg_tiles import JpegTiles, open_jpeg_tiles
+from src_core.slides.jpeg_tiles import TIFF_ERRORS, JpegTiles, open_jpeg_tiles
 from src_core.slides.scale import find_mpp, objective_power
 from src_core.slides.stain import find_stain
 from src_core.types import Rgb
@@ -27,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 _CACHE_BYTES = 64 * 2**20
 """Decoded tiles kept: neighbouring reads share the tiles on their common edge."""
+
+_GREY = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE)
 
 _TOLERANCE = 6
 """Grey levels by which means of 8 x 8 pixels of two decoders may differ."""
@@ -66,7 +69,7 @@ class OpenSlideReader(FileReader):
         slide = self._handle()
         self._tiles = _tile_sizes(slide.properties, slide.level_count)
         self._properties = _properties(slide, self._named, slide_mpp)
-        self._properties = replace(self._properties, stain=find_stain(self))
+        self._properties = replace(self._properties, stain=self._stain())
         self._jpeg: JpegTiles | None = None
         self._jpeg_sought = False
 
@@ -109,6 +112,10 @@ class OpenSlideReader(FileReader):
                 slide.set_cache(self._cache)
                 self._slide = slide
             return self._slide
+
+    def _stain(self) -> Stain:
+        found = find_stain(self)
+        return "grey" if found == "brightfield" and _has_one_sample(self._path) else found
 
     def _jpeg_tiles(self) -> JpegTiles | None:
         if not self._jpeg_sought:  # two threads at once would only find the same twice
@@ -157,6 +164,17 @@ class OpenSlideReader(FileReader):
                 f"{self._named} cannot be read at {xy}, level {level} ({error}); "
                 "the file is damaged there, copy it again from its source."
             ) from error
+
+
+def _has_one_sample(path: Path) -> bool:
+    """Tell whether a file is a TIFF of grey values, which OpenSlide shows as if it were RGB."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages.first
+            return page.samplesperpixel == 1 and page.photometric in _GREY
+    except TIFF_ERRORS as error:  # most slides are no TIFF, or one of their own kind
+        _log.debug("%s: no TIFF to ask for its samples (%s)", path.name, error)
+        return False
 
 
 def _look_alike(ours: Rgb, theirs: Rgb) -> bool:

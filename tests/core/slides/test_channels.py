@@ -54,6 +54,32 @@ def test_a_grey_picture_opens_visibly_and_is_refused_as_tissue(tmp_path: Path, d
         segment_tissue(reader, TissueConfig())
 
 
+@pytest.mark.parametrize("how", [{}, {"compression": "deflate"}, {"compression": "jpeg"}])
+def test_a_grey_slide_that_openslide_opens_is_refused_as_tissue_too(
+    tmp_path: Path, square_slide: Path, how: Any
+) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "grey.tiff"
+    with tifffile.TiffWriter(path) as tiff:
+        for level, factor in enumerate((1, 2)):
+            pixels = rng.integers(120, 255, (512 // factor, 640 // factor)).astype(np.uint8)
+            tiff.write(
+                pixels,
+                tile=(256, 256),
+                photometric="minisblack",
+                subfiletype=level,
+                resolution=(20_000 / factor, 20_000 / factor),
+                resolutionunit="CENTIMETER",
+                **how,
+            )
+    reader = open_slide(path)
+    assert reader.properties.vendor == "generic-tiff"
+    assert reader.properties.stain == "grey"
+    with pytest.raises(SlideReadError, match=r"grey\.tiff is a grey slide.*paint"):
+        segment_tissue(reader, TissueConfig())
+    assert open_slide(square_slide).properties.stain == "brightfield"
+
+
 def test_shifts_fill_eight_bits_and_no_more() -> None:
     pixels = np.array([[0, 255, 256, 4095, 65535]], np.uint16)[..., None]
     for column, shift in enumerate((0, 0, 1, 4, 8)):
