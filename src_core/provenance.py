@@ -15,7 +15,7 @@ import math
 import os
 import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
@@ -46,6 +46,7 @@ __all__ = [
     "write_atomically",
     "write_bytes",
     "write_json",
+    "written_whole",
 ]
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -91,8 +92,17 @@ def check_recipe(found: Mapping[str, Any], wanted: Mapping[str, Any], *, what: s
             )
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it to `path`.
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; what is written there becomes `path`, or is removed.
+
+    For writers that open files themselves; :func:`write_atomically` is for those that want a
+    stream.
+
+    Yields
+    ------
+    Path
+        In the folder of `path`, which is made.
 
     Raises
     ------
@@ -104,13 +114,12 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
-            write(stream)
-            stream.flush()
+        yield temporary
+        with temporary.open("r+b") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except FusecpathError:
-        raise  # of `write`, which may read a slide
+        raise  # of the writer, which may read a slide
     except OSError as error:
         if error.errno in _FULL:
             raise StorageFullError(
@@ -124,6 +133,15 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it to `path`.
+
+    Raises what `written_whole` does.
+    """
+    with written_whole(path) as temporary, temporary.open("wb") as stream:
+        write(stream)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

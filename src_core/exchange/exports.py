@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from src_core.inference.prediction import Prediction
 from src_core.patches.grid import PatchGrid
 from src_core.progress import Stop, check
 from src_core.project import Project, SlideFolder
+from src_core.provenance import written_whole
 from src_core.types import Labels
 
 __all__ = ["PatchTable", "export_anndata", "export_geojson", "export_trident", "patch_table"]
@@ -248,7 +247,8 @@ def export_anndata(slide: SlideFolder, table: PatchTable, folder: Path) -> list[
             },
         )
         path = folder / f"{slide.slide_id}-{_in_a_name(encoder)}.h5ad"
-        _write_anndata(path, data)
+        with written_whole(path) as temporary:
+            data.write_h5ad(temporary)
         written.append(path)
     return written
 
@@ -271,19 +271,3 @@ def _observations(slide: SlideFolder, table: PatchTable) -> Any:
         columns["mark"] = pd.Categorical(table.marks)
     index = [f"{slide.slide_id}-{column}-{row}" for column, row in cells.tolist()]
     return pd.DataFrame(columns, index=index)
-
-
-def _write_anndata(path: Path, data: Any) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        data.write_h5ad(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        raise ProjectError(
-            f"{path} cannot be written ({error.strerror or error}); "
-            "make room or choose another folder."
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)

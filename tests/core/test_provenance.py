@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src_core import provenance
-from src_core.errors import ProjectError, SlideReadError, StaleArtifactError
+from src_core.errors import ProjectError, SlideReadError, StaleArtifactError, StorageFullError
 from src_core.provenance import (
     check_recipe,
     file_fingerprint,
@@ -26,6 +27,7 @@ from src_core.provenance import (
     write_array,
     write_atomically,
     write_json,
+    written_whole,
 )
 
 JSON = st.recursive(
@@ -269,3 +271,25 @@ def test_a_folder_has_a_fingerprint_that_moves_with_it(tmp_path: Path) -> None:
     assert file_fingerprint(tmp_path / "a") == file_fingerprint(tmp_path / "b")
     (tmp_path / "b" / "2.dcm").write_bytes(b"1")
     assert file_fingerprint(tmp_path / "a") != file_fingerprint(tmp_path / "b")
+
+
+def test_who_opens_the_file_itself_leaves_no_half_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "table.h5"
+    with written_whole(path) as temporary:
+        temporary.write_bytes(b"one")
+        assert not path.exists()
+
+    def half(error: Exception) -> None:
+        with written_whole(path) as temporary:
+            temporary.write_bytes(b"two")
+            raise error
+
+    for error, kind in (
+        (OSError(errno.ENOSPC, "no room"), StorageFullError),
+        (OSError("no right"), ProjectError),
+        (KeyError("a bug"), KeyError),
+    ):
+        with pytest.raises(kind):
+            half(error)
+        assert path.read_bytes() == b"one"
+    assert [one.name for one in path.parent.iterdir()] == ["table.h5"]

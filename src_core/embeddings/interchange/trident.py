@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from src_core.embeddings.store import EmbeddingView
-from src_core.errors import ProjectError
 from src_core.patches.grid import PatchGrid
+from src_core.provenance import written_whole
 
 __all__ = ["geometry", "job_name", "write_features", "write_patches"]
 
@@ -92,20 +90,8 @@ def _coords(file: Any, grid: PatchGrid, about: dict[str, Any]) -> None:
 def _write(path: Path, write: Callable[[Any], None]) -> None:
     import h5py
 
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(temporary, "w") as file:
-            write(file)
-        temporary.replace(path)
-    except OSError as error:
-        raise ProjectError(
-            f"{path} cannot be written ({error.strerror or error}); "
-            "make room or choose another folder."
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with written_whole(path) as temporary, h5py.File(temporary, "w") as file:
+        write(file)
 
 
 def _magnification(mpp: float) -> int:
