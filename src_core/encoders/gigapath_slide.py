@@ -100,9 +100,10 @@ def filled(card: EncoderCard, model: LongNetSlide, path: Path) -> LongNetSlide:
     WeightsUnavailableError
         If the file holds another network.
     """
-    state = read_state_dict(card, path)
     state = {
-        name: tensor.float() for name, tensor in state.items() if not name.startswith(_PRETRAINING)
+        name: tensor
+        for name, tensor in read_state_dict(card, path).items()
+        if not name.startswith(_PRETRAINING)
     }
     try:
         model.load_state_dict(state, strict=True, assign=True)
@@ -111,4 +112,4 @@ def filled(card: EncoderCard, model: LongNetSlide, path: Path) -> LongNetSlide:
             f"{path} does not hold the weights of {card.name}; give the file {card.filename} of "
             f"{card.source_url}."
         ) from error
-    return model
+    return model.float()

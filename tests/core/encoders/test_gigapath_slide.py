@@ -33,13 +33,15 @@ def test_a_published_file_fills_the_network(tmp_path: Path, nested: bool) -> Non
         torch.testing.assert_close(tensor, published[name], rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("change", ["missing", "unexpected", "other size"])
+@pytest.mark.parametrize("change", ["missing", "unexpected", "whole numbers", "other size"])
 def test_the_file_of_another_network_is_refused(tmp_path: Path, change: str) -> None:
     state = small().state_dict()
     if change == "missing":
         del state["encoder.layers.1.ffn.fc2.bias"]
     elif change == "unexpected":
         state["head.weight"] = torch.zeros(2)
+    elif change == "whole numbers":
+        state["norm.bias"] = torch.zeros(16, dtype=torch.int64)
     else:
         state["norm.bias"] = torch.zeros(2)
     torch.save(state, tmp_path / "slide_encoder.pth")
