@@ -41,6 +41,7 @@ __all__ = [
     "Prepared",
     "Wishes",
     "find_tissue",
+    "imported_grid",
     "keep_roi",
     "load_flags",
     "paint_tissue",
@@ -147,7 +148,7 @@ def find_tissue(
         mask = _wanted_mask(project, slide, reader, wishes) or segment_tissue(
             reader, project.config.tissue, report=report, stop=stop
         )
-        imported = _imported_grid(slide) if wishes == NO_WISHES else None
+        imported = imported_grid(slide) if wishes == NO_WISHES else None
         if imported is not None:  # teachers with patches of their own still need the tissue
             mask.save(slide.tissue(mask.tissue_id))
             slide.remember(tissue_id=mask.tissue_id)
@@ -260,7 +261,8 @@ def _wanted_mask(
     return mask if mask.is_by_hand or found == made_by else None
 
 
-def _imported_grid(slide: SlideFolder) -> PatchGrid | None:
+def imported_grid(slide: SlideFolder) -> PatchGrid | None:
+    """Return the patches that a slide has in use if another program laid them, else None."""
     grid_id = slide.record.grid_id
     if grid_id is None:
         return None

@@ -83,8 +83,11 @@ class PrepareOptions(Config):
 
 
 def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
-    project = _project_for(options)
+    known = _known_project(options)
+    project = _project_for(options, known)
     slides, failures = _take_slides(project, options, report, stop)
+    if project.config.grid != _config_of(known).grid:
+        failures += _not_moved(slides, options)
     _check_wishes(options, len(slides))
     if options.scheduler is None:
         failures += _prepare_here(project, slides, options, report, stop)
@@ -184,13 +187,36 @@ def _wishes(options: PrepareOptions, slide: SlideFolder) -> preparing.Wishes:
     )
 
 
-def _project_for(options: PrepareOptions) -> Project:
+def _not_moved(slides: Sequence[SlideFolder], options: PrepareOptions) -> list[Failure]:
+    """Name the slides whose patches do not follow the project's new settings of them."""
+    if options.tissue or options.roi or options.whole_slide or options.fresh_tissue:
+        return []
+    return [
+        Failure(
+            slide_id=slide.slide_id,
+            message=f"Slide {slide.slide_id!r}: its patches were imported, and new settings of the "
+            "grid do not move them; to lay patches by these settings, run prepare with "
+            "--fresh-tissue.",
+        )
+        for slide in slides
+        if preparing.imported_grid(slide) is not None
+    ]
+
+
+def _known_project(options: PrepareOptions) -> Project | None:
+    folder = Path(options.project)
+    return Project.open(folder) if (folder / "project.json").is_file() else None
+
+
+def _config_of(known: Project | None) -> ProjectConfig:
+    return ProjectConfig() if known is None else known.config
+
+
+def _project_for(options: PrepareOptions, known: Project | None) -> Project:
     for name in options.trust_remote_code:
         encoder, _, commit = name.partition("@")
         agree(encoder_card(encoder), commit or None)
-    folder = Path(options.project)
-    known = Project.open(folder) if (folder / "project.json").is_file() else None
-    before = ProjectConfig() if known is None else known.config
+    before = _config_of(known)
     preset = None if options.preset is None else PRESETS[options.preset]
     keys = ("encoders", "teachers", "max_patches")
     chosen = {key: getattr(options, key) or getattr(preset, key, None) for key in keys}
@@ -200,7 +226,7 @@ def _project_for(options: PrepareOptions) -> Project:
     for name in config.encoders:
         if name not in before.encoders and not (known and is_embedded(known, name)):
             _check_is_run(name)
-    return Project.create(folder, config)
+    return Project.create(Path(options.project), config)
 
 
 def _check_is_run(name: str) -> None:
