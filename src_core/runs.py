@@ -31,6 +31,7 @@ from src_core.project import Project, ProjectConfig, SlideFolder
 from src_core.provenance import ConfigT, read_json, write_bytes, write_json
 from src_core.slides import SlideReader
 from src_core.slides.scaled import finer_scale, read_scaled
+from src_core.teachers import import_of
 from src_core.training.config import TrainConfig
 from src_core.training.metrics import Metric, auroc
 from src_core.types import Json
@@ -104,9 +105,24 @@ def _sources(project: Project, cohort: Cohort) -> dict[str, EmbeddingSource]:
     first = cohort.slides[0]
     recipes = {view.encoder: dict(view.recipe) for view in first.views}
     sources = {}
-    for name in (*project.config.encoders, *project.config.teachers):
+    for name in project.config.encoders:
         sources[name] = _source(name, recipes.get(name))
+    for name in project.config.teachers:
+        sources[name] = _teacher(project, cohort, name)
     return sources
+
+
+def _teacher(project: Project, cohort: Cohort, name: str) -> EmbeddingSource:
+    """Return what is known of a teacher, and of how many slides its embeddings were imported."""
+    source = _source(name, None)
+    taught = [slide.slide_id for slide in cohort.slides if name in slide.teachers]
+    tools = [import_of(project.slide(slide_id), name) for slide_id in taught]
+    imported = [tool for tool in tools if tool is not None]
+    if not imported:
+        return source
+    tool = imported[0] if len(set(imported)) == 1 else "several"
+    told: dict[str, Json] = {"imported": tool, "imported_slides": len(imported)}
+    return replace(source, recipe={**source.recipe, **told})
 
 
 def _source(name: str, recipe: dict[str, Json] | None) -> EmbeddingSource:

@@ -7,6 +7,7 @@ embedding that was imported is kept and never computed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from src_core.encoders.slide_encoders import cells_side_by_side
 from src_core.encoders.weights import HUB
 from src_core.errors import (
     EncoderScaleError,
+    ExchangeError,
     FusecpathError,
     GridMismatchError,
     ProjectError,
@@ -44,7 +46,9 @@ from src_core.project import ProjectConfig
 from src_core.slide_folder import SlideFolder
 from src_core.types import Float32, Int64
 
-__all__ = ["Teachers", "check_lattice", "import_slide_embedding", "thinned"]
+__all__ = ["Teachers", "check_lattice", "import_of", "import_slide_embedding", "thinned"]
+
+_log = logging.getLogger(__name__)
 
 _IMPORTED = "imported"
 
@@ -234,7 +238,7 @@ def import_slide_embedding(
     *,
     tool: str | None = None,
 ) -> Path:
-    """Take a slide's embedding that was computed elsewhere; it replaces what is stored.
+    """Take a slide's embedding that was computed elsewhere; the same file again changes nothing.
 
     Parameters
     ----------
@@ -260,6 +264,8 @@ def import_slide_embedding(
     ProjectError
         If it is no slide encoder, the vector is not one of its embeddings, or `source` cannot be
         read.
+    ExchangeError
+        If the slide has another embedding by this encoder.
     """
     row = np.asarray(vector)
     row = row[0] if row.ndim == 2 and len(row) == 1 else row
@@ -276,10 +282,48 @@ def import_slide_embedding(
     except OSError as error:
         raise ProjectError(f"{source} cannot be read ({error.strerror}).") from error
     folder = slide.slide_embedding(encoder)
-    save_slide_embedding(
-        folder, row.astype(np.float32), {"encoder": {"encoder": encoder}, _IMPORTED: origin}
-    )
+    if not _is_stored(folder, encoder, str(origin["sha256"])):
+        meta = {"encoder": {"encoder": encoder}, _IMPORTED: origin}
+        save_slide_embedding(folder, row.astype(np.float32), meta)
     return folder
+
+
+def _is_stored(folder: Path, encoder: str, sha256: str) -> bool:
+    """Tell whether the embedding of a file is stored; raise if another one is."""
+    if not (folder / "meta.json").is_file():
+        return False
+    try:
+        origin = load_slide_embedding(folder)[1].get(_IMPORTED)
+    except ProjectError as error:
+        _log.warning("A damaged embedding is replaced: %s", error)
+        return False
+    if not isinstance(origin, dict):
+        raise ExchangeError(
+            f"The slide has an embedding by {encoder} that was made here; remove {folder} first, "
+            "or import this one under another name with --encoder."
+        )
+    if origin.get("sha256") != sha256:
+        raise ExchangeError(
+            f"The slide has an embedding by {encoder} from another file; remove {folder} first."
+        )
+    return True
+
+
+def import_of(slide: SlideFolder, encoder: str) -> str | None:
+    """Return the program that a slide's embedding came from, ``"file"`` if nobody knows which.
+
+    None if it was made here, or there is none.
+
+    Raises
+    ------
+    ProjectError
+        If it is damaged.
+    """
+    origin = _stored_meta(slide.slide_embedding(encoder)).get(_IMPORTED)
+    if origin is None:
+        return None
+    tool = origin.get("tool") if isinstance(origin, dict) else None
+    return tool if isinstance(tool, str) else "file"
 
 
 def _dim_of(encoder: str, otherwise: int) -> int:

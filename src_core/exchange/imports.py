@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,18 +14,16 @@ from src_core.embeddings.interchange.files import PatchFile, SlideVector, Tool, 
 from src_core.embeddings.interchange.names import check_dim, known_name
 from src_core.embeddings.interchange.place import Placement, place
 from src_core.embeddings.store import EmbeddingStore
-from src_core.embeddings.writer import EmbeddingWriter
 from src_core.encoders.registry import list_encoders
-from src_core.errors import ExchangeError, FusecpathError, ProjectError, TooFewPatchesError
-from src_core.names import quoted_name
+from src_core.errors import ExchangeError, FusecpathError, TooFewPatchesError
+from src_core.exchange.storing import store_embeddings
 from src_core.patches.grid import IMPORTED, PatchGrid, build_lattice
 from src_core.patches.lattice import Lattice
-from src_core.progress import Report, Stop, Tracker, check
+from src_core.progress import Report, Stop, check
 from src_core.project import Project, SlideFolder
-from src_core.provenance import read_json, write_json
 from src_core.slides.base import SlideProperties
 from src_core.teachers import import_slide_embedding
-from src_core.types import BoolArray, Cells
+from src_core.types import BoolArray
 
 __all__ = [
     "Imported",
@@ -127,11 +123,12 @@ def import_file(
         properties = reader.properties
     finally:
         reader.close()
-    placed = place(found, properties, _known_lattices(project, slide, properties))
+    known, notes = _known_lattices(project, slide, properties)
+    placed = place(found, properties, known)
     common = _in_common(slide, placed, besides=name)
     if name is not None:
-        _store(slide, found, placed, name, report=report, stop=stop)
-    notes = [*placed.notes, *_take_into_use(slide, placed, common)]
+        store_embeddings(slide, found, placed, name, report=report, stop=stop)
+    notes += [*_guessed(found, encoder), *placed.notes, *_take_into_use(slide, placed, common)]
     return Imported(
         slide_id=slide.slide_id,
         tool=found.tool,
@@ -142,23 +139,48 @@ def import_file(
     )
 
 
-def use_imported(project: Project, encoders: Iterable[str]) -> Project:
-    """Let a project fuse the encoders that it has embeddings by, the imported ones among them."""
-    kept = [name for name in project.config.encoders if is_embedded(project, name)]
-    names = tuple(dict.fromkeys((*kept, *encoders)))
+def use_imported(project: Project, encoders: Iterable[str]) -> tuple[Project, list[str]]:
+    """Let a project fuse the encoders that it has embeddings by, the imported ones among them.
+
+    Returns
+    -------
+    project : Project
+        With those encoders and no others.
+    notes : list of str
+        Sentences: which encoders it had are left out, and what could not be read.
+    """
+    there, notes = set[str](), list[str]()
+    for slide in project.slides():
+        there.update(_embedded(slide, notes))
+    before = project.config.encoders
+    names = tuple(dict.fromkeys((*(name for name in before if name in there), *encoders)))
     if not names:
-        return project
-    return project.reconfigured(project.config.replace(encoders=list(names)))
+        return project, notes
+    left_out = [name for name in before if name not in names]
+    if left_out:
+        every = " ".join((*names, *left_out))
+        notes.append(
+            f"{', '.join(left_out)} has no embeddings of the patches in use, and the project goes "
+            f"on without; to have it too, import it or run prepare with --encoders {every}."
+        )
+    return project.reconfigured(project.config.replace(encoders=list(names))), notes
 
 
 def is_embedded(project: Project, encoder: str) -> bool:
     """Return whether some slide of a project has embeddings by a patch encoder on its lattice."""
-    for slide in project.slides():
-        if slide.record.grid_id is not None:
-            folder = slide.embeddings(slide.load_grid().lattice_id)
-            if encoder in EmbeddingStore(folder).encoders():
-                return True
-    return False
+    return any(encoder in _embedded(slide, []) for slide in project.slides())
+
+
+def _embedded(slide: SlideFolder, notes: list[str]) -> set[str]:
+    """Return the encoders of a slide's patches in use, or of any if those cannot be read."""
+    if slide.record.grid_id is None:
+        return set()
+    try:
+        folders = [slide.embeddings(slide.load_grid().lattice_id)]
+    except FusecpathError as error:  # of a slide that this import may not be about
+        notes.append(f"Slide {slide.slide_id!r}: {error}")
+        folders = sorted((slide.root / "lattices").glob("*/embeddings"))
+    return {name for folder in folders for name in EmbeddingStore(folder).encoders()}
 
 
 def _slide_of(
@@ -207,118 +229,32 @@ def _encoder_of(found: PatchFile | SlideVector, encoder: str | None) -> str:
     return name
 
 
+def _guessed(found: PatchFile | SlideVector, encoder: str | None) -> list[str]:
+    if encoder is not None or not found.is_encoder_guessed:
+        return []
+    called = f"the file names no encoder, so it is called as its folder is, {found.encoder}"
+    return [f"{called}; --encoder gives another name"]
+
+
 def _known_lattices(
     project: Project, slide: SlideFolder, properties: SlideProperties
-) -> Iterator[Lattice]:
-    """Yield the lattice in use, the project's own, and any other that the slide has."""
-    grid_id = slide.record.grid_id
-    if grid_id is not None:
-        yield slide.load_grid().lattice
+) -> tuple[list[Lattice], list[str]]:
+    """Return the lattice in use, the project's own, any other that the slide has, and notes.
+
+    A grid that cannot be read is passed over: the patches that come are put into use anyway.
+    """
+    known, notes = list[Lattice](), list[str]()
     with suppress(FusecpathError):  # the project's own patches may not suit this slide
-        yield build_lattice(properties, project.config.grid)
-    for folder in sorted((slide.root / "grids").glob("*/meta.json")):
-        if folder.parent.name != grid_id:
-            yield PatchGrid.load(folder.parent).lattice
-
-
-def _store(
-    slide: SlideFolder,
-    found: PatchFile,
-    placed: Placement,
-    name: str,
-    *,
-    report: Report,
-    stop: Stop,
-) -> None:
-    """Store a file's embeddings, after all of them were looked at."""
-    sha256 = _sha256(found.path)
-    largest = _check_numbers(found, stop)
-    store = EmbeddingStore(
-        slide.embeddings(placed.lattice.lattice_id),
-        stored_as="float16" if largest <= float(np.finfo(np.float16).max) else "float32",
-    )
-    recipe = {
-        "imported": found.tool,
-        "encoder": found.encoder or name,
-        "dim": found.dim,
-        "precision": found.stored_as,
-    }
-    origin = store.folder / quoted_name(name, what="an encoder") / "imported.json"
-    about = {
-        "file": found.path.name,
-        "sha256": sha256,
-        "tool": found.tool,
-        "slide": found.slide,
-        "displacement_px": placed.displacement,
-        "notes": list(placed.notes),
-    }
-    cells = np.full((len(found.coords), 2), -1, np.int32)
-    cells[placed.rows] = placed.cells
-    with store.locked(report=report, stop=stop):
-        _check_origin(store, name, origin, sha256)
-        write_json(origin, about)  # before any row: a killed import leaves no rows of unknown files
-        writer = store.open_writer(name, recipe, found.dim)
-        wanted = cells[:, 0] >= 0
-        wanted[wanted] = store.missing(name, cells[wanted])
-        _append(writer, found, cells, wanted, report=report, stop=stop)
-
-
-def _append(
-    writer: EmbeddingWriter,
-    found: PatchFile,
-    cells: Cells,
-    wanted: BoolArray,
-    *,
-    report: Report,
-    stop: Stop,
-) -> None:
-    """Write the rows that are wanted, a block at a time."""
-    tracker = Tracker(report, stop, stage="Importing embeddings", total=len(wanted), unit="patches")
-    start = 0
-    for block in _blocks(found):
-        rows = slice(start, start + len(block))
-        writer.append(cells[rows][wanted[rows]], block[wanted[rows]].astype(np.float32))
-        tracker.advance(len(block), detail=found.path.name)
-        start += len(block)
-    writer.commit()
-
-
-def _check_origin(store: EmbeddingStore, name: str, origin: Path, sha256: str) -> None:
-    """Raise if the slide has, or a killed run began, other embeddings under this name."""
-    if not (origin.parent / "meta.json").is_file():
-        return
-    if "imported" not in store.recipe(name):
-        raise ExchangeError(
-            f"The slide has embeddings by {name} that were made here; "
-            "import these under another name with --encoder."
-        )
-    if not origin.is_file() or read_json(origin).get("sha256") != sha256:
-        raise ExchangeError(
-            f"The slide has embeddings by {name} from another file; remove {origin.parent} first."
-        )
-
-
-def _blocks(found: PatchFile) -> Iterator[Any]:
-    if found.embeddings is None:
-        raise ValueError(f"{found.path} has no embeddings")
-    return found.embeddings()
-
-
-def _check_numbers(found: PatchFile, stop: Stop) -> float:
-    """Return the largest size of a number, after looking at all of them."""
-    largest, start = 0.0, 0
-    for block in _blocks(found):
-        check(stop)
-        finite = np.isfinite(block).all(axis=1)
-        if not finite.all():
-            row = start + int(np.argmin(finite))
-            raise ExchangeError(
-                f"{found.path}: the embedding of patch {row} holds NaN or infinity; extract it "
-                "again (half precision overflows in some encoders)."
-            )
-        largest = max(largest, float(np.abs(block).max(initial=0)))
-        start += len(block)
-    return largest
+        known.append(build_lattice(properties, project.config.grid))
+    in_use = slide.record.grid_id
+    for path in sorted((slide.root / "grids").glob("*/meta.json")):
+        try:
+            lattice = PatchGrid.load(path.parent).lattice
+        except FusecpathError as error:
+            notes.append(f"older patches were passed over: {str(error).rstrip('.')}")
+        else:
+            known.insert(0 if path.parent.name == in_use else len(known), lattice)
+    return known, notes
 
 
 def _in_common(slide: SlideFolder, placed: Placement, *, besides: str | None) -> BoolArray:
@@ -345,13 +281,20 @@ def _in_common(slide: SlideFolder, placed: Placement, *, besides: str | None) ->
 def _take_into_use(slide: SlideFolder, placed: Placement, common: BoolArray) -> list[str]:
     """Make a grid of the cells that every encoder of the lattice has, and use it."""
     grid = PatchGrid(placed.lattice, placed.cells[common], IMPORTED)
-    record = slide.record
-    if record.grid_id != grid.grid_id:
-        if not (slide.grid(grid.grid_id) / "meta.json").is_file():
-            grid.save(slide.grid(grid.grid_id))
+    if not _is_whole(slide.grid(grid.grid_id)):
+        grid.save(slide.grid(grid.grid_id))
+    if slide.record.grid_id != grid.grid_id:
         slide.remember(grid_id=grid.grid_id, candidates_id=None, clusters_id=None)
     left = int((~common).sum())
     return [f"{left} patches lack an embedding by another encoder"] if left else []
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        PatchGrid.load(folder)
+    except FusecpathError:
+        return False
+    return True
 
 
 def _import_vector(slide: SlideFolder, found: SlideVector, encoder: str | None) -> Imported:
@@ -360,15 +303,13 @@ def _import_vector(slide: SlideFolder, found: SlideVector, encoder: str | None) 
         name = f"{name}-slide"
     check_dim(name, len(found.vector), where=str(found.path))
     import_slide_embedding(slide, name, found.vector, found.path, tool=found.tool)
-    return Imported(slide_id=slide.slide_id, tool=found.tool, encoder=name, n_patches=0)
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise ProjectError(f"{path} cannot be read ({error.strerror}).") from error
+    return Imported(
+        slide_id=slide.slide_id,
+        tool=found.tool,
+        encoder=name,
+        n_patches=0,
+        notes=tuple(_guessed(found, encoder)),
+    )
 
 
 def imported_encoders(results: Sequence[Imported]) -> tuple[str, ...]:

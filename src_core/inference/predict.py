@@ -150,6 +150,7 @@ def _assemble(
         branches_std=meta.branches_logit_std,
     )  # (n_bags, C)
     logits = fused.mean(axis=0)
+    sources = (*meta.encoders, *meta.teachers)
     return Prediction(
         slide_id=slide_id,
         classes=meta.classes,
@@ -164,7 +165,8 @@ def _assemble(
         map_source=patches.source,
         n_bags=n_bags,
         seed=seed,
-        licences={one.name: one.licence for one in (*meta.encoders, *meta.teachers)},
+        licences={one.name: one.licence for one in sources},
+        notes=tuple(one.imported for one in sources if one.imported is not None),
     )
 
 

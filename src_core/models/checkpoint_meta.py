@@ -51,6 +51,17 @@ class EmbeddingSource:
         if self.commercial is not None and not isinstance(self.commercial, bool):
             raise CheckpointError(f"The licence of {self.name} is unreadable; use another file.")
 
+    @property
+    def imported(self) -> str | None:
+        """A sentence on who made its embeddings; None where this program did."""
+        tool = self.recipe.get("imported")
+        if not isinstance(tool, str):
+            return None
+        made_by = {"trident": "TRIDENT", "clam": "CLAM", "stamp": "STAMP"}.get(tool, "a file")
+        slides = self.recipe.get("imported_slides")
+        which = f" of {slides} slides" if isinstance(slides, int) else ""
+        return f"Embeddings by {self.name[:100]}{which} were imported from {made_by}."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointMeta:

@@ -76,10 +76,12 @@ def _import(options: ImportOptions, report: Report, stop: Stop) -> Result:
     paths = [Path(name) for name in options.files]
     failures = pipeline.each(paths, list_files, name=lambda path: path.name, stop=stop)
     failures += pipeline.each(files, take, name=lambda path: path.name, stop=stop)
+    notes: list[str] = []
     if found:
-        project = use_imported(project, imported_encoders(found))
+        project, notes = use_imported(project, imported_encoders(found))
     rows = [asdict(one) for one in found]
-    return result_of(project, failures, imported=rows, encoders=list(project.config.encoders))
+    names = list(project.config.encoders)
+    return result_of(project, failures, imported=rows, encoders=names, notes=notes)
 
 
 def _describe(result: Result) -> str:
@@ -89,8 +91,8 @@ def _describe(result: Result) -> str:
         by = f" by {row['encoder']}" if row["encoder"] else ""
         notes = f" ({'; '.join(row['notes'])})" if row["notes"] else ""
         lines.append(f"{row['slide_id']}: {what}{by}, from {row['tool']}{notes}")
-    rest = {key: value for key, value in result.items() if key != "imported"}
-    return "\n".join([*lines, as_lines(rest)])
+    rest = {key: value for key, value in result.items() if key not in ("imported", "notes")}
+    return "\n".join([*lines, *result["notes"], as_lines(rest)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

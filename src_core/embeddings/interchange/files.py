@@ -49,6 +49,8 @@ class PatchFile:
     """The slide's name, as the file says or by its own name."""
     encoder: str | None
     """As the file calls it."""
+    is_encoder_guessed: bool = False
+    """The file names none: `encoder` is what its folder is called."""
     coords: Float64
     """Top-left corners, shape (N, 2), columns x, y."""
     unit: Literal["px", "um"] = "px"
@@ -81,6 +83,7 @@ class SlideVector:
     slide: str
     encoder: str | None
     vector: Float32
+    is_encoder_guessed: bool = False
     about: dict[str, Any] = field(default_factory=dict)
 
 
@@ -261,7 +264,8 @@ def _read_stamp(path: Path, file: Any) -> PatchFile | SlideVector:
     about = attributes(file)
     feats = table(file, "feats", path=path)
     coords = table(file, "coords", path=path)
-    encoder = _text(about, "extractor", "encoder") or path.parent.name
+    told = _text(about, "extractor", "encoder")
+    encoder = told or path.parent.name
     if feats is None:
         raise ExchangeError(f"{path} has no feats.")
     if about.get("feat_type") in ("slide", "patient") or coords is None:
@@ -272,6 +276,7 @@ def _read_stamp(path: Path, file: Any) -> PatchFile | SlideVector:
             tool="stamp",
             slide=path.stem,
             encoder=_text(about, "encoder") or encoder,
+            is_encoder_guessed=told is None,
             vector=np.asarray(feats[()], np.float32).reshape(-1),
         )
     found = _patches(path, coords, feats)
@@ -287,6 +292,7 @@ def _read_stamp(path: Path, file: Any) -> PatchFile | SlideVector:
         tool="stamp",
         unit="um",
         encoder=encoder,
+        is_encoder_guessed=told is None,
         patch_px=None if tile_px is None else round(tile_px),
         patch_um=tile_um,
     )

@@ -34,6 +34,7 @@ _NAMES = {
     "hiboul": "hibou-l",
     "hiboub": "hibou-b",
     "chiefctranspath": "chief-ctranspath",
+    "xiyuewangctranspath": "ctranspath",
     "resnet50": "resnet50-truncated",
     "resnet50trunc": "resnet50-truncated",
 }
@@ -58,6 +59,7 @@ def known_name(name: str) -> str:
     A name that is not known stays as it is.
     """
     stem = re.sub(r"-[0-9a-f]{8}$", "", name.strip())
+    stem = re.sub(r"^STAMP-extract-v[0-9.]+_", "", stem)
     plain = re.sub(r"[^a-z0-9]", "", stem.lower())
     for candidate in dict.fromkeys((_NAMES.get(plain, stem), stem, stem.lower())):
         if _card_dim(candidate) is not None:

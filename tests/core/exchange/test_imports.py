@@ -1,0 +1,146 @@
+"""What an import says, refuses and passes over."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from src_core.embeddings.extract import load_slide_embedding
+from src_core.project import Project
+from src_core.verbs import VERBS
+from tests.core.exchange.helpers import embedded, verb
+
+
+def test_encoders_without_the_imported_patches_are_named(target: Project, features: Path) -> None:
+    assert target.config.encoders == ("lite0", "texture")
+    result = verb("import", project=str(target.root), files=[str(features)])
+    (note,) = result["notes"]
+    assert note.startswith("lite0 has no embeddings of the patches in use")
+    assert note in VERBS["import"].describe(result).splitlines()
+    remedy = note.removesuffix(".").partition("--encoders ")[2].split()
+    again = verb("prepare", project=str(target.root), encoders=remedy, device="cpu")
+    assert not again["failures"]
+    assert Project.open(target.root).config.encoders == ("texture", "lite0")
+    assert verb("import", project=str(target.root), files=[str(features)])["notes"] == []
+
+
+def write_vector(path: Path, value: float) -> Path:
+    np.save(path, np.full(768, value, np.float32))
+    return path
+
+
+def test_a_slides_embedding_is_not_replaced(target: Project, tmp_path: Path) -> None:
+    path = write_vector(tmp_path / "a-slide.npy", 1)
+    options: dict[str, Any] = {
+        "project": str(target.root), "files": [str(path)], "encoder": "titan",
+    }  # fmt: skip
+    assert not verb("import", **options)["failures"]
+    folder = target.slides()[0].slide_embedding("titan")
+    stored = {one.name: one.stat().st_mtime_ns for one in folder.iterdir()}
+    assert not verb("import", **options)["failures"]
+    assert {one.name: one.stat().st_mtime_ns for one in folder.iterdir()} == stored
+    write_vector(path, 2)
+    (failure,) = verb("import", **options)["failures"]
+    assert f"from another file; remove {folder} first" in failure["message"]
+    assert load_slide_embedding(folder)[0][0] == 1
+    (folder / "embedding.npy").write_bytes(b"torn")
+    assert not verb("import", **options)["failures"], "what is damaged may be replaced"
+    assert load_slide_embedding(folder)[0][0] == 2
+    meta = json.loads((folder / "meta.json").read_text())
+    del meta["imported"]
+    (folder / "meta.json").write_text(json.dumps(meta))
+    (failure,) = verb("import", **options)["failures"]
+    assert "made here" in failure["message"]
+
+
+def spoil(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+@pytest.mark.parametrize("name", ["cells.npy", "meta.json"])
+def test_a_damaged_grid_is_passed_over_and_named(
+    source: Project, features: Path, tmp_path: Path, name: str
+) -> None:
+    """The very grid that comes, as it is in use: it is written again."""
+    copy = Project.open(shutil.copytree(source.root, tmp_path / "copy"))
+    slide = copy.slides()[0]
+    grid = slide.load_grid()
+    spoil(slide.grid(grid.grid_id) / name)
+    options = {"project": str(copy.root), "files": [str(features)]}
+    result = verb("import", encoder="theirs", **options)
+    assert not result["failures"]
+    (note,) = result["imported"][0]["notes"]
+    assert note.startswith("older patches were passed over: ")
+    assert str(slide.grid(grid.grid_id) / name) in note
+    assert slide.load_grid().grid_id == grid.grid_id
+    np.testing.assert_array_equal(embedded(copy, "theirs")[1], embedded(source)[1])
+    assert Project.open(copy.root).config.encoders == ("texture", "theirs")
+
+
+def test_a_damaged_grid_of_another_slide_stops_no_import(
+    target: Project, features: Path, slide_file: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.tiff"
+    other.write_bytes(slide_file.read_bytes() + b" ")
+    slide = target.add_slide(other)
+    verb("import", project=str(target.root), files=[str(features)], slide=slide.slide_id)
+    path = slide.grid(slide.load_grid().grid_id) / "cells.npy"
+    spoil(path)
+    result = verb("import", project=str(target.root), files=[str(features)], encoder="mine")
+    assert not result["failures"]
+    (note,) = result["notes"]
+    assert note.startswith(f"Slide {slide.slide_id!r}: {path} cannot be read")
+    assert result["encoders"] == ["texture", "mine"], "its embeddings are still counted"
+
+
+def test_new_settings_of_the_grid_say_what_moves_imported_patches(
+    target: Project, features: Path
+) -> None:
+    verb("import", project=str(target.root), files=[str(features)])
+    imported = target.slides()[0].load_grid().grid_id
+    options = {"project": str(target.root), "embed": False}
+    (failure,) = verb("prepare", set=["grid.patch_px=128"], **options)["failures"]
+    assert failure["slide_id"] == "a-slide"
+    assert "run prepare with --fresh-tissue" in failure["message"]
+    assert target.slides()[0].load_grid().grid_id == imported
+    assert not verb("prepare", **options)["failures"], "it is said once"
+    assert not verb("prepare", fresh_tissue=True, **options)["failures"]
+    assert target.slides()[0].load_grid().lattice.patch_px == 128
+    assert not verb("prepare", set=["grid.patch_px=256"], **options)["failures"]
+
+
+@pytest.mark.parametrize(
+    "extractor", ["", "uni2", "STAMP-extract-v1.1.0_xiyuewang-ctranspath-7c998680"]
+)
+def test_an_encoder_that_is_guessed_is_named(
+    target: Project, tmp_path: Path, extractor: str
+) -> None:
+    path = tmp_path / "ours" / "a-slide.h5"
+    path.parent.mkdir()
+    dim = 1536 if extractor == "uni2" else 768
+    cells = np.array([(1, 1), (2, 1), (2, 2), (1, 3)])
+    with h5py.File(path, "w") as file:
+        file["coords"] = cells * 256.0
+        file["feats"] = np.ones((4, dim), np.float16)
+        file.attrs.update({"unit": "um", "tile_size_um": 256.0, "tile_size_px": 224})
+        if extractor:
+            file.attrs["extractor"] = extractor
+    result = verb("import", project=str(target.root), files=[str(path)])
+    assert not result["failures"]
+    (row,) = result["imported"]
+    guessed = [note for note in row["notes"] if note.startswith("the file names no encoder")]
+    if extractor:
+        assert guessed == []
+        assert row["encoder"] == ("uni2-h" if extractor == "uni2" else "ctranspath")
+        return
+    assert row["encoder"] == "ours"
+    (note,) = guessed
+    assert note.endswith("called as its folder is, ours; --encoder gives another name")
+    named = verb("import", project=str(target.root), files=[str(path)], encoder="mine")
+    assert not any("names no encoder" in note for note in named["imported"][0]["notes"])
