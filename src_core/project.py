@@ -146,6 +146,14 @@ class Project:
         """Return the fingerprint of every slide by its name."""
         return {folder.slide_id: folder.record.fingerprint for folder in self.slides()}
 
+    def slide_at(self, path: Path) -> SlideFolder | None:
+        """Return the slide that is the file at `path`, None if the project knows none there."""
+        path = path.absolute()
+        for slide in self.slides():
+            if (self.root / slide.record.path).absolute() == path:
+                return slide
+        return None
+
     def add_slide(
         self,
         path: str | Path,

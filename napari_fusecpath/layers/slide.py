@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import platformdirs
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Layer
 from napari.settings import get_settings
 
 from napari_fusecpath.layers.canvas import scale_bar_of
@@ -96,13 +96,13 @@ def cache_folder(path: Path) -> Path:
     return Path(platformdirs.user_cache_dir("napari-fusecpath")) / "pyramids" / name
 
 
-def set_slide_mpp(layer: Image, mpp: float) -> None:
-    """Give a slide layer the scale that the user has typed (micrometres per level-0 pixel)."""
+def set_slide_mpp(layer: Layer, mpp: float, *, source: str = "user") -> None:
+    """Give a slide layer another scale (micrometres per level-0 pixel), and where it is from."""
     notes = about(layer)
     place = mask_placement(notes["origin_xy"], (1.0, 1.0), mpp=mpp)
     for name, value in place.kwargs().items():
         setattr(layer, name, value)
-    notes.update(mpp=mpp, mpp_source="user")
+    notes.update(mpp=mpp, mpp_source=source)
 
 
 def prepare_viewer(viewer: ViewerModel) -> None:

@@ -16,7 +16,7 @@ from napari_fusecpath.layers.overlays import (
     show_quality,
     show_tissue,
 )
-from napari_fusecpath.layers.slide import slide_layer_data
+from napari_fusecpath.layers.slide import set_slide_mpp, slide_layer_data
 from napari_fusecpath.notify import report_error
 from napari_fusecpath.readers.slide import show_slide
 from napari_fusecpath.state import workbench_of
@@ -25,7 +25,7 @@ from src_core.errors import FusecpathError, ProjectError
 from src_core.geojson import read_polygons
 from src_core.inference.prediction import Prediction
 from src_core.preparing import load_flags
-from src_core.project import Project, SlideFolder
+from src_core.project import Project, SlideFolder, SlideRecord
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -104,8 +104,12 @@ def show_stored(
 def show_results(
     viewer: Viewer, project: Project, slide: SlideFolder, *, run_id: str | None = None
 ) -> None:
-    """Show what is stored of the slide that is on the canvas already; see `show_stored`."""
+    """Show what is stored of the slide that is on the canvas already; see `show_stored`.
+
+    The slide takes the scale that the project remembers, unless the user has typed another.
+    """
     record = slide.record
+    _rescale(viewer, record)
     known = {role_of(layer) for layer in viewer.layers}
     shown: set[Role] = set()
     steps = [
@@ -122,6 +126,20 @@ def show_results(
             except FusecpathError as error:
                 report_error(error)
     _tidy(viewer, known, shown)
+
+
+def _rescale(viewer: Viewer, record: SlideRecord) -> None:
+    """Let the slide's layer have the scale by which the results are drawn."""
+    layer, workbench = find_layer(viewer, "slide"), workbench_of(viewer)
+    if layer is None or record.mpp is None or workbench.slide_mpp is not None:
+        return
+    notes = about(layer)
+    is_in_view = workbench.slide_path is not None and (
+        Path(notes["path"]).absolute() == workbench.slide_path.absolute()
+    )
+    if is_in_view and notes["mpp"] != record.mpp:
+        set_slide_mpp(layer, record.mpp, source=record.mpp_source)
+        viewer.reset_view()
 
 
 def _tissue(viewer: Viewer, project: Project, slide: SlideFolder, tissue_id: str) -> set[Role]:

@@ -76,8 +76,8 @@ def read_slide(path: Paths) -> list[LayerData]:
     one = _single(path)
     if one is None:
         raise SlideReadError("Open one slide at a time; a list of files is no slide.")
-    reader = open_slide(one)
     viewer = napari.current_viewer()
+    reader = open_slide(one, slide_mpp=None if viewer is None else _remembered_mpp(viewer, one))
     cache = cache_folder(one)
     levels, arguments = slide_layer_data(reader, cache)
     if viewer is not None:
@@ -121,6 +121,21 @@ def prefer_our_reader() -> None:
     plugins = get_settings().plugins
     ours = {f"*{suffix}": PLUGIN for suffix in (*SUFFIXES, *_TIFF)}
     plugins.extension2reader = {**plugins.extension2reader, **ours}
+
+
+def _remembered_mpp(viewer: Viewer, path: Path) -> float | None:
+    """Return the scale that the user has given the slide in the project that is open."""
+    root = workbench_of(viewer).project
+    if root is None:
+        return None
+    from src_core.project import Project  # loaded by now: without a project the slide comes sooner
+
+    try:
+        slide = Project.open(root).slide_at(path)
+        return None if slide is None else slide.record.slide_mpp
+    except FusecpathError as error:  # the slide can be looked at, whatever ails the project
+        _log.info("%s: its project cannot be asked for its scale: %s", path.name, error)
+        return None
 
 
 def _add_when_prepared(

@@ -14,12 +14,7 @@ from napari_fusecpath.layers.find import Role, about, find_layer, find_layers, r
 from napari_fusecpath.notify import report_error
 from napari_fusecpath.readers.results import show_results, show_stored
 from napari_fusecpath.state import Workbench, workbench_of
-from napari_fusecpath.widgets.snapshot import (
-    Snapshot,
-    default_project,
-    slide_of_path,
-    take_snapshot,
-)
+from napari_fusecpath.widgets.snapshot import Snapshot, default_project, take_snapshot
 from src_core.errors import FusecpathError, ProjectError
 from src_core.project import Project, SlideFolder
 from src_core.types import Json
@@ -118,7 +113,7 @@ class Session(QObject):
         project = Project.open(root)
         self.workbench.project = project.root
         path = self.workbench.slide_path
-        here = slide_of_path(project, path) if path is not None and slide_id is None else None
+        here = project.slide_at(path) if path is not None and slide_id is None else None
         if here is not None:
             self._adopt(project, here)
         elif slide_id is not None or project.slides():
@@ -205,7 +200,7 @@ class Session(QObject):
     def _find_slide(self) -> None:
         root, path = self.workbench.project, self.workbench.slide_path
         if root is not None and path is not None and self.workbench.slide_id is None:
-            slide = slide_of_path(Project.open(root), path)
+            slide = Project.open(root).slide_at(path)
             if slide is not None:
                 self.workbench.slide_id = slide.slide_id
 
@@ -235,7 +230,7 @@ class Session(QObject):
         for root in roots:
             if (root / "project.json").is_file():
                 project = Project.open(root)
-                slide = slide_of_path(project, path)
+                slide = project.slide_at(path)
                 if slide is not None:
                     self.workbench.project = project.root
                     self._adopt(project, slide)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_fusecpath.state import Workbench
     from src_core.types import Labels
 
-__all__ = ["Snapshot", "default_project", "is_current", "slide_of_path", "take_snapshot"]
+__all__ = ["Snapshot", "default_project", "is_current", "take_snapshot"]
 
 T = TypeVar("T")
 
@@ -80,15 +80,6 @@ class Snapshot:
 def default_project(slide_path: Path) -> Path:
     """Return the folder that is proposed for a slide without a project."""
     return Path.home() / "FuseCPath" / slide_path.stem
-
-
-def slide_of_path(project: Project, path: Path) -> SlideFolder | None:
-    """Return the slide of a project that is the file at `path`."""
-    path = path.absolute()
-    for slide in project.slides():
-        if (project.root / slide.record.path).absolute() == path:
-            return slide
-    return None
 
 
 def take_snapshot(viewer: ViewerModel, workbench: Workbench) -> Snapshot:

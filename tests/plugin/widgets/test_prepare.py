@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from qtpy.QtWidgets import QFileDialog
 
-from napari_fusecpath.layers.find import find_layer
+from napari_fusecpath.layers.canvas import camera_of
+from napari_fusecpath.layers.find import find_layer, role_of
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.flaws import flaws_text
 from src_core.geojson import Polygon, write_polygons
+from src_core.project import Project
 
 Open = Callable[..., FuseCPathWidget]
 Wait = Callable[[FuseCPathWidget], None]
@@ -105,3 +108,66 @@ def test_flaws_are_shown_and_left_out_when_ticked(
     until_idle(dock)
     assert "none of them blurred" in panel.flaws.line.text()
     assert find_layer(dock.session.viewer, "quality") is None
+
+
+def _agrees(dock: FuseCPathWidget, mpp: float) -> None:
+    """Hold the slide, the scale bar, the field and what is drawn on the slide against a scale."""
+    viewer, panel = dock.session.viewer, dock.panels["prepare"]
+    (slide,) = [layer for layer in viewer.layers if role_of(layer) == "slide"]
+    np.testing.assert_allclose(slide.scale, mpp)
+    np.testing.assert_allclose(slide.translate, mpp / 2)
+    assert [str(unit) for unit in slide.units] == ["micrometer", "micrometer"]
+    # The scale bar measures the world, and the world is the slide's 1536 x 1280 px.
+    across = viewer.layers.extent.world[1] - viewer.layers.extent.world[0]
+    np.testing.assert_allclose(across, np.array([1280, 1536]) * mpp, rtol=0.02)
+    assert panel.mpp.value() == pytest.approx(mpp)  # type: ignore[attr-defined]
+    assert panel.mpp_source.text() == "(user)"  # type: ignore[attr-defined]
+    grid = dock.session.snapshot.grid
+    assert grid is not None
+    assert grid.lattice.slide_mpp == mpp
+    tissue = find_layer(viewer, "tissue")
+    assert tissue is not None
+    np.testing.assert_allclose(
+        tissue.extent.world[1] - tissue.extent.world[0], across, rtol=0.02, atol=16
+    )
+
+
+def test_the_scale_that_was_typed_comes_back_however_the_slide_does(
+    window: Open, until_idle: Wait, sample: Path, home: Path
+) -> None:
+    dock = window(sample)
+    panel: Any = dock.panels["prepare"]
+    file_mpp, mpp = panel.mpp.value(), 0.4
+    assert file_mpp != pytest.approx(mpp)
+    panel.mpp.setValue(mpp)
+    panel.main.click()
+    until_idle(dock)
+    project = home / "FuseCPath" / "small"
+    record = Project.open(project).slide("small").record
+    assert (record.slide_mpp, record.mpp, record.mpp_source) == (mpp, mpp, "user")
+
+    # The project is opened again: the field, the layer, the lattice.
+    again = window()
+    again.session.open_project(project)
+    again.session.refresh()
+    _agrees(again, mpp)
+    # The file of its slide is dropped while the project is open.
+    (layer,) = again.session.viewer.open(sample, plugin="napari-fusecpath")
+    np.testing.assert_allclose(layer.scale, mpp)  # before anything looked again
+    again.session.refresh()
+    assert find_layer(again.session.viewer, "slide") is layer
+    _agrees(again, mpp)
+
+    # The file comes first, its project is opened afterwards, from where nobody looks for it.
+    moved = project.rename(home / "elsewhere")
+    third = window(sample)
+    assert third.panels["prepare"].mpp.value() == pytest.approx(file_mpp, abs=1e-4)  # type: ignore[attr-defined]
+    zoom = camera_of(third.session.viewer).zoom
+    third.session.open_project(moved)
+    third.session.refresh()
+    _agrees(third, mpp)
+    assert camera_of(third.session.viewer).zoom == pytest.approx(zoom * file_mpp / mpp, rel=0.05)
+    # Another slide of the project, or the same once more.
+    third.session.show_slide("small")
+    third.session.refresh()
+    _agrees(third, mpp)
