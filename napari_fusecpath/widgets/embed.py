@@ -8,11 +8,13 @@ from typing import Any
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_fusecpath.widgets.forms import Fold
+from napari_fusecpath.widgets.interchange import Interchange, import_text
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number, wrapped_label
 from src_core.encoders.cards import EncoderCard
 from src_core.encoders.registry import encoder_access, encoder_card, list_encoders
-from src_core.errors import ConfigError
+from src_core.errors import ConfigError, FusecpathError
+from src_core.models.checkpoint_meta import program_name
 
 __all__ = ["EmbedPanel"]
 
@@ -37,9 +39,18 @@ class EmbedPanel(StepPanel):
         for name in list_encoders("slide"):
             rows.addWidget(self._card(encoder_card(name), self.teachers))
         self.body.addWidget(Fold("Teachers", slides, self))
+        self._theirs: dict[str, QCheckBox] = {}
+        self._has_weights = {name: box.isEnabled() for name, box in self.boxes.items()}
+        self.theirs = wrapped_label(parent=self)
+        self.body.insertWidget(0, self.theirs)
+        self.interchange = Interchange(self)
+        self.interchange.brought.connect(self._import)
+        self.interchange.wanted.connect(self._export)
+        self.foot.addWidget(Fold("Other programs: import, export", self.interchange, self))
         self.foot.addStretch(1)
         self._config_shown: tuple[object, ...] = ()
         self._embedded: str | None = None
+        self._out = ""
 
     def is_done(self, snapshot: Snapshot) -> bool:
         """Every patch is embedded."""
@@ -48,6 +59,10 @@ class EmbedPanel(StepPanel):
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Say how many patches are left to embed."""
         config = snapshot.config
+        self._show_imported(snapshot)
+        idle = not self.busy
+        self.interchange.allow(come=idle and snapshot.slide_path is not None,
+                               go=idle and snapshot.grid is not None)  # fmt: skip
         if (config.encoders, config.teachers) != self._config_shown and not self.busy:
             self._config_shown = (config.encoders, config.teachers)
             _tick(self.boxes, self.session.workbench.encoders or config.encoders)
@@ -85,7 +100,15 @@ class EmbedPanel(StepPanel):
         self.submit("prepare", options)
 
     def on_done(self, result: dict[str, Any]) -> None:
-        """Let Cluster follow."""
+        """Let Cluster follow; say what came in or went out."""
+        if "imported" in result:
+            self.session.workbench.encoders = ()  # the project's are those that are there
+            self.interchange.say.setText(import_text(result))
+            return
+        if "files" in result:
+            count = number(sum(map(len, result["files"].values())), "file")
+            self.interchange.say.setText(f"{count} written to {self._out}." if count else "")
+            return
         failed = {one["slide_id"] for one in result.get("failures") or []}
         slide_id = self._embedded
         if slide_id in result.get("patches", {}) and slide_id not in failed:
@@ -95,6 +118,53 @@ class EmbedPanel(StepPanel):
                     self.wanted.emit("cluster")
             else:  # another slide is in view: its clusters come all the same
                 self.session.submit("cluster", {"project": result["project"], "slides": [slide_id]})
+
+    def _import(self, options: dict[str, Any]) -> None:
+        """Take files in; the slide on the canvas joins the project first."""
+        self.warn("")
+        try:
+            project = self.session.require_project()
+            path = self.session.workbench.slide_path
+            if path is not None:
+                slide = project.add_slide(path, slide_mpp=self.session.workbench.slide_mpp)
+                if self.interchange.of_this.isChecked():
+                    options = {**options, "slide": slide.slide_id}
+        except FusecpathError as error:
+            self.warn(str(error))
+            return
+        self.interchange.say.clear()
+        self.submit("import", {"project": str(project.root), **options})
+
+    def _export(self, options: dict[str, Any]) -> None:
+        snapshot = self.session.snapshot
+        if snapshot.project is None or snapshot.slide is None or self.busy:
+            return
+        self.interchange.say.clear()
+        self._out = options["out"]
+        asked: dict[str, Any] = {
+            "project": str(snapshot.project.root),
+            "slides": [snapshot.slide.slide_id],
+            "run": snapshot.run_id,
+        }
+        self.submit("export", {**asked, **options})
+
+    def _show_imported(self, snapshot: Snapshot) -> None:
+        """Let what was imported be ticked without weights, by names that nobody knows here too."""
+        imported = snapshot.imported
+        for name in [name for name in self._theirs if name not in imported]:
+            self.boxes.pop(name)
+            self._theirs.pop(name).deleteLater()
+        for name in imported:
+            if name not in self.boxes:
+                box = self.boxes[name] = self._theirs[name] = QCheckBox(name, self)
+                box.toggled.connect(self._on_tick)
+                self.body.insertWidget(1, box)
+                self._config_shown = ()
+        for name, has_weights in self._has_weights.items():
+            self.boxes[name].setEnabled(has_weights or name in imported)
+        told = ", ".join(f"{name} ({program_name(tool)})" for name, tool in imported.items())
+        self.theirs.setText(f"Imported, and kept as they are: {told}." if told else "")
+        self.theirs.setVisible(bool(told))
 
     def _offer(self, snapshot: Snapshot) -> None:
         ticked = self._ticked(self.boxes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from napari.layers import Image, Labels, Shapes
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QWidget
 
@@ -22,16 +23,17 @@ from napari_fusecpath.widgets.forms import ConfigForm, Fold
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number
 from src_core.errors import FusecpathError, ProjectError
-from src_core.patches.grid import GridConfig
+from src_core.patches.grid import IMPORTED, GridConfig, PatchGrid
 from src_core.preparing import keep_roi
 from src_core.project import Project, SlideFolder
 from src_core.tissue.mask import TissueMask
 from src_core.tissue.quality import QualityConfig
 from src_core.tissue.segment import TissueConfig, blank_mask
 
-__all__ = ["PreparePanel"]
+__all__ = ["PreparePanel", "lattice_words"]
 
 _MPP_RANGE = (0.05, 5.0)
+_OWN_TISSUE = "your own tissue and find it again"
 
 
 class PreparePanel(StepPanel):
@@ -119,8 +121,11 @@ class PreparePanel(StepPanel):
             patches = number(len(snapshot.grid), "patch", "patches")
             side = f"{lattice.patch_um:.0f} µm ({lattice.patch_px} px at {lattice.mpp:g})"
             sure = self._asked is not None and self._asked == _by_hand_in_use(snapshot)
-            button = "Drop your own tissue and find it again" if sure else "Find tissue again"
-            self.offer(f"{patches} of {side} on the tissue.", button)
+            theirs = snapshot.grid.tissue_id == IMPORTED
+            drop = "the imported patches and find tissue" if theirs else _OWN_TISSUE
+            button = f"Drop {drop}" if sure else "Find tissue again"
+            where = "imported" if theirs else "on the tissue"
+            self.offer(f"{patches} of {side}, {where}{lattice_words(snapshot.grid)}.", button)
             self._offer_embed(snapshot)
 
     def run_main(self) -> None:
@@ -301,8 +306,10 @@ def _blank(project: Project, slide: SlideFolder) -> TissueMask:
 
 
 def _by_hand_in_use(snapshot: Snapshot) -> tuple[str, str | None] | None:
-    """Return slide and name of the mask in use if a person painted or brought it."""
+    """Return slide and name of the mask, or of the imported grid, that a person brought."""
     slide, record = snapshot.slide, snapshot.record
+    if slide is not None and snapshot.grid is not None and snapshot.grid.tissue_id == IMPORTED:
+        return (slide.slide_id, snapshot.grid.grid_id)
     if slide is None or record is None or record.tissue_id is None:
         return None
     try:
@@ -310,6 +317,21 @@ def _by_hand_in_use(snapshot: Snapshot) -> tuple[str, str | None] | None:
     except FusecpathError:  # it is found anew
         return None
     return (slide.slide_id, record.tissue_id) if by_hand else None
+
+
+def lattice_words(grid: PatchGrid) -> str:
+    """Return what is unusual about how patches lie: on a finer raster, overlapping, or apart."""
+    lattice = grid.lattice
+    stride = f"{lattice.stride_um:.3g} µm"
+    if lattice.stride_l0 > 1.01 * lattice.patch_l0:
+        return f", one every {stride}"
+    if lattice.stride_l0 >= 0.99 * lattice.patch_l0:
+        return ""
+    columns = lattice.shape_hw[1] + 1  # the last cell of a row has no neighbour in the next
+    keys = grid.cells[:, 1].astype(np.int64) * columns + grid.cells[:, 0]  # (N,)
+    if np.isin(keys + 1, keys).any() or np.isin(keys + columns, keys).any():
+        return f"; they overlap, one every {stride}"
+    return f"; they are drawn on a finer raster of {stride}, a dot each"
 
 
 def _plan(snapshot: Snapshot) -> str:

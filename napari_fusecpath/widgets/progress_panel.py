@@ -24,7 +24,8 @@ _STARTING = {
     "train": "Training",
     "evaluate": "Scoring",
     "predict": "Predicting",
-    "export": "Drawing the figure",
+    "import": "Importing",
+    "export": "Exporting",
     "pyramid": "Making small levels",
 }
 

@@ -33,7 +33,7 @@ def slides_of(result: Mapping[str, Any]) -> tuple[str, ...]:
     for key in ("patches", "clusters", "probabilities", "figures"):
         if isinstance(result.get(key), dict):
             return tuple(result[key])
-    return ()
+    return tuple(row["slide_id"] for row in result.get("imported", ()))
 
 
 class Session(QObject):

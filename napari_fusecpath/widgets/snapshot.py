@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,6 +50,8 @@ class Snapshot:
     """Flaws of the candidates, as bits."""
     missing: Mapping[str, int] = field(default_factory=dict)
     """Patch encoder of the project -> patches of the grid that it has not embedded."""
+    imported: Mapping[str, str] = field(default_factory=dict)
+    """Patch encoder of the project whose embeddings came from elsewhere -> the program."""
     clusters: Labels | None = None
     is_cluster_recipe_current: bool = False
     """The clusters were made by the project's encoders and settings of today."""
@@ -134,6 +137,7 @@ def _of_slide(
     if grid is None:
         return {}
     values: dict[str, Any] = {"grid": grid, "missing": _missing(project, slide, grid, read)}
+    values["imported"] = _imported(project, slide, grid, read)
     judged = read(lambda: load_flags(slide, project.config.quality))
     if judged is not None:
         values["candidates"], values["flags"] = judged
@@ -163,6 +167,18 @@ def _missing(
         return len(grid) if missing is None else int(missing.sum())
 
     return {encoder: count(encoder) for encoder in project.config.encoders}
+
+
+def _imported(
+    project: Project,
+    slide: SlideFolder,
+    grid: PatchGrid,
+    read: Callable[[Callable[[], Any]], Any],
+) -> dict[str, str]:
+    store = EmbeddingStore(slide.embeddings(grid.lattice_id))
+    there = [name for name in store.encoders() if name in project.config.encoders]
+    recipes = {name: read(partial(store.recipe, name)) or {} for name in there}
+    return {name: str(one["imported"]) for name, one in recipes.items() if "imported" in one}
 
 
 def _prediction(folder: Path, grid: PatchGrid) -> Prediction:

@@ -159,9 +159,11 @@ def use_imported(project: Project, encoders: Iterable[str]) -> tuple[Project, li
     left_out = [name for name in before if name not in names]
     if left_out:
         every = " ".join((*names, *left_out))
+        have, them = ("has", "it") if len(left_out) == 1 else ("have", "them")
         notes.append(
-            f"{', '.join(left_out)} has no embeddings of the patches in use, and the project goes "
-            f"on without; to have it too, import it or run prepare with --encoders {every}."
+            f"{' and '.join(left_out)} {have} no embeddings of the patches in use, and the project "
+            f"goes on without; to have {them} too, import {them} or run prepare with "
+            f"--encoders {every}."
         )
     return project.reconfigured(project.config.replace(encoders=list(names))), notes
 

@@ -20,6 +20,7 @@ __all__ = [
     "CheckpointMeta",
     "EmbeddingSource",
     "checkpoint_meta",
+    "program_name",
 ]
 
 FORMAT_VERSION = 1
@@ -28,6 +29,11 @@ TENSORS_NAME = "model.safetensors"
 
 _MAX_SOURCES = 64
 _MAX_TEXT = 2_000
+
+
+def program_name(tool: str) -> str:
+    """Return how a program that embeddings were imported from is spelt."""
+    return {"trident": "TRIDENT", "clam": "CLAM", "stamp": "STAMP"}.get(tool, "a file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +63,9 @@ class EmbeddingSource:
         tool = self.recipe.get("imported")
         if not isinstance(tool, str):
             return None
-        made_by = {"trident": "TRIDENT", "clam": "CLAM", "stamp": "STAMP"}.get(tool, "a file")
         slides = self.recipe.get("imported_slides")
         which = f" of {slides} slides" if isinstance(slides, int) else ""
-        return f"Embeddings by {self.name[:100]}{which} were imported from {made_by}."
+        return f"Embeddings by {self.name[:100]}{which} were imported from {program_name(tool)}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

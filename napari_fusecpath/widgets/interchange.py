@@ -1,0 +1,111 @@
+"""The buttons by which embeddings of other programs come in, and ours go out to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_fusecpath.widgets.step import number, wrapped_label
+
+__all__ = ["Interchange", "import_text"]
+
+_FILES = "Embeddings (*.h5 *.hdf5 *.pt *.npy *.csv)"
+_FORMATS = {
+    "QuPath (GeoJSON)": "geojson",
+    "AnnData (tables)": "anndata",
+    "TRIDENT (HDF5)": "trident",
+}
+
+
+class Interchange(QWidget):
+    """Import by file or folder, export by format.
+
+    Signals
+    -------
+    brought(dict)
+        Take these files: options of the verb ``import``.
+    wanted(dict)
+        Write files: options of the verb ``export``.
+    """
+
+    brought = Signal(dict)
+    wanted = Signal(dict)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.files = QPushButton("Import files…", self)
+        self.files.setToolTip("Embeddings or patches that TRIDENT, CLAM or STAMP has made")
+        self.files.clicked.connect(self._ask_files)
+        self.folder = QPushButton("Import a folder…", self)
+        self.folder.setToolTip("Files for the slides of the project, by their names")
+        self.folder.clicked.connect(self._ask_folder)
+        self.encoder = QLineEdit(self)
+        self.encoder.setPlaceholderText("encoder: as the file says")
+        self.encoder.setToolTip("Name of the encoder, if the file says none or is to have another")
+        self.encoder.setAccessibleName("Encoder of the files")
+        self.of_this = QCheckBox("Of the slide in view", self)
+        self.of_this.setToolTip("Whatever the files are called; else their names say the slide")
+        self.format = QComboBox(self)
+        self.format.addItems(list(_FORMATS))
+        self.format.setAccessibleName("Program to export for")
+        self.export = QPushButton("Export…", self)
+        self.export.setToolTip("Patches, embeddings, clusters, marks and maps of the slide in view")
+        self.export.clicked.connect(self._ask_out)
+        self.say = wrapped_label(parent=self)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for row in ((self.files, self.folder), (self.encoder,), (self.of_this,),
+                    (self.format, self.export), (self.say,)):  # fmt: skip
+            line = QHBoxLayout()
+            for widget in row:
+                line.addWidget(widget)
+            layout.addLayout(line)
+
+    def allow(self, *, come: bool, go: bool) -> None:
+        """Let files come in, or go out."""
+        for widget in (self.files, self.folder, self.encoder, self.of_this):
+            widget.setEnabled(come)
+        self.format.setEnabled(go)
+        self.export.setEnabled(go)
+
+    def _ask_files(self) -> None:
+        paths, _ = QFileDialog.getOpenFileNames(self, "Embeddings to import", "", _FILES)
+        self._bring(paths)
+
+    def _ask_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "A folder of embeddings to import")
+        self._bring([folder] if folder else [])
+
+    def _bring(self, paths: list[str]) -> None:
+        if paths:
+            options: dict[str, Any] = {"files": [str(Path(path)) for path in paths]}
+            name = self.encoder.text().strip()
+            self.brought.emit({**options, **({"encoder": name} if name else {})})
+
+    def _ask_out(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "A folder for the files")
+        if folder:
+            form = _FORMATS[self.format.currentText()]
+            self.wanted.emit({"format": form, "out": str(Path(folder))})
+
+
+def import_text(result: dict[str, Any]) -> str:
+    """Return what an import has done and what it says of it, a line each."""
+    lines = []
+    for row in result["imported"]:
+        what = number(row["n_patches"], "patch", "patches") if row["n_patches"] else "the slide"
+        by = f" by {row['encoder']}" if row["encoder"] else ""
+        lines.append("; ".join([f"{row['slide_id']}: {what}{by}", *row["notes"]]) + ".")
+    return "\n".join([*lines, *result["notes"]])
