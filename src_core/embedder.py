@@ -107,12 +107,12 @@ class Embedder:
         _leave_out(slide, grid, whole, shortfall, encoders)
         return told + shortfall.sentences(grid.lattice)
 
-    def teach(self, slide: SlideFolder, *, report: Report, stop: Stop) -> list[str]:
+    def teach(self, slide: SlideFolder, *, report: Report, stop: Stop) -> list[FusecpathError]:
         """Embed a slide by every teacher; one that fails leaves the others at work.
 
-        Returns and raises what `embed_patches` does.
+        Returns what could not be done, and raises what `embed_patches` does.
         """
-        told = []
+        told: list[FusecpathError] = []
         for name in self.config.teachers:
             check(stop)
             try:
@@ -120,7 +120,7 @@ class Embedder:
             except StorageFullError:
                 raise
             except FusecpathError as error:
-                told.append(str(error))
+                told.append(error)
         return told
 
     def _lacking(self, slide: SlideFolder, grid: PatchGrid) -> list[str]:

@@ -67,7 +67,21 @@ class SlideScaleError(FusecpathError, ValueError):
 
 
 class SlideTooLargeError(FusecpathError, ValueError):
-    """A slide encoder would need more memory for this slide than is free."""
+    """A slide encoder would need more memory for this slide than is free.
+
+    Parameters
+    ----------
+    message : str
+        The sentence.
+    encoder : str
+        The slide encoder.
+    most : int
+        For how many patches what is free is enough.
+    """
+
+    def __init__(self, message: str, *, encoder: str = "", most: int = 0) -> None:
+        super().__init__(message)
+        self.encoder, self.most = encoder, most
 
 
 class UnknownEncoderError(FusecpathError, KeyError):

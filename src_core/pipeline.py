@@ -8,7 +8,7 @@ killed. Long ones take `report` and `stop` (see :mod:`src_core.progress`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +16,7 @@ from src_core.clustering.result import ClusterConfig, load_clusters, save_cluste
 from src_core.devices import DeviceName
 from src_core.embedder import Embedder
 from src_core.embeddings.store import EmbeddingStore, EmbeddingView
-from src_core.errors import FusecpathError, ProjectError, StorageFullError
+from src_core.errors import FusecpathError, ProjectError, SlideTooLargeError, StorageFullError
 from src_core.patches.grid import PatchGrid
 from src_core.progress import Report, Stop, check, part_of
 from src_core.project import Project, SlideFolder
@@ -45,6 +45,10 @@ class Failure:
 
     slide_id: str
     message: str
+    teacher: str | None = None
+    """The slide encoder that needs more memory than is free."""
+    max_patches: int | None = None
+    """For how many patches what is free is enough."""
 
 
 def each(
@@ -114,12 +118,21 @@ def embed_slides(
         part = part_of(report, before=before, total=total, name=slide.slide_id)
         before += sizes[slide.slide_id]
         told = embedder.embed_patches(slide, report=part, stop=stop)
-        told += embedder.teach(slide, report=report, stop=stop)
         failures.extend(Failure(slide_id=slide.slide_id, message=one) for one in told)
+        refused = embedder.teach(slide, report=report, stop=stop)
+        failures.extend(_by_teacher(slide, error) for error in refused)
 
     ready = [slide for slide in slides if slide.slide_id in sizes]
     failed = each_slide(ready, embed, stop=stop)
     return failures + failed
+
+
+def _by_teacher(slide: SlideFolder, error: FusecpathError) -> Failure:
+    """Return what a teacher could not do; of too large a slide with the way to make it smaller."""
+    failure = Failure(slide_id=slide.slide_id, message=str(error))
+    if isinstance(error, SlideTooLargeError):
+        return replace(failure, teacher=error.encoder, max_patches=error.most)
+    return failure
 
 
 def stored_views(

@@ -123,7 +123,7 @@ def prepare_slide(
             return []
         with _embedder(project.config, device, wanted) as embedder:
             told = embedder.embed_patches(slide, report=ignore, stop=stop)
-            return told + embedder.teach(slide, report=ignore, stop=stop)
+            return told + [str(error) for error in embedder.teach(slide, report=ignore, stop=stop)]
     except StorageFullError:
         raise
     except FusecpathError as error:

@@ -371,10 +371,13 @@ def _check_memory(card: EncoderCard, n_patches: int, device: DeviceName) -> None
     needed, free = predicted_bytes(card, n_patches), _free_bytes(device)
     if needed <= free:
         return
+    most = most_patches(card, free)
     raise SlideTooLargeError(
         f"{card.name} would need about {needed / 1e9:.1f} GB for the {n_patches} patches of this "
-        f"slide and {free / 1e9:.1f} GB are free: set max_patches to {most_patches(card, free)} "
-        "or less, import its embedding, or take another teacher."
+        f"slide and {free / 1e9:.1f} GB are free: set max_patches to {most} "
+        "or less, import its embedding, or take another teacher.",
+        encoder=card.name,
+        most=most,
     )
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
 
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
+from napari_fusecpath.jobs import JobFailure
+from napari_fusecpath.widgets.asking import ConsentDialog, TokenDialog
+from napari_fusecpath.widgets.encoder_row import EncoderRow, Standing, standing_of
+from napari_fusecpath.widgets.fewer import FewerPatches, MostPatches
 from napari_fusecpath.widgets.forms import Fold
 from napari_fusecpath.widgets.interchange import Interchange, import_text
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number, wrapped_label
-from src_core.encoders.cards import EncoderCard
-from src_core.encoders.registry import encoder_access, encoder_card, list_encoders
+from src_core.encoders.access import Access
+from src_core.encoders.registry import encoder_card, import_problem, list_encoders
 from src_core.errors import ConfigError, FusecpathError
 from src_core.models.checkpoint_meta import program_name
 
@@ -25,22 +28,22 @@ class EmbedPanel(StepPanel):
     key, title = "embed", "Embed"
 
     def build(self) -> None:
-        """Add one box for each encoder."""
+        """Add one row for each encoder."""
+        self.rows: dict[str, EncoderRow] = {}
         self.boxes: dict[str, QCheckBox] = {}
         self.teachers: dict[str, QCheckBox] = {}
-        for name in list_encoders("patch"):
-            self.body.addWidget(self._card(encoder_card(name), self.boxes))
-        slides = QWidget(self)
-        rows = QVBoxLayout(slides)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.addWidget(
-            wrapped_label("Encoders of whole slides; the model learns from them too.", slides)
-        )
-        for name in list_encoders("slide"):
-            rows.addWidget(self._card(encoder_card(name), self.teachers))
-        self.body.addWidget(Fold("Teachers", slides, self))
+        self._standings: dict[str, Standing] = {}
+        self._answers: dict[str, Access] = {}
+        self.folds: list[Fold] = []
+        for title, names in _groups().items():
+            rows = [self._row(name, self.boxes) for name in names]
+            self._add_group(title, rows)
+        self._add_group("Teachers", self._slide_encoders())
+        self.fewer = FewerPatches(self)
+        self.fewer.fewer.clicked.connect(self._take_fewer)
+        self.fewer.leave_out.clicked.connect(self._leave_out)
+        self.foot.addWidget(self.fewer)
         self._theirs: dict[str, QCheckBox] = {}
-        self._has_weights = {name: box.isEnabled() for name, box in self.boxes.items()}
         self.theirs = wrapped_label(parent=self)
         self.body.insertWidget(0, self.theirs)
         self.interchange = Interchange(self)
@@ -51,22 +54,33 @@ class EmbedPanel(StepPanel):
         self._config_shown: tuple[object, ...] = ()
         self._embedded: str | None = None
         self._out = ""
+        self._look()
 
     def is_done(self, snapshot: Snapshot) -> bool:
-        """Every patch is embedded."""
-        return snapshot.is_embedded
+        """Every patch is embedded, and the slide by every teacher."""
+        return snapshot.is_embedded and not snapshot.untaught
+
+    def on_enter(self) -> None:
+        """Look again at what is on this machine: the user may come back from a terminal."""
+        self._look()
+        self._show_rows(self.session.snapshot)
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Say how many patches are left to embed."""
         config = snapshot.config
+        self._show_rows(snapshot)
         self._show_imported(snapshot)
         idle = not self.busy
         self.interchange.allow(come=idle and snapshot.slide_path is not None,
                                go=idle and snapshot.grid is not None)  # fmt: skip
-        if (config.encoders, config.teachers) != self._config_shown and not self.busy:
-            self._config_shown = (config.encoders, config.teachers)
+        chosen = (config.encoders, config.teachers, config.max_patches, snapshot.project)
+        if chosen != self._config_shown and not self.busy:
+            self._config_shown = chosen
             _tick(self.boxes, self.session.workbench.encoders or config.encoders)
             _tick(self.teachers, config.teachers)
+            self.most.set_value(config.max_patches)
+            self._open_folds()
+        self._show_means()
         self.offer_next("cluster", "")
         if snapshot.grid is None:
             text = "There are no patches yet; Prepare finds them."
@@ -76,19 +90,21 @@ class EmbedPanel(StepPanel):
 
     def run_main(self) -> None:
         """Embed the slide in view by the ticked encoders; Cluster follows by itself."""
-        encoders = self._ticked(self.boxes)
+        encoders = _ticked(self.boxes)
         if not encoders:
             raise ConfigError("Tick at least one encoder.")
-        teachers = self._ticked(self.teachers)
+        teachers = _ticked(self.teachers)
         for teacher in teachers:
             card = encoder_card(teacher)
             if card.patch_encoder not in encoders and not card.own_lattice:
                 raise ConfigError(
                     f"The teacher {teacher} reads {card.patch_encoder}; tick that as well."
                 )
+        most = self.most.value()
         project = self.session.require_project()
-        if not teachers:  # to the verb an empty list means "the project's"
-            project = project.reconfigured(project.config.replace(teachers=[]))
+        # To the verb an empty list, or no number, means "the project's".
+        changes: dict[str, Any] = {"max_patches": most, **({} if teachers else {"teachers": []})}
+        project = project.reconfigured(project.config.replace(**changes))
         path = self.session.workbench.slide_path
         options: dict[str, Any] = {
             "project": str(project.root),
@@ -97,6 +113,7 @@ class EmbedPanel(StepPanel):
             "teachers": teachers,
         }
         self._embedded = self.session.workbench.slide_id
+        self.fewer.hide()
         self.submit("prepare", options)
 
     def on_done(self, result: dict[str, Any]) -> None:
@@ -109,7 +126,10 @@ class EmbedPanel(StepPanel):
             count = number(sum(map(len, result["files"].values())), "file")
             self.interchange.say.setText(f"{count} written to {self._out}." if count else "")
             return
-        failed = {one["slide_id"] for one in result.get("failures") or []}
+        self._look()
+        failures = result.get("failures") or []
+        self.fewer.offer(failures)
+        failed = {one["slide_id"] for one in failures}
         slide_id = self._embedded
         if slide_id in result.get("patches", {}) and slide_id not in failed:
             self.session.refresh()
@@ -160,66 +180,168 @@ class EmbedPanel(StepPanel):
                 box.toggled.connect(self._on_tick)
                 self.body.insertWidget(1, box)
                 self._config_shown = ()
-        for name, has_weights in self._has_weights.items():
-            self.boxes[name].setEnabled(has_weights or name in imported)
         told = ", ".join(f"{name} ({program_name(tool)})" for name, tool in imported.items())
         self.theirs.setText(f"Imported, and kept as they are: {told}." if told else "")
         self.theirs.setVisible(bool(told))
 
     def _offer(self, snapshot: Snapshot) -> None:
-        ticked = self._ticked(self.boxes)
-        grid = snapshot.grid
+        ticked, grid = _ticked(self.boxes), snapshot.grid
         n_patches = 0 if grid is None else len(grid)
+        patches = number(n_patches, "patch", "patches")
         left = {name: snapshot.missing.get(name, n_patches) for name in ticked}
         todo = [name for name, count in left.items() if count]
+        untaught = [name for name in _ticked(self.teachers) if name not in snapshot.stored]
         if todo:
             count = number(max(left.values()), "patch", "patches")
-            patches = number(n_patches, "patch", "patches")
             text = f"Next: each encoder turns each of {patches} into numbers."
             self.offer(text, f"Embed {count} by {', '.join(todo)}")
+        elif untaught and ticked:
+            text = f"{patches} embedded by {', '.join(ticked)}. Next: the slide as a whole."
+            self.offer(text, f"Embed the slide by {', '.join(untaught)}")
         else:
-            patches = number(n_patches, "patch", "patches")
             text = f"{patches} embedded by {', '.join(ticked)}."
             self.offer(text if ticked else "Tick an encoder.", "Embed again", enabled=bool(ticked))
-            if snapshot.clusters is None and ticked:
-                self.offer_next("cluster", "Cluster the patches")
+        if not todo and snapshot.clusters is None and ticked:
+            self.offer_next("cluster", "Cluster the patches", is_primary=not untaught)
 
-    def _card(self, card: EncoderCard, boxes: dict[str, QCheckBox]) -> QWidget:
-        access = encoder_access(card.name)
-        row = QWidget(self)
-        box = boxes[card.name] = QCheckBox(card.name, row)
-        box.setEnabled(access.usable)
-        box.toggled.connect(self._on_tick)
-        use = "research only, " if card.research_only else ""
-        facts = (
-            f"{card.honest_name}. {number(card.dim, 'number')} a {card.kind}, {card.licence}, {use}"
-        )
-        # How to get what is not to be had at once is a long sentence: the tool tip has it.
-        coming = access.usable and not access.here
-        text = wrapped_label(facts + (access.detail if coming else access.status), row)
-        text.setIndent(22)
-        for widget in (box, text):
-            widget.setToolTip(f"<p>{card.description}</p><p>Weights: {escape(access.detail)}</p>")
-        layout = QVBoxLayout(row)
+    def _add_group(self, title: str, rows: list[QWidget]) -> None:
+        """Add some rows, below a heading that folds them away if they have one."""
+        group = QWidget(self)
+        layout = QVBoxLayout(group)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addWidget(box)
-        layout.addWidget(text)
+        for row in rows:
+            layout.addWidget(row)
+        if title:
+            fold = Fold(title, group, self)
+            self.folds.append(fold)
+            self.body.addWidget(fold)
+        else:
+            self.body.addWidget(group)
+
+    def _open_folds(self) -> None:
+        """Open what holds a tick; the user may close it again."""
+        for fold in self.folds:
+            if any(row.box.isChecked() for row in fold.content.findChildren(EncoderRow)):
+                fold.button.setChecked(True)
+
+    def _slide_encoders(self) -> list[QWidget]:
+        heading = wrapped_label("Encoders of whole slides; the model learns from them too.", self)
+        self.most = MostPatches(self)
+        # Those with a network first: there is a mean for every patch encoder.
+        names = sorted(list_encoders("slide"), key=_is_mean)
+        return [heading, self.most, *(self._row(name, self.teachers) for name in names)]
+
+    def _row(self, name: str, boxes: dict[str, QCheckBox]) -> QWidget:
+        row = self.rows[name] = EncoderRow(encoder_card(name), self)
+        row.box.toggled.connect(self._on_tick)
+        row.remedied.connect(lambda: self._ask(row))
+        boxes[name] = row.box
         return row
+
+    def _look(self) -> None:
+        """Find out how this user stands to every encoder; the network is not used."""
+        for name, row in self.rows.items():
+            standing, told = standing_of(row.card), self._answers.get(name)
+            if told is not None and standing.access.status == "gated":
+                standing = Standing(access=told, commit=standing.commit)
+            self._standings[name] = standing
+        self._show_rows(self.session.snapshot)
+
+    def _show_rows(self, snapshot: Snapshot) -> None:
+        chosen = {*snapshot.config.encoders, *snapshot.config.teachers}
+        for name, row in self.rows.items():
+            row.show_standing(
+                self._standings[name], is_stored=name in snapshot.stored, is_chosen=name in chosen
+            )
+
+    def _show_means(self) -> None:
+        """Offer the means of the ticked patch encoders only: the others cannot be made."""
+        ticked = _ticked(self.boxes)
+        for name in filter(_is_mean, self.teachers):
+            is_made = self.rows[name].card.patch_encoder in ticked
+            self.rows[name].setVisible(is_made)
+            if not is_made:
+                _set_quietly(self.teachers[name], False)
+
+    def _ask(self, row: EncoderRow) -> None:
+        theme = self.session.viewer.theme
+        if row.remedy == "token":
+            token = TokenDialog(row.card, theme=theme, parent=self)
+            token.stored.connect(self._on_login)
+            token.open()
+        elif row.remedy == "consent":
+            consent = ConsentDialog(row.card, theme=theme, parent=self)
+            consent.agreed.connect(self.on_enter)
+            consent.open()
+
+    def _on_login(self) -> None:
+        """Ask the hub, in the engine, which gated encoders the new token opens."""
+        self._answers.clear()
+        self.on_enter()
+        job = self.session.submit("encoders", {"check": True})
+        job.done.connect(self._take_answers)
+        job.failed.connect(self._on_no_answer)
+
+    def _take_answers(self, result: dict[str, Any]) -> None:
+        keys = ("status", "detail", "usable")
+        self._answers = {
+            one["name"]: Access(**{key: one[key] for key in keys}) for one in result["encoders"]
+        }
+        self.on_enter()
+
+    def _on_no_answer(self, failure: JobFailure) -> None:
+        self.warn(failure.message)
+
+    def _take_fewer(self) -> None:
+        self.most.set_value(self.fewer.most)
+        self.click()
+
+    def _leave_out(self) -> None:
+        for name in self.fewer.teachers:
+            self.teachers[name].setChecked(False)
+        self.click()
 
     def _on_tick(self) -> None:
         snapshot = self.session.snapshot
-        self.session.workbench.encoders = tuple(self._ticked(self.boxes))
+        self.session.workbench.encoders = tuple(_ticked(self.boxes))
+        self._show_means()
         if snapshot.grid is not None:
             self._offer(snapshot)
 
-    @staticmethod
-    def _ticked(boxes: dict[str, QCheckBox]) -> list[str]:
-        return [name for name, box in boxes.items() if box.isChecked()]
+
+def _groups() -> dict[str, list[str]]:
+    """Return the patch encoders by what they ask of the user, least first."""
+    groups: dict[str, list[str]] = {
+        "": [],
+        "Open pathology encoders": [],
+        "Gated pathology encoders": [],
+        "Import only": [],
+    }
+    for name in list_encoders("patch"):
+        card = encoder_card(name)
+        if import_problem(name) is not None:
+            groups["Import only"].append(name)
+        elif card.repository is None:
+            groups[""].append(name)
+        else:
+            groups[f"{'Gated' if card.gated else 'Open'} pathology encoders"].append(name)
+    return groups
+
+
+def _is_mean(name: str) -> bool:
+    return name.startswith("mean-")
+
+
+def _ticked(boxes: dict[str, QCheckBox]) -> list[str]:
+    return [name for name, box in boxes.items() if box.isChecked()]
 
 
 def _tick(boxes: dict[str, QCheckBox], names: tuple[str, ...]) -> None:
     for name, box in boxes.items():
-        box.blockSignals(True)
-        box.setChecked(name in names and box.isEnabled())
-        box.blockSignals(False)
+        _set_quietly(box, name in names and box.isEnabled())
+
+
+def _set_quietly(box: QCheckBox, on: bool) -> None:
+    box.blockSignals(True)
+    box.setChecked(on)
+    box.blockSignals(False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from napari_fusecpath.layers.find import about, find_layer
 from src_core.bags.label_table import LabelTable
 from src_core.clustering.result import load_clusters
 from src_core.embeddings.store import EmbeddingStore
+from src_core.encoders.registry import list_encoders
 from src_core.errors import FusecpathError
 from src_core.inference.prediction import Prediction
 from src_core.patches.grid import PatchGrid
@@ -52,6 +53,8 @@ class Snapshot:
     """Patch encoder of the project -> patches of the grid that it has not embedded."""
     imported: Mapping[str, str] = field(default_factory=dict)
     """Patch encoder of the project whose embeddings came from elsewhere -> the program."""
+    stored: frozenset[str] = frozenset()
+    """Patch and slide encoders, of the project or not, that the slide has embeddings by."""
     clusters: Labels | None = None
     is_cluster_recipe_current: bool = False
     """The clusters were made by the project's encoders and settings of today."""
@@ -71,6 +74,11 @@ class Snapshot:
     def is_embedded(self) -> bool:
         """Every patch is embedded by every encoder of the project."""
         return self.grid is not None and not any(self.missing.values())
+
+    @property
+    def untaught(self) -> tuple[str, ...]:
+        """Teachers of the project that the slide has no embedding by."""
+        return tuple(name for name in self.config.teachers if name not in self.stored)
 
     @property
     def slide_name(self) -> str:
@@ -138,6 +146,7 @@ def _of_slide(
         return {}
     values: dict[str, Any] = {"grid": grid, "missing": _missing(project, slide, grid, read)}
     values["imported"] = _imported(project, slide, grid, read)
+    values["stored"] = frozenset(_stored(slide, grid))
     judged = read(lambda: load_flags(slide, project.config.quality))
     if judged is not None:
         values["candidates"], values["flags"] = judged
@@ -179,6 +188,13 @@ def _imported(
     there = [name for name in store.encoders() if name in project.config.encoders]
     recipes = {name: read(partial(store.recipe, name)) or {} for name in there}
     return {name: str(one["imported"]) for name, one in recipes.items() if "imported" in one}
+
+
+def _stored(slide: SlideFolder, grid: PatchGrid) -> Iterator[str]:
+    yield from EmbeddingStore(slide.embeddings(grid.lattice_id)).encoders()
+    for name in list_encoders("slide"):
+        if (slide.slide_embedding(name) / "meta.json").is_file():
+            yield name
 
 
 def _prediction(folder: Path, grid: PatchGrid) -> Prediction:

@@ -220,7 +220,9 @@ def _is_called(slide: SlideFolder, name: str) -> bool:
 
 
 def _encoder_of(found: PatchFile | SlideVector, encoder: str | None) -> str:
-    name = encoder or (None if found.encoder is None else known_name(found.encoder))
+    name = encoder or (
+        None if found.encoder is None else known_name(found.encoder, tool=found.tool)
+    )
     if name is None:
         raise ExchangeError(f"{found.path} does not say which encoder made it; give --encoder.")
     if isinstance(found, PatchFile) and name in list_encoders("slide"):

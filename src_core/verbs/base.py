@@ -55,7 +55,10 @@ def chosen_slides(project: Project, names: Sequence[str]) -> list[SlideFolder]:
 
 def result_of(project: Project, failures: list[Failure], **values: Any) -> Result:
     """Return the JSON result of a verb that works on a project."""
-    failed = [asdict(failure) for failure in failures]
+    failed = [
+        {key: value for key, value in asdict(failure).items() if value is not None}
+        for failure in failures
+    ]
     return {"project": str(project.root), **values, "failures": failed}
 
 

@@ -241,6 +241,7 @@ def test_memory_is_asked_for_before_anything_is_embedded(
     (failure,) = result["failures"]
     assert "set max_patches to 4 or less" in failure["message"]
     assert "import its embedding" in failure["message"]
+    assert (failure["teacher"], failure["max_patches"]) == (COARSE, 4)
     assert len(list((slide.root / "lattices").iterdir())) == 1
     _, slide, result = prepared(tmp_path, slide_file, teachers=[COARSE], max_patches=4)
     assert result["failures"] == []

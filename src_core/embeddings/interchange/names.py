@@ -35,10 +35,22 @@ _NAMES = {
     "hiboub": "hibou-b",
     "chiefctranspath": "chief-ctranspath",
     "xiyuewangctranspath": "ctranspath",
+    "mahmoodconch": "conch",
+    "mahmoodconch15": "conch_v15",
+    "mahmoodconchv15": "conch_v15",
+    "mahmoodtitan": "titan",
+    "mahmooduni": "uni",
+    "mahmooduni2": "uni2-h",
     "resnet50": "resnet50-truncated",
     "resnet50trunc": "resnet50-truncated",
 }
 """Without capitals and signs, which each program sets in its own way."""
+
+_NAMES_OF = {"trident": {"ctranspath": "chief-ctranspath"}}
+"""What a name means in one program alone: TRIDENT's ctranspath has the weights that come with CHIEF
+(``trident/patch_encoder_models/load.py``), STAMP's has those of its authors."""
+
+_MEAN = "mean-"
 
 _TRAPS = {
     ("virchow2", 1280): "1280 numbers are its class token alone; this program's are the class "
@@ -53,14 +65,26 @@ _TRAPS = {
 }
 
 
-def known_name(name: str) -> str:
+def known_name(name: str, *, tool: str | None = None) -> str:
     """Return this program's name of an encoder that another program calls `name`.
 
     A name that is not known stays as it is.
+
+    Parameters
+    ----------
+    name : str
+        As it stands in the file, be it with the hashes that STAMP puts behind it.
+    tool : str, optional
+        The program: one name may mean different weights in two of them.
     """
-    stem = re.sub(r"-[0-9a-f]{8}$", "", name.strip())
+    if name.startswith(_MEAN):
+        return _MEAN + known_name(name.removeprefix(_MEAN), tool=tool)
+    stem = re.sub(r"(-[0-9a-f]{8})+$", "", name.strip())
     stem = re.sub(r"^STAMP-extract-v[0-9.]+_", "", stem)
     plain = re.sub(r"[^a-z0-9]", "", stem.lower())
+    own = _NAMES_OF.get(tool or "", {}).get(plain)
+    if own is not None:
+        return own
     for candidate in dict.fromkeys((_NAMES.get(plain, stem), stem, stem.lower())):
         if _card_dim(candidate) is not None:
             return candidate
