@@ -17,6 +17,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any, TypeVar, cast
 
 import numpy as np
@@ -216,7 +217,13 @@ def read_config(path: Path, cls: type[ConfigT], *, without: Sequence[str] = ()) 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write a ``.npy`` file, whole or not at all."""
-    write_atomically(path, lambda stream: np.save(stream, array, allow_pickle=False))
+
+    def write(stream: IO[bytes]) -> None:
+        # Through `write` alone: into a file of the system numpy writes by itself, and says of a
+        # full disk only how many numbers it has written.
+        np.save(cast("IO[bytes]", SimpleNamespace(write=stream.write)), array, allow_pickle=False)
+
+    write_atomically(path, write)
 
 
 def write_artifact(folder: Path, name: str, array: NDArray[Any], meta: Mapping[str, Any]) -> None:

@@ -7,6 +7,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import IO
@@ -293,3 +295,20 @@ def test_who_opens_the_file_itself_leaves_no_half_of_it(tmp_path: Path) -> None:
             half(error)
         assert path.read_bytes() == b"one"
     assert [one.name for one in path.parent.iterdir()] == ["table.h5"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no such limit")
+def test_an_array_for_which_there_is_no_room_is_told_as_a_full_disk(
+    tmp_path: Path, project_root: Path
+) -> None:
+    """By the kernel itself: numpy's own way into a file swallows the reason."""
+    code = (
+        "import resource, sys; from pathlib import Path; import numpy as np;"
+        f"sys.path.insert(0, {str(project_root)!r});"
+        "from src_core.provenance import write_array;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (64_000, 64_000));"
+        f"write_array(Path({str(tmp_path)!r}) / 'a.npy', np.zeros(100_000))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "StorageFullError: The disk that holds" in done.stderr
+    assert list(tmp_path.iterdir()) == []
