@@ -161,23 +161,22 @@ def _in_a_name(encoder: str) -> str:
     return "".join(one if one.isalnum() or one in "._-" else "_" for one in encoder)
 
 
-def export_geojson(slide: SlideFolder, table: PatchTable, path: Path) -> int:
+def export_geojson(table: PatchTable, path: Path) -> int:
     """Write a slide's patches as QuPath tiles with their measurements; return how many.
 
     A tile's class is what a reviewer called it, or else its cluster.
 
     Parameters
     ----------
-    slide : SlideFolder
     table : PatchTable
         Of the slide.
     path : Path
         ``.geojson``, or ``.geojson.gz``.
     """
-    return write_polygons(path, _tiles(slide, table))
+    return write_polygons(path, _tiles(table))
 
 
-def _tiles(slide: SlideFolder, table: PatchTable) -> Iterator[Polygon]:
+def _tiles(table: PatchTable) -> Iterator[Polygon]:
     side = table.grid.lattice.patch_l0
     square = np.array([(0, 0), (side, 0), (side, side), (0, side)], np.float64)
     labels = table.clusters

@@ -145,7 +145,7 @@ def _export_slide(
     if form == "anndata":
         return export_anndata(slide, table, out)
     path = out / f"{slide.slide_id}.geojson.gz"
-    export_geojson(slide, table, path)
+    export_geojson(table, path)
     return [path]
 
 

@@ -264,8 +264,8 @@ def _read_stamp(path: Path, file: Any) -> PatchFile | SlideVector:
     about = attributes(file)
     feats = table(file, "feats", path=path)
     coords = table(file, "coords", path=path)
-    told = _text(about, "extractor", "encoder")
-    encoder = told or path.parent.name
+    name = _text(about, "extractor", "encoder")
+    encoder = name or path.parent.name
     if feats is None:
         raise ExchangeError(f"{path} has no feats.")
     if about.get("feat_type") in ("slide", "patient") or coords is None:
@@ -276,14 +276,17 @@ def _read_stamp(path: Path, file: Any) -> PatchFile | SlideVector:
             tool="stamp",
             slide=path.stem,
             encoder=_text(about, "encoder") or encoder,
-            is_encoder_guessed=told is None,
+            is_encoder_guessed=name is None,
             vector=np.asarray(feats[()], np.float32).reshape(-1),
         )
     found = _patches(path, coords, feats)
-    tile_px, tile_um = number(about, "tile_size_px"), number(about, "tile_size_um", "tile_size")
-    if tile_um is None and about.get("unit") != "um":
+    in_um = about.get("unit") == "um"
+    tile_px, tile_um = number(about, "tile_size_px"), number(about, "tile_size_um")
+    told = number(about, "tile_size")  # of µm only where the file says that it counts in them
+    tile_um = told if tile_um is None and in_um else tile_um
+    if tile_um is None and not in_um:
         px, um = _STAMP_HISTORIC
-        steps = np.diff(np.unique(found.coords))
+        steps = np.diff(np.unique(found.coords)) if told is None else np.array([told])
         if len(steps) == 0 or abs(float(np.median(steps)) - px) > 1:
             raise ExchangeError(f"{path} does not say how large its patches are, in µm.")
         found, tile_px, tile_um = replace(found, coords=found.coords * (um / px)), px, um
@@ -292,17 +295,18 @@ def _read_stamp(path: Path, file: Any) -> PatchFile | SlideVector:
         tool="stamp",
         unit="um",
         encoder=encoder,
-        is_encoder_guessed=told is None,
+        is_encoder_guessed=name is None,
         patch_px=None if tile_px is None else round(tile_px),
         patch_um=tile_um,
     )
 
 
 def _read_tensor(path: Path) -> PatchFile:
-    """Read CLAM's bare tensor, whose corners are in a file beside it."""
+    """Read a bare tensor of CLAM or TRIDENT, whose corners are in a file beside it."""
     above = path.parent.parent
-    near = [above / "h5_files", above / "patches", above.parent / "patches"]
-    beside = next((one for one in (f / f"{path.stem}.h5" for f in near) if one.is_file()), None)
+    folders = [above / "h5_files", above / "patches", above.parent / "patches"]
+    near = [one / f"{path.stem}{end}.h5" for one in folders for end in ("", "_patches")]
+    beside = next((one for one in near if one.is_file()), None)
     if beside is None:
         raise ExchangeError(
             f"{path} holds no corners of patches, and there is no h5_files/{path.stem}.h5 or "
@@ -312,7 +316,8 @@ def _read_tensor(path: Path) -> PatchFile:
     tensor = _tensor(path)
     if isinstance(found, SlideVector) or len(found.coords) != len(tensor):
         raise ExchangeError(f"{path} and {beside} are not of the same patches.")
-    encoder = found.encoder or _folder_encoder(path.parent, "features_")
+    encoder = found.encoder or _folder_encoder(path, "features_")
+    encoder = encoder or _folder_encoder(path.parent, "features_")
     return replace(
         found,
         path=path,

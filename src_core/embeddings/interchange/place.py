@@ -20,8 +20,11 @@ __all__ = ["Placement", "place"]
 
 _log = logging.getLogger(__name__)
 
-_SCALE_BAND = 1.5
-"""A tool takes a slide's scale for 10, 20, 40 or 80 times: half or twice as much is a mistake."""
+_SCALE_BAND = (1 / 1.5, 1.7)
+"""A tool takes a slide's scale for 10, 20, 40 or 80 times: half or twice as much is a mistake.
+
+TRIDENT's 20x is any scale from 0.3 to 0.6 µm a pixel, and so on for each magnification.
+"""
 _USUAL_PX = 256
 _SAME_PATCH = 0.01
 _PIXEL = 0.51
@@ -123,7 +126,7 @@ def _check_slide(found: PatchFile, properties: SlideProperties, mpp: float) -> N
         )
     if found.level0_mpp is not None:
         ratio = found.level0_mpp / mpp
-        if not 1 / _SCALE_BAND < ratio < _SCALE_BAND:
+        if not _SCALE_BAND[0] < ratio < _SCALE_BAND[1]:
             raise ExchangeError(
                 f"{found.path} takes the slide for {10 / found.level0_mpp:g}x (about "
                 f"{found.level0_mpp:.3g} µm per pixel), and {name} has {mpp:.3g}: "

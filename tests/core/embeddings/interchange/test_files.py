@@ -99,6 +99,12 @@ def test_stamp(tmp_path: Path) -> None:
         assert isinstance(found, PatchFile)
         assert found.patch_um == 256.0
         np.testing.assert_allclose(found.coords, um)
+    pixels = write(tmp_path / "oldest" / "a.h5", {"/": {"tile_size": 224}},
+                   coords=COORDS / 512 * 224, feats=half)  # fmt: skip
+    found = read_file(pixels)
+    assert isinstance(found, PatchFile)
+    assert found.patch_um == 256.0, "px of 256 µm tiles, for the file does not say µm"
+    np.testing.assert_allclose(found.coords, um)
     vector = write(
         tmp_path / "s" / "a.h5", {"/": {"feat_type": "slide", "encoder": "titan"}}, feats=half[:1]
     )
@@ -249,6 +255,18 @@ def test_a_bare_tensor_comes_in_blocks(tmp_path: Path) -> None:
     assert found.stored_as == "float32"
     assert [len(block) for block in found.embeddings()] == [4096, 704]  # type: ignore[misc]
     np.testing.assert_array_equal(numbers(found), tensor[0].float().numpy())
+
+
+def test_tridents_tensor_has_its_corners_in_patches(tmp_path: Path) -> None:
+    about = {"patch_size": 256, "patch_size_level0": 512, "level0_magnification": 40, "name": "a"}
+    write(tmp_path / "patches" / "a_patches.h5", {"coords": about}, coords=COORDS)
+    path = tmp_path / "features_uni_v2" / "a.pt"
+    path.parent.mkdir()
+    torch.save(torch.tensor(FEATURES), path)
+    found = read_file(path)
+    assert isinstance(found, PatchFile)
+    assert (found.tool, found.slide, found.encoder) == ("trident", "a", "uni_v2")
+    np.testing.assert_array_equal(numbers(found), FEATURES)
 
 
 @pytest.mark.parametrize(
