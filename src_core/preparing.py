@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -155,7 +156,7 @@ def find_tissue(
             return Prepared(grid=imported)
         roi_id = None if wishes.is_whole else slide.record.roi_id
         if wishes.roi is not None:
-            roi_id = keep_roi(slide, list(read_polygons(wishes.roi)))
+            roi_id = keep_roi(slide, read_polygons(wishes.roi))
         return _lay_grid(project, slide, reader, mask, roi_id, report, stop)
     finally:
         reader.close()
@@ -177,26 +178,33 @@ def paint_tissue(project: Project, slide: SlideFolder, mask: TissueMask) -> Patc
         reader.close()
 
 
-def keep_roi(slide: SlideFolder, polygons: Sequence[Polygon]) -> str:
-    """Store a region of interest beside the slide and return its name.
+def keep_roi(slide: SlideFolder, polygons: Iterable[Polygon]) -> str:
+    """Store a region of interest beside the slide, one polygon at a time, and return its name.
 
     Raises
     ------
     TooFewPatchesError
         If there is no polygon.
     """
-    if not polygons:
-        raise TooFewPatchesError(
-            f"Slide {slide.slide_id!r}: the region of interest has no polygon; draw one."
-        )
     digest = hashlib.sha256()
-    for polygon in polygons:
-        for ring in (polygon.exterior, *polygon.holes):
-            digest.update(ring.astype("<f8").tobytes() + b"/")
-        digest.update(b";")
-    roi_id = digest.hexdigest()[:16]
-    outlines = (Polygon(exterior=one.exterior, holes=one.holes) for one in polygons)
-    write_polygons(slide.roi(roi_id), outlines)
+
+    def outlines() -> Iterator[Polygon]:
+        for one in polygons:
+            for ring in (one.exterior, *one.holes):
+                digest.update(ring.astype("<f8").tobytes() + b"/")
+            digest.update(b";")
+            yield Polygon(exterior=one.exterior, holes=one.holes)
+
+    unnamed = slide.root / "roi" / f".{uuid.uuid4().hex}.tmp"
+    try:
+        if not write_polygons(unnamed, outlines()):
+            raise TooFewPatchesError(
+                f"Slide {slide.slide_id!r}: the region of interest has no polygon; draw one."
+            )
+        roi_id = digest.hexdigest()[:16]
+        unnamed.replace(slide.roi(roi_id))
+    finally:
+        unnamed.unlink(missing_ok=True)
     return roi_id
 
 

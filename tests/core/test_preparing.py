@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from src_core.errors import ConfigError, ProjectError, TooFewPatchesError
 from src_core.geojson import Polygon, read_polygons, write_polygons
-from src_core.preparing import Prepared, Wishes, find_tissue, load_flags, paint_tissue
+from src_core.preparing import Prepared, Wishes, find_tissue, keep_roi, load_flags, paint_tissue
 from src_core.progress import ignore, never
 from src_core.project import Project, ProjectConfig, SlideFolder
 from src_core.tissue.mask import TissueMask
@@ -249,3 +251,26 @@ def test_a_missing_region_is_said(project: Project, slide: SlideFolder, half: Pa
     slide.roi(roi_id).unlink()
     with pytest.raises(ProjectError, match="is missing"):
         find(project, slide)
+
+
+def test_a_region_is_taken_one_polygon_at_a_time(slide: SlideFolder) -> None:
+    """A cell segmentation given as region holds a million outlines."""
+    alive: set[int] = set()
+    most = 0
+
+    def outlines() -> Iterator[Polygon]:
+        nonlocal most
+        for number in range(500):
+            polygon = outline(number, 0, 1, 1)
+            alive.add(number)
+            weakref.finalize(polygon.exterior, alive.discard, number)
+            most = max(most, len(alive))
+            yield polygon
+
+    roi_id = keep_roi(slide, outlines())
+    assert most < 10
+    assert keep_roi(slide, [outline(number, 0, 1, 1) for number in range(500)]) == roi_id
+    assert len(list(read_polygons(slide.roi(roi_id)))) == 500
+    with pytest.raises(TooFewPatchesError, match="has no polygon"):
+        keep_roi(slide, [])
+    assert list(slide.roi(roi_id).parent.iterdir()) == [slide.roi(roi_id)]
