@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 import warnings
 from collections.abc import Sequence
@@ -13,12 +12,13 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from src_core.errors import SlideLostError, SlideReadError
 from src_core.slides.base import SlideProperties, Stain
 from src_core.slides.channels import MAX_CHANNELS, display_shift, mixed, rgb_of
 from src_core.slides.chunk_cache import ChunkCache
+from src_core.slides.claims import check_side, check_tile
 from src_core.slides.file_reader import FileReader
 from src_core.slides.geometry import check_region
 from src_core.slides.scale import find_mpp, objective_power
@@ -33,6 +33,8 @@ MAX_PICTURE_PX: Final = 200_000_000
 _CACHE_BYTES: Final = 64 * 2**20
 _LOOKED_AT: Final = 16
 """Tiles of the coarsest level from which deep grey values learn how bright they become."""
+
+_MAX_PAGES: Final = 4096
 
 _WHITE: Final = (255, 255, 255)
 _TIFF_MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -228,6 +230,7 @@ class _Tiff:
         self._path = path
         self._cache = ChunkCache(_CACHE_BYTES)
         with tifffile.TiffFile(path) as file:
+            _check_pages(file, path)
             self._describe(file)
         # A codec that is missing is told at once, and deep values are seen as what they are.
         self._shift = self._find_shift(len(self.sizes) - 1)
@@ -241,6 +244,8 @@ class _Tiff:
         self.sizes: tuple[tuple[int, int], ...] = tuple(
             (int(page.imagewidth), int(page.imagelength)) for page in first
         )
+        for sides in self.sizes:
+            check_side(path.name, sides)
         self.tiles: tuple[tuple[int, int], ...] = tuple(_segment_wh(page) for page in first)
         for (width, height), pages in zip(self.tiles, levels, strict=True):
             samples = pages[0].samplesperpixel * len(pages)
@@ -249,7 +254,7 @@ class _Tiff:
         self.values = _tiff_values(first[0])
         # What tifffile would look up in the file later, which is closed by then.
         self._parts = [[(one.dataoffsets, one.databytecounts) for one in pages] for pages in levels]
-        self._decoders = [(page.decode, page.jpegtables) for page in first]
+        self._decoders = [(page.decode, page.jpegtables, page.compression) for page in first]
 
     def read(self, level: int, top: int, left: int, bottom: int, right: int) -> Rgb:
         width, height = self.tiles[level]
@@ -287,8 +292,8 @@ class _Tiff:
         with self._path.open("rb", buffering=0) as file:
             file.seek(offsets[index])
             data = file.read(lengths[index])
-        _check_stream(data, self.tiles[level])
-        decode, tables = self._decoders[level]
+        decode, tables, compression = self._decoders[level]
+        check_tile(data, self.tiles[level], compression)
         decoded = decode(data, index, jpegtables=tables)[0]
         return self._blank(level) if decoded is None else np.asarray(decoded)[0]
 
@@ -310,21 +315,15 @@ class _Tiff:
         return np.full((height, width, 1 if self.is_grey else 3), 255, np.uint8)
 
 
-def _check_stream(data: bytes, tile_wh: tuple[int, int]) -> None:
-    """Raise `ValueError` if a tile says of itself that it is larger than a tile of its level.
-
-    JPEG, JPEG 2000, WebP and PNG streams know their own size, and decoders believe it: a tile of
-    100 bytes that claims 65,000 x 65,000 pixels would take 12 GB.
-    """
+def _check_pages(file: tifffile.TiffFile, path: Path) -> None:
+    """Refuse a file of more pages than a picture has, before all of them are read."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            size = image.size
-    except UnidentifiedImageError:
-        return  # no such stream
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError("a tile claims to be far larger than its level's tiles") from error
-    if size[0] > tile_wh[0] or size[1] > tile_wh[1]:
-        raise ValueError(f"a tile claims to be of {size}, not {tile_wh}")
+        file.pages[_MAX_PAGES]
+    except IndexError:
+        return
+    raise SlideReadError(
+        f"{path} has more than {_MAX_PAGES} pages, or they lead in a circle; export one picture."
+    )
 
 
 def _level_pages(file: tifffile.TiffFile, path: Path) -> list[list[tifffile.TiffPage]]:

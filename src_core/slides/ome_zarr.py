@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from src_core.errors import ProjectError, SlideReadError
 from src_core.provenance import read_json
 from src_core.slides.channels import MAX_CHANNELS, display_shift, mixed, rgb_of
+from src_core.slides.claims import check_chunk, check_side
 from src_core.types import Rgb
 
 __all__ = ["OmeZarr", "is_zarr"]
@@ -31,6 +32,9 @@ _CODECS: Final = frozenset(
     ["bytes", "blosc", "zstd", "gzip", "zlib", "lz4", "crc32c", "transpose", "sharding_indexed"]
 )
 """Of a chunk; others may be any Python object (pickle) or plugin."""
+
+_COMPRESSORS: Final = frozenset(["blosc", "zstd", "gzip", "zlib", "lz4"])
+_METADATA: Final = (".zarray", ".zattrs", ".zgroup", "zarr.json")
 
 _DTYPES: Final = {"|u1": "uint8", "<u2": "uint16", ">u2": "uint16", "uint8": "uint8"}
 _DTYPES_V3: Final = {"uint8": "uint8", "uint16": "uint16"}
@@ -74,10 +78,10 @@ class OmeZarr:
                 f"{path} holds no OME-Zarr picture of version 0.4 or 0.5 ({error}); "
                 "convert it to one, or to a pyramidal TIFF."
             ) from error
-        self._describe([shape for shape, _, _ in arrays], [chunk for _, chunk, _ in arrays])
+        self._describe([one[0] for one in arrays], [one[1] for one in arrays])
         self._levels = [
-            _opened(path, name, self._format, nbytes)
-            for name, (*_, nbytes) in zip(names, arrays, strict=True)
+            _opened(path, name, self._format, nbytes, codec)
+            for name, (*_, nbytes, codec) in zip(names, arrays, strict=True)
         ]
         width, height = (min(side, 2048) for side in self.sizes[-1])
         last = self._values(len(names) - 1, 0, 0, height, width)
@@ -100,6 +104,8 @@ class OmeZarr:
                 "export one plane of it."
             )
         self.sizes = tuple((shape[-1], shape[-2]) for shape in shapes)
+        for sides in self.sizes:
+            check_side(self._path.name, sides)
         self.tiles = tuple((chunk[-1], chunk[-2]) for chunk in chunks)
         self.is_grey = sizes.get("c", 1) == 1
         self.has_channels = sizes.get("c", 1) not in (1, 3)
@@ -130,8 +136,8 @@ def _checked_path(root: Path, name: str) -> str:
 
 def _array_of(
     root: Path, name: str, zarr_format: int
-) -> tuple[tuple[int, ...], tuple[int, ...], int]:
-    """Return shape, chunk and bytes of a chunk's file, all of it checked."""
+) -> tuple[tuple[int, ...], tuple[int, ...], int, str]:
+    """Return shape, chunk, bytes of a chunk's file and its compressor, all of it checked."""
     try:
         if zarr_format == 3:
             values = read_json(root / name / "zarr.json")
@@ -163,10 +169,18 @@ def _array_of(
             f"{root} is stored in chunks of {chunk}, more than {MAX_CHUNK_BYTES // 2**20} MB each; "
             "convert it to smaller ones."
         )
-    return shape, chunk, math.prod(stored) * itemsize
+    return shape, chunk, math.prod(stored) * itemsize, _compressor_of(codecs)
 
 
-def _opened(root: Path, name: str, zarr_format: int, chunk_bytes: int) -> Any:
+def _compressor_of(codecs: list[str]) -> str:
+    """Return the one codec that unpacks more bytes than it is given: two would hide the size."""
+    compressors = [name for name in codecs if name in _COMPRESSORS]
+    if len(compressors) > 1 or codecs.count("sharding_indexed") > 1:
+        raise ValueError(f"it is packed more than once, {codecs}")
+    return compressors[0] if compressors else ""
+
+
+def _opened(root: Path, name: str, zarr_format: int, chunk_bytes: int, codec: str) -> Any:
     try:
         import zarr
         from zarr.storage import LocalStore
@@ -184,7 +198,10 @@ def _opened(root: Path, name: str, zarr_format: int, chunk_bytes: int) -> Any:
                     raise OSError(f"{file} is a link or no file")
                 if found.st_size > chunk_bytes + _SLACK_BYTES:
                     raise OSError(f"{file} is too large for what it should hold")
-            return await super().get(key, prototype, byte_range)
+            data = await super().get(key, prototype, byte_range)
+            if data is not None and not key.endswith(_METADATA):
+                check_chunk(data.to_bytes(), codec, MAX_CHUNK_BYTES + _SLACK_BYTES)
+            return data
 
     store = Store(root, read_only=True)
     return zarr.open_array(store=store, path=name, mode="r", zarr_format=zarr_format)  # type: ignore[arg-type]

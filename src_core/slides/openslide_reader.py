@@ -15,6 +15,7 @@ from PIL import Image
 
 from src_core.errors import SlideLostError, SlideReadError
 from src_core.slides.base import SlideProperties, Stain
+from src_core.slides.claims import check_side
 from src_core.slides.file_reader import FileReader
 from src_core.slides.geometry import check_region
 from src_core.slides.jpeg_tiles import TIFF_ERRORS, JpegTiles, open_jpeg_tiles
@@ -28,6 +29,9 @@ _log = logging.getLogger(__name__)
 
 _CACHE_BYTES = 64 * 2**20
 """Decoded tiles kept: neighbouring reads share the tiles on their common edge."""
+
+_MAX_TILE_PX = 2**26
+"""Pixels of a tile, 256 MB of them decoded."""
 
 _GREY = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE)
 
@@ -68,6 +72,7 @@ class OpenSlideReader(FileReader):
         self._cache = openslide.OpenSlideCache(_CACHE_BYTES)
         slide = self._handle()
         self._tiles = _tile_sizes(slide.properties, slide.level_count)
+        _check_sizes(slide, self._tiles, self._named)
         self._properties = _properties(slide, self._named, slide_mpp)
         self._properties = replace(self._properties, stain=self._stain())
         self._jpeg: JpegTiles | None = None
@@ -164,6 +169,22 @@ class OpenSlideReader(FileReader):
                 f"{self._named} cannot be read at {xy}, level {level} ({error}); "
                 "the file is damaged there, copy it again from its source."
             ) from error
+
+
+def _check_sizes(
+    slide: openslide.OpenSlide, tiles: tuple[tuple[int, int], ...], path: Path
+) -> None:
+    """Refuse what OpenSlide would end the process over: it allocates a tile or dies."""
+    try:
+        for sides in slide.level_dimensions:
+            check_side(path.name, sides)
+        for width, height in tiles:
+            if width * height > _MAX_TILE_PX:
+                raise ValueError(f"its tiles are of {width} x {height} pixels")
+    except ValueError as error:
+        raise SlideReadError(
+            f"{path} cannot be opened as a slide ({error}); copy it again from its source."
+        ) from error
 
 
 def _has_one_sample(path: Path) -> bool:

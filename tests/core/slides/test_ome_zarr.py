@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,32 @@ def test_no_code_is_run_and_no_large_chunk_allocated(tmp_path: Path, planes: Any
         _edit(path / "0" / ".zarray", **changes)
         with pytest.raises(SlideReadError, match=said):
             open_slide(path)
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zlib", "zstd"])
+def test_a_chunk_that_would_fill_the_memory_is_not_unpacked(
+    tmp_path: Path, planes: Any, codec: str
+) -> None:
+    path = write_ome_zarr(tmp_path / "a.zarr", planes, version="0.4")
+    _edit(path / "0" / ".zarray", compressor={"id": codec, "level": 1})
+    packed = zlib.compressobj(1, wbits=31 if codec == "gzip" else 15)
+    bomb = b"".join(packed.compress(bytes(2**20)) for _ in range(70)) + packed.flush()
+    if codec == "zstd":  # that says it holds 10^12 bytes
+        bomb = b"\x28\xb5\x2f\xfd\xc0\0" + (10**12).to_bytes(8, "little") + bytes(20)
+    chunk = path / "0" / "0.0.0"
+    assert chunk.is_file()
+    chunk.write_bytes(bomb)
+    reader = open_slide(path)
+    with pytest.raises(SlideReadError, match=r"claims to hold more than 65 MB"):
+        reader.read_region((0, 0), 0, (50, 50))
+
+
+def test_a_chunk_packed_twice_hides_its_size_and_is_refused(tmp_path: Path, planes: Any) -> None:
+    path = write_ome_zarr(tmp_path / "a.zarr", planes, version="0.4")
+    twice = {"compressor": {"id": "zstd"}, "filters": [{"id": "gzip"}]}
+    _edit(path / "0" / ".zarray", **twice)
+    with pytest.raises(SlideReadError, match="packed more than once"):
+        open_slide(path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links and devices as files")
