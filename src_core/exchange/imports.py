@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 _KINDS = (".h5", ".hdf5", ".pt")
+_OF_PATIENT = ("it was made from all slides of a patient, not from this one alone",)
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -312,7 +313,7 @@ def _import_vector(slide: SlideFolder, found: SlideVector, encoder: str | None) 
         tool=found.tool,
         encoder=name,
         n_patches=0,
-        notes=tuple(_guessed(found, encoder)),
+        notes=(*_guessed(found, encoder), *(_OF_PATIENT if found.is_of_patient else ())),
     )
 
 

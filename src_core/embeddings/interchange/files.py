@@ -84,6 +84,8 @@ class SlideVector:
     encoder: str | None
     vector: Float32
     is_encoder_guessed: bool = False
+    is_of_patient: bool = False
+    """It was made from all slides of a patient."""
     about: dict[str, Any] = field(default_factory=dict)
 
 
@@ -277,6 +279,7 @@ def _read_stamp(path: Path, file: Any) -> PatchFile | SlideVector:
             slide=path.stem,
             encoder=_text(about, "encoder") or encoder,
             is_encoder_guessed=name is None,
+            is_of_patient=about.get("feat_type") == "patient",
             vector=np.asarray(feats[()], np.float32).reshape(-1),
         )
     found = _patches(path, coords, feats)

@@ -59,6 +59,20 @@ def test_a_slides_embedding_is_not_replaced(target: Project, tmp_path: Path) -> 
     assert "made here" in failure["message"]
 
 
+@pytest.mark.parametrize("kind", ["slide", "patient"])
+def test_the_embedding_of_a_patient_is_called_so(
+    target: Project, tmp_path: Path, kind: str
+) -> None:
+    with h5py.File(tmp_path / "a-slide.h5", "w") as file:
+        file["feats"] = np.ones(768, np.float32)
+        file.attrs.update({"encoder": "titan", "feat_type": kind})
+    result = verb("import", project=str(target.root), files=[str(tmp_path / "a-slide.h5")])
+    assert not result["failures"]
+    (row,) = result["imported"]
+    told = ["it was made from all slides of a patient, not from this one alone"]
+    assert list(row["notes"]) == (told if kind == "patient" else [])
+
+
 def spoil(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-3])
 
