@@ -116,7 +116,8 @@ class Embedder:
         for name in self.config.teachers:
             check(stop)
             try:
-                self._teachers.embed(slide, name, report=report, stop=stop)
+                lost = self._teachers.embed(slide, name, report=report, stop=stop)
+                told.extend(SlideReadError(one) for one in lost)
             except StorageFullError:
                 raise
             except FusecpathError as error:

@@ -66,7 +66,7 @@ class Teachers:
     _slide_encoders: dict[str, SlideEncoder] = field(default_factory=dict)
     _refused: dict[str, FusecpathError] = field(default_factory=dict)
 
-    def embed(self, slide: SlideFolder, name: str, *, report: Report, stop: Stop) -> None:
+    def embed(self, slide: SlideFolder, name: str, *, report: Report, stop: Stop) -> list[str]:
         """Embed a slide by one teacher, unless that is stored by the same recipe or imported.
 
         Parameters
@@ -77,6 +77,11 @@ class Teachers:
             The teacher.
         report, stop : callable
             See :mod:`src_core.progress`; `stop` is asked before each step.
+
+        Returns
+        -------
+        list of str
+            What of the teacher's own patches could not be read, and is not in the embedding.
 
         Raises
         ------
@@ -98,20 +103,20 @@ class Teachers:
         folder = slide.slide_embedding(name)
         stored = _stored_meta(folder)
         if _IMPORTED in stored:
-            return
+            return []
         grid, of = self._grid(slide, card)
         store = EmbeddingStore(slide.embeddings(grid.lattice_id))
         thin = {} if of == len(grid) else {"max_patches": self.config.max_patches, "of": of}
         if not store.missing(str(card.patch_encoder), grid.cells).any():
             made = _recipe(card, store, grid, thin)
             if _is_same(stored, made):
-                return
+                return []
         _check_memory(card, len(grid), self.device)
         encoder = self._loaded(name, self._slide_encoders, report, stop)  # before hours of patches
-        grid = self._embed_patches(slide, grid, card, report=report, stop=stop)
+        grid, told = self._embed_patches(slide, grid, card, report=report, stop=stop)
         made = _recipe(encoder.card, store, grid, thin)
         if stored == made:
-            return
+            return told
         check(stop)
         shown = Progress(stage="Embedding the slide", done=0, total=1, unit="slides", detail=name)
         report(shown)
@@ -119,6 +124,7 @@ class Teachers:
         vector = encoder.encode(rows, grid.coords_xy, patch_l0=grid.lattice.patch_l0)
         save_slide_embedding(folder, vector, made)
         report(replace(shown, done=1))
+        return told
 
     def _grid(self, slide: SlideFolder, card: EncoderCard) -> tuple[PatchGrid, int]:
         """Return the patches that a teacher reads, and how many there are before thinning."""
@@ -149,12 +155,12 @@ class Teachers:
 
     def _embed_patches(
         self, slide: SlideFolder, grid: PatchGrid, card: EncoderCard, *, report: Report, stop: Stop
-    ) -> PatchGrid:
-        """Embed by the teacher's patch encoder what the store lacks; return what could be read."""
+    ) -> tuple[PatchGrid, list[str]]:
+        """Embed by its patch encoder; return what could be read, and sentences about the rest."""
         name = str(card.patch_encoder)
         store = EmbeddingStore(slide.embeddings(grid.lattice_id))
         if not card.own_lattice or not store.missing(name, grid.cells).any():
-            return grid
+            return grid, []
         encoder = self._loaded(name, self.patch_encoders, report, stop)
         reader = slide.open()
         try:
@@ -164,10 +170,11 @@ class Teachers:
         for error in shortfall.failed.values():
             raise error
         if len(shortfall.unreadable) == 0:
-            return grid
+            return grid, []
+        told = [f"{card.name}: {one}" for one in shortfall.sentences(grid.lattice)]
         grid = grid.without(shortfall.unreadable)
         grid.save(slide.grid(grid.grid_id))
-        return grid
+        return grid, told
 
     def _loaded(self, name: str, loaded: dict[str, E], report: Report, stop: Stop) -> E:
         """Return an encoder, loaded once; what could not be had is not asked for again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -10,11 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from numpy.typing import NDArray
 
 from src_core import project as project_module
 from src_core import slide_folder
+from src_core.embeddings.extract import load_slide_embedding
 from src_core.embeddings.store import EmbeddingStore
+from src_core.encoders import encoder_card, register_encoder, registry
 from src_core.errors import StorageFullError
+from src_core.patches.grid import PatchGrid
 from src_core.patches.unreadable import Unreadable
 from src_core.progress import ignore, never
 from src_core.project import Project
@@ -183,6 +188,48 @@ def test_a_damaged_tile_costs_its_patches_and_is_told(
     for name in ("texture", "lite0"):
         store = EmbeddingStore(slide.embeddings(grid.lattice_id))
         assert len(store.view(name, grid.cells)) == whole
+
+
+@pytest.mark.parametrize("teacher", ["mean-texture", "coarse-texture"])
+def test_a_mean_is_of_the_patches_that_can_be_read(
+    slide_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: str
+) -> None:
+    """On the project's patches, and on those of 224 px at 1 µm that a teacher has for itself."""
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    card = dataclasses.replace(
+        encoder_card("mean-texture"), name="coarse-texture", own_lattice=True, patch_px=224, mpp=1.0
+    )
+    register_encoder(card, loader="src_core.encoders.slide_encoders:load_mean")
+    path, root = tmp_path / "jpeg.tiff", tmp_path / "p"
+    _jpeg_slide(path, slide_files[0], is_pyramid=True)
+    sound = path.read_bytes()
+    prepare(root, path, embed=False)
+    x, y = _inside_a_patch(root)
+    _damage_tile(path, level=0, x=x, y=y)
+
+    def mean() -> tuple[PatchGrid, NDArray[np.float32]]:
+        vector, meta = load_slide_embedding(slide.slide_embedding(teacher))
+        grid = PatchGrid.load(slide.grid(meta["grid_id"]))
+        rows = EmbeddingStore(slide.embeddings(grid.lattice_id)).view("texture", grid.cells).array()
+        np.testing.assert_allclose(vector, rows.mean(axis=0, dtype=np.float64), rtol=1e-6)
+        return grid, vector
+
+    result = prepare(root, encoders=["texture"], teachers=[teacher])
+    slide = Project.open(root).slide("jpeg")
+    own = [one["message"] for one in result["failures"] if one["message"].startswith(teacher)]
+    assert len(own) == int(teacher == "coarse-texture")
+    assert all("cannot be read" in one["message"] for one in result["failures"])
+    partly, vector = mean()
+    corners, side = partly.coords_xy, partly.lattice.patch_l0
+    assert not ((corners <= (x, y)) & (corners + side > (x, y))).all(axis=1).any()
+    again = prepare(root, encoders=["texture"], teachers=[teacher])
+    assert len(again["failures"]) == len(result["failures"]), "told until it is mended"
+    mean()
+    path.write_bytes(sound)
+    assert prepare(root, encoders=["texture"], teachers=[teacher])["failures"] == []
+    whole, mended = mean()
+    assert len(whole) > len(partly)
+    assert not np.array_equal(mended, vector)
 
 
 def test_a_slide_whose_pixels_cannot_be_read_at_all(

@@ -40,12 +40,15 @@ def blank() -> Rgb:
 
 @pytest.fixture(scope="session")
 def shallow() -> Callable[..., Any]:
-    """Cut every published network to two blocks, if asked with narrow layers or few tokens."""
+    """Cut every published network to two blocks, if asked with narrow layers.
+
+    Small ones have one block and few tokens: the widest layers are the most that a test computes.
+    """
 
     @contextmanager
     def cut(*, small: bool = False, narrow: bool = False) -> Iterator[None]:
         def shorter(blueprint: foundation_timm.Blueprint) -> foundation_timm.Blueprint:
-            changes = {"depth": 2, **({"embed_dim": 48} if narrow else {})}
+            changes = {"depth": 1 if small else 2, **({"embed_dim": 48} if narrow else {})}
             return dataclasses.replace(blueprint, options={**blueprint.options, **changes})
 
         with pytest.MonkeyPatch.context() as patch:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
 from src_core.encoders import (
@@ -70,6 +71,18 @@ def test_a_patch_has_the_same_bytes_in_any_batch(encoder: PatchEncoder, tissue: 
     together = encoder.encode(tissue[:3])
     assert np.array_equal(encoder.encode(tissue[1:2]), together[1:2])
     assert np.array_equal(encoder.encode(tissue[2::-1])[::-1], together)
+
+
+def test_a_gpus_precision_is_near_float32(encoder: PatchEncoder, tissue: Rgb) -> None:
+    """By the CPU's autocast, which takes the same layers to half precision as a GPU's."""
+    if encoder.card.precision == "float32" or not isinstance(encoder, TorchPatchEncoder):
+        pytest.skip("computes in float32 everywhere")
+    whole = encoder.encode(tissue[:1])
+    with torch.autocast("cpu", dtype=getattr(torch, encoder.card.precision)):
+        half = encoder.encode(tissue[:1])
+    assert half.dtype == np.float32
+    error = np.linalg.norm(half - whole) / np.linalg.norm(whole)
+    assert 0 < error < {"float16": 1e-2, "bfloat16": 5e-2}[encoder.card.precision]
 
 
 def test_no_patches_give_no_rows(encoder: PatchEncoder) -> None:
