@@ -11,6 +11,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -28,6 +29,7 @@ from src_core.provenance import (
     read_json,
     recipe_id,
     write_json,
+    written_whole,
 )
 from src_core.slides.base import SlideReader
 from src_core.slides.geometry import CHUNK_PX, level_shape_hw
@@ -104,32 +106,28 @@ def build_coarse_levels(
 
     Raises
     ------
+    StorageFullError
+        If the disk is full; no level is then left.
     JobCancelled
-        If `stop` says so; nothing then looks whole.
+        If `stop` says so; nor then.
     """
     source_hw = _coarsest_hw(reader)
     shapes = _coarse_shapes(source_hw)
     if not shapes or _load_coarse_levels(reader, folder):
         return
     recipe = _recipe(reader)
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "meta.json").unlink(missing_ok=True)
     n_blocks = [len(_blocks(shape)) for shape in shapes]
     tracker = Tracker(
         report, stop, stage="Building coarse levels", total=sum(n_blocks), unit="blocks"
     )
-    temporary = [folder / f".level-{k}.{uuid.uuid4().hex[:8]}.tmp" for k in range(len(shapes))]
-    try:
-        read = partial(read_part, reader, len(reader.properties.level_dimensions) - 1)
-        for path, shape in zip(temporary, shapes, strict=True):
+    read = partial(read_part, reader, len(reader.properties.level_dimensions) - 1)
+    with ExitStack() as all_or_none:
+        for k, shape in enumerate(shapes):
+            path = all_or_none.enter_context(written_whole(folder / _level_name(recipe, k)))
             _write_level(read, source_hw, path, shape, tracker)
             read, source_hw = partial(_read_file, path), shape
-        for k, path in enumerate(temporary):
-            path.replace(folder / _level_name(recipe, k))
-        write_json(folder / "meta.json", {"recipe": recipe})
-    finally:
-        for path in temporary:
-            path.unlink(missing_ok=True)
+    write_json(folder / "meta.json", {"recipe": recipe})
 
 
 def _dask_level(level: LevelArray | NDArray[Any]) -> da.Array:
@@ -207,31 +205,39 @@ def _blocks(shape_hw: tuple[int, int]) -> list[tuple[int, int]]:
 def _write_level(
     read: _Read, source_hw: tuple[int, int], path: Path, shape_hw: tuple[int, int], tracker: Tracker
 ) -> None:
-    """Fill a memory-mapped level from the one below it, a few blocks at a time."""
-    target = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(*shape_hw, 3))
-    step = _BLOCK_PX // _FACTOR
+    """Write a level as ``.npy`` from the one below it, a few blocks at a time.
 
-    def fill(corner: tuple[int, int]) -> None:
-        row, column = corner
-        start = (row * _FACTOR, column * _FACTOR)
+    Not through a memory map: on a full disk that ends the process.
+    """
+
+    def shrunk(corner: tuple[int, int]) -> Rgb:
+        start = (corner[0] * _FACTOR, corner[1] * _FACTOR)
         end = (min(start[0] + _BLOCK_PX, source_hw[0]), min(start[1] + _BLOCK_PX, source_hw[1]))
-        target[row : row + step, column : column + step] = _shrink(read(start, end))
+        return _shrink(read(start, end))
 
-    with ThreadPoolExecutor(_READERS) as pool:
-        running: deque[Future[None]] = deque()
+    with path.open("wb") as stream, ThreadPoolExecutor(_READERS) as pool:
+        about = {"descr": "|u1", "fortran_order": False, "shape": (*shape_hw, 3)}
+        np.lib.format.write_array_header_1_0(stream, about)
+        first = stream.tell()
+        running: deque[tuple[tuple[int, int], Future[Rgb]]] = deque()
+
+        def write_next() -> None:
+            (row, column), future = running.popleft()
+            for number, line in enumerate(future.result(), start=row):
+                stream.seek(first + (number * shape_hw[1] + column) * 3)
+                stream.write(line.tobytes())
+            tracker.advance(1)
+
         try:
             for corner in _blocks(shape_hw):
-                running.append(pool.submit(fill, corner))
+                running.append((corner, pool.submit(shrunk, corner)))
                 if len(running) > _READERS:
-                    running.popleft().result()
-                    tracker.advance(1)
-            for future in running:
-                future.result()
-                tracker.advance(1)
+                    write_next()
+            while running:
+                write_next()
         finally:
-            for future in running:
+            for _, future in running:
                 future.cancel()
-    target.flush()
 
 
 def _read_file(path: Path, start_hw: tuple[int, int], end_hw: tuple[int, int]) -> Rgb:

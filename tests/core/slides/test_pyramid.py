@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -189,6 +191,20 @@ def test_cancelling_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
     assert len(reader.pyramid(tmp_path / "cache")) == 1
     build_coarse_levels(reader, tmp_path / "cache")
     assert len(reader.pyramid(tmp_path / "cache")) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no such limit")
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(small_slide: Path, tmp_path: Path) -> None:
+    code = (
+        "import resource, sys; from src_core.cli import main;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000));"
+        f"sys.exit(main(['pyramid', {str(small_slide)!r}, {str(tmp_path)!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "is full" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_there_is_not_built_again(tmp_path: Path) -> None:
