@@ -14,8 +14,9 @@ from src_core.progress import Report, Stop
 from src_core.verbs.base import Result, Verb
 from src_core.verbs.exchange import EXPORT, IMPORT
 from src_core.verbs.models import EVALUATE, PREDICT, TRAIN
+from src_core.verbs.prepare import PREPARE
 from src_core.verbs.setup import DOCTOR, ENCODERS
-from src_core.verbs.slides import CLUSTER, PREPARE, PYRAMID
+from src_core.verbs.slides import CLUSTER, PYRAMID
 from src_core.verbs.tools import DEMO, OPEN
 
 __all__ = ["VERBS", "Verb", "run_verb"]

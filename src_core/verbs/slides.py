@@ -1,30 +1,19 @@
-"""The verbs that work on slides: ``prepare``, ``cluster`` and ``pyramid``."""
+"""The verbs ``cluster`` and ``pyramid``, which work on slides one by one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from src_core import pipeline, preparing
-from src_core.bags.label_table import read_labels
+from src_core import pipeline
 from src_core.clustering.result import load_clusters
 from src_core.config import Config, Help, Range
-from src_core.encoders.presets import PRESETS, PresetName
-from src_core.encoders.registry import encoder_card, import_problem
-from src_core.encoders.remote_code import agree
-from src_core.errors import ConfigError
-from src_core.exchange.imports import is_embedded
-from src_core.pipeline import Failure
-from src_core.progress import Report, Stop, Tracker
-from src_core.project import Project, ProjectConfig, SlideFolder
-from src_core.scheduler import prepare_on_cluster
+from src_core.progress import Report, Stop
+from src_core.project import Project, SlideFolder
 from src_core.slides import open_slide
-from src_core.slides.find import find_slides
 from src_core.slides.pyramid import build_coarse_levels
 from src_core.verbs.base import (
-    Device,
     ProjectPath,
     Result,
     SlideNames,
@@ -33,258 +22,8 @@ from src_core.verbs.base import (
     chosen_slides,
     result_of,
 )
-from src_core.verbs.settings import Settings, settings_help, with_settings
 
-__all__ = ["CLUSTER", "PREPARE", "PYRAMID"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrepareOptions(Config):
-    """Settings of ``prepare``."""
-
-    project: ProjectPath
-    slides: Annotated[
-        tuple[str, ...],
-        Help("Slides, folders of them (and of folders), or tables (CSV); the project's if none"),
-    ] = ()
-    encoders: Annotated[tuple[str, ...], Help("Patch encoders; the project's if none")] = ()
-    teachers: Annotated[tuple[str, ...], Help("Slide encoders to distil from")] = ()
-    preset: Annotated[
-        PresetName | None, Help("Encoders and teachers by one name, where none are named")
-    ] = None
-    labels: Annotated[str | None, Help("Table of slides and labels (CSV)")] = None
-    slide_mpp: Annotated[float | None, Range(0.05, 5), Help("Micrometres per pixel")] = None
-    max_patches: Annotated[
-        int | None,
-        Range(1, 10_000_000),
-        Help("Patches of a slide that a teacher with its own grid reads, at most", True),
-    ] = None
-    trust_remote_code: Annotated[
-        tuple[str, ...],
-        Help("Teachers whose code may run here, as NAME or NAME@COMMIT; it is remembered", True),
-    ] = ()
-    tissue: Annotated[
-        str | None,
-        Help("Your own tissue: a GeoJSON file, or a folder with SLIDE.geojson for each slide"),
-    ] = None
-    roi: Annotated[
-        str | None, Help("Region of interest, likewise: only patches inside are taken")
-    ] = None
-    whole_slide: Annotated[bool, Help("Forget the region of interest")] = False
-    fresh_tissue: Annotated[
-        bool, Help("Find the tissue again, even where it was painted or your own")
-    ] = False
-    set: Settings = ()
-    embed: Annotated[bool, Help("Embed the patches, not only find them")] = True
-    device: Device = "auto"
-    scheduler: Annotated[
-        str | None, Help("Address of a dask scheduler, to prepare slides on its workers", True)
-    ] = None
-
-
-def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
-    known = _known_project(options)
-    project = _project_for(options, known)
-    slides, failures = _take_slides(project, options, report, stop)
-    if project.config.grid != _config_of(known).grid:
-        failures += _not_moved(slides, options)
-    _check_wishes(options, len(slides))
-    if options.scheduler is None:
-        failures += _prepare_here(project, slides, options, report, stop)
-    else:
-        failures += _prepare_on_cluster(project, slides, options, report, stop)
-    found = {slide.slide_id: preparing.stored_grid(project, slide) for slide in slides}
-    ready = {name: one for name, one in found.items() if one is not None}
-    unreadable = {name: one.unreadable for name, one in ready.items() if one.unreadable}
-    return result_of(
-        project,
-        failures,
-        patches={name: len(one.grid) for name, one in ready.items()},
-        flagged={name: one.flagged for name, one in ready.items()},
-        excluded={name: one.excluded for name, one in ready.items()},
-        **({"unreadable": unreadable} if unreadable else {}),
-    )
-
-
-def _prepare_here(
-    project: Project,
-    slides: Sequence[SlideFolder],
-    options: PrepareOptions,
-    report: Report,
-    stop: Stop,
-) -> list[Failure]:
-    ready: list[SlideFolder] = []
-
-    def find(slide: SlideFolder) -> None:
-        wishes = _wishes(options, slide)
-        preparing.prepare_grid(project, slide, wishes, report=report, stop=stop)
-        ready.append(slide)
-
-    failures = pipeline.each_slide(slides, find, stop=stop)
-    if options.embed:
-        failures += pipeline.embed_slides(
-            project, ready, device=options.device, report=report, stop=stop
-        )
-    return failures
-
-
-def _prepare_on_cluster(
-    project: Project,
-    slides: Sequence[SlideFolder],
-    options: PrepareOptions,
-    report: Report,
-    stop: Stop,
-) -> list[Failure]:
-    wishes: dict[str, preparing.Wishes] = {}
-
-    def wish(slide: SlideFolder) -> None:
-        wishes[slide.slide_id] = _wishes(options, slide)
-
-    failures = pipeline.each_slide(slides, wish, stop=stop)
-    return failures + prepare_on_cluster(
-        str(options.scheduler),
-        project,
-        wishes,
-        embed=options.embed,
-        device=options.device,
-        report=report,
-        stop=stop,
-    )
-
-
-def _check_wishes(options: PrepareOptions, n_slides: int) -> None:
-    """Raise if what is brought contradicts itself, or is for one slide where there are more."""
-    if options.tissue is not None and options.fresh_tissue:
-        raise ConfigError("Give either your own tissue or fresh_tissue, not both.")
-    if options.roi is not None and options.whole_slide:
-        raise ConfigError("Give either a region of interest or whole_slide, not both.")
-    for name in (options.tissue, options.roi):
-        if name is not None and not Path(name).exists():
-            raise ConfigError(f"{name} does not exist; check the path.")
-        if name is not None and n_slides > 1 and not _has_file_a_slide(Path(name)):
-            raise ConfigError(
-                f"{name} is for one slide, and there are {n_slides}; name one slide, or give a "
-                "folder with a GeoJSON file for each."
-            )
-
-
-def _has_file_a_slide(path: Path) -> bool:
-    return path.is_dir() and not (path / "mask.npy").is_file()
-
-
-def _wishes(options: PrepareOptions, slide: SlideFolder) -> preparing.Wishes:
-    def brought(name: str | None) -> Path | None:
-        path = None if name is None else Path(name)
-        if path is None or not _has_file_a_slide(path):
-            return path
-        return preparing.slide_file(path, slide)
-
-    return preparing.Wishes(
-        tissue=brought(options.tissue),
-        roi=brought(options.roi),
-        is_whole=options.whole_slide,
-        is_fresh=options.fresh_tissue,
-    )
-
-
-def _not_moved(slides: Sequence[SlideFolder], options: PrepareOptions) -> list[Failure]:
-    """Name the slides whose patches do not follow the project's new settings of them."""
-    if options.tissue or options.roi or options.whole_slide or options.fresh_tissue:
-        return []
-    return [
-        Failure(
-            slide_id=slide.slide_id,
-            message=f"Slide {slide.slide_id!r}: its patches were imported, and new settings of the "
-            "grid do not move them; to lay patches by these settings, run prepare with "
-            "--fresh-tissue.",
-        )
-        for slide in slides
-        if preparing.imported_grid(slide) is not None
-    ]
-
-
-def _known_project(options: PrepareOptions) -> Project | None:
-    folder = Path(options.project)
-    return Project.open(folder) if (folder / "project.json").is_file() else None
-
-
-def _config_of(known: Project | None) -> ProjectConfig:
-    return ProjectConfig() if known is None else known.config
-
-
-def _project_for(options: PrepareOptions, known: Project | None) -> Project:
-    for name in options.trust_remote_code:
-        encoder, _, commit = name.partition("@")
-        agree(encoder_card(encoder), commit or None)
-    before = _config_of(known)
-    preset = None if options.preset is None else PRESETS[options.preset]
-    keys = ("encoders", "teachers", "max_patches")
-    chosen = {key: getattr(options, key) or getattr(preset, key, None) for key in keys}
-    config = before.replace(**{key: value for key, value in chosen.items() if value})
-    config = with_settings(config, options.set)
-    _check_encoders(config, known=before.encoders)  # before any work is done
-    for name in config.encoders:
-        if name not in before.encoders and not (known and is_embedded(known, name)):
-            _check_is_run(name)
-    return Project.create(Path(options.project), config)
-
-
-def _check_is_run(name: str) -> None:
-    """Raise for an encoder that can only be imported, and was not."""
-    problem = import_problem(name)
-    if problem is not None:
-        raise ConfigError(problem)
-
-
-def _check_encoders(config: ProjectConfig, *, known: Sequence[str]) -> None:
-    """Raise if an encoder is unknown or named twice, or a teacher reads what nobody makes.
-
-    The `known` ones are the project's: of an imported encoder there may be the name alone.
-    """
-    names = (*config.encoders, *config.teachers)
-    if len(set(names)) < len(names):
-        raise ConfigError(f"An encoder is named twice in {', '.join(names)}.")
-    for name in config.encoders:
-        if name not in known:
-            encoder_card(name)
-    for name in config.teachers:
-        card = encoder_card(name)
-        if card.kind != "slide":
-            raise ConfigError(f"Teacher {name} is a patch encoder; name one that reads slides.")
-        reads = card.patch_encoder
-        if reads is not None and reads not in config.encoders and not card.own_lattice:
-            raise ConfigError(f"Teacher {name} reads embeddings by {reads}; add that encoder.")
-
-
-def _take_slides(
-    project: Project, options: PrepareOptions, report: Report, stop: Stop
-) -> tuple[list[SlideFolder], list[Failure]]:
-    wanted = [item for path in options.slides for item in _named(Path(path), project)]
-    if options.labels is not None:
-        wanted += [(row.path, row.slide_id) for row in project.import_labels(Path(options.labels))]
-    if not wanted:
-        return list(project.slides()), []
-    taken: dict[str, SlideFolder] = {}
-    known = project.fingerprints()
-    tracker = Tracker(report, stop, stage="Taking in slides", total=len(wanted), unit="slides")
-
-    def take(item: tuple[Path, str | None]) -> None:
-        path, slide_id = item
-        tracker.advance(1, detail=path.name)
-        slide = project.add_slide(path, slide_id=slide_id, slide_mpp=options.slide_mpp, known=known)
-        taken[slide.slide_id] = slide  # a slide that is named twice is prepared once
-
-    failures = pipeline.each(wanted, take, name=lambda item: item[1] or item[0].name, stop=stop)
-    return list(taken.values()), failures
-
-
-def _named(path: Path, project: Project) -> list[tuple[Path, str | None]]:
-    """Return the slides that a name on the command line stands for, with their names if given."""
-    if path.suffix.lower() == ".csv":
-        return [(row.path, row.slide_id) for row in read_labels(path.absolute()).rows]
-    if path.is_dir():
-        return [(slide, None) for slide in find_slides(path.absolute(), without=project.root)]
-    return [(path, None)]
+__all__ = ["CLUSTER", "PYRAMID"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,15 +75,6 @@ def _pyramid(options: PyramidOptions, report: Report, stop: Stop) -> Result:
     return {"slide": options.slide, "folder": options.folder}
 
 
-PREPARE = Verb(
-    "prepare",
-    "find tissue and patches, and embed them by every encoder",
-    PrepareOptions,
-    _prepare,
-    as_lines,
-    positional=("project", "slides"),
-    notes=settings_help(ProjectConfig, "tissue", "grid", "quality"),
-)
 CLUSTER = Verb(
     "cluster", "cluster patches by all encoders at once", ClusterOptions, _cluster, as_lines
 )

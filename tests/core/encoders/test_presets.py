@@ -11,7 +11,7 @@ from src_core.encoders.presets import PRESETS, PresetName
 from src_core.errors import ConfigError
 from src_core.progress import ignore, never
 from src_core.project import Project
-from src_core.verbs.slides import PREPARE, PrepareOptions
+from src_core.verbs.prepare import PREPARE, PrepareOptions
 
 
 @pytest.mark.parametrize("name", PRESETS)
