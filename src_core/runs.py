@@ -31,7 +31,7 @@ from src_core.project import Project, ProjectConfig, SlideFolder
 from src_core.provenance import ConfigT, read_json, write_bytes, write_json
 from src_core.slides import SlideReader
 from src_core.slides.scaled import finer_scale, read_scaled
-from src_core.teachers import import_of
+from src_core.teacher_imports import import_of
 from src_core.training.config import TrainConfig
 from src_core.training.metrics import Metric, auroc
 from src_core.types import Json

@@ -22,7 +22,7 @@ from src_core.patches.lattice import Lattice
 from src_core.progress import Report, Stop, check
 from src_core.project import Project, SlideFolder
 from src_core.slides.base import SlideProperties
-from src_core.teachers import import_slide_embedding
+from src_core.teacher_imports import import_slide_embedding
 from src_core.types import BoolArray
 
 __all__ = [

@@ -38,7 +38,8 @@ from src_core.preparing import paint_tissue
 from src_core.progress import Progress, ignore, never
 from src_core.project import Project, SlideFolder
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
-from src_core.teachers import check_lattice, import_slide_embedding, thinned
+from src_core.teacher_grids import check_lattice, thinned
+from src_core.teacher_imports import import_slide_embedding
 from src_core.verbs import run_verb
 
 COARSE = "coarse-texture"
