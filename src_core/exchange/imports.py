@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from src_core.embeddings.interchange.files import PatchFile, SlideVector, Tool, read_file
+from src_core.embeddings.interchange.files import read_file
 from src_core.embeddings.interchange.names import check_dim, known_name
 from src_core.embeddings.interchange.place import Placement, place
+from src_core.embeddings.interchange.records import PatchFile, SlideVector, Tool
 from src_core.embeddings.store import EmbeddingStore
 from src_core.encoders.registry import list_encoders
 from src_core.errors import ExchangeError, FusecpathError, TooFewPatchesError

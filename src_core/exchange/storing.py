@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from src_core.embeddings.interchange.files import PatchFile
 from src_core.embeddings.interchange.place import Placement
+from src_core.embeddings.interchange.records import PatchFile
 from src_core.embeddings.store import EmbeddingStore
 from src_core.embeddings.writer import EmbeddingWriter
 from src_core.errors import ExchangeError, ProjectError

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,72 +21,20 @@ from src_core.embeddings.interchange.hdf5 import (
     shape_2d,
     table,
 )
+from src_core.embeddings.interchange.records import PatchFile, SlideVector
 from src_core.encoders.state_dicts import check_weights_file
 from src_core.errors import ExchangeError
 from src_core.patches.lattice import MAX_CELLS
-from src_core.types import Float32, Float64
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["PatchFile", "SlideVector", "Tool", "read_file"]
-
-Tool: TypeAlias = Literal["trident", "clam", "stamp", "array"]
+__all__ = ["read_file"]
 
 _LONGEST = 65_536
 """Numbers of an embedding: more than any encoder gives."""
 _STAMP_HISTORIC = (224.0, 256.0)
 """Before STAMP wrote a scale its patches were 224 px of 256 µm, and counted in those px."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PatchFile:
-    """Where another program's patches lie, and their embeddings if it has them."""
-
-    path: Path
-    tool: Tool
-    slide: str
-    """The slide's name, as the file says or by its own name."""
-    encoder: str | None
-    """As the file calls it."""
-    is_encoder_guessed: bool = False
-    """The file names none: `encoder` is what its folder is called."""
-    coords: Float64
-    """Top-left corners, shape (N, 2), columns x, y."""
-    unit: Literal["px", "um"] = "px"
-    """Of `coords`; a pixel is level 0's."""
-    dim: int = 0
-    """Numbers of an embedding; 0 if the file has none."""
-    stored_as: str = "float32"
-    embeddings: Callable[[], Iterator[NDArray[Any]]] | None = None
-    """Gives them from the first patch to the last, a block of rows at a time."""
-    patch_px: int | None = None
-    """Side as the encoder saw it."""
-    patch_l0: float | None = None
-    patch_um: float | None = None
-    patch_level: int | None = None
-    """The level that `patch_px` counts in, where nothing says how many level-0 pixels that is."""
-    downsample: float | None = None
-    overlap_l0: float = 0.0
-    level0_mpp: float | None = None
-    """What the file takes the slide's scale for, give or take a quarter."""
-    level0_size: tuple[int, int] | None = None
-    """(width, height) of the slide that the file is of."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SlideVector:
-    """One embedding of a whole slide."""
-
-    path: Path
-    tool: Tool
-    slide: str
-    encoder: str | None
-    vector: Float32
-    is_encoder_guessed: bool = False
-    is_of_patient: bool = False
-    """It was made from all slides of a patient."""
-    about: dict[str, Any] = field(default_factory=dict)
 
 
 def read_file(path: Path) -> PatchFile | SlideVector:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src_core.embeddings.interchange.files import PatchFile
+from src_core.embeddings.interchange.records import PatchFile
 from src_core.errors import ExchangeError
 from src_core.patches.fitting import CornerFit, fit_corners
 from src_core.patches.lattice import MAX_CELLS, Lattice

@@ -13,8 +13,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from src_core.embeddings.interchange import trident
-from src_core.embeddings.interchange.files import PatchFile, read_file
+from src_core.embeddings.interchange.files import read_file
 from src_core.embeddings.interchange.place import place
+from src_core.embeddings.interchange.records import PatchFile
 from src_core.exchange.exports import PatchTable, export_geojson
 from src_core.geojson import read_polygons
 from src_core.patches.grid import GridConfig, PatchGrid, build_lattice

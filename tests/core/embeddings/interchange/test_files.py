@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from src_core.embeddings.interchange.files import PatchFile, SlideVector, read_file
+from src_core.embeddings.interchange.files import read_file
 from src_core.embeddings.interchange.names import check_dim, known_name
+from src_core.embeddings.interchange.records import PatchFile, SlideVector
 from src_core.encoders import encoder_card
 from src_core.errors import ExchangeError
 

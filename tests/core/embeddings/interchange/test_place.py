@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from src_core.embeddings.interchange.files import PatchFile
 from src_core.embeddings.interchange.place import place
+from src_core.embeddings.interchange.records import PatchFile
 from src_core.errors import ExchangeError, SlideScaleError
 from src_core.patches.grid import GridConfig, build_lattice
 from src_core.slides.base import SlideProperties
