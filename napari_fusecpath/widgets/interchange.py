@@ -21,9 +21,10 @@ from napari_fusecpath.widgets.step import number, wrapped_label
 
 __all__ = ["Interchange", "import_text"]
 
-_FILES = "Embeddings (*.h5 *.hdf5 *.pt *.npy *.csv)"
+_FILES = "Embeddings or patches (*.h5 *.hdf5 *.pt *.npy *.csv *.geojson *.json *.gz)"
 _FORMATS = {
-    "QuPath (GeoJSON)": "geojson",
+    "QuPath: patches (GeoJSON)": "geojson",
+    "QuPath: tissue (GeoJSON)": "tissue",
     "AnnData (tables)": "anndata",
     "TRIDENT (HDF5)": "trident",
 }
@@ -46,7 +47,7 @@ class Interchange(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.files = QPushButton("Import files…", self)
-        self.files.setToolTip("Embeddings or patches that TRIDENT, CLAM or STAMP has made")
+        self.files.setToolTip("What TRIDENT, CLAM or STAMP has made, or squares of QuPath")
         self.files.clicked.connect(self._ask_files)
         self.folder = QPushButton("Import a folder…", self)
         self.folder.setToolTip("Files for the slides of the project, by their names")
@@ -61,7 +62,9 @@ class Interchange(QWidget):
         self.format.addItems(list(_FORMATS))
         self.format.setAccessibleName("Program to export for")
         self.export = QPushButton("Export…", self)
-        self.export.setToolTip("Patches, embeddings, clusters, marks and maps of the slide in view")
+        self.export.setToolTip(
+            "Tissue, patches, embeddings, clusters, marks and maps of the slide in view"
+        )
         self.export.clicked.connect(self._ask_out)
         self.say = wrapped_label(parent=self)
         layout = QVBoxLayout(self)
@@ -81,11 +84,13 @@ class Interchange(QWidget):
         self.export.setEnabled(go)
 
     def _ask_files(self) -> None:
-        paths, _ = QFileDialog.getOpenFileNames(self, "Embeddings to import", "", _FILES)
+        paths, _ = QFileDialog.getOpenFileNames(self, "Embeddings or patches to import", "", _FILES)
         self._bring(paths)
 
     def _ask_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "A folder of embeddings to import")
+        folder = QFileDialog.getExistingDirectory(
+            self, "A folder of embeddings or patches to import"
+        )
         self._bring([folder] if folder else [])
 
     def _bring(self, paths: list[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,17 @@ from src_core.patches.grid import PatchGrid
 from src_core.progress import Stop, check
 from src_core.project import Project, SlideFolder
 from src_core.provenance import written_whole
+from src_core.tissue.outlines import trace_outlines
 from src_core.types import Labels
 
-__all__ = ["PatchTable", "export_anndata", "export_geojson", "export_trident", "patch_table"]
+__all__ = [
+    "PatchTable",
+    "export_anndata",
+    "export_geojson",
+    "export_tissue",
+    "export_trident",
+    "patch_table",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -174,6 +182,22 @@ def export_geojson(table: PatchTable, path: Path) -> int:
         ``.geojson``, or ``.geojson.gz``.
     """
     return write_polygons(path, _tiles(table))
+
+
+def export_tissue(slide: SlideFolder, path: Path) -> int:
+    """Write a slide's tissue as QuPath annotations with their holes; return how many.
+
+    Read again by ``prepare --tissue``, with the same scale of the mask, they are the same mask.
+
+    Parameters
+    ----------
+    slide : SlideFolder
+        It has tissue.
+    path : Path
+        ``.geojson``, or ``.geojson.gz``.
+    """
+    outlines = trace_outlines(slide.load_tissue())
+    return write_polygons(path, (replace(one, classification="Tissue") for one in outlines))
 
 
 def _tiles(table: PatchTable) -> Iterator[Polygon]:

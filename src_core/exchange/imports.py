@@ -13,6 +13,7 @@ import numpy as np
 from src_core.embeddings.interchange.files import read_file
 from src_core.embeddings.interchange.names import check_dim, known_name
 from src_core.embeddings.interchange.place import Placement, place
+from src_core.embeddings.interchange.qupath import is_outlines
 from src_core.embeddings.interchange.records import PatchFile, SlideVector, Tool
 from src_core.embeddings.store import EmbeddingStore
 from src_core.encoders.registry import list_encoders
@@ -57,7 +58,8 @@ class Imported:
 def files_in(path: Path) -> list[Path]:
     """Return the files to import of a folder, or the file itself.
 
-    Of a folder that another program filled: its embeddings, or where there are none its patches.
+    Of a folder that another program filled: its embeddings, or where there are none its patches,
+    or else its outlines.
 
     Raises
     ------
@@ -76,9 +78,12 @@ def files_in(path: Path) -> list[Path]:
     embeddings = [one for one in found if one.parent.name != "patches"]
     whole = {one.stem for one in embeddings if one.parent.name == "h5_files"}
     chosen = [one for one in embeddings if one.suffix.lower() != ".pt" or one.stem not in whole]
-    if not (chosen or found):
-        raise ExchangeError(f"{path} holds no .h5 and no .pt files; name the files to import.")
-    return chosen or found
+    outlines = [one for one in sorted(path.iterdir()) if is_outlines(one) and one.is_file()]
+    if not (chosen or found or outlines):
+        raise ExchangeError(
+            f"{path} holds no .h5, .pt and .geojson files; name the files to import."
+        )
+    return chosen or found or outlines
 
 
 def import_file(

@@ -1,6 +1,6 @@
-"""Fill outlines on the raster of a mask: a pixel is inside if its centre is.
+"""Between outlines and the raster of a mask: a pixel is inside if its centre is.
 
-Line by line, for its time grows with the length of the outlines, where
+Filled line by line, for its time grows with the length of the outlines, where
 `skimage.draw.polygon` asks every corner for every pixel, and exactly, where Pillow also paints
 the pixels that an outline touches.
 """
@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from src_core.geojson import Polygon
+from src_core.tissue.mask import TissueMask
 from src_core.types import BoolArray, Float64, Int64
 
-__all__ = ["fill_outlines"]
+__all__ = ["fill_outlines", "trace_outlines"]
 
 _CROSSINGS = 2**20
 """Edges times rows that are looked at once: a file may hold any number of either."""
@@ -89,3 +91,85 @@ def _crossings(rings: list[Float64], height: int) -> Iterator[tuple[Int64, Float
         rows = first[edge] + within
         slope = (end[edge, 0] - start[edge, 0]) / (end[edge, 1] - start[edge, 1])
         yield rows, np.ceil(start[edge, 0] + (rows - start[edge, 1]) * slope)
+
+
+def trace_outlines(mask: TissueMask) -> Iterator[Polygon]:
+    """Yield the outlines of a mask, a piece of tissue at a time; filled again they are the mask.
+
+    A piece is what hangs together by the sides of its pixels. So no outline touches itself, a
+    hole touches another outline in single points at most, and every program takes the polygons
+    for valid.
+
+    Parameters
+    ----------
+    mask : TissueMask
+        Corners lie on the corners of its pixels.
+
+    Yields
+    ------
+    Polygon
+        Level-0 pixels, with its holes.
+    """
+    from scipy import ndimage
+
+    pieces, _ = ndimage.label(mask.mask)
+    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
+        corner = np.array([box[1].start, box[0].start], np.float64)
+        rings = [
+            (ring + corner) * mask.pixel_xy + mask.origin_xy
+            for ring in _rings(pieces[box] == number)
+        ]
+        # The one that goes round all others is the longest from side to side.
+        outer = max(range(len(rings)), key=lambda place: float(np.ptp(rings[place][:, 0])))
+        holes = tuple(ring for place, ring in enumerate(rings) if place != outer)
+        yield Polygon(exterior=rings[outer], holes=holes)
+
+
+def _rings(inside: BoolArray) -> list[Float64]:
+    """Return the corners (x, y) of the outlines of one piece, in pixels; they turn at each."""
+    wide = inside.shape[1] + 1  # vertices in a row
+    padded = np.pad(inside, 1).astype(np.int8)
+    # Whatever is inside lies at the right hand: east above it, south right of it.
+    across = _sides(np.diff(padded, axis=0)[:, 1:-1])  # (n, 3): row of vertices, first, last
+    down = _sides(-np.diff(padded, axis=1)[1:-1].T)[:, [1, 2, 0]]
+    starts_h, ends_h = across[:, 0] * wide + across[:, 1], across[:, 0] * wide + across[:, 2]
+    starts_v, ends_v = down[:, 0] * wide + down[:, 2], down[:, 1] * wide + down[:, 2]
+    east, south = across[:, 1] < across[:, 2], down[:, 0] < down[:, 1]
+    # Where four sides meet the way turns left, so that two holes there stay two.
+    to_down = _following(ends_h, starts_v, south, wanted=~east)
+    to_across = _following(ends_v, starts_h, east, wanted=south)
+    following = to_across[to_down].tolist()
+    rings, is_new = list[Float64](), [True] * len(following)
+    for first in range(len(following)):
+        ring, place = list[int](), first
+        while is_new[place]:
+            is_new[place] = False
+            ring.append(place)
+            place = following[place]
+        if ring:
+            corners = np.stack([starts_h[ring], ends_h[ring]], axis=1).reshape(-1)
+            rings.append(np.stack([corners % wide, corners // wide], axis=1).astype(np.float64))
+    return rings
+
+
+def _sides(steps: NDArray[np.int8]) -> Int64:
+    """Return the straight sides along the rows of `steps`, shape (n, 3): row, from, to.
+
+    A step of 1 is walked forwards, one of -1 backwards.
+    """
+    turns = np.diff(np.pad(steps, ((0, 0), (1, 1))), axis=1) != 0
+    padded = np.pad(steps, ((0, 0), (1, 1)))
+    rows, first = np.nonzero(turns & (padded[:, 1:] != 0))
+    _, last = np.nonzero(turns & (padded[:, :-1] != 0))
+    ahead = padded[rows, first + 1] > 0
+    ends = np.where(ahead, (first, last), (last, first))
+    return np.column_stack([rows, *ends]).astype(np.int64)
+
+
+def _following(ends: Int64, starts: Int64, ahead: BoolArray, *, wanted: BoolArray) -> Int64:
+    """Return which side begins where each ends; of two the one whose `ahead` is wanted."""
+    order = np.lexsort((ahead, starts))
+    place = np.searchsorted(starts[order], ends)
+    after = np.minimum(place + 1, len(starts) - 1)
+    is_two = (after > place) & (starts[order[after]] == ends)
+    return order[np.where(is_two & wanted, after, place)]

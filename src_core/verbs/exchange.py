@@ -12,6 +12,7 @@ from src_core.errors import ProjectError
 from src_core.exchange.exports import (
     export_anndata,
     export_geojson,
+    export_tissue,
     export_trident,
     patch_table,
 )
@@ -43,12 +44,12 @@ class ImportOptions(Config):
     """Settings of ``import``."""
 
     project: ProjectPath
-    files: Annotated[tuple[str, ...], Help("Files or folders of TRIDENT, CLAM or STAMP")]
+    files: Annotated[tuple[str, ...], Help("Files or folders of TRIDENT, CLAM, STAMP or QuPath")]
     slide: Annotated[str | None, Help("Slide that the file is of; by its name if none")] = None
     encoder: Annotated[str | None, Help("Encoder that made it; as the file says if none")] = None
-    format: Annotated[Literal["auto", "trident", "clam", "stamp"], Help("Program that made it")] = (
-        "auto"
-    )
+    format: Annotated[
+        Literal["auto", "trident", "clam", "stamp", "qupath"], Help("Program that made it")
+    ] = "auto"
 
 
 def _import(options: ImportOptions, report: Report, stop: Stop) -> Result:
@@ -103,8 +104,8 @@ class ExportOptions(Config):
     slides: SlideNames = ()
     run: RunName = None
     format: Annotated[
-        Literal["figure", "trident", "anndata", "geojson"],
-        Help("What is written: pictures, embeddings, tables or QuPath's tiles"),
+        Literal["figure", "trident", "anndata", "geojson", "tissue"],
+        Help("What is written: pictures, embeddings, tables, QuPath's tiles or annotations"),
     ] = "figure"
     out: Annotated[str | None, Help("Folder for the files; exports/ in the project if none")] = None
 
@@ -141,6 +142,10 @@ def _export_slide(
         path = out / f"{slide.slide_id}-{run_id}.png"
         runs.draw(project, str(run_id), slide, path)
         return [path]
+    if form == "tissue":  # named like the slide, as prepare --tissue FOLDER looks for it
+        path = out / "tissue" / f"{slide.slide_id}.geojson.gz"
+        export_tissue(slide, path)
+        return [path]
     table = patch_table(project, slide, run_id=run_id)
     if form == "anndata":
         return export_anndata(slide, table, out)
@@ -151,7 +156,7 @@ def _export_slide(
 
 IMPORT = Verb(
     "import",
-    "take embeddings or patches of TRIDENT, CLAM or STAMP into a project",
+    "take embeddings of TRIDENT, CLAM or STAMP, or patches, QuPath's too, into a project",
     ImportOptions,
     _import,
     _describe,

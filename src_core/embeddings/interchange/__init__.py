@@ -1,4 +1,4 @@
-"""Embeddings as TRIDENT, CLAM and STAMP keep them.
+"""Embeddings as TRIDENT, CLAM and STAMP keep them, and squares as QuPath does.
 
 :mod:`.files` tells which of them a file is from and reads it into a
 :class:`~src_core.embeddings.interchange.records.PatchFile` or a

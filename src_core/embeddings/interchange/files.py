@@ -21,6 +21,7 @@ from src_core.embeddings.interchange.hdf5 import (
     shape_2d,
     table,
 )
+from src_core.embeddings.interchange.qupath import is_outlines, outlines_name, read_squares
 from src_core.embeddings.interchange.records import PatchFile, SlideVector
 from src_core.encoders.state_dicts import check_weights_file
 from src_core.errors import ExchangeError
@@ -44,7 +45,7 @@ def read_file(path: Path) -> PatchFile | SlideVector:
     ----------
     path : Path
         ``.h5`` of TRIDENT, CLAM or STAMP; ``.pt`` of CLAM with its ``.h5`` beside it; ``.npy`` or
-        ``.csv`` of one vector.
+        ``.csv`` of one vector; ``.geojson`` of QuPath's squares.
 
     Raises
     ------
@@ -59,7 +60,17 @@ def read_file(path: Path) -> PatchFile | SlideVector:
         return _checked(_read_tensor(path))
     if kind in (".npy", ".csv"):
         return _checked(_read_vector(path))
-    raise ExchangeError(f"{path} is none of .h5, .pt, .npy and .csv; name the files to import.")
+    if is_outlines(path):
+        corners, side = read_squares(path)
+        slide = outlines_name(path)
+        return _checked(
+            PatchFile(
+                path=path, tool="qupath", slide=slide, encoder=None, coords=corners, patch_l0=side
+            )
+        )
+    raise ExchangeError(
+        f"{path} is none of .h5, .pt, .npy, .csv and .geojson; name the files to import."
+    )
 
 
 def _checked(found: PatchFile | SlideVector) -> PatchFile | SlideVector:

@@ -13,7 +13,7 @@ from src_core.types import Float32, Float64
 
 __all__ = ["PatchFile", "SlideVector", "Tool"]
 
-Tool: TypeAlias = Literal["trident", "clam", "stamp", "array"]
+Tool: TypeAlias = Literal["trident", "clam", "stamp", "qupath", "array"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -6,9 +6,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.path import Path as Outline
+from scipy import ndimage
 
 from src_core.geojson import Polygon
-from src_core.tissue.outlines import fill_outlines
+from src_core.tissue.mask import TissueMask
+from src_core.tissue.outlines import fill_outlines, trace_outlines
 
 place = {"origin_xy": (100.0, 40.0), "pixel_xy": (8.0, 4.0)}
 
@@ -71,3 +73,58 @@ def test_a_long_outline_takes_no_longer_than_its_length() -> None:
     x, y = ring[:, 0], ring[:, 1]
     area = 0.5 * abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)))
     assert abs(inside.sum() / area - 1) < 1e-3
+
+
+def as_mask(pixels: np.ndarray) -> TissueMask:
+    return TissueMask(pixels, (37.5, -12.25), (31.7, 33.1), {})
+
+
+masks = st.integers(0, 2**32).map(np.random.default_rng).flatmap(
+    lambda rng: st.builds(
+        lambda h, w, share: rng.random((h, w)) < share,
+        st.integers(1, 14), st.integers(1, 14), st.floats(0.05, 0.95),
+    )
+)  # fmt: skip
+
+
+def area(ring: np.ndarray) -> float:
+    x, y = ring[:, 0], ring[:, 1]
+    return float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)) / 2)
+
+
+@given(masks)
+def test_outlines_that_were_traced_fill_the_same_pixels(pixels: np.ndarray) -> None:
+    mask = as_mask(pixels)
+    polygons = list(trace_outlines(mask))
+    again = fill_outlines(polygons, pixels.shape, mask.origin_xy, mask.pixel_xy)
+    np.testing.assert_array_equal(again, pixels)
+
+
+@given(masks)
+def test_outlines_that_were_traced_are_valid(pixels: np.ndarray) -> None:
+    """No corner twice, holes the other way round, and areas that add up."""
+    mask = as_mask(pixels)
+    side = mask.pixel_xy[0] * mask.pixel_xy[1]
+    sizes = []
+    for one in trace_outlines(mask):
+        for ring in (one.exterior, *one.holes):
+            assert len(np.unique(ring.round(6), axis=0)) == len(ring)
+            steps = np.abs(np.roll(ring, -1, axis=0) - ring) > 1e-6
+            assert (steps.sum(axis=1) == 1).all()
+            assert (steps[:, 0] != np.roll(steps[:, 0], 1)).all(), "a turn at each corner"
+        assert area(one.exterior) > 0
+        assert all(area(hole) < 0 for hole in one.holes)
+        sizes.append((area(one.exterior) + sum(map(area, one.holes))) / side)
+    pieces, count = ndimage.label(pixels)
+    np.testing.assert_allclose(sizes, np.bincount(pieces.ravel(), minlength=count + 1)[1:])
+
+
+def test_holes_that_meet_at_a_corner_stay_two() -> None:
+    pixels = np.ones((6, 6), bool)
+    pixels[2, 2] = pixels[3, 3] = False
+    (one,) = trace_outlines(as_mask(pixels))
+    assert len(one.holes) == 2
+
+
+def test_no_tissue_has_no_outline() -> None:
+    assert list(trace_outlines(as_mask(np.zeros((3, 4), bool)))) == []

@@ -86,3 +86,21 @@ def test_files_come_in_and_go_out(
     until_idle(dock)
     assert embed.interchange.say.text() == f"1 file written to {out}."
     assert len(list(read_polygons(out / "small.geojson.gz"))) == 18
+
+    prepare.click()
+    until_idle(dock)
+    assert dock.session.snapshot.grid is not None
+    assert dock.session.snapshot.grid.tissue_id != IMPORTED
+    embed.interchange.format.setCurrentText("QuPath: tissue (GeoJSON)")
+    embed.interchange.export.click()
+    until_idle(dock)
+    outlines = list(read_polygons(out / "tissue" / "small.geojson.gz"))
+    assert {one.classification for one in outlines} == {"Tissue"}
+    squares = out / "small.geojson.gz"  # as if they had been made in QuPath
+    monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: ([str(squares)], ""))
+    embed.interchange.encoder.setText("")
+    embed.interchange.files.click()
+    until_idle(dock)
+    assert embed.warning.text() == ""
+    assert embed.interchange.say.text().startswith("small: 18 patches")
+    assert dock.session.snapshot.grid.tissue_id == IMPORTED
