@@ -110,8 +110,17 @@ def _add_argument(command: argparse.ArgumentParser, spec: FieldSpec, *, position
         details["choices"] = spec.choices
     else:
         details["metavar"] = spec.name.upper()
-        details["type"] = str if many else spec.type
+        details["type"] = str if many else _number_or(spec) if spec.words else spec.type
     command.add_argument(flag, nargs="+" if many else None, dest=spec.name, **details)
+
+
+def _number_or(spec: FieldSpec) -> Callable[[str], Any]:
+    """Return what reads a number, or one of the words that may stand for it."""
+
+    def number(text: str) -> Any:
+        return text if text in spec.words else spec.type(text)
+
+    return number
 
 
 def _stop_on_interrupt() -> Callable[[], bool]:

@@ -65,6 +65,8 @@ class FieldSpec:
     optional: bool = False
     """None is a value."""
     choices: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    """What a number may be instead of a number."""
     range: Range | None = None
     help: str = ""
     advanced: bool = False
@@ -125,8 +127,10 @@ def _field_spec(field: dataclasses.Field[Any], hint: Any) -> FieldSpec:
         extras = tuple(rest)
     args = get_args(hint)
     optional = get_origin(hint) in (typing.Union, types.UnionType) and type(None) in args
+    words: tuple[str, ...] = ()
     if optional:
-        (hint,) = (arg for arg in args if arg is not type(None))
+        hint, *spelt = (arg for arg in args if arg is not type(None))
+        words = tuple(word for literal in spelt for word in get_args(literal))
     choices = get_args(hint) if get_origin(hint) is typing.Literal else ()
     notes = next((extra for extra in extras if isinstance(extra, Help)), Help(""))
     default: Any = None if field.default is dataclasses.MISSING else field.default
@@ -140,6 +144,7 @@ def _field_spec(field: dataclasses.Field[Any], hint: Any) -> FieldSpec:
         required=field.default is dataclasses.MISSING and not made,
         optional=optional,
         choices=choices,
+        words=words,
         range=next((extra for extra in extras if isinstance(extra, Range)), None),
         help=notes.text,
         advanced=notes.advanced,
@@ -147,7 +152,7 @@ def _field_spec(field: dataclasses.Field[Any], hint: Any) -> FieldSpec:
 
 
 def _check(where: str, spec: FieldSpec, value: Any) -> None:
-    if value is None and spec.optional:
+    if (value is None and spec.optional) or (isinstance(value, str) and value in spec.words):
         return
     expected = (int, float) if spec.type is float else spec.type
     wrong_bool = isinstance(value, bool) and spec.type is not bool
@@ -167,7 +172,8 @@ def _check(where: str, spec: FieldSpec, value: Any) -> None:
 
 def _describe(spec: FieldSpec) -> str:
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    return words.get(spec.type, "a list of names" if spec.type is tuple else spec.type.__name__)
+    what = words.get(spec.type, "a list of names" if spec.type is tuple else spec.type.__name__)
+    return " or ".join((what, *spec.words))
 
 
 def _from_json(spec: FieldSpec, value: Any) -> Any:

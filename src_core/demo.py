@@ -146,4 +146,4 @@ def _take_cohort(project: Project, options: DemoOptions) -> list[SlideFolder]:
         rows = project.import_labels(table)
     else:
         rows = project.import_labels(Path(options.labels), slides=Path(options.slides))
-    return [project.add_slide(row.path, slide_id=row.slide_id) for row in rows]
+    return [project.add_slide(row.path, slide_id=row.slide_id, slide_mpp=row.mpp) for row in rows]

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from src_core.bags.label_table import LabelRow, LabelTable, read_labels
 from src_core.clustering.result import ClusterConfig
@@ -159,7 +159,7 @@ class Project:
         path: str | Path,
         *,
         slide_id: str | None = None,
-        slide_mpp: float | None = None,
+        slide_mpp: float | Literal["auto"] | None = None,
         known: dict[str, str] | None = None,
     ) -> SlideFolder:
         """Take a slide into the project; one that it knows already keeps its name and work.
@@ -172,8 +172,9 @@ class Project:
             File or folder that `open_slide` can open.
         slide_id : str, optional
             Its name in the project; by default made from the file's name.
-        slide_mpp : float, optional
-            Micrometres per level-0 pixel, instead of what the file says.
+        slide_mpp : float or "auto", optional
+            Micrometres per level-0 pixel, instead of what the file says; ``"auto"`` forgets what
+            was given before.
         known : dict, optional
             What `fingerprints` gave, kept up to date here: who adds many slides asks once.
         """
@@ -184,11 +185,11 @@ class Project:
         known = self.fingerprints() if known is None else known
         folder = self._folder_for(path, fingerprint, slide_id, known)
         stored = folder.record if (folder.root / "slide.json").is_file() else None
-        if slide_mpp is None and stored is not None:
-            slide_mpp = stored.slide_mpp
-        given = (self._stored_path(path), fingerprint, slide_mpp)
+        before = None if stored is None or slide_mpp == "auto" else stored.slide_mpp
+        mpp = slide_mpp if isinstance(slide_mpp, float | int) else before
+        given = (self._stored_path(path), fingerprint, mpp)
         if stored is None or given != (stored.path, stored.fingerprint, stored.slide_mpp):
-            record = self._new_record(folder, path, fingerprint, slide_mpp, stored)
+            record = self._new_record(folder, path, fingerprint, mpp, stored)
             write_json(folder.root / "slide.json", record.to_dict())
         known[folder.slide_id] = fingerprint
         return folder
@@ -291,10 +292,13 @@ class Project:
             rows = _found_in(slides.absolute(), table)
         text = io.StringIO(newline="")
         writer = csv.writer(text)
-        writer.writerow(["slide_id", "path", "patient_id", *table.targets])
+        scaled = any(row.mpp is not None for row in rows)
+        mpp = ["mpp"] if scaled else []
+        writer.writerow(["slide_id", "path", "patient_id", *mpp, *table.targets])
         for row in rows:
             slide = self._path_from_table(row.path)
-            writer.writerow([row.slide_id, slide, row.patient_id, *row.labels.values()])
+            given = [row.mpp] if scaled else []
+            writer.writerow([row.slide_id, slide, row.patient_id, *given, *row.labels.values()])
         write_bytes(self.labels_path, text.getvalue().encode())
         return rows
 

@@ -168,8 +168,8 @@ class PreparePanel(StepPanel):
         path, typed = self.session.workbench.slide_path, self.session.workbench.slide_mpp
         if path is not None:
             options["slides"] = [str(path)]
-        if typed is not None:
-            options["slide_mpp"] = typed
+            if typed is not None:
+                options["slide_mpp"] = typed
         self._wish = wish
         self.submit("prepare", options)
 

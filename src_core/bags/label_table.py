@@ -15,6 +15,7 @@ from pathlib import Path
 
 from src_core.errors import ProjectError
 from src_core.names import is_safe_name
+from src_core.slides.scale import MAX_MPP, MIN_MPP
 
 __all__ = ["LabelRow", "LabelTable", "read_labels"]
 
@@ -22,7 +23,7 @@ _MAX_BYTES = 32 * 2**20
 _MAX_ROWS = 100_000
 _MAX_COLUMNS = 1000
 _MAX_CLASSES = 100
-_FIXED = ("slide_id", "path", "patient_id")
+_FIXED = ("slide_id", "path", "patient_id", "mpp")
 _FORMULA = re.compile(r"[=@\t\r]|[+-].*[(!|]")
 
 
@@ -37,6 +38,8 @@ class LabelRow:
     patient_id: str
     labels: Mapping[str, str]
     """Target column -> label; ``""`` where the slide has none."""
+    mpp: float | None = None
+    """Micrometres per level-0 pixel, instead of what the file says; None leaves that as it is."""
     line: int
     """Where it stands in the file, counted from 1."""
 
@@ -115,7 +118,8 @@ def read_labels(path: str | Path) -> LabelTable:
     ----------
     path : str or Path
         A CSV file in UTF-8 with a header: ``path``, and if wanted ``slide_id`` (default: the
-        file's stem) and ``patient_id`` (default: the slide's id); every other column is a
+        file's stem), ``patient_id`` (default: the slide's id) and ``mpp`` (micrometres per
+        level-0 pixel, where the file's own are wrong or missing); every other column is a
         target, whose labels are text. An empty cell of a target means "no label". Commas,
         semicolons and tabs separate. Relative paths begin at the table's own folder.
 
@@ -209,8 +213,24 @@ def _read_row(source: Path, header: list[str], line: int, cells: list[str]) -> L
         path=source.parent / file,
         patient_id=values.get("patient_id") or slide_id,
         labels={name: values[name] for name in header if name not in _FIXED},
+        mpp=_read_mpp(source, line, values.get("mpp", "")),
         line=line,
     )
+
+
+def _read_mpp(source: Path, line: int, cell: str) -> float | None:
+    if cell == "":
+        return None
+    try:
+        mpp = float(cell.replace(",", "."))  # as some spreadsheets write it
+    except ValueError:
+        mpp = 0.0
+    if not MIN_MPP <= mpp <= MAX_MPP:
+        raise ProjectError(
+            f"{source}, line {line}: mpp is {cell[:40]!r}; give micrometres per pixel from "
+            f"{MIN_MPP:g} to {MAX_MPP:g}, or leave it empty where the slide's own are right."
+        )
+    return mpp
 
 
 def _check_cell(source: Path, line: int, cell: str) -> None:

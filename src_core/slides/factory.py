@@ -5,19 +5,13 @@ Nothing that reads pixels is imported before a slide is opened.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Final
 
 from src_core.errors import SlideReadError
 from src_core.slides.base import SlideReader
+from src_core.slides.dicom import series_of
 
 __all__ = ["open_slide"]
-
-_SERIES_UID: Final = re.compile(rb"\x20\x00\x0e\x00UI..([0-9.]{1,64})", re.DOTALL)
-"""Tag (0020,000E), in the only encoding that whole-slide images are written in."""
-
-_DICOM_HEADER_BYTES: Final = 64 * 1024
 
 
 def open_slide(path: str | Path, *, slide_mpp: float | None = None) -> SlideReader:
@@ -109,7 +103,7 @@ def _open_folder(folder: Path, slide_mpp: float | None) -> SlideReader:
     )
     slides: dict[str, tuple[Path, SlideReader]] = {}
     for file in files:
-        if OpenSlide.detect_format(file) != "dicom" or (series := _series_of(file)) in slides:
+        if OpenSlide.detect_format(file) != "dicom" or (series := series_of(file)) in slides:
             continue
         try:
             slides[series] = file, OpenSlideReader(file, slide_mpp=slide_mpp, named=folder)
@@ -124,10 +118,3 @@ def _open_folder(folder: Path, slide_mpp: float | None) -> SlideReader:
         )
     ((_, reader),) = slides.values()
     return reader
-
-
-def _series_of(file: Path) -> str:
-    """Return the SeriesInstanceUID of a DICOM file, the same for all files of a slide."""
-    with file.open("rb") as stream:
-        found = _SERIES_UID.search(stream.read(_DICOM_HEADER_BYTES))
-    return found[1].decode() if found else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from src_core import pipeline, preparing
 from src_core.config import Config, Help, Range
@@ -18,6 +18,7 @@ from src_core.pipeline import Failure
 from src_core.progress import Report, Stop
 from src_core.project import Project, ProjectConfig, SlideFolder
 from src_core.scheduler import prepare_on_cluster
+from src_core.slides.find import told
 from src_core.verbs.base import Device, ProjectPath, Result, Verb, as_lines, result_of
 from src_core.verbs.settings import Settings, settings_help, with_settings
 from src_core.verbs.taking import take_slides
@@ -40,7 +41,11 @@ class PrepareOptions(Config):
         PresetName | None, Help("Encoders and teachers by one name, where none are named")
     ] = None
     labels: Annotated[str | None, Help("Table of slides and labels (CSV)")] = None
-    slide_mpp: Annotated[float | None, Range(0.05, 5), Help("Micrometres per pixel")] = None
+    slide_mpp: Annotated[
+        float | Literal["auto"] | None,
+        Range(0.05, 5),
+        Help("Micrometres per pixel of the one slide that is named; auto: what the file says"),
+    ] = None
     max_patches: Annotated[
         int | None,
         Range(1, 10_000_000),
@@ -72,9 +77,10 @@ class PrepareOptions(Config):
 def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
     known = _known_project(options)
     project = _project_for(options, known)
-    slides, failures = take_slides(
+    taken = take_slides(
         project, options.slides, options.labels, options.slide_mpp, report=report, stop=stop
     )
+    slides, failures = taken.slides, taken.failures
     if project.config.grid != _config_of(known).grid:
         failures += _not_moved(slides, options)
     _check_wishes(options, len(slides))
@@ -92,6 +98,7 @@ def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
         flagged={name: one.flagged for name, one in ready.items()},
         excluded={name: one.excluded for name, one in ready.items()},
         **({"unreadable": unreadable} if unreadable else {}),
+        **({"passed_over": told(taken.passed_over)} if taken.passed_over else {}),
     )
 
 

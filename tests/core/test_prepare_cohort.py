@@ -18,7 +18,7 @@ from src_core import slide_folder
 from src_core.embeddings.extract import load_slide_embedding
 from src_core.embeddings.store import EmbeddingStore
 from src_core.encoders import encoder_card, register_encoder, registry
-from src_core.errors import StorageFullError
+from src_core.errors import ConfigError, StorageFullError
 from src_core.patches.grid import PatchGrid
 from src_core.patches.unreadable import Unreadable
 from src_core.progress import ignore, never
@@ -58,6 +58,7 @@ def test_a_folder_is_all_the_slides_in_it(cohort: Path, tmp_path: Path) -> None:
     result = prepare(cohort / "project", cohort, embed=False)
     assert sorted(result["patches"]) == ["a", "b"]
     assert result["failures"] == []
+    assert result["passed_over"] == {".txt": 1}
     again = prepare(cohort / "project", cohort, embed=False)
     assert again == result, "what lies in the project is no slide of the cohort"
 
@@ -94,6 +95,7 @@ def test_what_is_done_is_not_opened_again(
         patch.setattr(project_module, "open_slide", opens)
         patch.setattr(slide_folder, "open_slide", opens)
         assert prepare(tmp_path / "p", cohort) == first
+        del first["passed_over"]  # of a folder that is not looked into now
         assert prepare(tmp_path / "p") == first, "the slides of the project if none are named"
     assert opened == []
     changed = Project.open(tmp_path / "p")
@@ -232,6 +234,28 @@ def test_a_mean_is_of_the_patches_that_can_be_read(
     assert not np.array_equal(mended, vector)
 
 
+def test_a_table_gives_each_slide_its_scale_and_auto_takes_it_back(
+    cohort: Path, tmp_path: Path
+) -> None:
+    table, root = tmp_path / "slides.csv", tmp_path / "p"
+    table.write_text(f"path;mpp;label\n{cohort / 'a.tiff'};0,4;x\n{cohort / 'deeper/b.TIF'};;y\n")
+    prepare(root, labels=str(table), embed=False)
+    project = Project.open(root)
+    scales = [(one.record.mpp, one.record.mpp_source) for one in project.slides()]
+    own = scales[1][0]
+    assert scales == [(0.4, "user"), (own, "openslide")]
+    assert own != 0.4
+    assert project.labels().targets == ("label",)
+    assert [row.mpp for row in project.labels().rows] == [0.4, None]
+    for names in ([cohort], []):
+        with pytest.raises(ConfigError, match=r"for one slide, and there are 2; .* mpp"):
+            prepare(root, *names, slide_mpp=0.3, embed=False)
+    prepare(root, cohort / "a.tiff", slide_mpp=0.3, embed=False)
+    assert project.slide("a").record.mpp == 0.3
+    prepare(root, slide_mpp="auto", embed=False)
+    assert [(one.record.slide_mpp, one.record.mpp) for one in project.slides()] == [(None, own)] * 2
+
+
 def test_a_slide_whose_pixels_cannot_be_read_at_all(
     shared_data: Path, slide_files: list[Path], tmp_path: Path
 ) -> None:
@@ -239,7 +263,9 @@ def test_a_slide_whose_pixels_cannot_be_read_at_all(
     bad = shared_data / "slides" / "openslide-python" / "unreadable.svs"
     if not bad.is_file():
         pytest.skip(f"{bad} is missing")
-    result = prepare(tmp_path / "p", bad, slide_files[0], slide_mpp=0.5)
+    table = tmp_path / "slides.csv"
+    table.write_text(f"path,mpp\n{bad},0.5\n{slide_files[0]},\n")
+    result = prepare(tmp_path / "p", table)
     assert list(result["patches"]) == ["s0"]
     (failure,) = result["failures"]
     assert "unreadable" in failure["message"]

@@ -54,6 +54,7 @@ def test_an_empty_label_leaves_the_slide_out(tmp_path: Path) -> None:
         ("slide_id,path,t\n../../etc,a,b\n", "line 2: slide_id '../../etc' cannot name a folder"),
         ("slide_id,path,t\nNUL.x,a,b\n", "line 2: slide_id"),
         ("slide_id,path,t\n" + "x" * 200 + ",a,b\n", "line 2: slide_id"),
+        ("path,mpp\na,40\n", "line 2: mpp is '40'; give micrometres per pixel from 0.05 to 5"),
         ("path,t\na,=HYPERLINK(1)\n", "line 2: '=HYPERLINK(1)' is a spreadsheet formula"),
         ("path,t\na,-2+3+cmd|' /C calc'!A0\n", "formula"),
         ("path,t\na,b\nc,@SUM(1)\n", "line 3"),
