@@ -170,7 +170,8 @@ def _has_file_a_slide(path: Path) -> bool:
 
 def _wishes(options: PrepareOptions, slide: SlideFolder) -> preparing.Wishes:
     def brought(name: str | None) -> Path | None:
-        path = None if name is None else Path(name)
+        # Absolute, for a worker on another machine stands in another folder.
+        path = None if name is None else Path(name).absolute()
         if path is None or not _has_file_a_slide(path):
             return path
         return preparing.slide_file(path, slide)

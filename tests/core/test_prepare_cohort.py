@@ -374,3 +374,23 @@ def test_tissue_is_found_around_damage(slide_files: list[Path], tmp_path: Path) 
     assert result["patches"]["jpeg"] + lost >= sound["patches"]["jpeg"]
     mask = Project.open(root).slide("jpeg").load_tissue()
     assert 0 < mask.recipe["unreadable_px"] < 0.1 * mask.mask.size
+
+
+def test_workers_are_handed_absolute_paths(
+    slide_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: dict[str, Any] = {}
+
+    def on_cluster(address: str, project: Project, wishes: Any, **_: Any) -> list[Any]:
+        handed.update(wishes)
+        return []
+
+    monkeypatch.setattr("src_core.verbs.prepare.prepare_on_cluster", on_cluster)
+    monkeypatch.chdir(tmp_path)
+    Path("outlines").mkdir()
+    for name in ("outlines/s0.geojson", "one.geojson"):
+        Path(name).write_text("[]")
+    brought = {"tissue": "one.geojson", "roi": "outlines", "scheduler": "tcp://nowhere:1"}
+    prepare(Path("p"), slide_files[0], **brought)
+    assert handed["s0"].tissue == tmp_path / "one.geojson"
+    assert handed["s0"].roi == tmp_path / "outlines" / "s0.geojson"
