@@ -10,9 +10,9 @@ import numpy as np
 
 from src_core.devices import DeviceName
 from src_core.embeddings.extract import Shortfall, embed_patches
+from src_core.embeddings.made import is_made
 from src_core.embeddings.store import EmbeddingStore
 from src_core.encoders.base import PatchEncoder
-from src_core.encoders.cards import EncoderCard
 from src_core.encoders.registry import create_encoder, encoder_card
 from src_core.errors import FusecpathError, ProjectError, SlideReadError, StorageFullError
 from src_core.patches.grid import PatchGrid
@@ -32,15 +32,19 @@ class Embedder:
     config: ProjectConfig
     device: DeviceName
     _encoders: dict[str, PatchEncoder] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    """By slide, what was done that nobody asked for: embeddings made again."""
     _refused: dict[str, FusecpathError] = field(default_factory=dict)
     _teachers: Teachers = field(init=False)
 
     def __post_init__(self) -> None:
         """Let the teachers use the same patch encoders."""
-        self._teachers = Teachers(self.config, self.device, self._encoders)
+        self._teachers = Teachers(self.config, self.device, self._encoders, self.notes)
 
     def lacking(self, slide: SlideFolder) -> list[str]:
         """Return the encoders that some patch of a slide still needs, without opening anything.
+
+        Embeddings by other weights than the encoder has here count as none.
 
         Raises
         ------
@@ -104,6 +108,7 @@ class Embedder:
             )
         finally:
             reader.close()
+        self.notes.setdefault(slide.slide_id, []).extend(shortfall.notes)
         _leave_out(slide, grid, whole, shortfall, encoders)
         return told + shortfall.sentences(grid.lattice)
 
@@ -124,9 +129,19 @@ class Embedder:
                 told.append(error)
         return told
 
+    def sentences(self) -> dict[str, str]:
+        """Return `notes` as a text for each slide of which there is something to say."""
+        return {name: " ".join(told) for name, told in self.notes.items() if told}
+
     def _lacking(self, slide: SlideFolder, grid: PatchGrid) -> list[str]:
+        if len(grid) == 0:
+            return list(self.config.encoders)
         store = _store(slide, grid)
-        return [name for name in self.config.encoders if not _is_done(store, name, grid)]
+        return [
+            name
+            for name in self.config.encoders
+            if not is_made(store, name, grid.cells, self._encoders)
+        ]
 
     def _loaded(self, names: Sequence[str], report: Report, stop: Stop) -> list[PatchEncoder]:
         """Return those encoders that can be had; what could not be is not asked for again."""
@@ -148,24 +163,6 @@ def _patch_encoder(name: str, device: DeviceName, report: Report, stop: Stop) ->
 
 def _store(slide: SlideFolder, grid: PatchGrid) -> EmbeddingStore:
     return EmbeddingStore(slide.embeddings(grid.lattice_id))
-
-
-def _is_done(store: EmbeddingStore, name: str, grid: PatchGrid) -> bool:
-    if store.is_unfinished(name) or store.missing(name, grid.cells).any():
-        return False
-    if len(grid) == 0:
-        return False
-    recipe = store.recipe(name)
-    # What another program made is kept as it is, by an encoder that nobody knows here too.
-    return "imported" in recipe or _is_by(encoder_card(name), recipe)
-
-
-def _is_by(card: EncoderCard, recipe: dict[str, object]) -> bool:
-    """Tell whether stored embeddings are by the encoder, as far as is known without loading it."""
-    wanted = card.recipe()
-    # Of weights that a hub gives, the card knows the place, and who has loaded them their hash.
-    unknown = {"weights"} if card.weights.startswith("hub:") else set()
-    return all(recipe.get(key) == value for key, value in wanted.items() if key not in unknown)
 
 
 def _with_unreadable(slide: SlideFolder, grid: PatchGrid) -> PatchGrid:

@@ -84,10 +84,12 @@ def embed_slides(
     device: DeviceName,
     report: Report,
     stop: Stop,
+    notes: dict[str, str] | None = None,
 ) -> list[Failure]:
     """Embed the patches of slides by all encoders of the project, one read pass a slide.
 
-    Slides that lack nothing are not opened, and encoders that no slide lacks are not loaded.
+    Slides that lack nothing are not opened, and encoders that no slide lacks are not loaded. What
+    was made by other weights than an encoder has now is made again, and `notes` says so by slide.
 
     Returns
     -------
@@ -124,6 +126,8 @@ def embed_slides(
 
     ready = [slide for slide in slides if slide.slide_id in sizes]
     failed = each_slide(ready, embed, stop=stop)
+    if notes is not None:
+        notes.update(embedder.sentences())
     return failures + failed
 
 

@@ -44,6 +44,7 @@ def prepare_on_cluster(
     device: DeviceName,
     report: Report,
     stop: Stop,
+    notes: dict[str, str],
 ) -> list[Failure]:
     """Find tissue and patches of slides, and embed them, on a cluster.
 
@@ -61,6 +62,8 @@ def prepare_on_cluster(
         Where a worker computes.
     report, stop : callable
         See :mod:`src_core.progress`; a stop cancels what waits and stops what runs.
+    notes : dict
+        Takes, by slide, what else there is to say.
 
     Returns
     -------
@@ -87,7 +90,8 @@ def prepare_on_cluster(
         tracker = Tracker(report, stop, stage="Preparing slides", total=len(futures), unit="slides")
         for future in _as_they_end(client, futures, stop):
             slide_id = futures[future]
-            told = _what_failed(future)
+            told, note = _outcome(future)
+            notes |= {slide_id: note} if note else {}
             failures += [Failure(slide_id=slide_id, message=one) for one in told]
             tracker.advance(1, detail=slide_id)
     return failures
@@ -95,7 +99,7 @@ def prepare_on_cluster(
 
 def prepare_slide(
     root: str, slide_id: str, wishes: Wishes, embed: bool, device: DeviceName, wanted: str
-) -> list[str]:
+) -> tuple[list[str], str]:
     """Prepare one slide in a worker's thread: what a task does.
 
     Parameters
@@ -113,6 +117,8 @@ def prepare_slide(
     -------
     list of str
         What could not be done, a sentence each.
+    str
+        What else there is to say.
     """
     stop = _Withdrawn(wanted)
     try:
@@ -120,14 +126,15 @@ def prepare_slide(
         slide = project.slide(slide_id)
         prepare_grid(project, slide, wishes, report=ignore, stop=stop)
         if not embed:
-            return []
+            return [], ""
         with _embedder(project.config, device, wanted) as embedder:
             told = embedder.embed_patches(slide, report=ignore, stop=stop)
-            return told + [str(error) for error in embedder.teach(slide, report=ignore, stop=stop)]
+            told += [str(error) for error in embedder.teach(slide, report=ignore, stop=stop)]
+            return told, embedder.sentences().get(slide_id, "")
     except StorageFullError:
         raise
     except FusecpathError as error:
-        return [str(error)]
+        return [str(error)], ""
 
 
 class _Withdrawn:
@@ -224,11 +231,11 @@ def _as_they_end(
         yield from ended
 
 
-def _what_failed(future: Future[Any]) -> list[str]:
+def _outcome(future: Future[Any]) -> tuple[list[str], str]:
     from distributed import KilledWorker
 
     if future.status == "finished":
-        told: list[str] = future.result()
+        told: tuple[list[str], str] = future.result()
         return told
     if future.status == "cancelled":
         raise ProjectError(
@@ -236,5 +243,6 @@ def _what_failed(future: Future[Any]) -> list[str]:
         )
     error = future.exception()
     if isinstance(error, KilledWorker):
-        return ["The workers that prepared it died, out of memory perhaps; look at their logs."]
+        died = "The workers that prepared it died, out of memory perhaps; look at their logs."
+        return [died], ""
     raise error

@@ -16,13 +16,13 @@ from src_core.embeddings.extract import (
     embed_patches,
     save_slide_embedding,
 )
+from src_core.embeddings.lanes import replaced_note
+from src_core.embeddings.made import is_made, recipe_here
 from src_core.embeddings.store import EmbeddingStore
 from src_core.encoders.base import PatchEncoder, SlideEncoder
 from src_core.encoders.cards import EncoderCard
 from src_core.encoders.registry import create_encoder, encoder_card
-from src_core.encoders.remote_code import agreed_card
 from src_core.encoders.slide_cards import most_patches, predicted_bytes
-from src_core.encoders.weights import HUB
 from src_core.errors import (
     FusecpathError,
     ProjectError,
@@ -48,6 +48,8 @@ class Teachers:
     device: DeviceName
     patch_encoders: dict[str, PatchEncoder] = field(default_factory=dict)
     """Those that are loaded; a teacher's joins them."""
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    """By slide, what was done that nobody asked for: embeddings made again."""
     _slide_encoders: dict[str, SlideEncoder] = field(default_factory=dict)
     _refused: dict[str, FusecpathError] = field(default_factory=dict)
 
@@ -61,7 +63,7 @@ class Teachers:
         name : str
             The teacher.
         report, stop : callable
-            See :mod:`src_core.progress`; `stop` is asked before each step.
+            See :mod:`src_core.progress`.
 
         Returns
         -------
@@ -82,7 +84,7 @@ class Teachers:
             If `stop` says so.
         """
         check(stop)
-        card = agreed_card(encoder_card(name))
+        card = encoder_card(name)
         if card.kind != "slide":
             raise ProjectError(f"Encoder {name!r} reads patches; a teacher reads whole slides.")
         folder = slide.slide_embedding(name)
@@ -92,14 +94,14 @@ class Teachers:
         grid, of = self._grid(slide, card)
         store = EmbeddingStore(slide.embeddings(grid.lattice_id))
         thin = {} if of == len(grid) else {"max_patches": self.config.max_patches, "of": of}
-        if not store.missing(str(card.patch_encoder), grid.cells).any():
-            made = _recipe(card, store, grid, thin)
-            if _is_same(stored, made):
+        if self._has_patches(store, card, grid):
+            known = recipe_here(name, self._slide_encoders)
+            if _is_same(stored, _recipe(known, card, store, grid, thin)):
                 return []
         _check_memory(card, len(grid), self.device)
         encoder = self._loaded(name, self._slide_encoders, report, stop)  # before hours of patches
         grid, told = self._embed_patches(slide, grid, card, report=report, stop=stop)
-        made = _recipe(encoder.card, store, grid, thin)
+        made = _recipe(encoder.card.recipe(), card, store, grid, thin)
         if stored == made:
             return told
         check(stop)
@@ -108,8 +110,19 @@ class Teachers:
         rows = store.view(str(card.patch_encoder), grid.cells).array()  # (n, dim of the patches)
         vector = encoder.encode(rows, grid.coords_xy, patch_l0=grid.lattice.patch_l0)
         save_slide_embedding(folder, vector, made)
+        self._tell(slide, replaced_note(name, stored.get("encoder"), made["encoder"]))
         report(replace(shown, done=1))
         return told
+
+    def _tell(self, slide: SlideFolder, *notes: str | None) -> None:
+        self.notes.setdefault(slide.slide_id, []).extend(note for note in notes if note)
+
+    def _has_patches(self, store: EmbeddingStore, card: EncoderCard, grid: PatchGrid) -> bool:
+        """Tell whether the patches that a teacher reads need no embedding."""
+        name = str(card.patch_encoder)
+        if not card.own_lattice:  # the project's, which are embedded before
+            return not store.missing(name, grid.cells).any()
+        return is_made(store, name, grid.cells, self.patch_encoders)
 
     def _grid(self, slide: SlideFolder, card: EncoderCard) -> tuple[PatchGrid, int]:
         """Return the patches that a teacher reads, and how many there are before thinning."""
@@ -144,7 +157,7 @@ class Teachers:
         """Embed by its patch encoder; return what could be read, and sentences about the rest."""
         name = str(card.patch_encoder)
         store = EmbeddingStore(slide.embeddings(grid.lattice_id))
-        if not card.own_lattice or not store.missing(name, grid.cells).any():
+        if not card.own_lattice or self._has_patches(store, card, grid):
             return grid, []
         encoder = self._loaded(name, self.patch_encoders, report, stop)
         reader = slide.open()
@@ -154,6 +167,7 @@ class Teachers:
             reader.close()
         for error in shortfall.failed.values():
             raise error
+        self._tell(slide, *shortfall.notes)
         if len(shortfall.unreadable) == 0:
             return grid, []
         told = [f"{card.name}: {one}" for one in shortfall.sentences(grid.lattice)]
@@ -176,23 +190,22 @@ class Teachers:
 
 
 def _recipe(
-    card: EncoderCard, store: EmbeddingStore, grid: PatchGrid, thin: Mapping[str, Any]
+    encoder: dict[str, Any],
+    card: EncoderCard,
+    store: EmbeddingStore,
+    grid: PatchGrid,
+    thin: Mapping[str, Any],
 ) -> dict[str, Any]:
     patches = store.recipe(str(card.patch_encoder))
-    recipe = {"encoder": card.recipe(), "patches": patches, "grid_id": grid.grid_id}
+    recipe = {"encoder": encoder, "patches": patches, "grid_id": grid.grid_id}
     return {**recipe, "max_patches": dict(thin)} if thin else recipe
 
 
 def _is_same(stored: Mapping[str, Any], wanted: dict[str, Any]) -> bool:
-    """Whether an embedding was made so; a card may not know the weights until they are loaded.
-
-    Of a model that brings its code it does know the commit, once the user has agreed to one.
-    """
-    encoder, weights = stored.get("encoder"), str(wanted["encoder"]["weights"])
-    if isinstance(encoder, dict) and weights.startswith(HUB) and "@" not in weights:
-        wanted = {
-            **wanted, "encoder": {**wanted["encoder"], "weights": encoder.get("weights")}
-        }  # fmt: skip
+    """Whether an embedding was made so; which weights are wanted may not be known unloaded."""
+    encoder, known = stored.get("encoder"), wanted["encoder"]
+    if isinstance(encoder, dict) and "weights" not in known:
+        wanted = {**wanted, "encoder": {**known, "weights": encoder.get("weights")}}
     return dict(stored) == wanted
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ from hypothesis import HealthCheck, settings
 # Arrays of tests are small: threads cost more than they bring, tenfold where cores are shared.
 # Before NumPy is loaded, and for the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What is remembered of files in temporary folders is not the user's to keep.
+_hashes = tempfile.TemporaryDirectory(prefix="fusecpath-hashes-")
+os.environ["FUSECPATH_FILE_HASHES"] = str(Path(_hashes.name) / "file-hashes.json")
 
 ROOT = Path(__file__).resolve().parents[1]
 

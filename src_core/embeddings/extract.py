@@ -53,6 +53,8 @@ class Shortfall:
     """Of the first of them."""
     failed: Mapping[str, FusecpathError] = field(default_factory=dict)
     """Encoders that did not embed all that could be read."""
+    notes: tuple[str, ...] = ()
+    """What else there is to say: embeddings by another recipe that were made again."""
 
     def sentences(self, lattice: Lattice) -> list[str]:
         """Return what to tell the user, one sentence for each thing that went wrong."""
@@ -79,6 +81,8 @@ def embed_patches(
     stop: Stop = never,
 ) -> Shortfall:
     """Embed those patches of a grid that the store lacks; each is read once for all encoders.
+
+    Embeddings that an encoder made by another recipe are set aside until the new ones are whole.
 
     A patch that cannot be read is left out, an encoder that breaks down leaves the others at
     work, and both are told. What was embedded is kept when the call is stopped, fails or is
@@ -114,7 +118,7 @@ def embed_patches(
     try:
         with store.locked(report=report, stop=stop):
             lanes, refused = open_lanes(encoders, grid.cells, store)
-            return _embed(reader, grid, lanes, refused, report=report, stop=stop)
+            return _embed(reader, grid, lanes, refused, store, report=report, stop=stop)
     except StorageFullError as error:
         raise StorageFullError(
             f"{error} All embeddings of this slide take up to {_megabytes(grid, encoders)} MB "
@@ -162,6 +166,7 @@ def _embed(
     grid: PatchGrid,
     lanes: Sequence[Lane],
     refused: Mapping[str, FusecpathError],
+    store: EmbeddingStore,
     *,
     report: Report,
     stop: Stop,
@@ -185,8 +190,10 @@ def _embed(
         raise
     for lane in lanes:
         lane.writer.commit()
+        store.drop_set_aside(lane.name, grid.cells)
     failed = {lane.name: lane.error for lane in lanes if lane.error is not None}
-    return Shortfall(grid.cells[todo[skipped.rows]], skipped.reason, {**refused, **failed})
+    notes = tuple(lane.note for lane in lanes if lane.note is not None)
+    return Shortfall(grid.cells[todo[skipped.rows]], skipped.reason, {**refused, **failed}, notes)
 
 
 @dataclass(slots=True)

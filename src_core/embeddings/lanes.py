@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +21,12 @@ from src_core.errors import (
 )
 from src_core.types import BoolArray, Cells, Float32, Int64, Rgb
 
-__all__ = ["Lane", "open_lanes"]
+__all__ = ["Lane", "open_lanes", "replaced_note"]
 
 _log = logging.getLogger(__name__)
+
+_SHOWN = 20
+"""Characters of a hash that a sentence shows."""
 
 
 @dataclass(slots=True)
@@ -33,6 +37,8 @@ class Lane:
     writer: EmbeddingWriter
     missing: BoolArray
     """Of the grid's rows, shape (N,)."""
+    replaced: Mapping[str, Any] = field(default_factory=dict)
+    """The recipe of embeddings that were set aside for these; empty if none were."""
     error: FusecpathError | None = field(default=None)
     """Why it embeds no more."""
 
@@ -40,6 +46,11 @@ class Lane:
     def name(self) -> str:
         """The encoder's name."""
         return self.encoder.card.name
+
+    @property
+    def note(self) -> str | None:
+        """A sentence about embeddings that are made again, if they are."""
+        return replaced_note(self.name, self.replaced, self.encoder.card.recipe())
 
     @property
     def batch_size(self) -> int:
@@ -93,7 +104,8 @@ def open_lanes(
     -------
     lanes : list of Lane
     refused : dict of str to FusecpathError
-        Encoders whose stored embeddings cannot be added to, and why.
+        Encoders whose stored embeddings cannot be added to, and why; those by another recipe are
+        set aside.
 
     Raises
     ------
@@ -110,13 +122,25 @@ def open_lanes(
     for encoder in encoders:
         card = encoder.card
         try:
+            replaced = store.renew(card.name, card.recipe())
             writer = store.open_writer(card.name, card.recipe(), card.dim)
-            lanes.append(Lane(encoder, writer, store.missing(card.name, cells)))
+            lanes.append(Lane(encoder, writer, store.missing(card.name, cells), replaced))
         except StorageFullError:
             raise
         except FusecpathError as error:
             refused[card.name] = error
     return lanes, refused
+
+
+def replaced_note(name: str, before: object, recipe: Mapping[str, Any]) -> str | None:
+    """Return a sentence about embeddings by the recipe `before` that are made again, or None."""
+    if not isinstance(before, Mapping) or not before:
+        return None
+    changed = [key for key in recipe if before.get(key) != recipe[key]]
+    if not changed:
+        return None
+    was, now = (str(one.get(changed[0], "not known"))[:_SHOWN] for one in (before, recipe))
+    return f"Embedded again by {name}, for its {changed[0]} changed from {was} to {now}."
 
 
 def _first_line(error: BaseException) -> str:

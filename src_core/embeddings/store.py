@@ -6,11 +6,13 @@ A store is a folder with one folder for each encoder::
               embeddings.npy     (M, dim), one row for each embedded cell, in the order of embedding
               cells.npy          (M', 2), the cells of the first M' rows: it is what counts
               parts/NNNNNN.*.npy written during a run, merged when it ends or by the next one
+    +set_aside/<encoder>/<id>/   the same by an earlier recipe, until the new ones are whole
     .lock                        held by the run that writes; the system frees it when that ends
 
-Rows are only ever added. ``embeddings.npy`` is replaced first, ``cells.npy`` after it, so a run
-may die between any two instructions: what a reader sees is whole, and nothing is embedded twice.
-One run at a time writes to a store (`EmbeddingStore.locked`); any number may read.
+Rows are only ever added; another recipe begins anew. ``embeddings.npy`` is replaced first,
+``cells.npy`` after it, so a run may die between any two instructions: what a reader sees is whole,
+and nothing is embedded twice. One run at a time writes to a store (`EmbeddingStore.locked`); any
+number may read.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from src_core.embeddings import set_aside
 from src_core.embeddings.writer import EmbeddingWriter, cell_keys
 from src_core.errors import GridMismatchError, ProjectError
 from src_core.names import quoted_name
@@ -72,10 +75,19 @@ class EmbeddingView:
         Returns
         -------
         ndarray of float32, shape (k, dim)
+
+        Raises
+        ------
+        GridMismatchError
+            If the embeddings were made again meanwhile, by another recipe.
         """
         wanted = np.asarray(indices, np.int64).reshape(-1)
         if wanted.size and wanted.min() < 0:
             raise IndexError("the rows of a view begin at 0")
+        if read_json(self.path.with_name("meta.json")).get("recipe") != dict(self.recipe):
+            raise GridMismatchError(
+                f"The embeddings by {self.encoder} were made again meanwhile; run this again."
+            )
         stored = _read_embeddings(self.path, self.dim)
         return np.asarray(stored[self.stored_rows[wanted]], np.float32)  # (k, dim)
 
@@ -205,6 +217,45 @@ class EmbeddingStore:
             yield
         finally:
             lock.release()
+
+    def renew(self, encoder: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
+        """Make room for embeddings by `recipe`; those by another are set aside.
+
+        They are kept until `drop_set_aside`, and taken up again if their recipe is asked for
+        before. What another program made is left alone. Within `locked`.
+
+        Returns
+        -------
+        dict
+            The recipe of what is set aside, now or by a run that was killed; empty if nothing is.
+
+        Raises
+        ------
+        ProjectError
+            If the store is damaged, or another program holds the files.
+        """
+        folder = self._of(encoder)
+        stored = self.recipe(encoder) if (folder / "meta.json").is_file() else dict(recipe)
+        if "imported" in stored or "imported" in recipe:
+            return {}
+        if stored != recipe:
+            set_aside.set_aside(folder, stored)
+        set_aside.take_up(folder, recipe)
+        return set_aside.earlier_recipe(folder)
+
+    def drop_set_aside(self, encoder: str, cells: ArrayLike) -> None:
+        """Delete what `renew` set aside, once none of it among `cells` is missing in the new.
+
+        Raises
+        ------
+        ProjectError
+            If a stored file is damaged.
+        """
+        earlier = np.isin(
+            cell_keys(np.asarray(cells)), cell_keys(set_aside.set_aside_cells(self._of(encoder)))
+        )
+        if not (earlier & self.missing(encoder, cells)).any():
+            set_aside.drop(self._of(encoder))
 
     def open_writer(self, encoder: str, recipe: Mapping[str, Any], dim: int) -> EmbeddingWriter:
         """Open an encoder's embeddings for more, and take up what a killed run left behind.

@@ -9,9 +9,13 @@ from __future__ import annotations
 import dataclasses
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from src_core.encoders.cards import EncoderCard
-from src_core.encoders.hub import file_sha256, hub_file
+from src_core.encoders.file_hashes import known_sha256
+from src_core.encoders.hub import cached_file, hub_file
+from src_core.encoders.local_weights import local_file
+from src_core.encoders.remote_code import agreed_card, brings_code
 from src_core.encoders.state_dicts import check_weights_file, read_state_dict
 from src_core.errors import WeightsUnavailableError
 from src_core.progress import Report, Stop
@@ -24,6 +28,7 @@ __all__ = [
     "given_file",
     "hub_file",
     "hub_repository",
+    "known_recipe",
     "package_file",
     "read_state_dict",
 ]
@@ -84,7 +89,7 @@ def card_with_weights(card: EncoderCard, path: Path, *, given: bool) -> EncoderC
     WeightsUnavailableError
         If a found file is not the one that the card names.
     """
-    pinned = f"sha256:{file_sha256(path)}"
+    pinned = f"sha256:{known_sha256(path)}"
     if pinned == card.weights:
         return card
     if given or card.weights.startswith(HUB):
@@ -120,3 +125,41 @@ def hub_repository(card: EncoderCard) -> str | None:
         return None
     repository = card.weights.removeprefix(HUB)
     return None if repository == NOWHERE else repository
+
+
+def known_recipe(card: EncoderCard) -> dict[str, Any]:
+    """Return the recipe of what an encoder would make here, as far as it is known unloaded.
+
+    Neither torch nor the network is asked. ``weights`` names the file that would be loaded; where
+    that is not on this machine, the recipe has no such key, and whatever is stored may be by it.
+
+    Raises
+    ------
+    ProjectError
+        If the user's list of weights is damaged.
+    """
+    recipe, weights = card.recipe(), _found_weights(card)
+    return {**recipe, "weights": weights} if weights is not None else _without(recipe, "weights")
+
+
+def _found_weights(card: EncoderCard) -> str | None:
+    """Return what pins the numbers of the encoder on this machine, None if nothing does."""
+    if brings_code(card):
+        agreed = agreed_card(card).weights
+        return agreed if "@" in agreed else None
+    if not card.weights.startswith((HUB, "sha256:")):  # its own code, a seed, another's embeddings
+        return card.weights
+    path = local_file(card.name)
+    if path is None and not card.weights.startswith(HUB):
+        return card.weights  # no other file is loaded
+    repository = hub_repository(card)
+    if path is None and repository is not None:
+        path = cached_file(repository, card.filename, card.revision)
+    try:
+        return None if path is None else f"sha256:{known_sha256(path)}"
+    except OSError:  # it is gone, which is told when it is to be loaded
+        return None
+
+
+def _without(recipe: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in recipe.items() if name != key}

@@ -84,10 +84,9 @@ def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
     if project.config.grid != _config_of(known).grid:
         failures += _not_moved(slides, options)
     _check_wishes(options, len(slides))
-    if options.scheduler is None:
-        failures += _prepare_here(project, slides, options, report, stop)
-    else:
-        failures += _prepare_on_cluster(project, slides, options, report, stop)
+    notes: dict[str, str] = {}
+    work = _prepare_here if options.scheduler is None else _prepare_on_cluster
+    failures += work(project, slides, options, report, stop, notes)
     found = {slide.slide_id: preparing.stored_grid(project, slide) for slide in slides}
     ready = {name: one for name, one in found.items() if one is not None}
     unreadable = {name: one.unreadable for name, one in ready.items() if one.unreadable}
@@ -99,6 +98,7 @@ def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
         excluded={name: one.excluded for name, one in ready.items()},
         **({"unreadable": unreadable} if unreadable else {}),
         **({"passed_over": told(taken.passed_over)} if taken.passed_over else {}),
+        **({"notes": notes} if notes else {}),
     )
 
 
@@ -108,6 +108,7 @@ def _prepare_here(
     options: PrepareOptions,
     report: Report,
     stop: Stop,
+    notes: dict[str, str],
 ) -> list[Failure]:
     ready: list[SlideFolder] = []
 
@@ -119,7 +120,7 @@ def _prepare_here(
     failures = pipeline.each_slide(slides, find, stop=stop)
     if options.embed:
         failures += pipeline.embed_slides(
-            project, ready, device=options.device, report=report, stop=stop
+            project, ready, device=options.device, report=report, stop=stop, notes=notes
         )
     return failures
 
@@ -130,6 +131,7 @@ def _prepare_on_cluster(
     options: PrepareOptions,
     report: Report,
     stop: Stop,
+    notes: dict[str, str],
 ) -> list[Failure]:
     wishes: dict[str, preparing.Wishes] = {}
 
@@ -145,6 +147,7 @@ def _prepare_on_cluster(
         device=options.device,
         report=report,
         stop=stop,
+        notes=notes,
     )
 
 

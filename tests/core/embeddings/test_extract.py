@@ -18,7 +18,7 @@ from src_core.embeddings import (
     load_slide_embedding,
     save_slide_embedding,
 )
-from src_core.errors import JobCancelled, ProjectError, StaleArtifactError
+from src_core.errors import GridMismatchError, JobCancelled, ProjectError, StaleArtifactError
 from src_core.patches import build_grid, read_patch
 from src_core.progress import Progress
 from src_core.slides import open_slide
@@ -173,15 +173,55 @@ def _stored(project: Path) -> dict[str, bytes]:
     }
 
 
-def test_another_recipe_is_refused_before_anything_is_read(toys: Any, tmp_path: Path) -> None:
+def test_another_recipe_is_embedded_again_and_the_old_one_deleted_when_it_is_whole(
+    toys: Any, tmp_path: Path
+) -> None:
     slide, grid, store = toys.NumberedSlide(), toys.numbered_grid(), EmbeddingStore(tmp_path)
     embed_patches(slide, grid, [toys.ToyEncoder("a")], store)
-    other = toys.ToyEncoder("a", dim=7)
-    new = toys.ToyEncoder("new")
+    view = store.view("a", grid.cells)
+    other, aside = toys.ToyEncoder("a", dim=7), tmp_path / "+set_aside" / "a"
+    with pytest.raises(JobCancelled):
+        embed_patches(slide, grid, [other], store, stop=lambda: other.calls == 3)
+    assert [len(np.load(one / "cells.npy")) for one in aside.iterdir()] == [len(grid)], "kept"
+    assert store.encoders() == (), "and not in use"
+    with pytest.raises(GridMismatchError, match="made again meanwhile; run this again"):
+        view.rows([0])  # of a training that was under way
+    shortfall = embed_patches(slide, grid, [other], store)
+    assert shortfall.notes == ("Embedded again by a, for its dim changed from 8 to 7.",)
+    assert other.embedded == len(grid), "the run that was stopped is gone on with"
+    assert not aside.exists()
+    assert store.view("a", grid.cells).dim == 7
+    with pytest.raises(GridMismatchError, match="made again meanwhile; run this again"):
+        view.rows([0])
+    assert embed_patches(slide, grid, [other], store).notes == ()
+
+
+def test_who_goes_back_before_the_new_ones_are_whole_has_lost_nothing(
+    toys: Any, tmp_path: Path
+) -> None:
+    slide, grid, store = toys.NumberedSlide(), toys.numbered_grid(), EmbeddingStore(tmp_path)
+    first, second = toys.ToyEncoder("a"), toys.ToyEncoder("a", dim=7)
+    embed_patches(slide, grid, [first], store)
+    before = store.view("a", grid.cells).array()
+    with pytest.raises(JobCancelled):
+        embed_patches(slide, grid, [second], store, stop=lambda: second.calls == 3)
+    first.embedded = 0
+    embed_patches(slide, grid, [first], store)
+    assert first.embedded == 0
+    assert np.array_equal(store.view("a", grid.cells).array(), before)
+    assert not (tmp_path / "+set_aside" / "a").exists()
+
+
+def test_what_another_program_made_is_never_set_aside(toys: Any, tmp_path: Path) -> None:
+    slide, grid, store = toys.NumberedSlide(), toys.numbered_grid(), EmbeddingStore(tmp_path)
+    writer = store.open_writer("a", {"imported": "STAMP", "encoder": "a", "dim": 8}, 8)
+    writer.append(grid.cells[:1], np.zeros((1, 8), np.float32))
+    writer.commit()
+    other, new = toys.ToyEncoder("a"), toys.ToyEncoder("new")
     shortfall = embed_patches(slide, grid, [other, new], store)
     assert other.calls == 0
     assert isinstance(shortfall.failed["a"], StaleArtifactError)
-    assert "dim = 8, not 7" in str(shortfall.failed["a"])
+    assert "imported = 'STAMP'" in str(shortfall.failed["a"])
     assert new.embedded == len(grid), "the other encoder is not held up"
     with pytest.raises(ValueError, match="twice"):
         embed_patches(slide, grid, [toys.ToyEncoder("b"), toys.ToyEncoder("b")], store)
