@@ -16,7 +16,7 @@ from napari_fusecpath.layers.geometry import (
     world_placement,
     xy_of_world,
 )
-from napari_fusecpath.layers.stack import insert_by_role, place_layer
+from napari_fusecpath.layers.stack import insert_by_role, place_layer, scale_in_view
 from src_core.geojson import Polygon
 from src_core.tissue.mask import TissueMask
 from src_core.types import BoolArray, Float64
@@ -91,10 +91,11 @@ def show_roi(
     polygons : sequence of Polygon
         In level-0 pixels; none for a layer to draw on.
     mpp : float, optional
-        Micrometres per level-0 pixel.
+        Micrometres per level-0 pixel, unless the slide in view has others.
     slide : str
         Path of the slide that it is of.
     """
+    mpp = scale_in_view(viewer, mpp)
     outlines = [world_of_xy(_one_ring(polygon), mpp=mpp) for polygon in polygons]
     layer, place = find_layer(viewer, "roi"), world_placement(mpp)
     if not isinstance(layer, Shapes):

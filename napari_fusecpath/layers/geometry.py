@@ -28,6 +28,7 @@ __all__ = [
     "mask_placement",
     "patch_side",
     "raster_placement",
+    "scale_ratio",
     "slide_placement",
     "unit_of",
     "world_of_cells",
@@ -45,8 +46,21 @@ class Placement:
     """World units per pixel, (row, column)."""
     translate: tuple[float, float]
     """World position of the centre of pixel (0, 0)."""
-    unit: str
-    """``"um"``, or ``"pixel"`` for a slide of unknown scale."""
+    mpp: float | None
+    """Micrometres per level-0 pixel that it is meant for; None for a slide of unknown scale."""
+
+    @property
+    def unit(self) -> str:
+        """``"um"``, or ``"pixel"`` for a slide of unknown scale."""
+        return unit_of(self.mpp)[0]
+
+    def at(self, mpp: float | None) -> Placement:
+        """Return the same place on the slide, where the slide has another scale."""
+        ratio = scale_ratio(self.mpp, mpp)
+        (height, width), (y, x) = self.scale, self.translate
+        return Placement(
+            scale=(height * ratio, width * ratio), translate=(y * ratio, x * ratio), mpp=mpp
+        )
 
     def kwargs(self) -> dict[str, Any]:
         """Return the arguments that a napari layer takes."""
@@ -62,9 +76,14 @@ def unit_of(mpp: float | None) -> tuple[str, float]:
     return ("pixel", 1.0) if mpp is None else ("um", mpp)
 
 
+def scale_ratio(was: float | None, now: float | None) -> float:
+    """Return by how much the world grows when a slide's micrometres per pixel change."""
+    return unit_of(now)[1] / unit_of(was)[1]
+
+
 def world_placement(mpp: float | None) -> Placement:
     """Return the placement of things whose coordinates are world already (points)."""
-    return Placement(scale=(1.0, 1.0), translate=(0.0, 0.0), unit=unit_of(mpp)[0])
+    return Placement(scale=(1.0, 1.0), translate=(0.0, 0.0), mpp=mpp)
 
 
 def slide_placement(properties: SlideProperties, origin_xy: tuple[float, float]) -> Placement:
@@ -94,22 +113,24 @@ def mask_placement(
     mpp : float, optional
         Micrometres per level-0 pixel.
     """
-    unit, size = unit_of(mpp)
+    size = unit_of(mpp)[1]
     (x, y), (width, height) = origin_xy, pixel_xy
     return Placement(
         scale=(height * size, width * size),
         translate=((y + height / 2) * size, (x + width / 2) * size),
-        unit=unit,
+        mpp=mpp,
     )
 
 
 def raster_placement(lattice: Lattice) -> Placement:
     """Place a raster with one pixel per lattice cell: a pixel's centre is its patch's centre."""
-    unit, size = unit_of(lattice.slide_mpp)
+    size = unit_of(lattice.slide_mpp)[1]
     x, y = lattice.origin_xy
     half, stride = lattice.patch_l0 / 2, lattice.stride_l0 * size
     return Placement(
-        scale=(stride, stride), translate=((y + half) * size, (x + half) * size), unit=unit
+        scale=(stride, stride),
+        translate=((y + half) * size, (x + half) * size),
+        mpp=lattice.slide_mpp,
     )
 
 

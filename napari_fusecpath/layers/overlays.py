@@ -23,7 +23,7 @@ from napari_fusecpath.layers.geometry import (
     mask_placement,
     raster_placement,
 )
-from napari_fusecpath.layers.stack import insert_by_role, place_layer
+from napari_fusecpath.layers.stack import insert_by_role, place_layer, scale_in_view
 from src_core.inference.palette import cluster_colors
 from src_core.patches.grid import Lattice, PatchGrid
 from src_core.tissue.mask import TissueMask
@@ -246,6 +246,7 @@ def _show_labels(
     editable: bool = True,
 ) -> Labels:
     colormap = _label_colormap(cluster_colors(len(names)) if colors is None else colors)
+    place = place.at(scale_in_view(viewer, place.mpp))
     # napari shows the row whose `index` is the label under the cursor in the status bar.
     features = pd.DataFrame({"index": range(1, len(names) + 1), "name": list(names)})
     layer = find_layer(viewer, role)
@@ -261,7 +262,7 @@ def _show_labels(
         opacity=opacity,
         colormap=colormap,
         features=features,
-        metadata={METADATA_KEY: {"role": role}},
+        metadata={METADATA_KEY: {"role": role, "mpp": place.mpp}},
         **place.kwargs(),
     )
     layer.brush_size = brush_size
@@ -284,6 +285,7 @@ def _show_map(
 ) -> Image:
     raster = grid.raster(np.asarray(values, dtype=np.float32), fill=np.nan)
     place = raster_placement(grid.lattice)
+    place = place.at(scale_in_view(viewer, place.mpp))
     layer = find_layer(viewer, role)
     if isinstance(layer, Image):
         renamed = layer.name != about(layer).get("name")
@@ -304,7 +306,7 @@ def _show_map(
         opacity=_MAP_OPACITY,
         blending="translucent",
         interpolation2d="nearest",  # linear eats half a cell at every edge of the tissue
-        metadata={METADATA_KEY: {"role": role, "caption": caption}},
+        metadata={METADATA_KEY: {"role": role, "mpp": place.mpp, "caption": caption}},
         **place.kwargs(),
     )
     insert_by_role(viewer, layer)

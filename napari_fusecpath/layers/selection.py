@@ -11,8 +11,13 @@ from numpy.typing import ArrayLike
 
 from napari_fusecpath.layers.canvas import camera_of
 from napari_fusecpath.layers.find import METADATA_KEY, about, find_layer
-from napari_fusecpath.layers.geometry import patch_side, world_of_cells, world_placement
-from napari_fusecpath.layers.stack import insert_by_role, place_layer
+from napari_fusecpath.layers.geometry import (
+    patch_side,
+    scale_ratio,
+    world_of_cells,
+    world_placement,
+)
+from napari_fusecpath.layers.stack import insert_by_role, place_layer, scale_in_view
 from src_core.patches.grid import Lattice
 from src_core.types import Float64
 
@@ -41,8 +46,10 @@ def show_selection(
     color : str
         Of the frames.
     """
-    centres = world_of_cells(lattice, np.asarray(cells).reshape(-1, 2))
-    place, side = world_placement(lattice.slide_mpp), patch_side(lattice)
+    place = world_placement(scale_in_view(viewer, lattice.slide_mpp))
+    ratio = scale_ratio(lattice.slide_mpp, place.mpp)
+    centres = world_of_cells(lattice, np.asarray(cells).reshape(-1, 2)) * ratio
+    side = patch_side(lattice) * ratio
     width = _frame_width(viewer, side)
     layer = find_layer(viewer, "selection")
     if isinstance(layer, Vectors):
@@ -58,7 +65,7 @@ def show_selection(
         edge_width=width,
         edge_color=color,
         opacity=1.0,
-        metadata={METADATA_KEY: {"role": "selection", "side": side}},
+        metadata={METADATA_KEY: {"role": "selection", "mpp": place.mpp, "side": side}},
         **place.kwargs(),
     )
     insert_by_role(viewer, layer)
@@ -89,7 +96,8 @@ def _follow_zoom(viewer: ViewerModel, layer: Vectors) -> None:
         if layer not in viewer.layers:
             camera_of(viewer).events.zoom.disconnect(follow)
             return
-        width = _frame_width(viewer, about(layer)["side"])
+        scale = float(layer.scale[0])  # 1 until the user gives the slide another scale
+        width = _frame_width(viewer, about(layer)["side"] * scale) / scale
         if width != layer.edge_width:
             layer.edge_width = width
 

@@ -8,12 +8,13 @@ from typing import Any, cast
 
 import platformdirs
 from napari.components import ViewerModel
-from napari.layers import Image, Layer
+from napari.layers import Image
 from napari.settings import get_settings
 
 from napari_fusecpath.layers.canvas import scale_bar_of
-from napari_fusecpath.layers.find import METADATA_KEY, about, find_layers
+from napari_fusecpath.layers.find import METADATA_KEY, about, find_layer, find_layers
 from napari_fusecpath.layers.geometry import mask_placement, slide_placement
+from napari_fusecpath.layers.stack import follow_slide, place_layer
 from src_core.slides.base import SlideReader
 
 __all__ = [
@@ -96,13 +97,25 @@ def cache_folder(path: Path) -> Path:
     return Path(platformdirs.user_cache_dir("napari-fusecpath")) / "pyramids" / name
 
 
-def set_slide_mpp(layer: Layer, mpp: float, *, source: str = "user") -> None:
-    """Give a slide layer another scale (micrometres per level-0 pixel), and where it is from."""
+def set_slide_mpp(viewer: ViewerModel, mpp: float, *, source: str = "user") -> None:
+    """Give the slide in view another scale, and every layer of ours with it.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+        Without a slide nothing happens.
+    mpp : float
+        Micrometres per level-0 pixel.
+    source : str
+        Where it is from.
+    """
+    layer = find_layer(viewer, "slide")
+    if layer is None:
+        return
     notes = about(layer)
-    place = mask_placement(notes["origin_xy"], (1.0, 1.0), mpp=mpp)
-    for name, value in place.kwargs().items():
-        setattr(layer, name, value)
-    notes.update(mpp=mpp, mpp_source=source)
+    place_layer(layer, mask_placement(notes["origin_xy"], (1.0, 1.0), mpp=mpp))
+    notes["mpp_source"] = source
+    follow_slide(viewer)
 
 
 def prepare_viewer(viewer: ViewerModel) -> None:

@@ -6,7 +6,6 @@ import numpy as np
 from napari.layers import Image
 from scipy.ndimage import zoom
 
-from napari_fusecpath.layers.geometry import raster_placement
 from src_core.inference.maps import smooth
 from src_core.patches.grid import Lattice
 from src_core.types import Float32
@@ -37,8 +36,7 @@ def draw_smoothly(layer: Image, lattice: Lattice) -> None:
     factor = min(_FACTOR, _MOST_PX // max(lattice.shape_hw))
     if factor < 2:
         return
-    place = raster_placement(lattice)
-    scale, translate = np.array(place.scale), np.array(place.translate)
+    scale, translate = np.array(layer.scale), np.array(layer.translate)
     layer.data = enlarged(np.asarray(layer.data), factor)
     layer.scale = scale / factor
     # The corner stays where it is; the centre of the first pixel moves towards it.

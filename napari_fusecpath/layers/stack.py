@@ -1,4 +1,8 @@
-"""Where a layer stands among the others, and where it lies."""
+"""Where a layer stands among the others, and where it lies.
+
+Every layer of ours lies by the scale of the slide in view, whatever scale its result was made by:
+a result keeps its place in level-0 pixels. What a layer lies by is noted in its metadata.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,10 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Layer
 
-from napari_fusecpath.layers.find import ROLES, about, role_of
-from napari_fusecpath.layers.geometry import Placement
+from napari_fusecpath.layers.find import ROLES, about, find_layer, role_of
+from napari_fusecpath.layers.geometry import Placement, scale_ratio, unit_of
 
-__all__ = ["insert_by_role", "place_layer"]
+__all__ = ["follow_slide", "insert_by_role", "place_layer", "scale_in_view"]
 
 
 def insert_by_role(viewer: ViewerModel, layer: Layer) -> None:
@@ -32,3 +36,26 @@ def place_layer(layer: Layer, place: Placement) -> None:
         same = name != "units" and np.allclose(now, value, rtol=1e-12, atol=0)
         if not same:
             setattr(layer, name, value)
+    about(layer)["mpp"] = place.mpp
+
+
+def scale_in_view(viewer: ViewerModel, otherwise: float | None) -> float | None:
+    """Return the micrometres per level-0 pixel of the slide in view, `otherwise` without one."""
+    slide = find_layer(viewer, "slide")
+    scale: float | None = otherwise if slide is None else about(slide).get("mpp", otherwise)
+    return scale
+
+
+def follow_slide(viewer: ViewerModel) -> None:
+    """Let every layer of ours lie by the scale of the slide in view."""
+    for layer in viewer.layers:
+        notes = about(layer)
+        if role_of(layer) is None or "mpp" not in notes:
+            continue
+        now = scale_in_view(viewer, notes["mpp"])
+        if now != notes["mpp"]:
+            ratio = scale_ratio(notes["mpp"], now)
+            layer.units = (unit_of(now)[0],) * layer.ndim
+            layer.scale = np.asarray(layer.scale) * ratio
+            layer.translate = np.asarray(layer.translate) * ratio
+            notes["mpp"] = now

@@ -17,6 +17,7 @@ from napari_fusecpath.layers.overlays import (
     show_tissue,
 )
 from napari_fusecpath.layers.slide import set_slide_mpp, slide_layer_data
+from napari_fusecpath.layers.stack import follow_slide
 from napari_fusecpath.notify import report_error
 from napari_fusecpath.readers.slide import show_slide
 from napari_fusecpath.state import workbench_of
@@ -129,7 +130,8 @@ def show_results(
 
 
 def _rescale(viewer: Viewer, record: SlideRecord) -> None:
-    """Let the slide's layer have the scale by which the results are drawn."""
+    """Let the slide have the scale by which its results were made, unless one was typed."""
+    follow_slide(viewer)  # what was there before the slide's layer came
     layer, workbench = find_layer(viewer, "slide"), workbench_of(viewer)
     if layer is None or record.mpp is None or workbench.slide_mpp is not None:
         return
@@ -138,7 +140,7 @@ def _rescale(viewer: Viewer, record: SlideRecord) -> None:
         Path(notes["path"]).absolute() == workbench.slide_path.absolute()
     )
     if is_in_view and notes["mpp"] != record.mpp:
-        set_slide_mpp(layer, record.mpp, source=record.mpp_source)
+        set_slide_mpp(viewer, record.mpp, source=record.mpp_source)
         viewer.reset_view()
 
 

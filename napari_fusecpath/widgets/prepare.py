@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Labels, Shapes
+from napari.layers import Labels, Shapes
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QWidget
 
 from napari_fusecpath.layers.brought import (
@@ -209,9 +209,7 @@ class PreparePanel(StepPanel):
     def _type_mpp(self, value: float) -> None:
         if value < _MPP_RANGE[0]:
             return
-        layer = find_layer(self.session.viewer, "slide")
-        if isinstance(layer, Image):
-            set_slide_mpp(layer, value)
+        set_slide_mpp(self.session.viewer, value)
         self.session.workbench.slide_mpp = value
         self.session.viewer.reset_view()
 

@@ -147,7 +147,7 @@ def test_scale_typed_by_the_user(make_napari_viewer: Any, tmp_path: Path) -> Non
     (layer,) = viewer.open(path, plugin=PLUGIN)
     assert [str(unit) for unit in layer.units] == ["pixel", "pixel"]
     np.testing.assert_allclose(layer.translate, 0.5)
-    set_slide_mpp(layer, 0.25)
+    set_slide_mpp(viewer, 0.25)
     assert [str(unit) for unit in layer.units] == ["micrometer", "micrometer"]
     np.testing.assert_allclose(layer.scale, 0.25)
     np.testing.assert_allclose(layer.translate, 0.125)
