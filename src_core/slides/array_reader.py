@@ -241,6 +241,7 @@ class _Tiff:
         first = [pages[0] for pages in levels]
         self.has_channels = len(levels[0]) > 1
         self.is_grey = first[0].samplesperpixel == 1 and not self.has_channels
+        self._is_inverted = self.is_grey and first[0].photometric == tifffile.PHOTOMETRIC.MINISWHITE
         self.sizes: tuple[tuple[int, int], ...] = tuple(
             (int(page.imagewidth), int(page.imagelength)) for page in first
         )
@@ -295,7 +296,11 @@ class _Tiff:
         decode, tables, compression = self._decoders[level]
         check_tile(data, self.tiles[level], compression)
         decoded = decode(data, index, jpegtables=tables)[0]
-        return self._blank(level) if decoded is None else np.asarray(decoded)[0]
+        if decoded is None:
+            return self._blank(level)
+        pixels = np.asarray(decoded)[0]
+        # Tiles as stored may count darkness: 0 is white (TIFF 6.0, PhotometricInterpretation).
+        return np.iinfo(pixels.dtype).max - pixels if self._is_inverted else pixels
 
     def _find_shift(self, level: int) -> NDArray[np.uint8]:
         count = len(self._parts[level][0][0])

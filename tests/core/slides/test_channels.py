@@ -9,6 +9,7 @@ import tifffile
 
 from src_core.errors import SlideReadError
 from src_core.slides import open_slide
+from src_core.slides.array_reader import ArrayReader
 from src_core.slides.channels import display_shift, mixed, rgb_of
 from src_core.tissue.segment import TissueConfig, segment_tissue
 
@@ -52,6 +53,27 @@ def test_a_grey_picture_opens_visibly_and_is_refused_as_tissue(tmp_path: Path, d
     assert reader.read_region((0, 0), 0, (400, 300)).max() == 255
     with pytest.raises(SlideReadError, match="is a grey slide"):
         segment_tissue(reader, TissueConfig())
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("how", [{}, {"tile": (64, 64), "compression": "deflate"}])
+def test_a_grey_picture_that_counts_darkness_is_shown_the_right_way_round(
+    tmp_path: Path, dtype: Any, how: Any
+) -> None:
+    """Dark tissue on white glass, stored as MINISWHITE: 0 is white."""
+    most = np.iinfo(dtype).max
+    shown = np.full((300, 400), 240, np.uint8)
+    shown[100:200, 100:300] = np.linspace(40, 200, 200).astype(np.uint8)
+    stored = most - shown.astype(dtype) * (most // 255)
+    path = tmp_path / "grey.tiff"
+    tifffile.imwrite(path, stored, photometric="miniswhite", **how)
+    reader = ArrayReader(path)
+    assert reader.properties.stain == "grey"
+    pixels = reader.read_region((0, 0), 0, (400, 300))
+    np.testing.assert_allclose(pixels[..., 0].astype(int), shown, atol=1)
+    assert (pixels == pixels[..., :1]).all()
+    outside = reader.read_region((390, 290), 0, (20, 20))
+    assert (outside[12:, 12:] == 255).all()
 
 
 @pytest.mark.parametrize("how", [{}, {"compression": "deflate"}, {"compression": "jpeg"}])
