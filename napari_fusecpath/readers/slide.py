@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_fusecpath.jobs import JobFailure, runner_for
-from napari_fusecpath.layers.find import find_layers
+from napari_fusecpath.layers.find import find_layers, role_of
 from napari_fusecpath.layers.slide import (
     cache_folder,
     prepare_viewer,
@@ -16,6 +16,7 @@ from napari_fusecpath.layers.slide import (
     slide_layer,
     slide_layer_data,
 )
+from napari_fusecpath.layers.stack import follow_slide
 from napari_fusecpath.notify import report_error, report_failure, report_info
 from napari_fusecpath.state import workbench_of
 from src_core.errors import FusecpathError, SlideReadError
@@ -64,7 +65,8 @@ def read_slide(path: Paths) -> list[LayerData]:
     """Open a slide as layer data.
 
     A slide without coarse levels would stop the window while napari averages it: then a job
-    makes them, the layer follows when they are there, and nothing is returned for now.
+    makes them, the layer follows when they are there, and nothing is returned for now. What is
+    shown of the slide before goes at once: what is typed and painted is of the new one.
 
     Raises
     ------
@@ -84,6 +86,7 @@ def read_slide(path: Paths) -> list[LayerData]:
         prepare_viewer(viewer)
         workbench_of(viewer).open_slide(one)
         if not shows_at_once(levels):
+            _forget(viewer)
             _add_when_prepared(viewer, reader, cache, None)
             return [(None,)]
     return [(levels, arguments, "image")]
@@ -138,6 +141,12 @@ def _remembered_mpp(viewer: Viewer, path: Path) -> float | None:
         return None
 
 
+def _forget(viewer: Viewer) -> None:
+    for layer in list(viewer.layers):
+        if role_of(layer) is not None:
+            viewer.layers.remove(layer)
+
+
 def _add_when_prepared(
     viewer: Viewer, reader: SlideReader, cache: Path, slide_id: str | None
 ) -> None:
@@ -146,6 +155,9 @@ def _add_when_prepared(
     report_info(f"{path.name} has no small levels; it opens as soon as they are made.")
 
     def add(_result: object) -> None:
+        in_view = workbench_of(viewer).slide_path
+        if in_view is None or in_view.absolute() != path.absolute():
+            return  # the user has gone on to another slide
         try:
             layer = slide_layer(reader, cache, slide_id=slide_id)
         except FusecpathError as error:
@@ -153,6 +165,7 @@ def _add_when_prepared(
             return
         first = not viewer.layers
         viewer.layers.insert(0, layer)
+        follow_slide(viewer)
         if first:
             viewer.reset_view()
 

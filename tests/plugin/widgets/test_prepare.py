@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from qtpy.QtWidgets import QFileDialog
 
 from napari_fusecpath.layers.canvas import camera_of
@@ -171,3 +172,51 @@ def test_the_scale_that_was_typed_comes_back_however_the_slide_does(
     third.session.show_slide("small")
     third.session.refresh()
     _agrees(third, mpp)
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    """A slide of one level, too large to be shown at once, of 0.5 um a pixel."""
+    path = tmp_path / "flat.tif"
+    rows = np.linspace(0, 255, 3300, dtype=np.uint8)
+    pixels = np.broadcast_to(rows[:, None, None], (3300, 3300, 3))
+    tifffile.imwrite(
+        path, pixels, tile=(512, 512), compression="deflate", photometric="rgb",
+        resolution=(20_000, 20_000), resolutionunit="CENTIMETER",
+    )  # fmt: skip
+    return path
+
+
+def test_a_slide_that_is_being_opened_has_the_scale_field_for_itself(
+    window: Open, until_idle: Wait, sample: Path, flat: Path
+) -> None:
+    dock = window(sample)
+    viewer, panel = dock.session.viewer, dock.panels["prepare"]
+    field: Any = panel.mpp  # type: ignore[attr-defined]
+    viewer.add_labels(np.ones((4, 4), np.uint8), name="the user's")
+    assert field.isEnabled()
+    assert viewer.open(flat, plugin="napari-fusecpath") == []
+    dock.session.refresh()
+    assert [layer.name for layer in viewer.layers] == ["the user's"]
+    assert not field.isEnabled()
+    assert not panel.main.isEnabled()
+    assert panel.say.text() == "The slide opens as soon as its small levels are made."
+    until_idle(dock)
+    (slide,) = [layer for layer in viewer.layers if role_of(layer) == "slide"]
+    assert field.isEnabled()
+    assert field.value() == pytest.approx(0.5)
+    field.setValue(0.25)
+    np.testing.assert_allclose(slide.scale, 0.25)
+    assert dock.session.workbench.slide_path == flat
+
+
+def test_a_slide_that_was_left_before_it_opened_stays_away(
+    window: Open, until_idle: Wait, sample: Path, flat: Path
+) -> None:
+    dock = window(sample)
+    viewer = dock.session.viewer
+    viewer.open(flat, plugin="napari-fusecpath")
+    (back,) = viewer.open(sample, plugin="napari-fusecpath")
+    until_idle(dock)
+    assert list(viewer.layers) == [back]
+    assert dock.session.workbench.slide_path == sample
