@@ -298,7 +298,7 @@ class _Tiff:
         decoded = decode(data, index, jpegtables=tables)[0]
         if decoded is None:
             return self._blank(level)
-        pixels = np.asarray(decoded)[0]
+        pixels: NDArray[Any] = np.asarray(decoded)[0]
         # Tiles as stored may count darkness: 0 is white (TIFF 6.0, PhotometricInterpretation).
         return np.iinfo(pixels.dtype).max - pixels if self._is_inverted else pixels
 
