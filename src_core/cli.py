@@ -2,13 +2,14 @@
 
 The options of a verb are the fields of its settings; there is nothing here that the window
 could not ask for as well. A user's error is one sentence and exit status 1, an interrupted
-command has status 130, and a bug is a traceback.
+command has status 130, one whose output nobody reads 141, and a bug is a traceback.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
@@ -16,15 +17,16 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
-from tqdm import tqdm
-
 from src_core import __version__
 from src_core.config import FieldSpec
 from src_core.errors import FusecpathError, JobCancelled
-from src_core.progress import Progress, ignore
+from src_core.progress_lines import Bar, Lines
 from src_core.verbs import VERBS, Verb, run_verb
 
 __all__ = ["main"]
+
+_UNREAD = 128 + 13
+"""What a shell calls the status of a command that SIGPIPE ended."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,12 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     as_json: bool = arguments.pop("json")
     options = {name: value for name, value in arguments.items() if value is not None}
     stop = _stop_on_interrupt()
-    bar = _Bar() if sys.stderr.isatty() else None
+    bar = Bar() if sys.stderr.isatty() else Lines()
     try:
-        result = run_verb(verb.name, options, report=bar or ignore, stop=stop)
-        if bar:
-            bar.close()
-        print(json.dumps(result) if as_json else verb.describe(result), flush=True)
+        result = run_verb(verb.name, options, report=bar, stop=stop)
+        bar.close()
+        _say(json.dumps(result) if as_json else verb.describe(result))
         if verb.then is not None:
             verb.then(verb.options.from_dict(options), result)
     except FusecpathError as error:
@@ -49,15 +50,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"fusecpath {verb.name}: stopped; run it again to go on.", file=sys.stderr)
         return 130
     finally:
-        if bar:
-            bar.close()
+        bar.close()
     return 1 if result.get("failures") else 0
 
 
 def _parse(argv: Sequence[str] | None) -> dict[str, Any]:
     """Return the arguments by name; names that follow an option still belong to the verb."""
     parser = _parser()
-    found, extra = parser.parse_known_args(argv)
+    try:
+        found, extra = parser.parse_known_args(argv)
+    except SystemExit:
+        _say()  # what --help has printed
+        raise
     arguments = vars(found)
     verb: Verb = arguments["verb"]
     many = [spec.name for spec in verb.options.fields() if spec.type is tuple]
@@ -67,6 +71,18 @@ def _parse(argv: Sequence[str] | None) -> dict[str, Any]:
     if taker is not None:
         arguments[taker] = tuple(arguments[taker] or ()) + tuple(extra)
     return arguments
+
+
+def _say(*text: str) -> None:
+    """Print to whoever reads; end quietly where nobody does any more, as after ``| head``."""
+    try:
+        for line in text:
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Else Python flushes once more at its end, and complains.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_UNREAD)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -134,29 +150,6 @@ def _stop_on_interrupt() -> Callable[[], bool]:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, ask)
     return asked.is_set
-
-
-class _Bar:
-    """A progress bar per stage on standard error."""
-
-    def __init__(self) -> None:
-        self._bar: tqdm[Any] | None = None
-
-    def __call__(self, progress: Progress) -> None:
-        bar = self._bar
-        if bar is None or bar.desc != f"{progress.stage}: " or progress.done < bar.n:
-            self.close()
-            bar = self._bar = tqdm(
-                desc=progress.stage, total=progress.total, unit=f" {progress.unit}", leave=True
-            )
-        bar.set_postfix_str(progress.detail, refresh=False)
-        bar.update(progress.done - bar.n)
-
-    def close(self) -> None:
-        """End the bar that is shown."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
 
 
 if __name__ == "__main__":

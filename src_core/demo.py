@@ -72,7 +72,8 @@ def run_demo(options: DemoOptions, report: Report, stop: Stop) -> dict[str, Any]
 
     device = options.device
     failures = pipeline.each_slide(slides, find, stop=stop)
-    failures += pipeline.embed_slides(project, ready, device=device, report=report, stop=stop)
+    embedded = pipeline.embed_slides(project, ready, device=device, report=report, stop=stop)
+    failures += embedded.failures
     failed = {failure.slide_id for failure in failures}
     whole = [slide for slide in ready if slide.slide_id not in failed]
     failures += pipeline.each_slide(whole, cluster, stop=stop)

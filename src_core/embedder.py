@@ -11,6 +11,7 @@ import numpy as np
 from src_core.devices import DeviceName
 from src_core.embeddings.extract import Shortfall, embed_patches
 from src_core.embeddings.made import is_made
+from src_core.embeddings.pace import Pace
 from src_core.embeddings.store import EmbeddingStore
 from src_core.encoders.base import PatchEncoder
 from src_core.encoders.registry import create_encoder, encoder_card
@@ -31,6 +32,8 @@ class Embedder:
 
     config: ProjectConfig
     device: DeviceName
+    pace: Pace = field(default_factory=Pace)
+    """Of the patches of all slides so far."""
     _encoders: dict[str, PatchEncoder] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
     """By slide, what was done that nobody asked for: embeddings made again."""
@@ -109,6 +112,7 @@ class Embedder:
         finally:
             reader.close()
         self.notes.setdefault(slide.slide_id, []).extend(shortfall.notes)
+        self.pace += shortfall.pace
         _leave_out(slide, grid, whole, shortfall, encoders)
         return told + shortfall.sentences(grid.lattice)
 

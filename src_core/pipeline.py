@@ -8,13 +8,14 @@ killed. Long ones take `report` and `stop` (see :mod:`src_core.progress`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from src_core.clustering.result import ClusterConfig, load_clusters, save_clusters
 from src_core.devices import DeviceName
 from src_core.embedder import Embedder
+from src_core.embeddings.pace import Pace
 from src_core.embeddings.store import EmbeddingStore, EmbeddingView
 from src_core.errors import FusecpathError, ProjectError, SlideTooLargeError, StorageFullError
 from src_core.patches.grid import PatchGrid
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from src_core.types import Labels
 
 __all__ = [
+    "Embedded",
     "Failure",
     "cluster_slide",
     "each",
@@ -49,6 +51,29 @@ class Failure:
     """The slide encoder that needs more memory than is free."""
     max_patches: int | None = None
     """For how many patches what is free is enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What came of embedding slides."""
+
+    failures: list[Failure]
+    """What could not be done; a slide may have several."""
+    pace: Pace = field(default_factory=Pace)
+    """Of what was embedded now; what was there already does not count."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """By slide, what was done that nobody asked for."""
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Return how fast it went, as a verb tells it; empty if nothing was to do."""
+        if self.pace.patches == 0:
+            return {}
+        pace = {
+            "patches": self.pace.patches,
+            "patches_per_second": round(self.pace.rate, 1),
+            "waiting_for_slide": round(self.pace.waiting, 3),
+        }
+        return {"embedding": pace}
 
 
 def each(
@@ -84,17 +109,11 @@ def embed_slides(
     device: DeviceName,
     report: Report,
     stop: Stop,
-    notes: dict[str, str] | None = None,
-) -> list[Failure]:
+) -> Embedded:
     """Embed the patches of slides by all encoders of the project, one read pass a slide.
 
     Slides that lack nothing are not opened, and encoders that no slide lacks are not loaded. What
-    was made by other weights than an encoder has now is made again, and `notes` says so by slide.
-
-    Returns
-    -------
-    list of Failure
-        What could not be done; a slide may have several.
+    was made by other weights than an encoder has now is made again, and the notes say so by slide.
 
     Raises
     ------
@@ -126,9 +145,7 @@ def embed_slides(
 
     ready = [slide for slide in slides if slide.slide_id in sizes]
     failed = each_slide(ready, embed, stop=stop)
-    if notes is not None:
-        notes.update(embedder.sentences())
-    return failures + failed
+    return Embedded(failures + failed, embedder.pace, embedder.sentences())
 
 
 def _by_teacher(slide: SlideFolder, error: FusecpathError) -> Failure:

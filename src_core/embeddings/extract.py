@@ -14,6 +14,7 @@ import numpy as np
 
 from src_core.devices import cpu_threads
 from src_core.embeddings.lanes import Lane, open_lanes
+from src_core.embeddings.pace import Clock, Pace
 from src_core.embeddings.store import EmbeddingStore
 from src_core.encoders.base import PatchEncoder
 from src_core.errors import FusecpathError, ProjectError, SlideReadError, StorageFullError
@@ -55,6 +56,8 @@ class Shortfall:
     """Encoders that did not embed all that could be read."""
     notes: tuple[str, ...] = ()
     """What else there is to say: embeddings by another recipe that were made again."""
+    pace: Pace = field(default_factory=Pace)
+    """Of what was embedded."""
 
     def sentences(self, lattice: Lattice) -> list[str]:
         """Return what to tell the user, one sentence for each thing that went wrong."""
@@ -179,21 +182,23 @@ def _embed(
     tracker = Tracker(
         report, stop, stage="Embedding patches", total=len(grid), unit="patches", done=done
     )
-    skipped = _Skipped()
+    skipped, clock = _Skipped(), Clock()
     try:
         if len(todo):
-            _read_pass(reader, grid, todo, lanes, tracker, skipped, stop=stop)
+            _read_pass(reader, grid, todo, lanes, tracker, skipped, clock, stop=stop)
     except BaseException:
         for lane in lanes:
             with suppress(StorageFullError):  # it is that error, or a stop, that is told
                 lane.writer.flush()  # quick, for a stop is answered at once; the next call commits
         raise
+    pace = clock.pace
     for lane in lanes:
         lane.writer.commit()
         store.drop_set_aside(lane.name, grid.cells)
     failed = {lane.name: lane.error for lane in lanes if lane.error is not None}
     notes = tuple(lane.note for lane in lanes if lane.note is not None)
-    return Shortfall(grid.cells[todo[skipped.rows]], skipped.reason, {**refused, **failed}, notes)
+    unreadable = grid.cells[todo[skipped.rows]]
+    return Shortfall(unreadable, skipped.reason, {**refused, **failed}, notes, pace)
 
 
 @dataclass(slots=True)
@@ -215,6 +220,7 @@ def _read_pass(
     lanes: Sequence[Lane],
     tracker: Tracker,
     skipped: _Skipped,
+    clock: Clock,
     *,
     stop: Stop,
 ) -> None:
@@ -227,7 +233,6 @@ def _read_pass(
         threads=max(2, min(_MAX_READERS, cpu_threads())),
         unreadable=skipped.add,
     )
-    clock = _Clock()
     with closing(batches):
         for rows, patches in _gathered(clock.waiting_for(batches), lanes, clock):
             began = time.monotonic()
@@ -235,14 +240,14 @@ def _read_pass(
                 check(stop)
                 lane.embed(grid.cells, todo[rows], patches)
             clock.count(len(rows), time.monotonic() - began)
-            tracker.advance(len(rows), detail=clock.describe())
+            tracker.advance(len(rows), detail=str(clock.pace))
             if all(lane.error is not None for lane in lanes):
                 return
-    tracker.advance(len(skipped.rows), detail=clock.describe())
+    tracker.advance(len(skipped.rows), detail=str(clock.pace))
 
 
 def _gathered(
-    batches: Iterator[tuple[Int64, Rgb]], lanes: Sequence[Lane], clock: _Clock
+    batches: Iterator[tuple[Int64, Rgb]], lanes: Sequence[Lane], clock: Clock
 ) -> Iterator[tuple[Int64, Rgb]]:
     """Put batches together to what devices compute at once, several times if they are fast."""
     held: list[tuple[Int64, Rgb]] = []
@@ -268,37 +273,3 @@ def _megabytes(grid: PatchGrid, encoders: Sequence[PatchEncoder]) -> int:
     """Return the room that parts and the files they are merged into take in half precision."""
     numbers = sum(encoder.card.dim for encoder in encoders)
     return max(1, math.ceil(2 * len(grid) * numbers * 2 / 1e6))
-
-
-class _Clock:
-    """Knows what a read pass spends its time on."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._waited = 0.0
-        self._patches = 0
-        self.rate = 0.0
-        """Patches a second of the last calls: the first ones load and try things."""
-
-    def waiting_for(self, batches: Iterator[tuple[Int64, Rgb]]) -> Iterator[tuple[Int64, Rgb]]:
-        """Hand `batches` on, timing how long each is waited for."""
-        while True:
-            asked = time.monotonic()
-            batch = next(batches, None)
-            self._waited += time.monotonic() - asked
-            if batch is None:
-                return
-            yield batch
-
-    def count(self, patches: int, seconds: float) -> None:
-        """Add patches that every encoder has embedded, in one call each, and how long that took."""
-        self._patches += patches
-        self.rate = patches / max(seconds, 1e-9)
-
-    def describe(self) -> str:
-        """Return the rate, and whether the slide or the encoders set it."""
-        elapsed = max(time.monotonic() - self._began, 1e-9)
-        return (
-            f"{self._patches / elapsed:.0f} patches/s, "
-            f"{self._waited / elapsed:.0%} of the time waiting for the slide"
-        )

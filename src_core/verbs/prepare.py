@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +14,7 @@ from src_core.encoders.registry import encoder_card, import_problem
 from src_core.encoders.remote_code import agree
 from src_core.errors import ConfigError
 from src_core.exchange.imports import is_embedded
-from src_core.pipeline import Failure
+from src_core.pipeline import Embedded, Failure
 from src_core.progress import Report, Stop
 from src_core.project import Project, ProjectConfig, SlideFolder
 from src_core.scheduler import prepare_on_cluster
@@ -84,21 +84,21 @@ def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
     if project.config.grid != _config_of(known).grid:
         failures += _not_moved(slides, options)
     _check_wishes(options, len(slides))
-    notes: dict[str, str] = {}
     work = _prepare_here if options.scheduler is None else _prepare_on_cluster
-    failures += work(project, slides, options, report, stop, notes)
+    embedded = work(project, slides, options, report, stop)
     found = {slide.slide_id: preparing.stored_grid(project, slide) for slide in slides}
     ready = {name: one for name, one in found.items() if one is not None}
     unreadable = {name: one.unreadable for name, one in ready.items() if one.unreadable}
     return result_of(
         project,
-        failures,
+        failures + embedded.failures,
         patches={name: len(one.grid) for name, one in ready.items()},
         flagged={name: one.flagged for name, one in ready.items()},
         excluded={name: one.excluded for name, one in ready.items()},
         **({"unreadable": unreadable} if unreadable else {}),
+        **embedded.summary(),
         **({"passed_over": told(taken.passed_over)} if taken.passed_over else {}),
-        **({"notes": notes} if notes else {}),
+        **({"notes": embedded.notes} if embedded.notes else {}),
     )
 
 
@@ -108,8 +108,7 @@ def _prepare_here(
     options: PrepareOptions,
     report: Report,
     stop: Stop,
-    notes: dict[str, str],
-) -> list[Failure]:
+) -> Embedded:
     ready: list[SlideFolder] = []
 
     def find(slide: SlideFolder) -> None:
@@ -118,11 +117,12 @@ def _prepare_here(
         ready.append(slide)
 
     failures = pipeline.each_slide(slides, find, stop=stop)
-    if options.embed:
-        failures += pipeline.embed_slides(
-            project, ready, device=options.device, report=report, stop=stop, notes=notes
-        )
-    return failures
+    if not options.embed:
+        return Embedded(failures)
+    embedded = pipeline.embed_slides(
+        project, ready, device=options.device, report=report, stop=stop
+    )
+    return replace(embedded, failures=failures + embedded.failures)
 
 
 def _prepare_on_cluster(
@@ -131,15 +131,15 @@ def _prepare_on_cluster(
     options: PrepareOptions,
     report: Report,
     stop: Stop,
-    notes: dict[str, str],
-) -> list[Failure]:
+) -> Embedded:
     wishes: dict[str, preparing.Wishes] = {}
+    notes: dict[str, str] = {}
 
     def wish(slide: SlideFolder) -> None:
         wishes[slide.slide_id] = _wishes(options, slide)
 
     failures = pipeline.each_slide(slides, wish, stop=stop)
-    return failures + prepare_on_cluster(
+    failures += prepare_on_cluster(
         str(options.scheduler),
         project,
         wishes,
@@ -149,6 +149,7 @@ def _prepare_on_cluster(
         stop=stop,
         notes=notes,
     )
+    return Embedded(failures, notes=notes)  # the pace is known to each worker alone
 
 
 def _check_wishes(options: PrepareOptions, n_slides: int) -> None:

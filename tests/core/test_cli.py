@@ -96,3 +96,15 @@ def test_an_interrupted_command_says_so_and_goes_on_later(tmp_path: Path) -> Non
     assert "Traceback" not in told
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(again.stdout)["failures"] == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGPIPE")
+@pytest.mark.parametrize("arguments", ["encoders", "prepare --help"])
+def test_who_stops_reading_gets_no_traceback(arguments: str, tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from src_core.cli import main;"
+        "read, write = os.pipe(); os.close(read); os.dup2(write, 1);"
+        f"sys.exit(main({arguments.split()!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (141, b"")

@@ -85,6 +85,10 @@ def test_what_is_done_is_not_opened_again(
     cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = prepare(tmp_path / "p", cohort)
+    pace = first.pop("embedding")  # of this run alone
+    assert pace["patches"] == sum(first["patches"].values())
+    assert pace["patches_per_second"] > 0
+    assert 0 <= pace["waiting_for_slide"] <= 1
     opened: list[str] = []
 
     def opens(path: Any, **_: Any) -> Any:
