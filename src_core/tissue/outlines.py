@@ -8,6 +8,7 @@ the pixels that an outline touches.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from src_core.tissue.mask import TissueMask
 from src_core.types import BoolArray, Float64, Int64
 
 __all__ = ["fill_outlines", "trace_outlines"]
+
+_CORNERS = 2**16
+"""Corners of polygons that are filled together."""
 
 _CROSSINGS = 2**20
 """Edges times rows that are looked at once: a file may hold any number of either."""
@@ -44,53 +48,128 @@ def fill_outlines(
     -------
     ndarray of bool, shape (height, width)
     """
+    height, width = shape_hw
     inside = np.zeros(shape_hw, np.bool_)
-    for polygon in polygons:
-        rings = [
-            (ring - origin_xy) / pixel_xy - 0.5  # pixel centres have whole numbers
-            for ring in (polygon.exterior, *polygon.holes)
-        ]
-        low = np.ceil(np.min([ring.min(axis=0) for ring in rings], axis=0))
-        high = np.floor(np.max([ring.max(axis=0) for ring in rings], axis=0)) + 1
-        limits = (shape_hw[1], shape_hw[0])
-        left, top = np.clip(low, 0, limits).astype(np.int64)
-        right, bottom = np.clip(high, 0, limits).astype(np.int64)
-        if left < right and top < bottom:
-            part = _even_odd([ring - (left, top) for ring in rings], (bottom - top, right - left))
-            inside[top:bottom, left:right] |= part
+    depth = np.zeros(height * (width + 1), np.int32)  # polygons that begin less those that end
+    for batch in _batches(polygons):
+        edges = _Edges.of(batch, shape_hw, origin_xy, pixel_xy)
+        for number in np.flatnonzero(edges.crossings > _CROSSINGS):
+            (left, top), (columns, rows) = edges.corner[number], edges.size[number]
+            part = _even_odd(edges, number)
+            inside[top : top + rows, left : left + columns] |= part
+        _add_spans(edges, depth, shape_hw)
+    inside |= np.cumsum(depth.reshape(height, width + 1), axis=1, dtype=np.int32)[:, :width] > 0
     return inside
 
 
-def _even_odd(rings: list[Float64], shape_hw: tuple[int, int]) -> BoolArray:
-    """Return the pixels with an odd number of outlines at their left, shape (h, w)."""
-    height, width = shape_hw
+def _batches(polygons: Iterable[Polygon]) -> Iterator[list[Polygon]]:
+    """Put polygons together, for most are small, and asking numpy takes longer than its answer."""
+    batch: list[Polygon] = []
+    corners = 0
+    for polygon in polygons:
+        batch.append(polygon)
+        corners += len(polygon.exterior) + sum(len(hole) for hole in polygon.holes)
+        if corners >= _CORNERS:
+            yield batch
+            batch, corners = [], 0
+    if batch:
+        yield batch
+
+
+@dataclass(frozen=True, slots=True)
+class _Edges:
+    """The edges of some polygons, each in pixels from the corner of its polygon's box."""
+
+    polygon: Int64
+    """Which polygon each of the n edges is of."""
+    start: Float64
+    """Upper ends, shape (n, 2), x, y."""
+    end: Float64
+    first: Int64
+    """First row that each edge crosses."""
+    n_rows: Int64
+    corner: Int64
+    """Column and row of each polygon's box on the raster, shape (p, 2)."""
+    size: Int64
+    """Width and height of what the raster has of it."""
+    crossings: Int64
+    """Rows that the edges of each polygon cross, in all."""
+
+    @classmethod
+    def of(
+        cls,
+        polygons: list[Polygon],
+        shape_hw: tuple[int, int],
+        origin_xy: tuple[float, float],
+        pixel_xy: tuple[float, float],
+    ) -> _Edges:
+        rings = [ring for one in polygons for ring in (one.exterior, *one.holes)]
+        n_rings = np.array([1 + len(one.holes) for one in polygons])
+        ends = np.cumsum([len(ring) for ring in rings])
+        begins = np.concatenate([[0], ends[:-1]])
+        first_of = begins[np.cumsum(n_rings) - n_rings]  # (p,) each polygon's first corner
+        polygon = np.repeat(np.arange(len(polygons)), np.diff(first_of, append=ends[-1]))
+        # Centres of pixels have whole numbers.
+        corners = (np.concatenate(rings) - origin_xy) / pixel_xy - 0.5  # (n, 2) x, y
+        limits = (shape_hw[1], shape_hw[0])
+        low = np.clip(np.ceil(np.minimum.reduceat(corners, first_of)), 0, limits)
+        high = np.clip(np.floor(np.maximum.reduceat(corners, first_of)) + 1, 0, limits)
+        corner, size = low.astype(np.int64), (high - low).astype(np.int64)  # (p, 2)
+        corners -= corner[polygon]
+        following = np.arange(1, len(corners) + 1)
+        following[ends - 1] = begins
+        start, end = corners, corners[following]
+        is_up = (start[:, 1] > end[:, 1])[:, None]
+        start, end = np.where(is_up, end, start), np.where(is_up, start, end)
+        height = np.where((size > 0).all(axis=1), size[:, 1], 0)[polygon]
+        # An edge owns the rows from its upper end up to, but not with, its lower one.
+        first = np.clip(np.ceil(start[:, 1]), 0, height).astype(np.int64)
+        n_rows = np.clip(np.ceil(end[:, 1]), 0, height).astype(np.int64) - first
+        crossings = np.add.reduceat(n_rows, first_of)
+        return cls(polygon, start, end, first, n_rows, corner, size, crossings)
+
+    def crossed(self, edges: Int64) -> tuple[Int64, Int64, Int64]:
+        """Return where `edges` cross rows: edge, row, and the first column right of it."""
+        n_rows = self.n_rows[edges]
+        edge = np.repeat(edges, n_rows)
+        rows = np.arange(len(edge)) - np.repeat(np.cumsum(n_rows) - n_rows, n_rows)
+        rows += self.first[edge]
+        start, end = self.start[edge], self.end[edge]
+        slope = (end[:, 0] - start[:, 0]) / (end[:, 1] - start[:, 1])
+        columns = np.ceil(start[:, 0] + (rows - start[:, 1]) * slope)
+        width = self.size[self.polygon[edge], 0]
+        return edge, rows, np.clip(columns, 0, width).astype(np.int64)
+
+
+def _add_spans(edges: _Edges, depth: NDArray[np.int32], shape_hw: tuple[int, int]) -> None:
+    """Add, for each polygon and row, 1 where it begins and -1 where it ends, to the raster."""
+    across = shape_hw[1] + 1
+    counts = np.where(edges.crossings > _CROSSINGS, 0, edges.crossings)
+    busy = np.flatnonzero((edges.n_rows > 0) & (counts[edges.polygon] > 0))
+    parts = (np.cumsum(counts) // _CROSSINGS)[edges.polygon[busy]]  # whole polygons
+    for chunk in np.split(busy, np.flatnonzero(np.diff(parts)) + 1):
+        edge, rows, columns = edges.crossed(chunk)
+        polygon = edges.polygon[edge]
+        left, top = edges.corner[polygon].T
+        places = (top + rows) * across + left + columns
+        # A closed outline crosses a row an even number of times: sorted, they pair up.
+        places = np.sort(polygon * len(depth) + places) % len(depth)
+        np.add.at(depth, places[0::2], 1)
+        np.add.at(depth, places[1::2], -1)
+
+
+def _even_odd(edges: _Edges, number: int) -> BoolArray:
+    """Return the pixels of one large polygon's box with an odd number of outlines at their left."""
+    width, height = edges.size[number]
     turns = np.zeros(height * (width + 1), np.uint8)
-    for rows, columns in _crossings(rings, height):
-        first = np.clip(columns, 0, width).astype(np.int64)
-        counts = np.bincount(rows * (width + 1) + first, minlength=len(turns))
+    busy = np.flatnonzero((edges.polygon == number) & (edges.n_rows > 0))
+    parts = np.cumsum(edges.n_rows[busy]) // _CROSSINGS
+    for chunk in np.split(busy, np.flatnonzero(np.diff(parts)) + 1):
+        _, rows, columns = edges.crossed(chunk)
+        counts = np.bincount(rows * (width + 1) + columns, minlength=len(turns))
         turns ^= (counts & 1).astype(np.uint8)
     odd = np.bitwise_xor.accumulate(turns.reshape(height, width + 1), axis=1)
     return odd[:, :width].astype(np.bool_)
-
-
-def _crossings(rings: list[Float64], height: int) -> Iterator[tuple[Int64, Float64]]:
-    """Yield where edges cross rows: the row, and the first pixel right of the crossing."""
-    start = np.concatenate(rings)  # (n, 2) x, y
-    end = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
-    is_up = (start[:, 1] > end[:, 1])[:, None]
-    start, end = np.where(is_up, end, start), np.where(is_up, start, end)
-    # An edge owns the rows from its upper end up to, but not with, its lower one.
-    first = np.clip(np.ceil(start[:, 1]), 0, height).astype(np.int64)
-    n_rows = np.clip(np.ceil(end[:, 1]), 0, height).astype(np.int64) - first
-    busy = np.flatnonzero(n_rows > 0)
-    parts = np.cumsum(n_rows[busy]) // _CROSSINGS
-    for edges in np.split(busy, np.flatnonzero(np.diff(parts)) + 1):
-        edge = np.repeat(edges, n_rows[edges])
-        ends = np.cumsum(n_rows[edges])
-        within = np.arange(len(edge)) - np.repeat(ends - n_rows[edges], n_rows[edges])
-        rows = first[edge] + within
-        slope = (end[edge, 0] - start[edge, 0]) / (end[edge, 1] - start[edge, 1])
-        yield rows, np.ceil(start[edge, 0] + (rows - start[edge, 1]) * slope)
 
 
 def trace_outlines(mask: TissueMask) -> Iterator[Polygon]:
