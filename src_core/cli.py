@@ -13,7 +13,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -40,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         result = run_verb(verb.name, options, report=bar, stop=stop)
         bar.close()
-        _say(json.dumps(result) if as_json else verb.describe(result))
+        with _quiet_if_unread():
+            print(json.dumps(result) if as_json else verb.describe(result), flush=True)
         if verb.then is not None:
             verb.then(verb.options.from_dict(options), result)
     except FusecpathError as error:
@@ -57,11 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(argv: Sequence[str] | None) -> dict[str, Any]:
     """Return the arguments by name; names that follow an option still belong to the verb."""
     parser = _parser()
-    try:
-        found, extra = parser.parse_known_args(argv)
-    except SystemExit:
-        _say()  # what --help has printed
-        raise
+    with _quiet_if_unread():
+        try:
+            found, extra = parser.parse_known_args(argv)
+        finally:
+            sys.stdout.flush()  # what --help has printed
     arguments = vars(found)
     verb: Verb = arguments["verb"]
     many = [spec.name for spec in verb.options.fields() if spec.type is tuple]
@@ -73,12 +75,11 @@ def _parse(argv: Sequence[str] | None) -> dict[str, Any]:
     return arguments
 
 
-def _say(*text: str) -> None:
-    """Print to whoever reads; end quietly where nobody does any more, as after ``| head``."""
+@contextmanager
+def _quiet_if_unread() -> Iterator[None]:
+    """End without a word where nobody reads what is printed any more, as after ``| head``."""
     try:
-        for line in text:
-            print(line)
-        sys.stdout.flush()
+        yield
     except BrokenPipeError:
         # Else Python flushes once more at its end, and complains.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

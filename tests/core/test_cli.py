@@ -107,4 +107,6 @@ def test_who_stops_reading_gets_no_traceback(arguments: str, tmp_path: Path) -> 
         f"sys.exit(main({arguments.split()!r}))"
     )
     done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, check=False)
-    assert (done.returncode, done.stderr) == (141, b"")
+    assert done.stderr == b""
+    # argparse passes over what it cannot write of a help, in some versions of Python.
+    assert done.returncode in ({141} if "--help" not in arguments else {0, 141})

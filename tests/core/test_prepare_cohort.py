@@ -165,6 +165,7 @@ def test_a_damaged_tile_costs_its_patches_and_is_told(
     x, y = _inside_a_patch(root)
     _damage_tile(path, level=0, x=x, y=y)
     result = prepare(root, encoders=["texture", "lite0"])
+    assert result.pop("embedding")["patches"] > 0
     (failure,) = result["failures"]
     assert failure["slide_id"] == "jpeg"
     lost = result["unreadable"]["jpeg"]

@@ -3,12 +3,14 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.path import Path as Outline
 from scipy import ndimage
 
 from src_core.geojson import Polygon
+from src_core.tissue import outlines
 from src_core.tissue.mask import TissueMask
 from src_core.tissue.outlines import fill_outlines, trace_outlines
 
@@ -73,6 +75,32 @@ def test_a_long_outline_takes_no_longer_than_its_length() -> None:
     x, y = ring[:, 0], ring[:, 1]
     area = 0.5 * abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)))
     assert abs(inside.sum() / area - 1) < 1e-3
+
+
+rings = st.lists(st.lists(corner, min_size=3, max_size=6).map(np.array), min_size=1, max_size=3)
+
+
+@given(st.lists(rings, max_size=8), st.sampled_from([1, 5, 10**6]), st.sampled_from([0, 30, 2**20]))
+def test_many_together_fill_what_each_fills_alone(
+    polygons: list[list[np.ndarray]], corners: int, crossings: int
+) -> None:
+    many = [Polygon(exterior=first, holes=tuple(holes)) for first, *holes in polygons]
+    alone = np.zeros((40, 30), bool)
+    for one in many:
+        alone |= fill_outlines([one], (40, 30), (3.0, -2.0), (1.5, 1.0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outlines, "_CORNERS", corners)
+        patch.setattr(outlines, "_CROSSINGS", max(1, crossings))
+        together = fill_outlines(many, (40, 30), (3.0, -2.0), (1.5, 1.0))
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_many_small_outlines_take_no_longer_than_their_corners() -> None:
+    rng = np.random.default_rng(0)
+    rings = rng.uniform(0, 1000, (20_000, 1, 2)) + rng.uniform(-3, 3, (20_000, 5, 2))
+    start = time.perf_counter()
+    fill_outlines((Polygon(exterior=ring) for ring in rings), (500, 500), (0.0, 0.0), (2.0, 2.0))
+    assert time.perf_counter() - start < 3  # one by one it is 4 s on a quiet machine
 
 
 def as_mask(pixels: np.ndarray) -> TissueMask:
