@@ -53,7 +53,7 @@ def fill_outlines(
     depth = np.zeros(height * (width + 1), np.int32)  # polygons that begin less those that end
     for batch in _batches(polygons):
         edges = _Edges.of(batch, shape_hw, origin_xy, pixel_xy)
-        for number in np.flatnonzero(edges.crossings > _CROSSINGS):
+        for number in np.flatnonzero(edges.crossings > _CROSSINGS).tolist():
             (left, top), (columns, rows) = edges.corner[number], edges.size[number]
             part = _even_odd(edges, number)
             inside[top : top + rows, left : left + columns] |= part

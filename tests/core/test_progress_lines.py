@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from src_core import progress_lines
 from src_core.progress import Progress, Tracker, never
 from src_core.progress_lines import Bar, Lines
 
@@ -41,7 +40,7 @@ def test_a_log_gets_a_line_every_half_minute(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(progress_lines.time, "monotonic", lambda: now)
+    monkeypatch.setattr("time.monotonic", lambda: now)
     lines = Lines()
     for number in range(100):
         now = float(number)
