@@ -41,8 +41,10 @@ __all__ = [
     "NO_WISHES",
     "Prepared",
     "Wishes",
+    "excluded_patches",
     "find_tissue",
     "imported_grid",
+    "inside",
     "keep_roi",
     "load_flags",
     "paint_tissue",
@@ -248,6 +250,24 @@ def load_flags(
     return grid, PatchQuality.load(folder, n_patches=len(grid)).flags(config)
 
 
+def excluded_patches(slide: SlideFolder, config: QualityConfig) -> PatchGrid | None:
+    """Return the patches that their flaws keep out of a slide's grid, None if there are none.
+
+    Raises
+    ------
+    ProjectError
+        If a file is damaged.
+    """
+    judged = load_flags(slide, config)
+    if judged is None:
+        return None
+    candidates, flags = judged
+    left_out = has_flag(flags, config.exclude)
+    if not left_out.any():
+        return None
+    return PatchGrid(candidates.lattice, candidates.cells[left_out], candidates.tissue_id)
+
+
 def _wanted_mask(
     project: Project, slide: SlideFolder, reader: SlideReader, wishes: Wishes
 ) -> TissueMask | None:
@@ -291,7 +311,7 @@ def _lay_grid(
     report: Report,
     stop: Stop,
 ) -> Prepared:
-    within = mask if roi_id is None else _inside(slide, mask, roi_id)
+    within = mask if roi_id is None else inside(slide, mask, roi_id)
     candidates = build_grid(reader, within, project.config.grid)
     candidates.save(slide.grid(candidates.grid_id))
     prepared = _judge(project, slide, reader, candidates, report, stop)
@@ -310,7 +330,16 @@ def _lay_grid(
     return prepared
 
 
-def _inside(slide: SlideFolder, mask: TissueMask, roi_id: str) -> TissueMask:
+def inside(slide: SlideFolder, mask: TissueMask, roi_id: str) -> TissueMask:
+    """Return the tissue inside a region of interest.
+
+    Raises
+    ------
+    ProjectError
+        If the region is missing or damaged.
+    TooFewPatchesError
+        If it holds no tissue.
+    """
     path = slide.roi(roi_id)
     if not path.is_file():
         raise ProjectError(

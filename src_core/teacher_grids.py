@@ -6,12 +6,16 @@ import numpy as np
 
 from src_core.encoders.cards import EncoderCard
 from src_core.encoders.slide_encoders import cells_side_by_side
-from src_core.errors import EncoderScaleError, GridMismatchError
+from src_core.errors import EncoderScaleError, GridMismatchError, TooFewPatchesError
 from src_core.patches.grid import PatchGrid
 from src_core.patches.lattice import Lattice
+from src_core.tissue.mask import TissueMask
 from src_core.types import Int64
 
-__all__ = ["check_lattice", "fits", "thinned"]
+__all__ = ["check_lattice", "fits", "thinned", "uncovered"]
+
+_MOST_COVERED = 0.5 + 1e-6
+"""Share of a patch that may be covered by excluded ones: half of it, corners being rounded."""
 
 
 def fits(card: EncoderCard, lattice: Lattice) -> bool:
@@ -45,6 +49,41 @@ def check_lattice(card: EncoderCard, grid: PatchGrid) -> None:
             f"The corners of the patches for {card.name} are not those of their cells; prepare "
             "the slide again."
         )
+
+
+def uncovered(grid: PatchGrid, excluded: PatchGrid) -> PatchGrid:
+    """Return a grid without the patches that lie by more than half under `excluded` ones.
+
+    Parameters
+    ----------
+    grid : PatchGrid
+        Of a teacher.
+    excluded : PatchGrid
+        Of the same slide, of another size and scale perhaps. Where they overlap or lie apart, the
+        area that they cover is taken in whole strides.
+
+    Raises
+    ------
+    TooFewPatchesError
+        If no patch is left.
+    """
+    lattice = excluded.lattice
+    overlap = max(1, round(lattice.patch_l0 / lattice.stride_l0))
+    rows, columns = lattice.shape_hw
+    covered = np.zeros((rows + overlap - 1, columns + overlap - 1), np.bool_)
+    for down, right in np.ndindex(overlap, overlap):
+        covered[excluded.cells[:, 1] + down, excluded.cells[:, 0] + right] = True
+    stride = (lattice.stride_l0, lattice.stride_l0)
+    area = TissueMask(covered, lattice.origin_xy, stride, {})
+    share = area.coverage(grid.coords_xy, grid.lattice.patch_l0)  # (N,)
+    share *= min(1.0, lattice.patch_l0 / lattice.stride_l0) ** 2
+    left = grid.cells[share <= _MOST_COVERED]
+    if len(left) == 0:
+        raise TooFewPatchesError(
+            f"None of the {len(grid)} patches of {grid.lattice.patch_um:.0f} µm is left, for their "
+            "flaws exclude what lies there; take flaws out of quality.exclude to allow them."
+        )
+    return PatchGrid(grid.lattice, left, grid.tissue_id)
 
 
 def thinned(grid: PatchGrid, most: int) -> PatchGrid:

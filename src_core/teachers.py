@@ -29,10 +29,11 @@ from src_core.errors import (
     SlideTooLargeError,
 )
 from src_core.patches.grid import GridConfig, PatchGrid, build_grid
+from src_core.preparing import excluded_patches, inside
 from src_core.progress import Progress, Report, Stop, check
 from src_core.project import ProjectConfig
 from src_core.slide_folder import SlideFolder
-from src_core.teacher_grids import check_lattice, fits, thinned
+from src_core.teacher_grids import check_lattice, fits, thinned, uncovered
 from src_core.teacher_imports import IMPORTED, stored_meta
 
 __all__ = ["Teachers"]
@@ -91,17 +92,16 @@ class Teachers:
         stored = stored_meta(folder)
         if IMPORTED in stored:
             return []
-        grid, of = self._grid(slide, card)
+        grid, chosen = self._grid(slide, card)
         store = EmbeddingStore(slide.embeddings(grid.lattice_id))
-        thin = {} if of == len(grid) else {"max_patches": self.config.max_patches, "of": of}
         if self._has_patches(store, card, grid):
             known = recipe_here(name, self._slide_encoders)
-            if _is_same(stored, _recipe(known, card, store, grid, thin)):
+            if _is_same(stored, _recipe(known, card, store, grid, chosen)):
                 return []
         _check_memory(card, len(grid), self.device)
         encoder = self._loaded(name, self._slide_encoders, report, stop)  # before hours of patches
         grid, told = self._embed_patches(slide, grid, card, report=report, stop=stop)
-        made = _recipe(encoder.card.recipe(), card, store, grid, thin)
+        made = _recipe(encoder.card.recipe(), card, store, grid, chosen)
         if stored == made:
             return told
         check(stop)
@@ -124,32 +124,43 @@ class Teachers:
             return not store.missing(name, grid.cells).any()
         return is_made(store, name, grid.cells, self.patch_encoders)
 
-    def _grid(self, slide: SlideFolder, card: EncoderCard) -> tuple[PatchGrid, int]:
-        """Return the patches that a teacher reads, and how many there are before thinning."""
-        grid = slide.load_grid()
+    def _grid(self, slide: SlideFolder, card: EncoderCard) -> tuple[PatchGrid, dict[str, Any]]:
+        """Return the patches that a teacher reads, and for the recipe how they were chosen."""
+        grid, chosen = slide.load_grid(), dict[str, Any]()
         if not card.own_lattice:
-            return grid, len(grid)
+            return grid, chosen
         if not fits(card, grid.lattice):
-            grid = self._own_grid(slide, card)
-        chosen = grid
-        if self.config.max_patches is not None:
-            chosen = thinned(grid, self.config.max_patches)
-        check_lattice(card, chosen)
-        if chosen.grid_id != slide.record.grid_id:
-            chosen.save(slide.grid(chosen.grid_id))
-        return chosen, len(grid)
+            grid, chosen = self._own_grid(slide, card)
+        most, of = self.config.max_patches, len(grid)
+        if most is not None and most < of:
+            grid, chosen = (
+                thinned(grid, most),
+                {**chosen, "max_patches": {"max_patches": most, "of": of}},
+            )
+        check_lattice(card, grid)
+        if grid.grid_id != slide.record.grid_id:
+            grid.save(slide.grid(grid.grid_id))
+        return grid, chosen
 
-    def _own_grid(self, slide: SlideFolder, card: EncoderCard) -> PatchGrid:
+    def _own_grid(self, slide: SlideFolder, card: EncoderCard) -> tuple[PatchGrid, dict[str, Any]]:
+        """Lay a grid where the project has its own: same tissue, same region, same flaws."""
         config = GridConfig(
             patch_px=card.patch_px,
             mpp=card.mpp or self.config.grid.mpp,
             min_tissue=self.config.grid.min_tissue,
         )
+        mask, roi_id = slide.load_tissue(), slide.record.roi_id
+        within = mask if roi_id is None else inside(slide, mask, roi_id)
         reader = slide.open()
         try:
-            return build_grid(reader, slide.load_tissue(), config)
+            grid = build_grid(reader, within, config)
         finally:
             reader.close()
+        chosen: dict[str, Any] = {} if roi_id is None else {"roi_id": roi_id}
+        excluded = excluded_patches(slide, self.config.quality)
+        if excluded is None:
+            return grid, chosen
+        return uncovered(grid, excluded), {**chosen, "excluded": excluded.grid_id}
 
     def _embed_patches(
         self, slide: SlideFolder, grid: PatchGrid, card: EncoderCard, *, report: Report, stop: Stop
@@ -194,11 +205,10 @@ def _recipe(
     card: EncoderCard,
     store: EmbeddingStore,
     grid: PatchGrid,
-    thin: Mapping[str, Any],
+    chosen: Mapping[str, Any],
 ) -> dict[str, Any]:
     patches = store.recipe(str(card.patch_encoder))
-    recipe = {"encoder": encoder, "patches": patches, "grid_id": grid.grid_id}
-    return {**recipe, "max_patches": dict(thin)} if thin else recipe
+    return {"encoder": encoder, "patches": patches, "grid_id": grid.grid_id, **chosen}
 
 
 def _is_same(stored: Mapping[str, Any], wanted: dict[str, Any]) -> bool:

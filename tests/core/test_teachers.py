@@ -32,13 +32,13 @@ from src_core.errors import (
     ProjectError,
     UnknownEncoderError,
 )
-from src_core.patches.grid import PatchGrid
+from src_core.patches.grid import Lattice, PatchGrid
 from src_core.pipeline import embed_slides
 from src_core.preparing import paint_tissue
 from src_core.progress import Progress, ignore, never
 from src_core.project import Project, SlideFolder
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
-from src_core.teacher_grids import check_lattice, thinned
+from src_core.teacher_grids import check_lattice, thinned, uncovered
 from src_core.teacher_imports import import_slide_embedding
 from src_core.verbs import run_verb
 
@@ -365,3 +365,65 @@ def test_an_encoder_that_is_only_imported_is_refused_until_it_was(
     names = ["texture", "hibou-b"]
     assert prepared(tmp_path, slide_file, encoders=names, teachers=[])[2]["failures"] == []
     assert Project.open(project.root).config.encoders == tuple(names)
+
+
+def test_a_teachers_own_patches_keep_to_the_region_of_interest(
+    tmp_path: Path, slide_file: Path
+) -> None:
+    _, slide, _ = prepared(tmp_path, slide_file, teachers=[COARSE])
+    whole = own_grid(slide)
+    x, y = (int(one) for one in whole.coords_xy[len(whole) // 2])
+    ring = [[x, y], [x + 460, y], [x + 460, y + 460], [x, y + 460], [x, y]]
+    outline = tmp_path / "roi.geojson"
+    outline.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    _, slide, result = prepared(tmp_path, slide_file, teachers=[COARSE], roi=str(outline))
+    assert result["failures"] == []
+    inside, meta = own_grid(slide), load_slide_embedding(slide.slide_embedding(COARSE))[1]
+    assert inside.coords_xy.tolist() == [[x, y]]
+    assert meta["roi_id"] == slide.record.roi_id
+    _, slide, _ = prepared(tmp_path, slide_file, teachers=[COARSE], whole_slide=True)
+    assert own_grid(slide).grid_id == whole.grid_id
+    assert "roi_id" not in load_slide_embedding(slide.slide_embedding(COARSE))[1]
+
+
+def test_a_teachers_own_patches_leave_out_what_flaws_exclude(
+    tmp_path: Path, slide_file: Path
+) -> None:
+    _, slide, _ = prepared(tmp_path, slide_file, teachers=[COARSE])
+    whole, candidates = own_grid(slide), slide.load_grid()
+    corner = whole.coords_xy[0]
+    under = np.abs(candidates.coords_xy + 128 - corner - 224).max(axis=1) < 224 + 128
+    (folder,) = slide.grid(slide.record.candidates_id or "").glob("quality/*")
+    measures = np.array(np.load(folder / "quality.npy"))
+    measures[under, 1] = 1.0  # all of it under a pen
+    np.save(folder / "quality.npy", measures)
+    options = {"teachers": [COARSE], "set": ["quality.exclude=pen"]}
+    _, slide, result = prepared(tmp_path, slide_file, **options)
+    assert result["failures"] == []
+    assert slide.load_grid().cells.tolist() == candidates.cells[~under].tolist()
+    left = {tuple(one) for one in own_grid(slide).coords_xy.tolist()}
+    assert tuple(corner.tolist()) not in left
+    assert left
+    assert "excluded" in load_slide_embedding(slide.slide_embedding(COARSE))[1]
+
+
+@pytest.mark.parametrize(("stride", "patch"), [(256.0, 256.0), (128.0, 256.0), (512.0, 256.0)])
+def test_a_patch_is_left_out_by_the_area_that_excluded_ones_cover(
+    stride: float, patch: float
+) -> None:
+    lattice = Lattice((0.0, 0.0), stride, patch, (8, 8), 256, 0.5, 0.5)
+    own = Lattice((0.0, 0.0), 512.0, 512.0, (2, 2), 512, 0.5, 0.5)
+    cells = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.int32)
+    grid = PatchGrid(own, cells, "t")
+
+    def left(*excluded: tuple[int, int]) -> int:
+        chosen = np.array(sorted(excluded, key=lambda cell: cell[::-1]), np.int32)
+        return len(uncovered(grid, PatchGrid(lattice, chosen, "t")))
+
+    truth = np.zeros((1024, 1024), bool)
+    taken = [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]
+    for column, row in taken:
+        x, y = int(column * stride), int(row * stride)
+        truth[y : y + int(patch), x : x + int(patch)] = True
+    shares = [truth[y : y + 512, x : x + 512].mean() for y in (0, 512) for x in (0, 512)]
+    assert left(*taken) == sum(share <= 0.5 for share in shares)
