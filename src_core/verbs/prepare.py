@@ -66,6 +66,10 @@ class PrepareOptions(Config):
     fresh_tissue: Annotated[
         bool, Help("Find the tissue again, even where it was painted or your own")
     ] = False
+    forget: Annotated[
+        tuple[str, ...],
+        Help("Slides whose files were replaced: what was made of them is laid aside first", True),
+    ] = ()
     set: Settings = ()
     embed: Annotated[bool, Help("Embed the patches, not only find them")] = True
     device: Device = "auto"
@@ -77,6 +81,8 @@ class PrepareOptions(Config):
 def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
     known = _known_project(options)
     project = _project_for(options, known)
+    for name in options.forget:
+        project.forget(name)
     taken = take_slides(
         project, options.slides, options.labels, options.slide_mpp, report=report, stop=stop
     )

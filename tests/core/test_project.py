@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from src_core.errors import ConfigError, ProjectError, SlideReadError
+from src_core.progress import ignore, never
 from src_core.project import Project, ProjectConfig
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
+from src_core.verbs import run_verb
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +166,37 @@ def test_a_damaged_table_leaves_the_old_one(tmp_path: Path, slide_file: Path) ->
     with pytest.raises(ProjectError, match=r"bad\.csv"):
         project.import_labels(bad)
     assert len(project.labels().rows) == 1
+
+
+def test_a_replaced_file_is_refused_and_can_be_taken_anew(tmp_path: Path, slide_file: Path) -> None:
+    path = tmp_path / "z.tiff"
+    path.write_bytes(slide_file.read_bytes())
+    root, options = tmp_path / "project", {"embed": False}
+
+    def prepare(**more: Any) -> dict[str, Any]:
+        asked = {"project": str(root), **options, **more}
+        return run_verb("prepare", asked, report=ignore, stop=never)
+
+    prepare(slides=[str(path)])
+    project = Project.open(root)
+    slide = project.slide("z")
+    slide.open().close()
+    prediction = project.prediction("run-0001", "z")
+    prediction.mkdir(parents=True)
+    write_sample_slide(path, SyntheticSlide(size_px=(1024, 1024), seed=9))
+    with pytest.raises(SlideReadError, match=r"z\.tiff is no longer the file .*--forget z"):
+        slide.open()
+    (failure,) = prepare(fresh_tissue=True)["failures"]
+    assert "--forget z" in failure["message"]
+    old = (slide.root / "slide.json").read_bytes()
+    assert prepare(slides=[str(path)], forget=["z"])["failures"] == []
+    slide.open().close()
+    assert [one.slide_id for one in project.slides()] == ["z"]
+    assert (root / "forgotten" / "z-1" / "slide" / "slide.json").read_bytes() == old
+    assert (root / "forgotten" / "z-1" / "predictions" / "run-0001").is_dir()
+    assert not prediction.exists()
+    path.write_bytes(slide_file.read_bytes())
+    prepare(slides=[str(path)], forget=["z"])
+    assert (root / "forgotten" / "z-2" / "slide" / "slide.json").is_file()
+    with pytest.raises(ProjectError, match="no slide 'y' to forget"):
+        prepare(forget=["y"])
