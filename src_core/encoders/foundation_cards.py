@@ -169,9 +169,11 @@ FOUNDATION_CARDS: tuple[EncoderCard, ...] = (
         "Lunit DINO ViT-S/8",
         dim=384,
         description=(
-            f"DINO on TCGA and an in-house set. {_CLS} Colours are scaled by Lunit's own training "
-            "statistics, as in kaiko's eva and slide2vec; the settings beside the converted "
-            "weights say ImageNet's. The whole patch is shown, where those settings crop a tenth."
+            f"DINO on TCGA and an in-house set. {_CLS} Colours are scaled by the statistics that "
+            "Lunit names with the weights (issue 3 of github.com/lunit-io/benchmark-ssl-pathology, "
+            "and its release pretrained-weights), as in kaiko's eva and slide2vec. The settings "
+            "beside the converted weights, which TRIDENT follows, say ImageNet's and crop a tenth; "
+            "Lunit names no crop, and the whole patch is shown."
         ),
         repository="1aurent/vit_small_patch8_224.lunit_dino",
         licence="lunit-non-commercial",
