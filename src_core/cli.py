@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if verb.then is not None:
             verb.then(verb.options.from_dict(options), result)
     except FusecpathError as error:
-        print(f"fusecpath {verb.name}: {error}", file=sys.stderr)
+        print(f"fusecpath {verb.name}: {_as_typed(str(error), verb)}", file=sys.stderr)
         return 1
     except JobCancelled:
         print(f"fusecpath {verb.name}: stopped; run it again to go on.", file=sys.stderr)
@@ -73,6 +74,20 @@ def _parse(argv: Sequence[str] | None) -> dict[str, Any]:
     if taker is not None:
         arguments[taker] = tuple(arguments[taker] or ()) + tuple(extra)
     return arguments
+
+
+def _as_typed(sentence: str, verb: Verb) -> str:
+    """Return a sentence with a verb's settings called as they are typed."""
+
+    def typed(found: re.Match[str]) -> str:
+        name = found[1]
+        return name.upper() if name in verb.positional else _flag(name)
+
+    return re.sub(rf"\b{verb.options.__name__}\.(\w+)", typed, sentence)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 @contextmanager
@@ -117,7 +132,7 @@ def _add_argument(command: argparse.ArgumentParser, spec: FieldSpec, *, position
             spec.name, metavar=spec.name.upper(), nargs="*" if many else None, **details
         )
         return
-    flag = "--" + spec.name.replace("_", "-")
+    flag = _flag(spec.name)
     if spec.type is bool:
         command.add_argument(
             flag, action=argparse.BooleanOptionalAction, default=None, dest=spec.name, **details

@@ -15,7 +15,13 @@ from src_core.embeddings.pace import Pace
 from src_core.embeddings.store import EmbeddingStore
 from src_core.encoders.base import PatchEncoder
 from src_core.encoders.registry import create_encoder, encoder_card
-from src_core.errors import FusecpathError, ProjectError, SlideReadError, StorageFullError
+from src_core.errors import (
+    FusecpathError,
+    ProjectError,
+    SlideReadError,
+    StorageFullError,
+    WeightsUnavailableError,
+)
 from src_core.patches.grid import PatchGrid
 from src_core.patches.unreadable import Unreadable
 from src_core.progress import Report, Stop, check
@@ -62,13 +68,19 @@ class Embedder:
         Raises
         ------
         FusecpathError
-            What the first said, if none of them can be had. What only some say is told for
+            What each said, once, if none of them can be had. What only some say is told for
             every slide that needs them.
         """
         wanted = list(names)
         loaded = self._loaded(wanted, report, stop)
         if wanted and not loaded:
-            raise self._refused[wanted[0]]
+            refusals = [self._refused[name] for name in wanted]
+            sentences = dict.fromkeys(str(error) for error in refusals)
+            if len(sentences) == 1:
+                raise refusals[0]
+            raise WeightsUnavailableError(
+                f"None of {', '.join(wanted)} can be had: {' '.join(sentences)}"
+            )
 
     def embed_patches(self, slide: SlideFolder, *, report: Report, stop: Stop) -> list[str]:
         """Embed the patches that some encoder lacks, in one read pass.

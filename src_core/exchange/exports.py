@@ -19,7 +19,7 @@ from src_core.geojson import Polygon, write_polygons
 from src_core.inference.palette import cluster_colors
 from src_core.inference.prediction import Prediction
 from src_core.patches.grid import PatchGrid
-from src_core.progress import Stop, check
+from src_core.progress import Report, Stop, Tracker, ignore, never
 from src_core.project import Project, SlideFolder
 from src_core.provenance import written_whole
 from src_core.tissue.outlines import trace_outlines
@@ -35,6 +35,9 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
+
+_TILES = 5000
+"""Between two reports: about half a second."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +119,9 @@ def _marks(slide: SlideFolder, grid: PatchGrid) -> tuple[str, ...]:
     return tuple(found.tolist())
 
 
-def export_trident(slide: SlideFolder, out: Path, *, stop: Stop) -> list[Path]:
+def export_trident(
+    slide: SlideFolder, out: Path, *, report: Report = ignore, stop: Stop = never
+) -> list[Path]:
     """Write a slide's patches and embeddings the way TRIDENT lays them out.
 
     Parameters
@@ -124,8 +129,8 @@ def export_trident(slide: SlideFolder, out: Path, *, stop: Stop) -> list[Path]:
     slide : SlideFolder
     out : Path
         The job folder: it gets ``<scale>/patches`` and ``<scale>/features_<encoder>``.
-    stop : callable
-        Asked before each file.
+    report, stop : callable, optional
+        Told of, and asked after, each file; see :mod:`src_core.progress`.
 
     Returns
     -------
@@ -144,13 +149,19 @@ def export_trident(slide: SlideFolder, out: Path, *, stop: Stop) -> list[Path]:
     trident.write_patches(path, grid, trident.geometry(grid, size, name=name, folder=path.parent))
     written = [path]
     store = EmbeddingStore(slide.embeddings(grid.lattice_id))
-    for encoder in _whole(slide, store, grid):
-        check(stop)
+    encoders = _whole(slide, store, grid)
+    tracker = _files(len(encoders), report, stop)
+    for encoder in encoders:
         path = job / f"features_{_in_a_name(encoder)}" / f"{name}.h5"
         about = trident.geometry(grid, size, name=name, folder=path.parent)
         trident.write_features(path, grid, store.view(encoder, grid.cells), about)
         written.append(path)
+        tracker.advance(1, detail=path.name)
     return written
+
+
+def _files(count: int, report: Report, stop: Stop) -> Tracker:
+    return Tracker(report, stop, stage="Writing embeddings", total=count, unit="files")
 
 
 def _whole(slide: SlideFolder, store: EmbeddingStore, grid: PatchGrid) -> list[str]:
@@ -169,7 +180,9 @@ def _in_a_name(encoder: str) -> str:
     return "".join(one if one.isalnum() or one in "._-" else "_" for one in encoder)
 
 
-def export_geojson(table: PatchTable, path: Path) -> int:
+def export_geojson(
+    table: PatchTable, path: Path, *, report: Report = ignore, stop: Stop = never
+) -> int:
     """Write a slide's patches as QuPath tiles with their measurements; return how many.
 
     A tile's class is what a reviewer called it, or else its cluster.
@@ -180,8 +193,18 @@ def export_geojson(table: PatchTable, path: Path) -> int:
         Of the slide.
     path : Path
         ``.geojson``, or ``.geojson.gz``.
+    report, stop : callable, optional
+        Progress in tiles; see :mod:`src_core.progress`.
     """
-    return write_polygons(path, _tiles(table))
+    tracker = Tracker(report, stop, stage="Writing tiles", total=len(table.grid), unit="patches")
+
+    def tiles() -> Iterator[Polygon]:
+        for number, tile in enumerate(_tiles(table), start=1):
+            yield tile
+            if number % _TILES == 0 or number == len(table.grid):
+                tracker.advance(number - tracker.done, detail=path.name)
+
+    return write_polygons(path, tiles())
 
 
 def export_tissue(slide: SlideFolder, path: Path) -> int:
@@ -223,7 +246,14 @@ def _tiles(table: PatchTable) -> Iterator[Polygon]:
         )
 
 
-def export_anndata(slide: SlideFolder, table: PatchTable, folder: Path) -> list[Path]:
+def export_anndata(
+    slide: SlideFolder,
+    table: PatchTable,
+    folder: Path,
+    *,
+    report: Report = ignore,
+    stop: Stop = never,
+) -> list[Path]:
     """Write a slide's embeddings as AnnData, a file an encoder, with what is known of each patch.
 
     ``X`` is the embeddings; ``obs`` the slide, cell, corner, cluster, attention, probabilities and
@@ -236,6 +266,8 @@ def export_anndata(slide: SlideFolder, table: PatchTable, folder: Path) -> list[
         Of the slide.
     folder : Path
         Gets ``<slide>-<encoder>.h5ad``.
+    report, stop : callable, optional
+        Told of, and asked after, each file; see :mod:`src_core.progress`.
 
     Raises
     ------
@@ -244,22 +276,17 @@ def export_anndata(slide: SlideFolder, table: PatchTable, folder: Path) -> list[
     ProjectError
         If the slide is not embedded, or the file cannot be written.
     """
-    try:
-        from anndata import AnnData
-    except ImportError as error:
-        raise ConfigError(
-            "Tables for AnnData need the package anndata; "
-            "run: pip install napari-fusecpath[exchange]."
-        ) from error
+    make = _anndata()
     grid = table.grid
     store = EmbeddingStore(slide.embeddings(grid.lattice_id))
     whole = _whole(slide, store, grid)
     if not whole:
         raise ProjectError(f"Slide {slide.slide_id!r} has no embeddings of its patches; run Embed.")
     written = []
+    tracker = _files(len(whole), report, stop)
     for encoder in whole:
         view = store.view(encoder, grid.cells)
-        data = AnnData(
+        data = make(
             X=view.array(),
             obs=_observations(slide, table),
             obsm={"spatial": grid.coords_xy + grid.lattice.patch_l0 / 2},
@@ -273,7 +300,19 @@ def export_anndata(slide: SlideFolder, table: PatchTable, folder: Path) -> list[
         with written_whole(path) as temporary:
             data.write_h5ad(temporary)
         written.append(path)
+        tracker.advance(1, detail=path.name)
     return written
+
+
+def _anndata() -> Any:
+    try:
+        from anndata import AnnData
+    except ImportError as error:
+        raise ConfigError(
+            "Tables for AnnData need the package anndata; "
+            "run: pip install napari-fusecpath[exchange]."
+        ) from error
+    return AnnData
 
 
 def _observations(slide: SlideFolder, table: PatchTable) -> Any:

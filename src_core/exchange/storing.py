@@ -15,7 +15,7 @@ from src_core.embeddings.store import EmbeddingStore
 from src_core.embeddings.writer import EmbeddingWriter
 from src_core.errors import ExchangeError, ProjectError
 from src_core.names import quoted_name
-from src_core.progress import Report, Stop, Tracker, check
+from src_core.progress import Report, Stop, Tracker
 from src_core.provenance import read_json, write_json
 from src_core.slide_folder import SlideFolder
 from src_core.types import BoolArray, Cells
@@ -51,7 +51,7 @@ def store_embeddings(
         If a number is none, or the slide has other embeddings under this name.
     """
     sha256 = _sha256(found.path)
-    largest = _check_numbers(found, stop)
+    largest = _check_numbers(found, report, stop)
     store = EmbeddingStore(
         slide.embeddings(placed.lattice.lattice_id),
         stored_as="float16" if largest <= float(np.finfo(np.float16).max) else "float32",
@@ -123,11 +123,11 @@ def _blocks(found: PatchFile) -> Iterator[Any]:
     return found.embeddings()
 
 
-def _check_numbers(found: PatchFile, stop: Stop) -> float:
+def _check_numbers(found: PatchFile, report: Report, stop: Stop) -> float:
     """Return the largest size of a number, after looking at all of them."""
-    largest, start = 0.0, 0
+    largest, start, total = 0.0, 0, len(found.coords)
+    tracker = Tracker(report, stop, stage="Checking embeddings", total=total, unit="patches")
     for block in _blocks(found):
-        check(stop)
         finite = np.isfinite(block).all(axis=1)
         if not finite.all():
             row = start + int(np.argmin(finite))
@@ -137,6 +137,7 @@ def _check_numbers(found: PatchFile, stop: Stop) -> float:
             )
         largest = max(largest, float(np.abs(block).max(initial=0)))
         start += len(block)
+        tracker.advance(len(block), detail=found.path.name)
     return largest
 
 

@@ -85,7 +85,8 @@ class OpenSlideReader(FileReader):
         try:
             image = slide.read_region(xy, level, size)
         except openslide.OpenSlideError as error:
-            _log.warning("%s: %s; opening it again", self._named.name, error)
+            # Not the user's concern yet: what cannot be read a second time is told as a sentence.
+            _log.info("%s: %s; opening it again", self._named.name, error)
             self._abandon(slide)
             image = self._read_again(xy, level, size)
         return _flatten(image, self._properties.background_rgb)

@@ -67,7 +67,9 @@ def as_lines(result: Result) -> str:
     lines = []
     for key, value in result.items():
         if isinstance(value, dict):
-            lines += [f"{key}:", *(f"  {name}: {_short(item)}" for name, item in value.items())]
+            told = {name: item for name, item in value.items() if item != {}}
+            lines += [f"{key}:"] if told else []
+            lines += [f"  {name}: {_short(item)}" for name, item in told.items()]
         elif key != "failures":
             lines.append(f"{key}: {_short(value)}")
     lines += [f"FAILED {one['slide_id']}: {one['message']}" for one in result.get("failures", [])]

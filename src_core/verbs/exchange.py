@@ -122,7 +122,7 @@ def _export(options: ExportOptions, report: Report, stop: Stop) -> Result:
     files: dict[str, list[str]] = {}
 
     def export(slide: SlideFolder) -> None:
-        written = _export_slide(project, slide, options.format, run_id, out, stop)
+        written = _export_slide(project, slide, options.format, run_id, out, report, stop)
         files[slide.slide_id] = [str(path) for path in written]
 
     failures = pipeline.each_slide(chosen_slides(project, options.slides), export, stop=stop)
@@ -133,11 +133,17 @@ def _export(options: ExportOptions, report: Report, stop: Stop) -> Result:
 
 
 def _export_slide(
-    project: Project, slide: SlideFolder, form: str, run_id: str | None, out: Path, stop: Stop
+    project: Project,
+    slide: SlideFolder,
+    form: str,
+    run_id: str | None,
+    out: Path,
+    report: Report,
+    stop: Stop,
 ) -> list[Path]:
     """Write one slide's files and return them."""
     if form == "trident":
-        return export_trident(slide, out, stop=stop)
+        return export_trident(slide, out, report=report, stop=stop)
     if form == "figure":
         path = out / f"{slide.slide_id}-{run_id}.png"
         runs.draw(project, str(run_id), slide, path)
@@ -148,9 +154,9 @@ def _export_slide(
         return [path]
     table = patch_table(project, slide, run_id=run_id)
     if form == "anndata":
-        return export_anndata(slide, table, out)
+        return export_anndata(slide, table, out, report=report, stop=stop)
     path = out / f"{slide.slide_id}.geojson.gz"
-    export_geojson(table, path)
+    export_geojson(table, path, report=report, stop=stop)
     return [path]
 
 

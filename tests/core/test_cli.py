@@ -12,6 +12,7 @@ import pytest
 from src_core.cli import main
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 from src_core.verbs import VERBS
+from src_core.verbs.base import as_lines
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,7 @@ def test_json_is_one_line(
         (["open", "nowhere"], "does not exist"),
         (["prepare", "p", "--encoders", "uni9"], "There is no encoder 'uni9'"),
         (["demo", "--slides", "somewhere"], "need both"),
+        (["prepare", "p", "--slide-mpp", "7"], "prepare: --slide-mpp is 7.0; give a value"),
     ],
 )
 def test_a_users_error_is_one_sentence(
@@ -96,6 +98,11 @@ def test_an_interrupted_command_says_so_and_goes_on_later(tmp_path: Path) -> Non
     assert "Traceback" not in told
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(again.stdout)["failures"] == []
+
+
+def test_a_result_says_nothing_of_what_is_not_there() -> None:
+    told = as_lines({"flagged": {"a": {"ink": 2}, "b": {}}, "excluded": {"a": {}, "b": {}}})
+    assert told == "flagged:\n  a: ink 2"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGPIPE")

@@ -297,10 +297,11 @@ def test_an_encoder_that_cannot_be_had_leaves_the_others_at_work(
     from src_core.errors import WeightsUnavailableError
 
     original = registry.create_encoder
+    gone = {"lite0"}
 
     def refuses(name: str, **options: Any) -> Any:
-        if name == "lite0":
-            raise WeightsUnavailableError("The weights of lite0 are gone.")
+        if name in gone:
+            raise WeightsUnavailableError(f"The weights of {name} are gone.")
         return original(name, **options)
 
     monkeypatch.setattr(embedder, "create_encoder", refuses)
@@ -313,6 +314,10 @@ def test_an_encoder_that_cannot_be_had_leaves_the_others_at_work(
         assert not store.missing("texture", grid.cells).any()
     with pytest.raises(WeightsUnavailableError):
         prepare(tmp_path / "q", slide_files[0], encoders=["lite0"])
+    gone.add("texture")
+    both = "None of lite0, texture can be had: .* lite0 are gone. .* texture are gone."
+    with pytest.raises(WeightsUnavailableError, match=both):
+        prepare(tmp_path / "q", slide_files[0], encoders=["lite0", "texture"])
 
 
 def test_a_full_disk_ends_the_cohort_at_once(

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import h5py
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -16,9 +17,11 @@ from src_core.embeddings.interchange import trident
 from src_core.embeddings.interchange.files import read_file
 from src_core.embeddings.interchange.place import place
 from src_core.embeddings.interchange.records import PatchFile
+from src_core.errors import JobCancelled
 from src_core.exchange.exports import PatchTable, export_geojson
 from src_core.geojson import read_polygons
 from src_core.patches.grid import GridConfig, PatchGrid, build_lattice
+from src_core.progress import Progress
 from src_core.slides.base import SlideProperties
 
 Cell = tuple[int, int]
@@ -105,9 +108,14 @@ def test_qupath_tiles_are_the_cells(made: Any, packed: bool) -> None:
     attention = np.linspace(-1, 1, len(grid), dtype=np.float32)
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"a.geojson{'.gz' * packed}"
-        count = export_geojson(PatchTable(grid, None, {"attention": attention},
-                                          marks=("",) * len(grid)), path)  # fmt: skip
+        table = PatchTable(grid, None, {"attention": attention}, marks=("",) * len(grid))
+        seen: list[Progress] = []
+        count = export_geojson(table, path, report=seen.append)
         tiles = list(read_polygons(path))
+        with pytest.raises(JobCancelled):
+            export_geojson(table, path.with_name("b.geojson"), stop=lambda: True)
+        assert [one.name for one in Path(folder).iterdir()] == [path.name]
+    assert (seen[0].done, seen[-1].done, seen[-1].total) == (0, len(grid), len(grid))
     assert count == len(tiles) == len(grid)
     corners = np.array([one.exterior[0] for one in tiles])
     np.testing.assert_array_equal(grid.lattice.cells_at(corners), grid.cells)
