@@ -25,8 +25,18 @@ from src_core.slides.ome_zarr import is_zarr
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+    from tifffile import TiffPage
 
-__all__ = ["PLUGIN", "SUFFIXES", "get_reader", "prefer_our_reader", "read_slide", "show_slide"]
+__all__ = [
+    "PICTURES",
+    "PLUGIN",
+    "SUFFIXES",
+    "get_reader",
+    "open_in",
+    "prefer_our_reader",
+    "read_slide",
+    "show_slide",
+]
 
 PLUGIN = "napari-fusecpath"
 """Our name in napari."""
@@ -35,6 +45,10 @@ SUFFIXES = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide"
 """Files that are slides whatever they hold."""
 
 _TIFF = (".tif", ".tiff")
+
+PICTURES = (*_TIFF, ".png", ".jpg", ".jpeg")
+"""Files that may be anybody's."""
+
 _LARGE_PX = 4096
 """A picture with a longer side is better read in pieces."""
 
@@ -47,8 +61,10 @@ Paths: TypeAlias = str | Sequence[str]
 def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
     """Return the function that opens `path`, or None if it is not for us (napari's contract).
 
-    A TIFF is for us if it is a slide or too large to be read whole; a folder if it holds DICOM
-    or an OME-Zarr picture.
+    A TIFF is for us if it is a slide, too large to be read whole, or one plain RGB picture of 8
+    bits; grey and deep pictures, masks and stacks are not. A folder is if it holds DICOM or an
+    OME-Zarr picture. PNG and JPEG are never asked about (`open_in`): were they in the manifest,
+    napari would ask everyone who opens one which reader is meant.
     """
     one = _single(path)
     if one is None:
@@ -78,7 +94,25 @@ def read_slide(path: Paths) -> list[LayerData]:
     one = _single(path)
     if one is None:
         raise SlideReadError("Open one slide at a time; a list of files is no slide.")
-    viewer = napari.current_viewer()
+    return _layer_data(one, napari.current_viewer())
+
+
+def open_in(viewer: Viewer, path: Path) -> None:
+    """Open a slide or a plain picture in a viewer, without asking napari whose it is.
+
+    Raises
+    ------
+    SlideReadError
+        One sentence that says why it cannot be opened.
+    """
+    for levels, arguments, _ in (one for one in _layer_data(path, viewer) if len(one) == 3):
+        is_first = not viewer.layers
+        viewer.add_image(levels, **arguments)
+        if is_first:
+            viewer.reset_view()
+
+
+def _layer_data(one: Path, viewer: Viewer | None) -> list[LayerData]:
     reader = open_slide(one, slide_mpp=None if viewer is None else _remembered_mpp(viewer, one))
     cache = cache_folder(one)
     levels, arguments = slide_layer_data(reader, cache)
@@ -187,6 +221,18 @@ def _single(path: Paths) -> Path | None:
     return paths[0] if len(dicom) == 1 and len({one.suffix for one in paths}) == 1 else None
 
 
+def _is_plain_rgb(page: TiffPage) -> bool:
+    from tifffile import PHOTOMETRIC, PLANARCONFIG
+
+    return (
+        page.photometric in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
+        and page.planarconfig == PLANARCONFIG.CONTIG
+        and page.samplesperpixel in (3, 4)
+        and page.dtype == "uint8"
+        and page.imagedepth == 1
+    )
+
+
 def _has_dicom(folder: Path) -> bool:
     return any(one.suffix.lower() == ".dcm" for one in folder.iterdir())
 
@@ -200,7 +246,10 @@ def _is_slide_tiff(path: Path) -> bool:
     try:
         with TiffFile(path) as tiff:
             page = tiff.pages.first
-            return max(page.imagewidth, page.imagelength) > _LARGE_PX and page.samplesperpixel >= 3
+            if page.samplesperpixel < 3:
+                return False
+            is_large = max(page.imagewidth, page.imagelength) > _LARGE_PX
+            return is_large or (len(tiff.pages) == 1 and _is_plain_rgb(page))
     except (OSError, ValueError, IndexError) as error:  # TiffFileError is a ValueError
         _log.debug("%s is left to other readers: %s", path, error)
         return False

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fusecpath.notify import report_error
+from napari_fusecpath.readers.slide import PICTURES, SUFFIXES, open_in
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot, default_project
 from napari_fusecpath.widgets.tables import Table
@@ -45,6 +46,7 @@ class ProjectPanel(QWidget):
         self.menu_button.setText("Project   ")  # room for the style's arrow
         self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.menu_button)
+        menu.addAction("Open a slide …", self._ask_slide)
         menu.addAction("Open a project …", self._ask_open)
         menu.addAction("New project …", self._ask_new)
         self.menu_button.setMenu(menu)
@@ -150,6 +152,14 @@ class ProjectPanel(QWidget):
     def _take_folder(self) -> None:
         text = self.folder.text().strip()
         self.session.new_project = Path(text).expanduser() if text else None
+
+    def _ask_slide(self) -> None:
+        patterns = " ".join(f"*{suffix}" for suffix in (*SUFFIXES, *PICTURES))
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Open a slide or a plain picture", str(Path.home()), f"Slides ({patterns})"
+        )
+        if path:
+            self._try(lambda: open_in(self.session.viewer, Path(path)))
 
     def _ask_open(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Open a project", str(_start()))

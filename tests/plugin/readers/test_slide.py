@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import tifffile
 from napari.settings import get_settings
@@ -16,7 +17,13 @@ from napari_fusecpath.jobs import runner_for
 from napari_fusecpath.layers.find import about, find_layer
 from napari_fusecpath.layers.slide import set_slide_mpp, turn_on_async_slicing
 from napari_fusecpath.readers import slide as reader_module
-from napari_fusecpath.readers.slide import PLUGIN, get_reader, prefer_our_reader, read_slide
+from napari_fusecpath.readers.slide import (
+    PLUGIN,
+    get_reader,
+    open_in,
+    prefer_our_reader,
+    read_slide,
+)
 from napari_fusecpath.state import workbench_of
 from src_core.errors import SlideReadError
 
@@ -87,6 +94,65 @@ def test_what_is_not_for_us(tmp_path: Path, small_slide: Path) -> None:
         assert get_reader(path) is None
     assert get_reader([str(small_slide), str(small_slide)]) is None
     assert get_reader([]) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "options", "is_ours"),
+    [
+        ((60, 80, 3), np.uint8, {"photometric": "rgb"}, True),
+        ((60, 80, 4), np.uint8, {"photometric": "rgb", "extrasamples": [2]}, True),
+        ((60, 80, 3), np.uint8, {"photometric": "rgb", "compression": "jpeg"}, True),
+        ((60, 80, 3), np.uint16, {"photometric": "rgb"}, False),
+        ((60, 80), np.uint8, {}, False),
+        ((60, 80), np.uint16, {}, False),
+        ((5, 60, 80, 3), np.uint8, {"photometric": "rgb"}, False),
+        ((3, 60, 80), np.uint8, {"photometric": "rgb", "planarconfig": "separate"}, False),
+        ((3, 60, 80), np.uint8, {"photometric": "minisblack"}, False),
+    ],
+)
+def test_of_flat_tiffs_one_rgb_picture_of_8_bits_is_ours(
+    tmp_path: Path, shape: tuple[int, ...], dtype: Any, options: Any, is_ours: bool
+) -> None:
+    path = tmp_path / "flat.tif"
+    resolution: Any = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(path, np.zeros(shape, dtype), **resolution, **options)
+    reader = get_reader(str(path))
+    assert (reader is read_slide) == is_ours
+    if reader is not None:
+        ((levels, arguments, kind),) = reader(str(path))
+        assert kind == "image"
+        assert arguments["multiscale"]
+        assert arguments["units"] == ("um", "um")
+        np.testing.assert_allclose(arguments["scale"], 0.5)
+        assert levels[0].shape == (60, 80, 3)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_plain_picture_is_a_slide_when_it_is_opened_as_one(
+    make_napari_viewer: Any, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"plain{suffix}"
+    PIL.Image.fromarray(np.full((300, 400, 3), 200, np.uint8)).save(path)
+    assert get_reader(str(path)) is None
+    viewer = make_napari_viewer()
+    open_in(viewer, path)
+    layer = find_layer(viewer, "slide")
+    assert layer is not None
+    assert list(viewer.layers) == [layer]
+    assert layer.multiscale
+    assert [str(unit) for unit in layer.units] == ["pixel", "pixel"]
+    assert about(layer)["mpp"] is None
+    assert workbench_of(viewer).slide_path == path
+    set_slide_mpp(viewer, 0.5)
+    np.testing.assert_allclose(layer.scale, 0.5)
+
+
+def test_napari_asks_nobody_whose_a_png_is(tmp_path: Path) -> None:
+    from napari.plugins import _npe2
+
+    for name in ("a.png", "a.jpg", "a.jpeg"):
+        assert PLUGIN not in _npe2.get_readers(str(tmp_path / name))
+    assert PLUGIN in _npe2.get_readers(str(tmp_path / "a.tif"))
 
 
 def test_tiffs_that_are_slides(flat_slide: Path, shared_data: Path, tmp_path: Path) -> None:

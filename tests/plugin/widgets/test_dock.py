@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import PIL.Image
+from qtpy.QtWidgets import QFileDialog
 
 from napari_fusecpath.layers.find import find_layer, role_of
 from napari_fusecpath.widgets.dock import FuseCPathWidget
@@ -88,6 +91,26 @@ def test_without_a_slide_every_step_says_so(window: Open) -> None:
         dock.go(key)
         dock.panels[key].click()
     assert dock.session.runner.running is None
+
+
+def test_a_plain_picture_is_opened_from_the_menu(
+    window: Open, tmp_path: Path, monkeypatch: Any
+) -> None:
+    path = tmp_path / "plain.png"
+    PIL.Image.fromarray(np.full((300, 400, 3), 200, np.uint8)).save(path)
+    dock = window()
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
+    menu: Any = dock.project.menu_button.menu()
+    menu.actions()[0].trigger()
+    dock.session.refresh()
+    assert shown(dock) == {"slide"}
+    assert "type its µm per pixel" in dock.panels["prepare"].say.text()
+    dock.panels["prepare"].mpp.setValue(0.5)  # type: ignore[attr-defined]
+    dock.session.refresh()
+    assert dock.panels["prepare"].main.isEnabled()
+    path.write_bytes(b"no picture")
+    menu.actions()[0].trigger()
+    assert shown(dock) == {"slide"}
 
 
 def test_a_legend_row_stands_out(window: Open, until_idle: Wait, sample: Path) -> None:
