@@ -23,6 +23,7 @@ from src_core.patches.grid import PatchGrid
 from src_core.patches.unreadable import Unreadable
 from src_core.progress import ignore, never
 from src_core.project import Project
+from src_core.provenance import file_fingerprint
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 from src_core.verbs import run_verb
 
@@ -152,6 +153,12 @@ def _inside_a_patch(root: Path) -> tuple[int, int]:
     return x + 100, y + 100
 
 
+def _as_it_is(root: Path) -> None:
+    """Let the project know its slide by what the file holds now, be it damaged or mended."""
+    for slide in Project.open(root).slides():
+        slide.remember(fingerprint=file_fingerprint(root / slide.record.path))
+
+
 @pytest.mark.parametrize("is_pyramid", [True, False])
 def test_a_damaged_tile_costs_its_patches_and_is_told(
     slide_files: list[Path], tmp_path: Path, is_pyramid: bool
@@ -164,6 +171,7 @@ def test_a_damaged_tile_costs_its_patches_and_is_told(
     slide = Project.open(root).slide("jpeg")
     x, y = _inside_a_patch(root)
     _damage_tile(path, level=0, x=x, y=y)
+    _as_it_is(root)
     result = prepare(root, encoders=["texture", "lite0"])
     assert result.pop("embedding")["patches"] > 0
     (failure,) = result["failures"]
@@ -188,6 +196,7 @@ def test_a_damaged_tile_costs_its_patches_and_is_told(
     assert prepare(root, encoders=["texture", "lite0"]) == result, "told until it is mended"
     assert slide.record.clusters_id == clusters
     path.write_bytes(sound)
+    _as_it_is(root)
     mended = prepare(root, encoders=["texture", "lite0"])
     assert (mended["failures"], mended["patches"]) == ([], {"jpeg": whole})
     assert "unreadable" not in mended
@@ -213,6 +222,7 @@ def test_a_mean_is_of_the_patches_that_can_be_read(
     prepare(root, path, embed=False)
     x, y = _inside_a_patch(root)
     _damage_tile(path, level=0, x=x, y=y)
+    _as_it_is(root)
 
     def mean() -> tuple[PatchGrid, NDArray[np.float32]]:
         vector, meta = load_slide_embedding(slide.slide_embedding(teacher))
@@ -233,6 +243,7 @@ def test_a_mean_is_of_the_patches_that_can_be_read(
     assert len(again["failures"]) == len(result["failures"]), "told until it is mended"
     mean()
     path.write_bytes(sound)
+    _as_it_is(root)
     assert prepare(root, encoders=["texture"], teachers=[teacher])["failures"] == []
     whole, mended = mean()
     assert len(whole) > len(partly)
