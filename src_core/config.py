@@ -188,3 +188,16 @@ def _to_json(value: Any) -> Json:
     if isinstance(value, Config):
         return value.to_dict()
     return list(value) if isinstance(value, tuple) else value
+
+
+def merged(
+    stored: Mapping[str, Json], before: Mapping[str, Json], after: Mapping[str, Json]
+) -> dict[str, Json]:
+    """Return `stored` with whatever differs between `before` and `after`, setting by setting."""
+    result = dict(stored)
+    for key, new in after.items():
+        old, there = before.get(key), stored.get(key)
+        nested = isinstance(new, dict) and isinstance(old, dict) and isinstance(there, dict)
+        if new != old:
+            result[key] = merged(there, old, new) if nested else new  # type: ignore[arg-type]
+    return result

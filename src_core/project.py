@@ -13,17 +13,16 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from src_core.bags.label_table import LabelRow, LabelTable, read_labels
-from src_core.clustering.result import ClusterConfig
-from src_core.config import Config, Help, Range
-from src_core.errors import ConfigError, ProjectError, SlideReadError
+from src_core.config import merged
+from src_core.errors import ProjectError, SlideReadError
+from src_core.locking import locked
 from src_core.names import checked_name
-from src_core.patches.grid import GridConfig
+from src_core.project_config import ProjectConfig
 from src_core.provenance import (
     file_fingerprint,
     read_config,
@@ -33,42 +32,12 @@ from src_core.provenance import (
 )
 from src_core.slide_folder import SlideFolder, SlideRecord
 from src_core.slides import open_slide
-from src_core.tissue.quality import QualityConfig
-from src_core.tissue.segment import TissueConfig
-from src_core.training.config import TrainConfig
 
 __all__ = ["Project", "ProjectConfig", "SlideFolder", "SlideRecord"]
 
 FORMAT = 1
 
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectConfig(Config):
-    """The choices that hold for all slides of a project (``project.json``)."""
-
-    encoders: Annotated[tuple[str, ...], Help("Patch encoders, one view each")] = (
-        "lite0",
-        "texture",
-    )
-    teachers: Annotated[tuple[str, ...], Help("Slide encoders to distil from")] = ()
-    max_patches: Annotated[
-        int | None,
-        Range(1, 10_000_000),
-        Help("Patches of a slide that a teacher with a grid of its own reads, at most", True),
-    ] = None
-    tissue: TissueConfig = field(default_factory=TissueConfig)
-    grid: GridConfig = field(default_factory=GridConfig)
-    quality: QualityConfig = field(default_factory=QualityConfig)
-    clustering: ClusterConfig = field(default_factory=ClusterConfig)
-    training: TrainConfig = field(default_factory=TrainConfig)
-
-    def __post_init__(self) -> None:
-        """Check that there is something to see patches with."""
-        Config.__post_init__(self)
-        if not self.encoders:
-            raise ConfigError("ProjectConfig.encoders is empty; name at least one patch encoder.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +91,20 @@ class Project:
         return cls(root, read_config(path, ProjectConfig, without=("format",)))
 
     def reconfigured(self, config: ProjectConfig) -> Project:
-        """Return the project with other choices, stored."""
+        """Return the project with other choices, stored; what others changed meanwhile stays.
+
+        Raises
+        ------
+        ConfigError
+            If the choices contradict what others have chosen meanwhile.
+        """
         if config == self.config:
             return self
-        changed = Project(self.root, config)
-        changed.write()
+        with locked(self.root):
+            stored, before = Project.open(self.root).config.to_dict(), self.config.to_dict()
+            choices = merged(stored, before, config.to_dict())
+            changed = Project(self.root, ProjectConfig.from_dict(choices))
+            changed.write()
         return changed
 
     def write(self) -> None:
@@ -183,6 +161,17 @@ class Project:
             raise SlideReadError(f"{path} does not exist; check the path.")
         fingerprint = file_fingerprint(path)
         known = self.fingerprints() if known is None else known
+        with locked(self.root):
+            return self._taken(path, fingerprint, slide_id, slide_mpp, known)
+
+    def _taken(
+        self,
+        path: Path,
+        fingerprint: str,
+        slide_id: str | None,
+        slide_mpp: float | Literal["auto"] | None,
+        known: dict[str, str],
+    ) -> SlideFolder:
         folder = self._folder_for(path, fingerprint, slide_id, known)
         stored = folder.record if (folder.root / "slide.json").is_file() else None
         before = None if stored is None or slide_mpp == "auto" else stored.slide_mpp
@@ -190,7 +179,8 @@ class Project:
         given = (self._stored_path(path), fingerprint, mpp)
         if stored is None or given != (stored.path, stored.fingerprint, stored.slide_mpp):
             record = self._new_record(folder, path, fingerprint, mpp, stored)
-            write_json(folder.root / "slide.json", record.to_dict())
+            with locked(folder.root):
+                write_json(folder.root / "slide.json", record.to_dict())
         known[folder.slide_id] = fingerprint
         return folder
 
@@ -261,7 +251,7 @@ class Project:
         return record
 
     def _folder_for(
-        self, path: Path, fingerprint: str, slide_id: str | None, known: Mapping[str, str]
+        self, path: Path, fingerprint: str, slide_id: str | None, known: dict[str, str]
     ) -> SlideFolder:
         wanted = checked_name(
             slide_id or _NOT_IN_NAME.sub("_", path.stem).strip(".")[:100] or "slide", what="slide"
@@ -273,7 +263,7 @@ class Project:
             if same is not None:
                 return self.slide(same)
         name, number = wanted, 2
-        while name in known and known[name] != fingerprint:
+        while self._fingerprint_of(name, known) not in (None, fingerprint):
             if slide_id is not None:
                 raise ProjectError(
                     f"Another file is slide {name!r} of {self.root}; give {path} another slide_id, "
@@ -281,6 +271,12 @@ class Project:
                 )
             name, number = f"{wanted}-{number}", number + 1
         return self.slide(name)
+
+    def _fingerprint_of(self, name: str, known: dict[str, str]) -> str | None:
+        """Return a slide's fingerprint, None if there is no such slide; others may add some."""
+        if name not in known and (self.slide(name).root / "slide.json").is_file():
+            known[name] = self.slide(name).record.fingerprint
+        return known.get(name)
 
     def _stored_path(self, path: Path) -> str:
         inside = path.is_relative_to(self.root)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from src_core.config import Config, Help, Range
 from src_core.errors import ProjectError, SlideReadError
+from src_core.locking import locked
 from src_core.names import checked_name, is_safe_name, quoted_name
 from src_core.patches.grid import PatchGrid
 from src_core.provenance import file_fingerprint, read_config, write_json
@@ -117,9 +119,11 @@ class SlideFolder:
         return record
 
     def remember(self, **changes: Any) -> SlideRecord:
-        """Change some fields of the record on disk and return it."""
-        record = self.record.replace(**changes)
-        write_json(self.root / "slide.json", record.to_dict())
+        """Change some fields of the record on disk and return it; other runs' changes stay."""
+        path = self.root / "slide.json"
+        with locked(self.root) if path.is_file() else nullcontext():  # no folder for a stranger
+            record = self.record.replace(**changes)
+            write_json(path, record.to_dict())
         return record
 
     def open(self) -> SlideReader:

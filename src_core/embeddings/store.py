@@ -17,8 +17,8 @@ number may read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -30,9 +30,10 @@ from numpy.typing import ArrayLike, NDArray
 from src_core.embeddings import set_aside
 from src_core.embeddings.writer import EmbeddingWriter, cell_keys
 from src_core.errors import GridMismatchError, ProjectError
+from src_core.locking import locked
 from src_core.names import quoted_name
 from src_core.patches.lattice import MAX_CELLS
-from src_core.progress import Progress, Report, Stop, check, ignore, never
+from src_core.progress import Report, Stop, ignore, never
 from src_core.provenance import check_recipe, read_array, read_json, write_json
 from src_core.types import BoolArray, Float32, Int64
 
@@ -40,9 +41,6 @@ __all__ = ["EmbeddingStore", "EmbeddingView", "StoredType"]
 
 StoredType: TypeAlias = Literal["float16", "float32"]
 """How numbers are kept: half precision holds -65504 to 65504 with three digits."""
-
-_LOCK_SECONDS = 0.25
-"""Between two looks at whether another run has finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,45 +176,11 @@ class EmbeddingStore:
             )
         return EmbeddingView(encoder, meta["dim"], meta["recipe"], path, rows)
 
-    @contextmanager
-    def locked(self, *, report: Report = ignore, stop: Stop = never) -> Iterator[None]:
-        """Keep other runs from writing to the store, on this machine and on others that see it.
-
-        Another run is waited for. The system frees the lock of a process that is killed, so it
-        is never left behind.
-
-        Parameters
-        ----------
-        report, stop : callable
-            See :mod:`src_core.progress`; told and asked while another run is waited for.
-
-        Raises
-        ------
-        ProjectError
-            If the folder cannot be written to, or its file system has no locks.
-        JobCancelled
-            If `stop` says so.
-        """
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(self.folder / ".lock")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            while not lock.is_locked:
-                check(stop)
-                with suppress(Timeout):
-                    lock.acquire(timeout=_LOCK_SECONDS)
-                    break
-                report(Progress(stage="Waiting for another run", done=0, total=1, unit="runs"))
-        except OSError as error:
-            raise ProjectError(
-                f"{self.folder} cannot be locked for writing ({error.strerror or error}); "
-                "move the project to a disk that you may write to and that knows file locks."
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+    def locked(
+        self, *, report: Report = ignore, stop: Stop = never
+    ) -> AbstractContextManager[None]:
+        """Keep other runs from writing to the store; see :func:`src_core.locking.locked`."""
+        return locked(self.folder, report=report, stop=stop)
 
     def renew(self, encoder: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
         """Make room for embeddings by `recipe`; those by another are set aside.

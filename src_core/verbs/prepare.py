@@ -233,7 +233,9 @@ def _project_for(options: PrepareOptions, known: Project | None) -> Project:
     for name in config.encoders:
         if name not in before.encoders and not (known and is_embedded(known, name)):
             _check_is_run(name)
-    return Project.create(Path(options.project), config)
+    if known is None:
+        return Project.create(Path(options.project), config)
+    return known.reconfigured(config)
 
 
 def _check_is_run(name: str) -> None:
