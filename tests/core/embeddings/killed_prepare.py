@@ -30,11 +30,16 @@ NETWORK = "timm:test_vit@random"
 """A network so small that a run is short, and many moments of it are worth a kill."""
 LONGEST = 0.7
 """Share of an undisturbed run that a killed one may take; many go on from others."""
+PATIENCE = 1.3
+"""A run that left no more than the one before was cut short, as on a machine that others use: the
+next may take so much longer."""
 
 
 def prepare(project: Path, slide: Path) -> None:
     options = {"project": str(project), "slides": [str(slide)], "encoders": ["texture", NETWORK]}
-    run_verb("prepare", {**options, "device": "cpu"}, report=ignore, stop=never)
+    result = run_verb("prepare", {**options, "device": "cpu"}, report=ignore, stop=never)
+    if result["failures"]:
+        raise RuntimeError(result["failures"])
 
 
 def start(project: Path, slide: Path) -> int:
@@ -42,12 +47,8 @@ def start(project: Path, slide: Path) -> int:
     child = os.fork()
     if child:
         return child
-    status = 1
-    try:
-        prepare(project, slide)
-        status = 0
-    finally:
-        os._exit(status)
+    prepare(project, slide)  # an error ends the fork, and is printed
+    os._exit(0)
 
 
 def whole_run(project: Path, slide: Path) -> float:
@@ -71,16 +72,22 @@ if __name__ == "__main__":
     seconds = whole_run(folder / "whole", slide)
     moments = random.Random(int(sys.argv[3]))
     safe: list[list[int]] = [[]]
-    killed = 0
+    killed, longest = 0, LONGEST * seconds
     while killed < KILLS:
         project = folder / f"killed-{len(safe)}"
         child = start(project, slide)
-        time.sleep(moments.uniform(0, LONGEST * seconds))
+        time.sleep(moments.uniform(0, longest))
         os.kill(child, signal.SIGKILL)
-        if os.waitpid(child, 0)[1] == signal.SIGKILL:
+        status = os.waitpid(child, 0)[1]
+        if status == signal.SIGKILL:
             killed += 1
             safe[-1].append(safe_rows(project))
+            stuck = safe[-1][-1] == (safe[-1][-2] if len(safe[-1]) > 1 else 0)
+            longest = longest * PATIENCE if stuck else LONGEST * seconds
+        elif status != 0:
+            raise SystemExit("a run that went on from a killed one has failed")
         else:  # it was done before that: the next is another project
             safe.append([])
+            longest = LONGEST * seconds
     whole_run(folder / f"killed-{len(safe)}", slide)
     print(json.dumps({"safe": safe, "seconds": seconds}))
