@@ -129,6 +129,8 @@ class EmbedPanel(StepPanel):
         self._look()
         failures = result.get("failures") or []
         self.fewer.offer(failures)
+        if result.get("notes") and not failures:
+            self.warn(" ".join(result["notes"].values()))
         failed = {one["slide_id"] for one in failures}
         slide_id = self._embedded
         if slide_id in result.get("patches", {}) and slide_id not in failed:

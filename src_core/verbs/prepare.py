@@ -10,10 +10,12 @@ from typing import Annotated, Literal
 from src_core import pipeline, preparing
 from src_core.config import Config, Help, Range
 from src_core.encoders.presets import PRESETS, PresetName
-from src_core.encoders.registry import encoder_card, import_problem
+from src_core.encoders.registry import encoder_card, import_problem, list_encoders
 from src_core.encoders.remote_code import agree
+from src_core.encoders.scale import scale_note
 from src_core.errors import ConfigError
 from src_core.exchange.imports import is_embedded
+from src_core.patches.lattice import Lattice
 from src_core.pipeline import Embedded, Failure
 from src_core.progress import Report, Stop
 from src_core.project import Project, ProjectConfig, SlideFolder
@@ -95,6 +97,8 @@ def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
     found = {slide.slide_id: preparing.stored_grid(project, slide) for slide in slides}
     ready = {name: one for name, one in found.items() if one is not None}
     unreadable = {name: one.unreadable for name, one in ready.items() if one.unreadable}
+    unlike = _scale_notes(project, [one.grid.lattice for one in ready.values()])
+    notes = {**(unlike if options.embed else {}), **embedded.notes}
     return result_of(
         project,
         failures + embedded.failures,
@@ -104,8 +108,21 @@ def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
         **({"unreadable": unreadable} if unreadable else {}),
         **embedded.summary(),
         **({"passed_over": told(taken.passed_over)} if taken.passed_over else {}),
-        **({"notes": embedded.notes} if embedded.notes else {}),
+        **({"notes": notes} if notes else {}),
     )
+
+
+def _scale_notes(project: Project, lattices: Sequence[Lattice]) -> dict[str, str]:
+    """Return, by encoder, what to say of patches unlike those that it was made for, once each."""
+    sizes = dict.fromkeys((one.mpp, one.patch_px) for one in lattices)
+    known = list_encoders("patch")  # of an imported encoder there may be the name alone
+    notes: dict[str, str] = {}
+    for name in project.config.encoders:
+        for mpp, patch_px in sizes if name in known else ():
+            note = scale_note(encoder_card(name), mpp=mpp, patch_px=patch_px)
+            if note is not None:
+                notes.setdefault(name, note)
+    return notes
 
 
 def _prepare_here(

@@ -397,6 +397,22 @@ def test_tissue_is_found_around_damage(slide_files: list[Path], tmp_path: Path) 
     assert 0 < mask.recipe["unreadable_px"] < 0.1 * mask.mask.size
 
 
+def test_patches_of_another_scale_are_noted_once_an_encoder(
+    slide_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = dataclasses.replace(encoder_card("texture"), name="made-for-20x", mpp=0.5, patch_px=224)
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    register_encoder(toy, loader="src_core.encoders.texture:load_texture")
+    options: dict[str, Any] = {"encoders": ["texture", "made-for-20x"]}
+    assert "notes" not in prepare(tmp_path / "p", *slide_files[:2], **options)
+    coarse = ["grid.mpp=4", "grid.patch_px=64"]
+    result = prepare(tmp_path / "p", set=coarse, **options)
+    assert result["failures"] == []
+    assert list(result["notes"]) == ["texture", "made-for-20x"]
+    assert "(256 µm across)" in result["notes"]["made-for-20x"]
+    assert "notes" not in prepare(tmp_path / "p", embed=False)
+
+
 def test_workers_are_handed_absolute_paths(
     slide_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -276,3 +276,21 @@ def test_too_large_a_slide_offers_fewer_patches_or_none(
     panel.main.click()
     until_idle(dock)
     assert Project.open(project.root).config.max_patches is None
+
+
+def test_patches_unlike_those_of_the_training_are_noted(
+    window: Open, until_idle: Wait, sample: Path
+) -> None:
+    dock = window(sample)
+    project = dock.session.require_project()
+    grid = project.config.grid.replace(mpp=2.0, patch_px=64)
+    project.reconfigured(project.config.replace(grid=grid.to_dict()))
+    dock.session.refresh()
+    dock.panels["prepare"].main.click()
+    until_idle(dock)
+    panel = panel_of(dock)
+    for name, row in panel.rows.items():
+        row.box.setChecked(name == "texture")
+    panel.main.click()
+    until_idle(dock)
+    assert panel.warning.text().startswith("texture was made for patches of 256 px at 0.5 µm")
