@@ -56,7 +56,9 @@ class Camera:
         """Save the whole window."""
         self.rest()
         pixels = self.viewer.screenshot(canvas_only=False, flash=False)
-        picture = Image.fromarray(np.asarray(pixels)[..., :3]).quantize(256)
+        picture = Image.fromarray(np.asarray(pixels)[..., :3]).quantize(
+            256, method=Image.Quantize.MAXCOVERAGE
+        )
         picture.save(IMAGES / f"{name}.png", optimize=True)
         print(IMAGES / f"{name}.png")
 
