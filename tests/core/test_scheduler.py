@@ -85,6 +85,7 @@ def test_a_killed_worker_changes_nothing(
     )
     assert killed, "it was over before a worker could be killed"
     here = prepare(tmp_path / "here", slide_files)
+    assert here.pop("embedding")["patches"] > 0  # of the workers, each knows its own
     assert there == {**here, "project": str(tmp_path / "there")}
     assert there["failures"] == []
     assert bytes_of(tmp_path / "there") == bytes_of(tmp_path / "here")
