@@ -196,9 +196,21 @@ def _embed(
         lane.writer.commit()
         store.drop_set_aside(lane.name, grid.cells)
     failed = {lane.name: lane.error for lane in lanes if lane.error is not None}
-    notes = tuple(lane.note for lane in lanes if lane.note is not None)
+    told = [note for lane in lanes for note in (lane.note, _mixed(store, lane.name))]
+    notes = tuple(note for note in told if note is not None)
     unreadable = grid.cells[todo[skipped.rows]]
     return Shortfall(unreadable, skipped.reason, {**refused, **failed}, notes, pace)
+
+
+def _mixed(store: EmbeddingStore, encoder: str) -> str | None:
+    """Return a sentence if an encoder's embeddings were computed in several precisions, or None."""
+    ways = sorted(store.computed(encoder))
+    if len({way.split()[0] for way in ways}) < 2:
+        return None
+    return (
+        f"Some patches were embedded by {encoder} in {', others in '.join(ways)}: they are used "
+        "together, and differ as half precision rounds."
+    )
 
 
 @dataclass(slots=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from src_core.devices import is_out_of_memory
 from src_core.embeddings.store import EmbeddingStore
 from src_core.embeddings.writer import EmbeddingWriter
-from src_core.encoders.base import PatchEncoder
+from src_core.encoders.base import PatchEncoder, TunedEncoder
 from src_core.errors import (
     EncoderFailedError,
     FusecpathError,
@@ -39,6 +40,8 @@ class Lane:
     """Of the grid's rows, shape (N,)."""
     replaced: Mapping[str, Any] = field(default_factory=dict)
     """The recipe of embeddings that were set aside for these; empty if none were."""
+    keep: Callable[[str, int], None] = lambda way, size: None
+    """Told how embeddings are computed before any of them is stored."""
     error: FusecpathError | None = field(default=None)
     """Why it embeds no more."""
 
@@ -74,7 +77,10 @@ class Lane:
         # A copy only where some patches are not wanted.
         wanted = patches if len(own) == len(patches) else patches[own]
         try:
-            self.writer.append(cells[rows[own]], self._encode(wanted))  # (n_own, dim)
+            embedded = self._encode(wanted)  # (n_own, dim)
+            if isinstance(self.encoder, TunedEncoder) and self.encoder.tuned_size is not None:
+                self.keep(self.encoder.computed, self.encoder.tuned_size)
+            self.writer.append(cells[rows[own]], embedded)
         except ProjectError:  # of the disk, not of the encoder
             raise
         except FusecpathError as error:
@@ -124,7 +130,12 @@ def open_lanes(
         try:
             replaced = store.renew(card.name, card.recipe())
             writer = store.open_writer(card.name, card.recipe(), card.dim)
-            lanes.append(Lane(encoder, writer, store.missing(card.name, cells), replaced))
+            if isinstance(encoder, TunedEncoder):
+                size = store.computed(card.name).get(encoder.computed)
+                if size is not None:  # or the other half of a killed run has other last bits
+                    encoder.go_on_with(size)
+            keep = partial(store.keep_computed, card.name)
+            lanes.append(Lane(encoder, writer, store.missing(card.name, cells), replaced, keep))
         except StorageFullError:
             raise
         except FusecpathError as error:

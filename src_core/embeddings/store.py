@@ -5,6 +5,7 @@ A store is a folder with one folder for each encoder::
     <encoder>/meta.json          encoder, dim, type, recipe
               embeddings.npy     (M, dim), one row for each embedded cell, in the order of embedding
               cells.npy          (M', 2), the cells of the first M' rows: it is what counts
+              computed.json      in which precision and where, and how many patches at once
               parts/NNNNNN.*.npy written during a run, merged when it ends or by the next one
     +set_aside/<encoder>/<id>/   the same by an earlier recipe, until the new ones are whole
     .lock                        held by the run that writes; the system frees it when that ends
@@ -41,6 +42,9 @@ __all__ = ["EmbeddingStore", "EmbeddingView", "StoredType"]
 
 StoredType: TypeAlias = Literal["float16", "float32"]
 """How numbers are kept: half precision holds -65504 to 65504 with three digits."""
+
+
+_LARGEST_BATCH = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +210,29 @@ class EmbeddingStore:
             set_aside.set_aside(folder, stored)
         set_aside.take_up(folder, recipe)
         return set_aside.earlier_recipe(folder)
+
+    def computed(self, encoder: str) -> dict[str, int]:
+        """Return how stored embeddings were computed, and how many patches at once.
+
+        Returns
+        -------
+        dict of str to int
+            ``{"float16 on cuda": 64}``; empty for those of before this was kept. Beside the recipe,
+            for it decides the last digits only: two ways may share a store.
+        """
+        path = self._of(encoder) / "computed.json"
+        found = read_json(path) if path.is_file() else {}
+        return {
+            way: size
+            for way, size in found.items()
+            if isinstance(size, int) and 1 <= size <= _LARGEST_BATCH
+        }
+
+    def keep_computed(self, encoder: str, way: str, batch_size: int) -> None:
+        """Remember a way of computing, before anything that was computed so is stored."""
+        known = self.computed(encoder)
+        if known.get(way) != batch_size:
+            write_json(self._of(encoder) / "computed.json", {**known, way: batch_size})
 
     def drop_set_aside(self, encoder: str, cells: ArrayLike) -> None:
         """Delete what `renew` set aside, once none of it among `cells` is missing in the new.

@@ -9,7 +9,7 @@ import numpy as np
 from src_core.encoders.cards import EncoderCard
 from src_core.types import Float32, Int64, Rgb
 
-__all__ = ["PatchEncoder", "SlideEncoder", "check_patches"]
+__all__ = ["PatchEncoder", "SlideEncoder", "TunedEncoder", "check_patches"]
 
 
 @runtime_checkable
@@ -38,6 +38,25 @@ class PatchEncoder(Protocol):
         -------
         ndarray of float32, shape (n, card.dim)
         """
+        ...
+
+
+@runtime_checkable
+class TunedEncoder(Protocol):
+    """A patch encoder the last bits of whose embeddings depend on how a device computes them."""
+
+    @property
+    def computed(self) -> str:
+        """In which precision it computes and where, as ``"float16 on cuda"``."""
+        ...
+
+    @property
+    def tuned_size(self) -> int | None:
+        """Patches that it computes at once; None as long as that is not decided."""
+        ...
+
+    def go_on_with(self, batch_size: int) -> None:
+        """Compute so many patches at once, as an earlier run did."""
         ...
 
 

@@ -50,7 +50,7 @@ class TorchPatchEncoder:
     that a library picks depend on the size, and with them the last bits of an embedding. So a
     patch has the same bytes whatever batch it arrives in. When a GPU runs out of memory the chunk
     is halved, for good. Which chunk a GPU finds fastest may differ from run to run, and with it
-    the last bits.
+    the last bits; so whoever keeps embeddings keeps `tuned_size` with them, for `go_on_with`.
 
     On CUDA a chunk is resized and sent (from pinned memory) while the one before is computed.
 
@@ -84,6 +84,21 @@ class TorchPatchEncoder:
     def batch_size(self) -> int:
         """Patches computed at once: fewer in a call would waste a part of it."""
         return self._chunk
+
+    @property
+    def computed(self) -> str:
+        """In which precision it computes and where, as ``"float16 on cuda"``."""
+        half = self._device.type == "cuda" and self.card.precision in _DTYPES
+        return f"{self.card.precision if half else 'float32'} on {self._device.type}"
+
+    @property
+    def tuned_size(self) -> int | None:
+        """Patches computed at once; None as long as CUDA has not tried how many are fastest."""
+        return self._chunk if self._is_tuned else None
+
+    def go_on_with(self, batch_size: int) -> None:
+        """Compute so many patches at once, without a trial."""
+        self._chunk, self._is_tuned = batch_size, True
 
     def encode(self, patches: Rgb) -> Float32:
         """Return embeddings; see :class:`~src_core.encoders.base.PatchEncoder`."""

@@ -303,3 +303,41 @@ def test_readers_of_artifacts_load_no_torch(project_root: Path) -> None:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=project_root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_resumed_run_computes_as_many_at_once_as_the_one_before(
+    toys: Any, tmp_path: Path
+) -> None:
+    class Tuned(toys.ToyEncoder):  # type: ignore[name-defined,misc]
+        """Finds another size in each process, as a GPU may."""
+
+        computed = "float16 on cuda"
+        found = 4
+        tuned_size: int | None = None
+
+        def go_on_with(self, batch_size: int) -> None:
+            self.tuned_size = self.batch_size = batch_size
+
+        def encode(self, patches: Any) -> Any:
+            if self.tuned_size is None:
+                self.go_on_with(self.found)
+            return super().encode(patches)
+
+    slide, grid, store = toys.NumberedSlide(), toys.numbered_grid(), EmbeddingStore(tmp_path)
+    first = Tuned("a")
+    with pytest.raises(JobCancelled):
+        embed_patches(slide, grid, [first], store, stop=lambda: first.calls == 2)
+    assert store.computed("a") == {"float16 on cuda": 4}
+    second = Tuned("a")
+    second.found = 8
+    with pytest.raises(JobCancelled):
+        embed_patches(slide, grid, [second], store, stop=lambda: second.calls == 2)
+    assert second.tuned_size == 4
+    laptop = Tuned("a")
+    laptop.computed, laptop.found = "float32 on cpu", 16
+    (note,) = embed_patches(slide, grid, [laptop], store).notes
+    assert "by a in float16 on cuda, others in float32 on cpu: they are used together" in note
+    assert store.computed("a") == {"float16 on cuda": 4, "float32 on cpu": 16}
+    assert not store.missing("a", grid.cells).any(), "the same recipe: nothing is made again"
+    (tmp_path / "a" / "computed.json").write_text('{"float16 on cuda": -3, "x": "y"}')
+    assert store.computed("a") == {}
