@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,16 +109,19 @@ class OpenSlideReader(FileReader):
     def _handle(self) -> openslide.OpenSlide:
         with self._lock:
             if self._slide is None:
-                try:
-                    slide = openslide.OpenSlide(self._path)
-                except (openslide.OpenSlideError, OSError) as error:
-                    raise SlideReadError(
-                        f"{self._named} cannot be opened as a slide ({error}); "
-                        "check that the file and its companions are complete."
-                    ) from error
-                slide.set_cache(self._cache)
-                self._slide = slide
+                self._slide = self._open()
             return self._slide
+
+    def _open(self) -> openslide.OpenSlide:
+        try:
+            slide = openslide.OpenSlide(self._path)
+        except (openslide.OpenSlideError, OSError) as error:
+            raise SlideReadError(
+                f"{self._named} cannot be opened as a slide ({error}); "
+                "check that the file and its companions are complete."
+            ) from error
+        slide.set_cache(self._cache)
+        return slide
 
     def _stain(self) -> Stain:
         found = find_stain(self)
@@ -149,10 +153,8 @@ class OpenSlideReader(FileReader):
         return ours is not None and _look_alike(ours, theirs)
 
     def _handle_again(self) -> openslide.OpenSlide:
-        try:
+        with _lost_if_closed():
             return self._handle()
-        except SlideReadError as error:
-            raise SlideLostError(str(error)) from error
 
     def _abandon(self, slide: openslide.OpenSlide) -> None:
         # Not closed here: other threads may be reading. It closes when the last of them lets go.
@@ -161,15 +163,29 @@ class OpenSlideReader(FileReader):
                 self._slide = None
 
     def _read_again(self, xy: tuple[int, int], level: int, size: tuple[int, int]) -> Image.Image:
-        slide = self._handle_again()
+        # A handle of its own: an error of one thread spoils a handle for all that read by it, and
+        # what lies elsewhere in the file must not make this region unreadable.
+        with _lost_if_closed():
+            slide = self._open()
         try:
-            return slide.read_region(xy, level, size)
+            image = slide.read_region(xy, level, size)
         except openslide.OpenSlideError as error:
-            self._abandon(slide)
             raise SlideReadError(
                 f"{self._named} cannot be read at {xy}, level {level} ({error}); "
                 "the file is damaged there, copy it again from its source."
             ) from error
+        with self._lock:
+            self._slide = self._slide or slide
+        return image
+
+
+@contextmanager
+def _lost_if_closed() -> Iterator[None]:
+    """Tell a slide that could be opened once, and now cannot, from one that never could."""
+    try:
+        yield
+    except SlideReadError as error:
+        raise SlideLostError(str(error)) from error
 
 
 def _check_sizes(

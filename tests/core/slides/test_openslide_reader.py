@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import openslide
 import pytest
+import tifffile
 from PIL import Image
 
 from src_core.errors import SlideReadError
@@ -98,6 +99,29 @@ def test_threads_that_meet_a_dead_handle_all_recover(
     with ThreadPoolExecutor(8) as pool:
         regions = list(pool.map(lambda _: reader.read_region((310, 210), 0, (20, 20)), range(64)))
     assert all(np.array_equal(region, good) for region in regions)
+
+
+def test_damage_in_one_place_spoils_no_other_whoever_reads_there(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.tiff"
+    pixels = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+    tifffile.imwrite(path, pixels, tile=(256, 256), compression="jpeg", photometric="rgb")
+    with tifffile.TiffFile(path) as file:
+        start, length = file.pages[0].dataoffsets[3], file.pages[0].databytecounts[3]  # type: ignore[union-attr]
+    with path.open("r+b") as stream:
+        stream.seek(start)
+        stream.write(b"\0" * length)
+    reader = OpenSlideReader(path)
+    good = reader.read_region((0, 0), 0, (64, 64))
+
+    def read(number: int) -> bool:
+        if number % 2:
+            return np.array_equal(reader.read_region((0, 0), 0, (64, 64)), good)
+        with pytest.raises(SlideReadError, match=r"cannot be read at \(300, 300\)"):
+            reader.read_region((300, 300), 0, (64, 64))
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read, range(400)))
 
 
 def test_what_stays_unreadable_is_an_error_that_names_the_file(shared_data: Path) -> None:
