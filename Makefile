@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 SCREEN := $(if $(filter Linux,$(shell uname -s)),xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX")
 # The engine is tested without the pytest plugin of napari, which would load the window's libraries;
 # on every core, the longest file first. Windows share a screen and promise times: one after the other.
-CORE_TESTS := $(BIN)/pytest -p no:napari -n auto --dist loadfile tests/core/end_to_end tests/core
+CORE_TESTS := $(BIN)/pytest -p no:napari -n auto --dist loadfile --no-loadscope-reorder tests/core/end_to_end tests/core
 WINDOW_TESTS := $(SCREEN) $(BIN)/pytest tests/plugin
 
 .PHONY: help demo test test-core test-window bench-slides bench-embed lint format types check venv system

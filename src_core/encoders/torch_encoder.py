@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from src_core.devices import keep_freed_memory
 from src_core.encoders.base import check_patches
 from src_core.encoders.batch_size import find_batch_size
 from src_core.encoders.cards import EncoderCard
@@ -69,6 +70,8 @@ class TorchPatchEncoder:
     ) -> None:
         if card.input_px is None or card.mean is None or card.std is None:
             raise ValueError(f"the card of {card.name} lacks input_px, mean or std")
+        if device.type == "cpu":
+            keep_freed_memory()
         self.card = card
         self._device = device
         self._chunk = chunk or (16 if device.type == "cpu" else 32)

@@ -140,7 +140,9 @@ def test_a_child_without_memory_says_so(child: Child, tmp_path: Path, slide_file
     small = tmp_path / "small.tiff"
     write_sample_slide(small, SyntheticSlide(size_px=(2048, 2048), seed=1))
     options = {"project": str(tmp_path / "p"), "encoders": ["lite0"]}
-    child.send(job=1, verb="prepare", options={**options, "slides": [str(small)]})
+    # A network so small that the memory it leaves is of no use to the next one.
+    warm = {"project": str(tmp_path / "warm"), "encoders": ["timm:test_vit@random"]}
+    child.send(job=1, verb="prepare", options={**warm, "slides": [str(small)]})
     assert child.next(skip="progress")["event"] == "done"
     process = psutil.Process(child.process.pid)
     limit = process.memory_info().vms + 64 * 2**20  # enough to read patches, not to embed them

@@ -101,12 +101,12 @@ def test_an_engine_that_runs_out_of_memory(
     warm: dict[str, Any] = {
         "project": str(tmp_path / "warm"),
         "slides": [str(sample)],
-        "encoders": ["lite0"],
+        "encoders": ["timm:test_vit@random"],
     }
     runner.submit("prepare", warm)  # loads torch, which is not what has to fail
     until_idle(dock)
     process = psutil.Process(runner.engine_pid)
-    limit = process.memory_info().vms + 8 * 2**20
+    limit = process.memory_info().vms + 64 * 2**20
     process.rlimit(psutil.RLIMIT_AS, (limit, limit))
     embed.main.click()
     until_idle(dock)
