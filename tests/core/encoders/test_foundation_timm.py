@@ -185,25 +185,34 @@ def test_a_file_that_does_not_fit_is_refused_in_one_sentence(
     assert "\n" not in message
 
 
-@pytest.mark.usefixtures("narrow")
-def test_a_part_of_attention_that_is_missing_is_named(
-    published: Tensors, save_state: Save, tmp_path: Path
-) -> None:
-    card = encoder_card("phikon-v2")
-    state = published(card)
+def _without_key(state: dict[str, Tensor]) -> None:
     del state["encoder.layer.1.attention.attention.key.weight"]
-    with pytest.raises(WeightsUnavailableError, match=r"blocks\.1\.attn\.qkv\.weight is missing"):
-        load(card.name, save_state(state, card, tmp_path))
+
+
+def _one_position_short(state: dict[str, Tensor]) -> None:
+    state["pos_embed"] = state["pos_embed"][:, :-1].clone()
 
 
 @pytest.mark.usefixtures("narrow")
-def test_position_embeddings_of_no_square_are_refused(
-    published: Tensors, save_state: Save, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "damage", "reason"),
+    [
+        ("phikon-v2", _without_key, r"blocks\.1\.attn\.qkv\.weight is missing"),
+        ("uni", _one_position_short, "195 position embeddings make no square"),
+    ],
+)
+def test_weights_that_do_not_fill_the_network_are_refused(
+    published: Tensors,
+    save_state: Save,
+    tmp_path: Path,
+    name: str,
+    damage: Callable[[dict[str, Tensor]], None],
+    reason: str,
 ) -> None:
-    card = encoder_card("uni")
+    card = encoder_card(name)
     state = published(card)
-    state["pos_embed"] = state["pos_embed"][:, :-1].clone()
-    with pytest.raises(WeightsUnavailableError, match="195 position embeddings make no square"):
+    damage(state)
+    with pytest.raises(WeightsUnavailableError, match=reason):
         load(card.name, save_state(state, card, tmp_path))
 
 
