@@ -38,6 +38,7 @@ __all__ = [
     "ConfigT",
     "check_recipe",
     "file_fingerprint",
+    "file_sha256",
     "read_array",
     "read_config",
     "read_json",
@@ -307,3 +308,9 @@ def file_fingerprint(path: Path) -> str:
             stream.seek(start)
             digest.update(stream.read(_FINGERPRINT_CHUNK))
     return digest.hexdigest()[:32]
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a whole file in hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from src_core.embeddings.extract import load_slide_embedding, save_slide_embedding
-from src_core.encoders.hub import file_sha256
 from src_core.encoders.registry import encoder_card
 from src_core.errors import ExchangeError, ProjectError, UnknownEncoderError
+from src_core.provenance import file_sha256
 from src_core.slide_folder import SlideFolder
 from src_core.types import Float32
 

@@ -15,9 +15,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from src_core.encoders.hub import file_sha256
 from src_core.errors import ProjectError
-from src_core.provenance import read_json, write_json
+from src_core.provenance import file_sha256, read_json, write_json
 from src_core.types import Json
 
 __all__ = ["known_sha256"]

@@ -6,7 +6,6 @@ are not chained to ours, for an HTTP library may quote the header that it could 
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import re
 import shutil
@@ -30,12 +29,12 @@ from src_core.encoders.hub_refusals import (
 )
 from src_core.errors import ConfigError, WeightsUnavailableError
 from src_core.progress import Progress, Report, Stop, check, ignore, never
+from src_core.provenance import file_sha256
 
 __all__ = [
     "HubAccess",
     "cache_size",
     "cached_file",
-    "file_sha256",
     "hub_access",
     "hub_answers",
     "hub_file",
@@ -185,12 +184,6 @@ def store_token(token: str) -> None:
             f"The token could not be checked, for {hub_name()} cannot be reached; connect to the "
             "network and enter it again."
         ) from None
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a whole file in hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _knock() -> None:

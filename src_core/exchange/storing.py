@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from src_core.embeddings.writer import EmbeddingWriter
 from src_core.errors import ExchangeError, ProjectError
 from src_core.names import quoted_name
 from src_core.progress import Report, Stop, Tracker
-from src_core.provenance import read_json, write_json
+from src_core.provenance import file_sha256, read_json, write_json
 from src_core.slide_folder import SlideFolder
 from src_core.types import BoolArray, Cells
 
@@ -143,7 +142,6 @@ def _check_numbers(found: PatchFile, report: Report, stop: Stop) -> float:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise ProjectError(f"{path} cannot be read ({error.strerror}).") from error

@@ -12,7 +12,7 @@ import pytest
 
 from src_core.encoders import file_hashes
 from src_core.encoders.file_hashes import known_sha256
-from src_core.encoders.hub import file_sha256
+from src_core.provenance import file_sha256
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save
 
 from src_core.encoders import encoder_card, encoder_problem
-from src_core.encoders.hub import file_sha256
 from src_core.encoders.weights import card_with_weights, given_file, package_file
 from src_core.errors import WeightsUnavailableError
+from src_core.provenance import file_sha256
 
 CARD = encoder_card("lite2")
 WEIGHTS = save({"weight": torch.arange(3.0)})
