@@ -24,7 +24,6 @@ from src_core.locking import locked
 from src_core.names import checked_name
 from src_core.project_config import ProjectConfig
 from src_core.provenance import (
-    file_fingerprint,
     read_config,
     read_json,
     write_bytes,
@@ -32,6 +31,7 @@ from src_core.provenance import (
 )
 from src_core.slide_folder import SlideFolder, SlideRecord
 from src_core.slides import open_slide
+from src_core.slides.identity import slide_fingerprint
 
 __all__ = ["Project", "ProjectConfig", "SlideFolder", "SlideRecord"]
 
@@ -159,7 +159,7 @@ class Project:
         path = Path(path).absolute()
         if not path.exists():
             raise SlideReadError(f"{path} does not exist; check the path.")
-        fingerprint = file_fingerprint(path)
+        fingerprint = slide_fingerprint(path)
         known = self.fingerprints() if known is None else known
         with locked(self.root):
             return self._taken(path, fingerprint, slide_id, slide_mpp, known)

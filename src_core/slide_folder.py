@@ -12,9 +12,10 @@ from src_core.errors import ProjectError, SlideReadError
 from src_core.locking import locked
 from src_core.names import checked_name, is_safe_name, quoted_name
 from src_core.patches.grid import PatchGrid
-from src_core.provenance import file_fingerprint, read_config, write_json
+from src_core.provenance import read_config, write_json
 from src_core.review.marks import MarkStore
 from src_core.slides import SlideReader, open_slide
+from src_core.slides.identity import slide_fingerprint
 from src_core.tissue.mask import TissueMask
 
 __all__ = ["SlideFolder", "SlideRecord"]
@@ -132,8 +133,7 @@ class SlideFolder:
         Raises
         ------
         SlideReadError
-            If the file is not where it was, or another file is there. Folders, whose entries
-            differ from disk to disk, are taken on trust.
+            If the slide is not where it was, or another one is there.
         """
         record = self.record
         path = self.project / record.path  # an absolute path replaces the project's
@@ -142,9 +142,9 @@ class SlideFolder:
                 f"Slide {self.slide_id!r} is no longer at {path}; prepare it again "
                 "with its new path (it is known by its content, and nothing is lost)."
             )
-        if path.is_file() and file_fingerprint(path) != record.fingerprint:
+        if slide_fingerprint(path) != record.fingerprint:
             raise SlideReadError(
-                f"{path} is no longer the file that slide {self.slide_id!r} is: put that one back, "
+                f"{path} is no longer what slide {self.slide_id!r} is: put that back, "
                 f"or run prepare on this one with --forget {self.slide_id} (what was made of the "
                 "old one is then laid aside, in the project's folder forgotten)."
             )

@@ -24,7 +24,6 @@ from PIL import Image
 from src_core.errors import ProjectError
 from src_core.progress import Report, Stop, Tracker, ignore, never
 from src_core.provenance import (
-    file_fingerprint,
     read_array,
     read_json,
     recipe_id,
@@ -33,6 +32,7 @@ from src_core.provenance import (
 )
 from src_core.slides.base import SlideReader
 from src_core.slides.geometry import CHUNK_PX, level_shape_hw
+from src_core.slides.identity import slide_fingerprint
 from src_core.slides.levels import LevelArray, level_arrays, read_part
 from src_core.types import Json, Rgb
 
@@ -167,7 +167,7 @@ def _recipe(reader: SlideReader) -> dict[str, Json]:
     return {
         "kind": "coarse levels",
         "version": 1,
-        "slide": file_fingerprint(reader.properties.path),
+        "slide": slide_fingerprint(reader.properties.path),
         "origin_xy": list(reader.pyramid_origin_xy),
         "source_hw": list(_coarsest_hw(reader)),
         "factor": _FACTOR,

@@ -266,15 +266,6 @@ def test_a_pipe_has_no_fingerprint(tmp_path: Path) -> None:
             file_fingerprint(path)
 
 
-def test_a_folder_has_a_fingerprint_that_moves_with_it(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "1.dcm").write_bytes(b"12345")
-    assert file_fingerprint(tmp_path / "a") == file_fingerprint(tmp_path / "b")
-    (tmp_path / "b" / "2.dcm").write_bytes(b"1")
-    assert file_fingerprint(tmp_path / "a") != file_fingerprint(tmp_path / "b")
-
-
 def test_who_opens_the_file_itself_leaves_no_half_of_it(tmp_path: Path) -> None:
     path = tmp_path / "new" / "table.h5"
     with written_whole(path) as temporary:
