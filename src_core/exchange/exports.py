@@ -32,6 +32,7 @@ __all__ = [
     "export_tissue",
     "export_trident",
     "patch_table",
+    "trident_notes",
 ]
 
 _log = logging.getLogger(__name__)
@@ -158,6 +159,11 @@ def export_trident(
         written.append(path)
         tracker.advance(1, detail=path.name)
     return written
+
+
+def trident_notes(slide: SlideFolder) -> tuple[str, ...]:
+    """Say what TRIDENT's files cannot tell of a slide's patches."""
+    return trident.notes(slide.load_grid())
 
 
 def _files(count: int, report: Report, stop: Stop) -> Tracker:

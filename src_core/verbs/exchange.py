@@ -15,6 +15,7 @@ from src_core.exchange.exports import (
     export_tissue,
     export_trident,
     patch_table,
+    trident_notes,
 )
 from src_core.exchange.imports import (
     Imported,
@@ -37,6 +38,8 @@ from src_core.verbs.base import (
 )
 
 __all__ = ["EXPORT", "IMPORT"]
+
+_NAMES_TOLD = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +95,13 @@ def _describe(result: Result) -> str:
         by = f" by {row['encoder']}" if row["encoder"] else ""
         notes = f" ({'; '.join(row['notes'])})" if row["notes"] else ""
         lines.append(f"{row['slide_id']}: {what}{by}, from {row['tool']}{notes}")
-    rest = {key: value for key, value in result.items() if key not in ("imported", "notes")}
-    return "\n".join([*lines, *result["notes"], as_lines(rest)])
+    rest = {key: value for key, value in result.items() if key != "imported"}
+    return "\n".join([*lines, _describe_export(rest)])
+
+
+def _describe_export(result: Result) -> str:
+    rest = {key: value for key, value in result.items() if key != "notes"}
+    return "\n".join([*result.get("notes", ()), as_lines(rest)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,16 +128,25 @@ def _export(options: ExportOptions, report: Report, stop: Stop) -> Result:
         run_id = project.latest_run()
     out = Path(options.out) if options.out else project.root / "exports"
     files: dict[str, list[str]] = {}
+    noted: dict[str, list[str]] = {}
 
     def export(slide: SlideFolder) -> None:
         written = _export_slide(project, slide, options.format, run_id, out, report, stop)
         files[slide.slide_id] = [str(path) for path in written]
+        for note in trident_notes(slide) if options.format == "trident" else ():
+            noted.setdefault(note, []).append(slide.slide_id)
 
     failures = pipeline.each_slide(chosen_slides(project, options.slides), export, stop=stop)
     if options.format == "figure":
         figures = {slide_id: paths[0] for slide_id, paths in files.items()}
         return result_of(project, failures, figures=figures)
-    return result_of(project, failures, files=files)
+    notes = [f"{_some(slides)}: {note}." for note, slides in noted.items()]
+    return result_of(project, failures, files=files, notes=notes)
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - _NAMES_TOLD
+    return ", ".join(names[:_NAMES_TOLD]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _export_slide(
@@ -173,5 +190,5 @@ EXPORT = Verb(
     "save figures, embeddings, tables or outlines of slides for other programs",
     ExportOptions,
     _export,
-    as_lines,
+    _describe_export,
 )

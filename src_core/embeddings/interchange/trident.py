@@ -10,15 +10,21 @@ import numpy as np
 
 from src_core.embeddings.store import EmbeddingView
 from src_core.patches.grid import PatchGrid
+from src_core.patches.lattice import EPS_PX, Lattice
 from src_core.provenance import written_whole
 
-__all__ = ["geometry", "job_name", "write_features", "write_patches"]
+__all__ = ["geometry", "job_name", "notes", "write_features", "write_patches"]
 
 _ROWS = 4096
 
 
 def geometry(grid: PatchGrid, size: tuple[int, int], *, name: str, folder: Path) -> dict[str, Any]:
     """Return the attributes of TRIDENT's ``coords``.
+
+    They are whole numbers of level-0 pixels, and readers compute with them: TITAN divides corners,
+    rounded down, by ``patch_size_level0``, and TRIDENT reads a patch as large as ``patch_size``
+    times ``level0_magnification`` by ``target_magnification``, rounded. So the first is no larger
+    than the least distance of two patches that do not overlap, and the last gives the first.
 
     Parameters
     ----------
@@ -32,13 +38,13 @@ def geometry(grid: PatchGrid, size: tuple[int, int], *, name: str, folder: Path)
         Where the file will be.
     """
     lattice = grid.lattice
-    scale = lattice.patch_l0 / lattice.patch_px
+    power, side = _magnification(lattice.slide_mpp), _side(lattice)
     return {
         "patch_size": np.int64(lattice.patch_px),
-        "patch_size_level0": np.int64(round(lattice.patch_l0)),
-        "level0_magnification": np.int64(_magnification(lattice.slide_mpp)),
-        "target_magnification": np.float64(round(10 / lattice.mpp, 3)),
-        "overlap": np.int64(max(0, round((lattice.patch_l0 - lattice.stride_l0) / scale))),
+        "patch_size_level0": np.int64(side),
+        "level0_magnification": np.int64(power),
+        "target_magnification": np.float64(lattice.patch_px * power / side),
+        "overlap": np.int64(_overlap(lattice)),
         "level0_width": np.int64(size[0]),
         "level0_height": np.int64(size[1]),
         "name": name,
@@ -49,10 +55,49 @@ def geometry(grid: PatchGrid, size: tuple[int, int], *, name: str, folder: Path)
 def job_name(grid: PatchGrid) -> str:
     """Return the folder's name that TRIDENT gives to patches of this scale and size."""
     lattice = grid.lattice
-    overlap = max(
-        0, round((lattice.patch_l0 - lattice.stride_l0) * lattice.patch_px / lattice.patch_l0)
-    )
-    return f"{round(10 / lattice.mpp, 1):g}x_{lattice.patch_px}px_{overlap}px_overlap"
+    return f"{round(10 / lattice.mpp, 1):g}x_{lattice.patch_px}px_{_overlap(lattice)}px_overlap"
+
+
+def notes(grid: PatchGrid) -> tuple[str, ...]:
+    """Say what TRIDENT's attributes cannot tell of a grid's patches."""
+    lattice, found = grid.lattice, []
+    side = _side(lattice)
+    if _overlap(lattice):
+        found.append(
+            "the patches overlap, and TITAN adds up those that share a cell of its grid; give it "
+            "patches that do not overlap"
+        )
+    elif len(grid) and _leaves_gaps(grid, side):
+        found.append(
+            "TITAN's grid of these patches has empty columns or rows, for their distance is no "
+            "whole number of level-0 pixels"
+        )
+    if abs(lattice.patch_l0 - side) > EPS_PX:
+        found.append(
+            "the side of a patch is no whole number of level-0 pixels; TRIDENT's files give it "
+            "less than a pixel wrong"
+        )
+    return tuple(found)
+
+
+def _overlap(lattice: Lattice) -> int:
+    """Return by how much patches overlap, in pixels as they are read."""
+    scale = lattice.patch_l0 / lattice.patch_px
+    return max(0, round((lattice.patch_l0 - lattice.stride_l0) / scale))
+
+
+def _side(lattice: Lattice) -> int:
+    """Return the side of a patch as a whole number by which no two patches share a cell."""
+    side = round(lattice.patch_l0)
+    line = np.arange(max(2, *lattice.shape_hw))
+    steps = np.diff(lattice.corners(np.stack([line, line], axis=1)), axis=0)  # (n - 1, 2)
+    return side if _overlap(lattice) else max(1, min(side, int(steps.min())))
+
+
+def _leaves_gaps(grid: PatchGrid, side: int) -> bool:
+    """Tell whether the cells of a reader that divides corners by `side` are not the grid's."""
+    theirs = (grid.coords_xy - grid.coords_xy.min(axis=0)) // side
+    return bool((theirs != grid.cells - grid.cells.min(axis=0)).any())
 
 
 def write_patches(path: Path, grid: PatchGrid, about: dict[str, Any]) -> None:

@@ -52,8 +52,10 @@ def test_the_file_is_what_trident_writes(source: Project, features: Path) -> Non
         "overlap", "level0_width", "level0_height", "name", "savetodir",
     }  # fmt: skip
     assert about["patch_size"] == 256
-    assert about["patch_size_level0"] == round(lattice.patch_l0)
-    assert (about["level0_magnification"], about["target_magnification"]) == (20, 20.0)
+    side = about["patch_size_level0"]
+    assert side == round(lattice.patch_l0) == 272
+    assert about["level0_magnification"] == 20
+    assert about["target_magnification"] == 20 * 256 / 272, "what TRIDENT reads 272 px by"
     assert (about["level0_width"], about["level0_height"]) == (2048, 1800)
     with h5py.File(features) as file:
         assert file["features"].chunks == (1, 91)
@@ -154,6 +156,8 @@ def test_an_encoder_that_lacks_patches_is_left_out_with_a_note(
     np.save(path, np.load(path)[:-2])
     result = verb("export", project=str(copy.root), format="trident", out=str(tmp_path / "out"))
     assert len(result["files"]["a-slide"]) == 1
+    (note,) = result["notes"]  # of patches of 272.34 px
+    assert note.startswith("a-slide: the side of a patch is no whole number")
     assert "texture is left out, for 2 of" in caplog.text
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -10,7 +10,7 @@ from typing import Any, cast
 import h5py
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from src_core.embeddings.interchange import trident
@@ -40,6 +40,10 @@ def slide(mpp: float, bounds: Cell) -> SlideProperties:
         bounds_xywh=(*bounds, SIZE[0] - bounds[0], SIZE[1] - bounds[1]),
         background_rgb=(255, 255, 255),
     )
+
+
+OF_TEST_SLIDE = build_lattice(slide(0.499, (0, 0)), GridConfig(patch_px=256))
+"""Of stride 256.51: told as 257, the first two columns would share a cell."""
 
 
 @dataclass
@@ -98,7 +102,36 @@ def test_trident_gives_back_what_it_was_given(made: Any, seed: int) -> None:
     fresh = place(found, properties)
     np.testing.assert_array_equal(fresh.lattice.corners(fresh.cells), grid.coords_xy[fresh.rows])
     np.testing.assert_array_equal(np.sort(fresh.rows), np.arange(len(grid)))
-    assert abs(fresh.lattice.patch_l0 - grid.lattice.patch_l0) <= 0.5
+    assert abs(fresh.lattice.patch_l0 - grid.lattice.patch_l0) <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(made=grids(), is_half=st.booleans())
+@example(
+    made=(None, PatchGrid(OF_TEST_SLIDE, np.array([(0, 0)], np.int32), "tissue")), is_half=False
+)
+def test_who_divides_by_what_trident_is_told_finds_every_patch_alone(
+    made: Any, is_half: bool
+) -> None:
+    grid = made[1]
+    lattice = grid.lattice
+    if is_half:  # corners are rounded to even: of odd strides some are a pixel nearer
+        lattice = replace(lattice, origin_xy=(lattice.origin_xy[0] + 0.5, lattice.origin_xy[1]))
+    line = np.arange(min(lattice.shape_hw), dtype=np.int32)
+    grid = PatchGrid(lattice, np.stack([line, line], axis=1), "tissue")
+    about = trident.geometry(grid, SIZE, name="a", folder=Path("a"))
+    side, notes = int(about["patch_size_level0"]), trident.notes(grid)
+    read = about["patch_size"] * about["level0_magnification"] / about["target_magnification"]
+    assert round(read) == side, "TRIDENT reads what it is told"
+    assert abs(side - lattice.patch_l0) <= 1
+    assert abs(side - lattice.patch_l0) < 1e-6 or any("side of a patch" in one for one in notes)
+    if about["overlap"]:
+        assert any("overlap" in one for one in notes)
+        return
+    theirs = (grid.coords_xy - grid.coords_xy.min(axis=0)) // side
+    assert (np.diff(theirs, axis=0) > 0).all(), "TITAN adds up patches that share a cell"
+    exact = not any("empty columns" in one for one in notes)
+    assert (theirs == grid.cells - grid.cells.min(axis=0)).all() == exact
 
 
 @settings(max_examples=30, deadline=None)
