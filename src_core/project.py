@@ -184,42 +184,6 @@ class Project:
         known[folder.slide_id] = fingerprint
         return folder
 
-    def forget(self, slide_id: str) -> Path:
-        """Lay everything aside that was made of a slide, marks and predictions too.
-
-        The slide is no longer in the project; its name is free.
-
-        Returns
-        -------
-        Path
-            Where it all lies now, in ``forgotten``. Nothing there is used; it may be deleted.
-
-        Raises
-        ------
-        ProjectError
-            If the project has no such slide, or another program holds its files.
-        """
-        folder = self.slide(slide_id).root
-        if not (folder / "slide.json").is_file():
-            raise ProjectError(f"{self.root} has no slide {slide_id!r} to forget; check the name.")
-        number = 1
-        while (place := self.root / "forgotten" / f"{slide_id}-{number}").exists():
-            number += 1
-        found = sorted((self.root / "predictions").glob(f"*/{slide_id}"))
-        try:
-            for prediction in found:
-                target = place / "predictions" / prediction.parent.name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                prediction.rename(target)
-            place.mkdir(parents=True, exist_ok=True)
-            folder.rename(place / "slide")  # last: whoever is killed before can forget it again
-        except OSError as error:
-            raise ProjectError(
-                f"{folder} cannot be moved to {place} ({error.strerror or error}); close what "
-                "reads it, and run it again."
-            ) from error
-        return place
-
     def _new_record(
         self,
         folder: SlideFolder,

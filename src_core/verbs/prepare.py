@@ -15,6 +15,7 @@ from src_core.encoders.remote_code import agree
 from src_core.encoders.scale import scale_note
 from src_core.errors import ConfigError
 from src_core.exchange.imports import is_embedded
+from src_core.forgetting import forget_slide
 from src_core.patches.lattice import Lattice
 from src_core.pipeline import Embedded, Failure
 from src_core.progress import Report, Stop
@@ -84,7 +85,7 @@ def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
     known = _known_project(options)
     project = _project_for(options, known)
     for name in options.forget:
-        project.forget(name)
+        forget_slide(project, name)
     taken = take_slides(
         project, options.slides, options.labels, options.slide_mpp, report=report, stop=stop
     )
