@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from src_core.bags.cohort import Cohort, CohortSlide
 from src_core.embeddings.extract import load_slide_embedding
 from src_core.errors import ProjectError
+from src_core.locking import locked
 from src_core.pipeline import Failure, each, stored_clusters, stored_views
 from src_core.progress import never
 from src_core.project import Project, ProjectConfig, SlideFolder
@@ -108,12 +109,9 @@ def split_cohort(project: Project, cohort: Cohort) -> tuple[Cohort, Cohort]:
     The split is drawn once by patient, stored in ``cohort/splits.json`` and kept; a slide that
     joins later is learned from, unless its patient is held back.
     """
-    stored = read_json(project.splits_path) if project.splits_path.is_file() else {}
-    held = names_in(stored.get(cohort.target_name))
+    held = names_in(_stored_splits(project).get(cohort.target_name))
     if not held:
-        held_back = cohort.hold_out(_HELD_BACK, seed=project.config.training.seed)[1]
-        held = sorted(set(held_back.patients))
-        write_json(project.splits_path, {**stored, cohort.target_name: held})
+        held = _drawn(project, cohort)
     is_held = [patient in held for patient in cohort.patients]
     rows = range(len(is_held))
     if not any(is_held) or all(is_held):
@@ -124,6 +122,22 @@ def split_cohort(project: Project, cohort: Cohort) -> tuple[Cohort, Cohort]:
         cohort.subset(row for row in rows if not is_held[row]),
         cohort.subset(row for row in rows if is_held[row]),
     )
+
+
+def _drawn(project: Project, cohort: Cohort) -> list[str]:
+    """Draw and store who is held back, unless another run has done so meanwhile."""
+    with locked(project.splits_path.parent):
+        stored = _stored_splits(project)
+        held = names_in(stored.get(cohort.target_name))
+        if not held:
+            held_back = cohort.hold_out(_HELD_BACK, seed=project.config.training.seed)[1]
+            held = sorted(set(held_back.patients))
+            write_json(project.splits_path, {**stored, cohort.target_name: held})
+    return held
+
+
+def _stored_splits(project: Project) -> dict[str, Any]:
+    return read_json(project.splits_path) if project.splits_path.is_file() else {}
 
 
 def names_in(value: object) -> list[str]:

@@ -67,11 +67,15 @@ class Project:
         if (root / "project.json").is_file():
             project = cls.open(root)
             return project if config is None else project.reconfigured(config)
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        if _is_taken(root):
             raise ProjectError(f"{root} is neither a project nor an empty folder; name another.")
         project = cls(root, config or ProjectConfig())
-        project.write()
-        return project
+        with locked(root):
+            is_first = not (root / "project.json").is_file()
+            if is_first:
+                project.write()
+        # Another run has made it meanwhile: what was chosen here is added to its choices.
+        return project if is_first else _with(cls(root, ProjectConfig()), project.config)
 
     @classmethod
     def open(cls, root: str | Path) -> Project:
@@ -98,14 +102,7 @@ class Project:
         ConfigError
             If the choices contradict what others have chosen meanwhile.
         """
-        if config == self.config:
-            return self
-        with locked(self.root):
-            stored, before = Project.open(self.root).config.to_dict(), self.config.to_dict()
-            choices = merged(stored, before, config.to_dict())
-            changed = Project(self.root, ProjectConfig.from_dict(choices))
-            changed.write()
-        return changed
+        return self if config == self.config else _with(self, config)
 
     def write(self) -> None:
         """Store the choices in ``project.json``."""
@@ -179,8 +176,7 @@ class Project:
         given = (self._stored_path(path), fingerprint, mpp)
         if stored is None or given != (stored.path, stored.fingerprint, stored.slide_mpp):
             record = self._new_record(folder, path, fingerprint, mpp, stored)
-            with locked(folder.root):
-                write_json(folder.root / "slide.json", record.to_dict())
+            write_json(folder.root / "slide.json", record.to_dict())
         known[folder.slide_id] = fingerprint
         return folder
 
@@ -324,6 +320,25 @@ class Project:
         """Folder of one slide's prediction by one run."""
         slide = checked_name(slide_id, what="slide")
         return self.root / "predictions" / checked_name(run_id, what="run") / slide
+
+
+def _with(project: Project, config: ProjectConfig) -> Project:
+    """Store what differs between a project's choices and other ones, over what is stored now."""
+    with locked(project.root):
+        stored, before = Project.open(project.root).config.to_dict(), project.config.to_dict()
+        choices = merged(stored, before, config.to_dict())
+        changed = Project(project.root, ProjectConfig.from_dict(choices))
+        changed.write()
+    return changed
+
+
+def _is_taken(root: Path) -> bool:
+    """Tell whether something else than a project, whole or about to be, is at `root`."""
+    if not root.is_dir():
+        return root.exists()
+    others = [one for one in root.iterdir() if not one.name.startswith((".lock", ".project.json."))]
+    # Asked last: another run that makes a project writes this file before everything else.
+    return bool(others) and not (root / "project.json").is_file()
 
 
 def _found_in(folder: Path, table: LabelTable) -> tuple[LabelRow, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -121,10 +120,9 @@ class SlideFolder:
 
     def remember(self, **changes: Any) -> SlideRecord:
         """Change some fields of the record on disk and return it; other runs' changes stay."""
-        path = self.root / "slide.json"
-        with locked(self.root) if path.is_file() else nullcontext():  # no folder for a stranger
+        with locked(self.project):  # not the slide's own folder, which `forget` moves away
             record = self.record.replace(**changes)
-            write_json(path, record.to_dict())
+            write_json(self.root / "slide.json", record.to_dict())
         return record
 
     def open(self) -> SlideReader:

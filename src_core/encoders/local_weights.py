@@ -12,6 +12,7 @@ from pathlib import Path
 from platformdirs import user_config_path
 
 from src_core.errors import ProjectError
+from src_core.locking import locked
 from src_core.provenance import read_json, write_json
 
 __all__ = ["forget_file", "local_file", "local_files", "local_list", "use_file"]
@@ -51,17 +52,17 @@ def local_file(encoder: str) -> Path | None:
 
 def use_file(encoder: str, path: Path) -> None:
     """List a file as the weights of an encoder, from now on."""
-    files = local_files() | {encoder: path.absolute()}
-    _write(files)
+    with locked(local_list().parent):
+        _write(local_files() | {encoder: path.absolute()})
 
 
 def forget_file(encoder: str) -> bool:
     """Take an encoder's file off the list; return whether there was one. The file stays."""
-    files = local_files()
-    known = files.pop(encoder, None) is not None
-    if known:
-        _write(files)
-    return known
+    if encoder not in local_files():
+        return False
+    with locked(local_list().parent):
+        _write({name: file for name, file in local_files().items() if name != encoder})
+    return True
 
 
 def _write(files: dict[str, Path]) -> None:

@@ -18,6 +18,7 @@ from platformdirs import user_config_path
 
 from src_core.encoders.cards import EncoderCard
 from src_core.errors import ConfigError, ProjectError, WeightsUnavailableError
+from src_core.locking import locked
 from src_core.provenance import read_json, write_json
 
 __all__ = [
@@ -59,7 +60,8 @@ def agree(card: EncoderCard, revision: str | None = None) -> None:
             f"Name the commit of {card.source_url} whose code you have read and trust, as "
             f"{card.name}@COMMIT with its 40 digits; it is under Files and versions, History."
         )
-    write_json(_list(), _agreements() | {card.name: commit})
+    with locked(_list().parent):
+        write_json(_list(), _agreements() | {card.name: commit})
 
 
 def agreed_revision(card: EncoderCard) -> str | None:

@@ -85,7 +85,7 @@ def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
     known = _known_project(options)
     project = _project_for(options, known)
     for name in options.forget:
-        forget_slide(project, name)
+        forget_slide(project, name, report=report, stop=stop)
     taken = take_slides(
         project, options.slides, options.labels, options.slide_mpp, report=report, stop=stop
     )

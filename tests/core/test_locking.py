@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from src_core.bags.cohort import Cohort, CohortSlide
+from src_core.cohorts import split_cohort
 from src_core.config import merged
+from src_core.embeddings.store import EmbeddingStore
+from src_core.encoders.local_weights import forget_file, local_files, use_file
+from src_core.encoders.registry import encoder_card
+from src_core.encoders.remote_code import agree, agreed_revision
 from src_core.errors import JobCancelled, ProjectError
+from src_core.forgetting import forget_slide
 from src_core.locking import locked
 from src_core.progress import Progress
-from src_core.project import Project
+from src_core.project import Project, ProjectConfig
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 
 
@@ -101,6 +113,109 @@ def test_two_runs_that_take_in_files_of_one_name_make_two_slides(
     at_once(*(lambda one=one: project.add_slide(one[0], known=one[1]) for one in work))
     assert [slide.slide_id for slide in project.slides()] == ["a", "a-2", "a-3"]
     assert {slide.record.path for slide in project.slides()} == {str(path) for path in paths}
+
+
+def test_files_of_weights_of_two_runs_are_all_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FUSECPATH_WEIGHTS", str(tmp_path / "weights.json"))
+    use_file("gone", tmp_path / "gone")
+    names = [f"{run}-{number}" for number in range(15) for run in ("a", "b")]
+
+    def listing(run: str) -> Callable[[], object]:
+        def use() -> None:
+            for name in names:
+                if name[0] == run:
+                    use_file(name, tmp_path / name)
+
+        return use
+
+    at_once(listing("a"), listing("b"), lambda: forget_file("gone"))
+    assert local_files() == {name: tmp_path / name for name in names}
+    assert not forget_file("gone")
+
+
+def test_agreements_of_two_runs_are_all_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FUSECPATH_TRUSTED_CODE", str(tmp_path / "trusted-code.json"))
+    cards = [encoder_card("titan"), encoder_card("prism")]
+    for commit in [f"{number:040x}" for number in range(10)]:
+        at_once(partial(agree, cards[0], commit), partial(agree, cards[1], commit))
+        assert [agreed_revision(card) for card in cards] == [commit, commit]
+        (tmp_path / "trusted-code.json").unlink()
+
+
+def waiting_for(file: Path, *work: Callable[[], object]) -> None:
+    """Do all of it in threads that find the file's folder locked, and go on together."""
+    threads = [threading.Thread(target=one) for one in work]
+    with locked(file.parent):
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3)
+        assert not file.exists()
+    for thread in threads:
+        thread.join()
+
+
+def test_splits_of_two_targets_are_both_kept(project: Project) -> None:
+    one, two = (cohort_of(target) for target in ("grade", "stage"))
+    splits = project.splits_path
+    waiting_for(splits, lambda: split_cohort(project, one), lambda: split_cohort(project, two))
+    assert set(json.loads(splits.read_text())) == {"grade", "stage"}
+
+
+class OnePatch:
+    """A view of a single patch."""
+
+    encoder, recipe = "lite0", dict[str, Any]()
+
+    def __len__(self) -> int:
+        return 1
+
+
+def cohort_of(target: str) -> Cohort:
+    nothing: dict[str, Any] = {
+        "views": (OnePatch(),),
+        "labels": np.zeros(1, np.int32),
+        "cells": np.zeros((1, 2), np.int32),
+    }
+    slides = [
+        CohortSlide(slide_id=f"s{n}", patient_id=f"p{n}", target=n % 2, **nothing) for n in range(8)
+    ]
+    return Cohort(slides=tuple(slides), classes=("a", "b"), target_name=target)
+
+
+def test_a_project_that_two_runs_make_at_once_has_the_choices_of_both(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    here, there = (
+        ProjectConfig.from_dict(choices)
+        for choices in ({"encoders": ["texture"]}, {"teachers": ["mean-texture"]})
+    )
+    waiting_for(
+        root / "project.json",
+        lambda: Project.create(root, here),
+        lambda: Project.create(root, there),
+    )
+    config = Project.open(root).config
+    assert (config.encoders, config.teachers) == (("texture",), ("mean-texture",))
+
+
+def test_a_slide_is_not_forgotten_while_it_is_embedded_or_changed(
+    project: Project, tmp_path: Path
+) -> None:
+    slide = project.add_slide(slide_file(tmp_path / "a.tiff", 1))
+    store = EmbeddingStore(slide.embeddings("0" * 16))
+    for held in (store.folder, project.root):
+        told: list[Progress] = []
+        with locked(held), pytest.raises(JobCancelled):
+            forget_slide(project, "a", report=told.append, stop=partial(bool, told))
+        assert slide.record.slide_id == "a"
+    changes = [lambda: slide.remember(tissue_id="t") for _ in range(3)]
+    with suppress(ProjectError):  # of a change that came too late
+        at_once(lambda: forget_slide(project, "a"), *changes)
+    assert not slide.root.exists(), "a late change does not bring it back"
+    assert (project.root / "forgotten" / "a-1" / "slide" / "slide.json").is_file()
 
 
 def test_a_slide_that_is_not_there_gets_no_folder(project: Project) -> None:
