@@ -8,6 +8,13 @@ from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_fusecpath.jobs import JobFailure
 from napari_fusecpath.widgets.asking import ConsentDialog, TokenDialog
+from napari_fusecpath.widgets.encoder_boxes import (
+    encoder_groups,
+    is_mean,
+    set_quietly,
+    tick,
+    ticked,
+)
 from napari_fusecpath.widgets.encoder_row import EncoderRow, Standing, standing_of
 from napari_fusecpath.widgets.fewer import FewerPatches, MostPatches
 from napari_fusecpath.widgets.forms import Fold
@@ -15,7 +22,7 @@ from napari_fusecpath.widgets.interchange import Interchange, import_text
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number, wrapped_label
 from src_core.encoders.access import Access
-from src_core.encoders.registry import encoder_card, import_problem, list_encoders
+from src_core.encoders.registry import encoder_card, list_encoders
 from src_core.errors import ConfigError, FusecpathError
 from src_core.models.checkpoint_meta import program_name
 
@@ -35,7 +42,7 @@ class EmbedPanel(StepPanel):
         self._standings: dict[str, Standing] = {}
         self._answers: dict[str, Access] = {}
         self.folds: list[Fold] = []
-        for title, names in _groups().items():
+        for title, names in encoder_groups().items():
             rows = [self._row(name, self.boxes) for name in names]
             self._add_group(title, rows)
         self._add_group("Teachers", self._slide_encoders())
@@ -76,8 +83,8 @@ class EmbedPanel(StepPanel):
         chosen = (config.encoders, config.teachers, config.max_patches, snapshot.project)
         if chosen != self._config_shown and not self.busy:
             self._config_shown = chosen
-            _tick(self.boxes, self.session.workbench.encoders or config.encoders)
-            _tick(self.teachers, config.teachers)
+            tick(self.boxes, self.session.workbench.encoders or config.encoders)
+            tick(self.teachers, config.teachers)
             self.most.set_value(config.max_patches)
             self._open_folds()
         self._show_means()
@@ -90,10 +97,10 @@ class EmbedPanel(StepPanel):
 
     def run_main(self) -> None:
         """Embed the slide in view by the ticked encoders; Cluster follows by itself."""
-        encoders = _ticked(self.boxes)
+        encoders = ticked(self.boxes)
         if not encoders:
             raise ConfigError("Tick at least one encoder.")
-        teachers = _ticked(self.teachers)
+        teachers = ticked(self.teachers)
         for teacher in teachers:
             card = encoder_card(teacher)
             if card.patch_encoder not in encoders and not card.own_lattice:
@@ -187,23 +194,23 @@ class EmbedPanel(StepPanel):
         self.theirs.setVisible(bool(told))
 
     def _offer(self, snapshot: Snapshot) -> None:
-        ticked, grid = _ticked(self.boxes), snapshot.grid
+        chosen, grid = ticked(self.boxes), snapshot.grid
         n_patches = 0 if grid is None else len(grid)
         patches = number(n_patches, "patch", "patches")
-        left = {name: snapshot.missing.get(name, n_patches) for name in ticked}
+        left = {name: snapshot.missing.get(name, n_patches) for name in chosen}
         todo = [name for name, count in left.items() if count]
-        untaught = [name for name in _ticked(self.teachers) if name not in snapshot.stored]
+        untaught = [name for name in ticked(self.teachers) if name not in snapshot.stored]
         if todo:
             count = number(max(left.values()), "patch", "patches")
             text = f"Next: each encoder turns each of {patches} into numbers."
             self.offer(text, f"Embed {count} by {', '.join(todo)}")
-        elif untaught and ticked:
-            text = f"{patches} embedded by {', '.join(ticked)}. Next: the slide as a whole."
+        elif untaught and chosen:
+            text = f"{patches} embedded by {', '.join(chosen)}. Next: the slide as a whole."
             self.offer(text, f"Embed the slide by {', '.join(untaught)}")
         else:
-            text = f"{patches} embedded by {', '.join(ticked)}."
-            self.offer(text if ticked else "Tick an encoder.", "Embed again", enabled=bool(ticked))
-        if not todo and snapshot.clusters is None and ticked:
+            text = f"{patches} embedded by {', '.join(chosen)}."
+            self.offer(text if chosen else "Tick an encoder.", "Embed again", enabled=bool(chosen))
+        if not todo and snapshot.clusters is None and chosen:
             self.offer_next("cluster", "Cluster the patches", is_primary=not untaught)
 
     def _add_group(self, title: str, rows: list[QWidget]) -> None:
@@ -230,7 +237,7 @@ class EmbedPanel(StepPanel):
         heading = wrapped_label("Encoders of whole slides; the model learns from them too.", self)
         self.most = MostPatches(self)
         # Those with a network first: there is a mean for every patch encoder.
-        names = sorted(list_encoders("slide"), key=_is_mean)
+        names = sorted(list_encoders("slide"), key=is_mean)
         return [heading, self.most, *(self._row(name, self.teachers) for name in names)]
 
     def _row(self, name: str, boxes: dict[str, QCheckBox]) -> QWidget:
@@ -258,12 +265,12 @@ class EmbedPanel(StepPanel):
 
     def _show_means(self) -> None:
         """Offer the means of the ticked patch encoders only: the others cannot be made."""
-        ticked = _ticked(self.boxes)
-        for name in filter(_is_mean, self.teachers):
-            is_made = self.rows[name].card.patch_encoder in ticked
+        chosen = ticked(self.boxes)
+        for name in filter(is_mean, self.teachers):
+            is_made = self.rows[name].card.patch_encoder in chosen
             self.rows[name].setVisible(is_made)
             if not is_made:
-                _set_quietly(self.teachers[name], False)
+                set_quietly(self.teachers[name], False)
 
     def _ask(self, row: EncoderRow) -> None:
         theme = self.session.viewer.theme
@@ -305,45 +312,7 @@ class EmbedPanel(StepPanel):
 
     def _on_tick(self) -> None:
         snapshot = self.session.snapshot
-        self.session.workbench.encoders = tuple(_ticked(self.boxes))
+        self.session.workbench.encoders = tuple(ticked(self.boxes))
         self._show_means()
         if snapshot.grid is not None:
             self._offer(snapshot)
-
-
-def _groups() -> dict[str, list[str]]:
-    """Return the patch encoders by what they ask of the user, least first."""
-    groups: dict[str, list[str]] = {
-        "": [],
-        "Open pathology encoders": [],
-        "Gated pathology encoders": [],
-        "Import only": [],
-    }
-    for name in list_encoders("patch"):
-        card = encoder_card(name)
-        if import_problem(name) is not None:
-            groups["Import only"].append(name)
-        elif card.repository is None:
-            groups[""].append(name)
-        else:
-            groups[f"{'Gated' if card.gated else 'Open'} pathology encoders"].append(name)
-    return groups
-
-
-def _is_mean(name: str) -> bool:
-    return name.startswith("mean-")
-
-
-def _ticked(boxes: dict[str, QCheckBox]) -> list[str]:
-    return [name for name, box in boxes.items() if box.isChecked()]
-
-
-def _tick(boxes: dict[str, QCheckBox], names: tuple[str, ...]) -> None:
-    for name, box in boxes.items():
-        _set_quietly(box, name in names and box.isEnabled())
-
-
-def _set_quietly(box: QCheckBox, on: bool) -> None:
-    box.blockSignals(True)
-    box.setChecked(on)
-    box.blockSignals(False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from napari.layers import Labels, Shapes
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QWidget
 
@@ -20,17 +19,18 @@ from napari_fusecpath.layers.slide import set_slide_mpp
 from napari_fusecpath.widgets.brought import OwnRegion, OwnTissue
 from napari_fusecpath.widgets.flaws import FlawLegend
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
+from napari_fusecpath.widgets.patch_texts import by_hand_in_use, lattice_words, plan_text
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number
 from src_core.errors import FusecpathError, ProjectError
-from src_core.patches.grid import IMPORTED, GridConfig, PatchGrid
+from src_core.patches.grid import IMPORTED, GridConfig
 from src_core.preparing import keep_roi
 from src_core.project import Project, SlideFolder
 from src_core.tissue.mask import TissueMask
 from src_core.tissue.quality import QualityConfig
 from src_core.tissue.segment import TissueConfig, blank_mask
 
-__all__ = ["PreparePanel", "lattice_words"]
+__all__ = ["PreparePanel"]
 
 _MPP_RANGE = (0.05, 5.0)
 _OWN_TISSUE = "your own tissue and find it again"
@@ -118,12 +118,12 @@ class PreparePanel(StepPanel):
             text = "The slide does not say its scale: type its µm per pixel."
             self.offer(text, "Find tissue and patches", enabled=False)
         elif snapshot.grid is None:
-            self.offer(_plan(snapshot), "Find tissue and patches")
+            self.offer(plan_text(snapshot), "Find tissue and patches")
         else:
             lattice = snapshot.grid.lattice
             patches = number(len(snapshot.grid), "patch", "patches")
             side = f"{lattice.patch_um:.0f} µm ({lattice.patch_px} px at {lattice.mpp:g})"
-            sure = self._asked is not None and self._asked == _by_hand_in_use(snapshot)
+            sure = self._asked is not None and self._asked == by_hand_in_use(snapshot)
             theirs = snapshot.grid.tissue_id == IMPORTED
             drop = "the imported patches and find tissue" if theirs else _OWN_TISSUE
             button = f"Drop {drop}" if sure else "Find tissue again"
@@ -134,7 +134,7 @@ class PreparePanel(StepPanel):
     def run_main(self) -> None:
         """Store the settings in the project and ask the engine for tissue and patches."""
         snapshot = self.session.snapshot
-        by_hand = _by_hand_in_use(snapshot)
+        by_hand = by_hand_in_use(snapshot)
         if by_hand is not None and snapshot.grid is not None and by_hand != self._asked:
             self._asked = by_hand
             self.show_snapshot(snapshot)
@@ -313,41 +313,3 @@ def _blank(project: Project, slide: SlideFolder) -> TissueMask:
         return blank_mask(reader, project.config.tissue)
     finally:
         reader.close()
-
-
-def _by_hand_in_use(snapshot: Snapshot) -> tuple[str, str | None] | None:
-    """Return slide and name of the mask, or of the imported grid, that a person brought."""
-    slide, record = snapshot.slide, snapshot.record
-    if slide is not None and snapshot.grid is not None and snapshot.grid.tissue_id == IMPORTED:
-        return (slide.slide_id, snapshot.grid.grid_id)
-    if slide is None or record is None or record.tissue_id is None:
-        return None
-    try:
-        by_hand = TissueMask.load(slide.tissue(record.tissue_id)).is_by_hand
-    except FusecpathError:  # it is found anew
-        return None
-    return (slide.slide_id, record.tissue_id) if by_hand else None
-
-
-def lattice_words(grid: PatchGrid) -> str:
-    """Return what is unusual about how patches lie: on a finer raster, overlapping, or apart."""
-    lattice = grid.lattice
-    stride = f"{lattice.stride_um:.3g} µm"
-    if lattice.stride_l0 > 1.01 * lattice.patch_l0:
-        return f", one every {stride}"
-    if lattice.stride_l0 >= 0.99 * lattice.patch_l0:
-        return ""
-    columns = lattice.shape_hw[1] + 1  # the last cell of a row has no neighbour in the next
-    keys = grid.cells[:, 1].astype(np.int64) * columns + grid.cells[:, 0]  # (N,)
-    if np.isin(keys + 1, keys).any() or np.isin(keys + columns, keys).any():
-        return f"; they overlap, one every {stride}"
-    return f"; they are drawn on a finer raster of {stride}, a dot each"
-
-
-def _plan(snapshot: Snapshot) -> str:
-    grid = snapshot.config.grid
-    side = grid.patch_px * grid.mpp
-    return (
-        f"Next: find the tissue of {snapshot.slide_name} and cut it into patches of "
-        f"{side:.0f} µm ({grid.patch_px} px at {grid.mpp:g} µm)."
-    )

@@ -12,7 +12,7 @@ import pytest
 from qtpy.QtWidgets import QFileDialog
 
 from napari_fusecpath.widgets.dock import FuseCPathWidget
-from napari_fusecpath.widgets.prepare import lattice_words
+from napari_fusecpath.widgets.patch_texts import lattice_words
 from src_core.geojson import read_polygons
 from src_core.patches.grid import IMPORTED, PatchGrid
 from src_core.patches.lattice import Lattice

@@ -1,0 +1,51 @@
+"""What step 1 says of a slide's patches: where they come from, and how they lie."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_fusecpath.widgets.snapshot import Snapshot
+from src_core.errors import FusecpathError
+from src_core.patches.grid import IMPORTED, PatchGrid
+from src_core.tissue.mask import TissueMask
+
+__all__ = ["by_hand_in_use", "lattice_words", "plan_text"]
+
+
+def by_hand_in_use(snapshot: Snapshot) -> tuple[str, str | None] | None:
+    """Return slide and name of the mask, or of the imported grid, that a person brought."""
+    slide, record = snapshot.slide, snapshot.record
+    if slide is not None and snapshot.grid is not None and snapshot.grid.tissue_id == IMPORTED:
+        return (slide.slide_id, snapshot.grid.grid_id)
+    if slide is None or record is None or record.tissue_id is None:
+        return None
+    try:
+        by_hand = TissueMask.load(slide.tissue(record.tissue_id)).is_by_hand
+    except FusecpathError:  # it is found anew
+        return None
+    return (slide.slide_id, record.tissue_id) if by_hand else None
+
+
+def lattice_words(grid: PatchGrid) -> str:
+    """Return what is unusual about how patches lie: on a finer raster, overlapping, or apart."""
+    lattice = grid.lattice
+    stride = f"{lattice.stride_um:.3g} µm"
+    if lattice.stride_l0 > 1.01 * lattice.patch_l0:
+        return f", one every {stride}"
+    if lattice.stride_l0 >= 0.99 * lattice.patch_l0:
+        return ""
+    columns = lattice.shape_hw[1] + 1  # the last cell of a row has no neighbour in the next
+    keys = grid.cells[:, 1].astype(np.int64) * columns + grid.cells[:, 0]  # (N,)
+    if np.isin(keys + 1, keys).any() or np.isin(keys + columns, keys).any():
+        return f"; they overlap, one every {stride}"
+    return f"; they are drawn on a finer raster of {stride}, a dot each"
+
+
+def plan_text(snapshot: Snapshot) -> str:
+    """Return what the first click of step 1 does, by the settings of the project."""
+    grid = snapshot.config.grid
+    side = grid.patch_px * grid.mpp
+    return (
+        f"Next: find the tissue of {snapshot.slide_name} and cut it into patches of "
+        f"{side:.0f} µm ({grid.patch_px} px at {grid.mpp:g} µm)."
+    )
