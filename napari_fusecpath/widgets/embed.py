@@ -197,12 +197,17 @@ class EmbedPanel(StepPanel):
         chosen, grid = ticked(self.boxes), snapshot.grid
         n_patches = 0 if grid is None else len(grid)
         patches = number(n_patches, "patch", "patches")
-        left = {name: snapshot.missing.get(name, n_patches) for name in chosen}
+        left = {name: snapshot.to_embed(name) for name in chosen}
         todo = [name for name, count in left.items() if count]
-        untaught = [name for name in ticked(self.teachers) if name not in snapshot.stored]
+        untaught = [name for name in ticked(self.teachers) if not snapshot.is_taught(name)]
         if todo:
             count = number(max(left.values()), "patch", "patches")
             text = f"Next: each encoder turns each of {patches} into numbers."
+            changed = [name for name in todo if name in snapshot.outdated]
+            if changed:
+                text = (
+                    f"{', '.join(changed)} changed since this slide was embedded: it is done anew."
+                )
             self.offer(text, f"Embed {count} by {', '.join(todo)}")
         elif untaught and chosen:
             text = f"{patches} embedded by {', '.join(chosen)}. Next: the slide as a whole."
@@ -260,7 +265,10 @@ class EmbedPanel(StepPanel):
         chosen = {*snapshot.config.encoders, *snapshot.config.teachers}
         for name, row in self.rows.items():
             row.show_standing(
-                self._standings[name], is_stored=name in snapshot.stored, is_chosen=name in chosen
+                self._standings[name],
+                is_stored=name in snapshot.stored,
+                is_chosen=name in chosen,
+                changed=snapshot.outdated.get(name),
             )
 
     def _show_means(self) -> None:

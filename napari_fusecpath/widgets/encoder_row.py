@@ -124,7 +124,9 @@ class EncoderRow(QWidget):
             return "token" if is_next else "consent"
         return "token" if self._standing.access.status in _TO_ASK else ""
 
-    def show_standing(self, standing: Standing, *, is_stored: bool, is_chosen: bool) -> None:
+    def show_standing(
+        self, standing: Standing, *, is_stored: bool, is_chosen: bool, changed: str | None
+    ) -> None:
         """Say how the encoder stands; what cannot be had here can be ticked only if it is in use.
 
         Parameters
@@ -135,9 +137,14 @@ class EncoderRow(QWidget):
             The slide in view has embeddings by it.
         is_chosen : bool
             The project asks for it.
+        changed : str, optional
+            What of it is not as it was when it embedded the slide in view.
         """
         self._standing = standing
         card, state = self.card, access_text(self.card, standing, is_stored=is_stored)
+        if changed is not None:
+            what = "weights" if changed == "weights" else "settings"
+            state += f". Embedded with other {what}: made anew by the next run"
         of = "patch" if card.kind == "patch" else "slide"
         scale = "any scale" if card.mpp is None else f"{card.mpp:g} µm"
         use = ", research only" if card.research_only else ""

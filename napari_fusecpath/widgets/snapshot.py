@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 from napari_fusecpath.layers.find import about, find_layer
 from src_core.bags.label_table import LabelTable
 from src_core.clustering.result import load_clusters
+from src_core.embeddings.made import changed_key
 from src_core.embeddings.store import EmbeddingStore
-from src_core.encoders.registry import list_encoders
+from src_core.encoders.file_hashes import quick_sha256
+from src_core.encoders.registry import encoder_card, list_encoders
+from src_core.encoders.weights import known_recipe
 from src_core.errors import FusecpathError
 from src_core.inference.prediction import Prediction
 from src_core.patches.grid import PatchGrid
 from src_core.preparing import load_flags
 from src_core.project import Project, ProjectConfig, SlideFolder, SlideRecord
+from src_core.teacher_imports import IMPORTED, stored_meta
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -53,6 +57,8 @@ class Snapshot:
     """Patch encoder of the project -> patches of the grid that it has not embedded."""
     imported: Mapping[str, str] = field(default_factory=dict)
     """Patch encoder of the project whose embeddings came from elsewhere -> the program."""
+    outdated: Mapping[str, str] = field(default_factory=dict)
+    """Encoder or teacher of the project whose embeddings are made anew -> what of it changed."""
     stored: frozenset[str] = frozenset()
     """Patch and slide encoders, of the project or not, that the slide has embeddings by."""
     clusters: Labels | None = None
@@ -77,8 +83,17 @@ class Snapshot:
 
     @property
     def untaught(self) -> tuple[str, ...]:
-        """Teachers of the project that the slide has no embedding by."""
-        return tuple(name for name in self.config.teachers if name not in self.stored)
+        """Teachers of the project that the slide has no embedding by, as they are today."""
+        return tuple(name for name in self.config.teachers if not self.is_taught(name))
+
+    def is_taught(self, teacher: str) -> bool:
+        """Tell whether the slide has an embedding by a teacher, as that is today."""
+        return teacher in self.stored and teacher not in self.outdated
+
+    def to_embed(self, encoder: str) -> int:
+        """Return how many patches the next run embeds by an encoder, of the project or not."""
+        every = 0 if self.grid is None else len(self.grid)
+        return every if encoder in self.outdated else self.missing.get(encoder, every)
 
     @property
     def slide_name(self) -> str:
@@ -121,7 +136,7 @@ def take_snapshot(viewer: ViewerModel, workbench: Workbench) -> Snapshot:
                 values |= {"slide": slide, "record": record}
                 values |= _scale_of(record)
                 values |= _of_slide(project, slide, record, values["run_id"], read)
-    return Snapshot(**values, problems=tuple(problems))
+    return Snapshot(**values, problems=tuple(dict.fromkeys(problems)))
 
 
 def _scale(viewer: ViewerModel) -> dict[str, Any]:
@@ -146,6 +161,7 @@ def _of_slide(
         return {}
     values: dict[str, Any] = {"grid": grid, "missing": _missing(project, slide, grid, read)}
     values["imported"] = _imported(project, slide, grid, read)
+    values["outdated"] = dict(_outdated(project, slide, grid, read))
     values["stored"] = frozenset(_stored(slide, grid))
     judged = read(lambda: load_flags(slide, project.config.quality))
     if judged is not None:
@@ -188,6 +204,31 @@ def _imported(
     there = [name for name in store.encoders() if name in project.config.encoders]
     recipes = {name: read(partial(store.recipe, name)) or {} for name in there}
     return {name: str(one["imported"]) for name, one in recipes.items() if "imported" in one}
+
+
+def _outdated(
+    project: Project,
+    slide: SlideFolder,
+    grid: PatchGrid,
+    read: Callable[[Callable[[], Any]], Any],
+) -> Iterator[tuple[str, str]]:
+    """Yield what was embedded by other weights than there are now, where that is quickly told."""
+    store = EmbeddingStore(slide.embeddings(grid.lattice_id))
+    there, known = store.encoders(), list_encoders("patch")  # others can only be imported
+    recipes: dict[str, Any] = {
+        name: read(partial(store.recipe, name))
+        for name in project.config.encoders
+        if name in there and name in known
+    }
+    for name in project.config.teachers:
+        stored = read(partial(stored_meta, slide.slide_embedding(name))) or {}
+        recipes[name] = None if IMPORTED in stored else stored.get("encoder")
+    for name, recipe in recipes.items():
+        if isinstance(recipe, dict) and IMPORTED not in recipe:
+            today = read(partial(known_recipe, encoder_card(name), sha256=quick_sha256)) or {}
+            changed = changed_key(recipe, today)
+            if changed is not None:
+                yield name, changed
 
 
 def _stored(slide: SlideFolder, grid: PatchGrid) -> Iterator[str]:

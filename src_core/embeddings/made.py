@@ -11,7 +11,7 @@ from src_core.encoders.registry import encoder_card
 from src_core.encoders.weights import known_recipe
 from src_core.types import Cells
 
-__all__ = ["is_made", "recipe_here"]
+__all__ = ["changed_key", "is_made", "recipe_here"]
 
 
 def recipe_here(
@@ -46,6 +46,9 @@ def is_made(
     if store.is_unfinished(name) or store.missing(name, cells).any():
         return False
     stored = store.recipe(name)
-    if "imported" in stored:
-        return True
-    return all(stored.get(key) == value for key, value in recipe_here(name, loaded).items())
+    return "imported" in stored or changed_key(stored, recipe_here(name, loaded)) is None
+
+
+def changed_key(stored: Mapping[str, Any], recipe: Mapping[str, Any]) -> str | None:
+    """Return what of a recipe is unlike that of stored embeddings, None if nothing is."""
+    return next((key for key, value in recipe.items() if stored.get(key) != value), None)

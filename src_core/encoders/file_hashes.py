@@ -19,12 +19,15 @@ from src_core.errors import ProjectError
 from src_core.provenance import file_sha256, read_json, write_json
 from src_core.types import Json
 
-__all__ = ["known_sha256"]
+__all__ = ["known_sha256", "quick_sha256"]
 
 _VARIABLE = "FUSECPATH_FILE_HASHES"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SETTLED_NS = 2 * 10**9
 """A file that was changed so lately may change again within the same tick of its clock."""
+
+_QUICK_BYTES = 16 * 2**20
+"""What is read and hashed within some hundredths of a second."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,14 +43,38 @@ def known_sha256(path: Path) -> str:
     place = path.resolve()
     state = _state(place)
     kept = _kept()
-    entry = kept.get(str(place))
-    if isinstance(entry, dict) and {**entry, "sha256": None} == {**state, "sha256": None}:
-        return str(entry["sha256"])
+    remembered = _remembered(kept, place, state)
+    if remembered is not None:
+        return remembered
     now = time.time_ns()
     sha256 = file_sha256(place)
     if _state(place) == state and now - int(str(state["mtime_ns"])) > _SETTLED_NS:
         _keep({**kept, str(place): {**state, "sha256": sha256}})
     return sha256
+
+
+def quick_sha256(path: Path) -> str | None:
+    """Return what `known_sha256` does if that takes no time to speak of, else None.
+
+    That is for a file that is remembered or small; a window may ask at every turn.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    place = path.resolve()
+    state = _state(place)
+    if int(str(state["size"])) <= _QUICK_BYTES:
+        return known_sha256(place)
+    return _remembered(_kept(), place, state)
+
+
+def _remembered(kept: dict[str, Json], place: Path, state: dict[str, Json]) -> str | None:
+    entry = kept.get(str(place))
+    if isinstance(entry, dict) and {**entry, "sha256": None} == {**state, "sha256": None}:
+        return str(entry["sha256"])
+    return None
 
 
 def _state(place: Path) -> dict[str, Json]:

@@ -7,6 +7,7 @@ download. Whatever goes wrong is one sentence with the way out, and no sentence 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -127,22 +128,31 @@ def hub_repository(card: EncoderCard) -> str | None:
     return None if repository == NOWHERE else repository
 
 
-def known_recipe(card: EncoderCard) -> dict[str, Any]:
+def known_recipe(
+    card: EncoderCard, *, sha256: Callable[[Path], str | None] = known_sha256
+) -> dict[str, Any]:
     """Return the recipe of what an encoder would make here, as far as it is known unloaded.
 
     Neither torch nor the network is asked. ``weights`` names the file that would be loaded; where
     that is not on this machine, the recipe has no such key, and whatever is stored may be by it.
+
+    Parameters
+    ----------
+    card : EncoderCard
+        The encoder.
+    sha256 : callable
+        Returns the hash of a file, or None if it is not to be known.
 
     Raises
     ------
     ProjectError
         If the user's list of weights is damaged.
     """
-    recipe, weights = card.recipe(), _found_weights(card)
+    recipe, weights = card.recipe(), _found_weights(card, sha256)
     return {**recipe, "weights": weights} if weights is not None else _without(recipe, "weights")
 
 
-def _found_weights(card: EncoderCard) -> str | None:
+def _found_weights(card: EncoderCard, sha256: Callable[[Path], str | None]) -> str | None:
     """Return what pins the numbers of the encoder on this machine, None if nothing does."""
     if brings_code(card):
         agreed = agreed_card(card).weights
@@ -156,9 +166,10 @@ def _found_weights(card: EncoderCard) -> str | None:
     if path is None and repository is not None:
         path = cached_file(repository, card.filename, card.revision)
     try:
-        return None if path is None else f"sha256:{known_sha256(path)}"
+        found = None if path is None else sha256(path)
     except OSError:  # it is gone, which is told when it is to be loaded
         return None
+    return None if found is None else f"sha256:{found}"
 
 
 def _without(recipe: dict[str, Any], key: str) -> dict[str, Any]:

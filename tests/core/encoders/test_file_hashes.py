@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from src_core.encoders import file_hashes
-from src_core.encoders.file_hashes import known_sha256
+from src_core.encoders.file_hashes import known_sha256, quick_sha256
 from src_core.provenance import file_sha256
 
 
@@ -86,3 +86,16 @@ def test_what_is_gone_is_forgotten(read: list[str], tmp_path: Path) -> None:
     known_sha256(stays)
     listed = json.loads((tmp_path / "cache" / "hashes.json").read_text())
     assert list(listed) == [str(stays)]
+
+
+def test_a_large_file_is_told_quickly_only_if_it_is_remembered(
+    read: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, hashed = file(tmp_path / "a.pth", b"one"), hashlib.sha256(b"one").hexdigest()
+    monkeypatch.setattr(file_hashes, "_QUICK_BYTES", 2)
+    assert quick_sha256(path) is None
+    assert read == []
+    known_sha256(path)
+    assert quick_sha256(path) == hashed
+    assert quick_sha256(file(path, b"two", age=30.0)) is None
+    assert quick_sha256(file(tmp_path / "small", b"1")) == hashlib.sha256(b"1").hexdigest()

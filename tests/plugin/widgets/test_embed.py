@@ -19,9 +19,12 @@ from qtpy.QtWidgets import QApplication, QLabel, QLineEdit
 
 from napari_fusecpath.widgets.asking import ConsentDialog, TokenDialog
 from napari_fusecpath.widgets.dock import FuseCPathWidget
+from src_core.embeddings.extract import save_slide_embedding
 from src_core.embeddings.store import EmbeddingStore
 from src_core.encoders.registry import encoder_card
 from src_core.encoders.remote_code import agreed_revision
+from src_core.preparing import prepare_grid
+from src_core.progress import ignore, never
 from src_core.project import Project
 
 Open = Callable[..., FuseCPathWidget]
@@ -153,6 +156,44 @@ def test_an_imported_encoder_stays_ticked(window: Open, until_idle: Wait, sample
     again = panel_of(window(sample))
     assert again.boxes["hibou-b"].isChecked()
     assert again.folds[2].button.isChecked(), "the fold of what is ticked is open"
+
+
+def test_embeddings_by_other_weights_are_told_and_made_anew(
+    window: Open, home: Path, sample: Path
+) -> None:
+    project = Project.create(home / "FuseCPath" / sample.stem)
+    project = project.reconfigured(
+        project.config.replace(encoders=["texture"], teachers=["mean-texture"])
+    )
+    slide = project.add_slide(sample)
+    prepare_grid(project, slide, report=ignore, stop=never)
+    grid, card = slide.load_grid(), encoder_card("texture")
+    store, mean = EmbeddingStore(slide.embeddings(grid.lattice_id)), encoder_card("mean-texture")
+    writer = store.open_writer("texture", card.recipe(), card.dim)
+    writer.append(grid.cells, np.ones((len(grid), card.dim), np.float32))
+    writer.commit()
+    taught = slide.slide_embedding("mean-texture")
+    save_slide_embedding(taught, np.ones(card.dim, np.float32), {"encoder": mean.recipe()})
+    dock = window(sample)
+    panel = panel_of(dock)
+    assert dock.session.snapshot.outdated == {}
+    assert panel.rows["texture"].text.text().endswith("Ready.")
+    assert panel.main.text() == "Embed again"
+    assert panel.is_done(dock.session.snapshot)
+
+    for path in (*store.folder.glob("texture/meta.json"), taught / "meta.json"):
+        path.write_text(path.read_text().replace(f'"weights": "{card.weights}"', '"weights": "-"'))
+        path.write_text(path.read_text().replace(f'"weights": "{mean.weights}"', '"weights": "-"'))
+    dock.session.refresh()
+    assert dock.session.snapshot.problems == ()
+    assert dock.session.snapshot.outdated == {"texture": "weights", "mean-texture": "weights"}
+    for name in ("texture", "mean-texture"):
+        told = panel.rows[name].text.text()
+        assert told.endswith("Ready. Embedded with other weights: made anew by the next run.")
+    assert "other weights" not in panel.rows["lite0"].text.text()
+    assert panel.main.text() == f"Embed {len(grid)} patches by texture"
+    assert panel.say.text() == "texture changed since this slide was embedded: it is done anew."
+    assert not panel.is_done(dock.session.snapshot)
 
 
 def test_a_token_is_asked_for_and_told_to_nobody(
