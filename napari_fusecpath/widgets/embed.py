@@ -133,11 +133,11 @@ class EmbedPanel(StepPanel):
             count = number(sum(map(len, result["files"].values())), "file")
             self.interchange.say.setText(f"{count} written to {self._out}." if count else "")
             return
+        if "clusters" in result:
+            return
         self._look()
         failures = result.get("failures") or []
         self.fewer.offer(failures)
-        if result.get("notes") and not failures:
-            self.warn(" ".join(result["notes"].values()))
         failed = {one["slide_id"] for one in failures}
         slide_id = self._embedded
         if slide_id in result.get("patches", {}) and slide_id not in failed:
@@ -146,7 +146,8 @@ class EmbedPanel(StepPanel):
                 if self.session.snapshot.is_embedded:
                     self.wanted.emit("cluster")
             else:  # another slide is in view: its clusters come all the same
-                self.session.submit("cluster", {"project": result["project"], "slides": [slide_id]})
+                options = {"project": result["project"], "slides": [slide_id]}
+                self.submit("cluster", options, afresh=False)
 
     def _import(self, options: dict[str, Any]) -> None:
         """Take files in; the slide on the canvas joins the project first."""

@@ -107,10 +107,10 @@ class Interchange(QWidget):
 
 
 def import_text(result: dict[str, Any]) -> str:
-    """Return what an import has done and what it says of it, a line each."""
+    """Return what an import has done and what it says of each file, a line each."""
     lines = []
     for row in result["imported"]:
         what = number(row["n_patches"], "patch", "patches") if row["n_patches"] else "the slide"
         by = f" by {row['encoder']}" if row["encoder"] else ""
         lines.append("; ".join([f"{row['slide_id']}: {what}{by}", *row["notes"]]) + ".")
-    return "\n".join([*lines, *result["notes"]])
+    return "\n".join(lines)

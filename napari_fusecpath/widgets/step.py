@@ -10,18 +10,14 @@ from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_fusecpath.jobs import Job, JobFailure
-from napari_fusecpath.notify import report_failure
+from napari_fusecpath.notify import report_failure, report_info
+from napari_fusecpath.widgets.result_texts import failures_text, notes_text, number
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from src_core.errors import FusecpathError
 from src_core.types import Json
 
 __all__ = ["StepPanel", "number", "wrapped_label"]
-
-
-def number(count: int, one: str, many: str = "") -> str:
-    """Return a count with its noun: ``1 patch``, ``4,300 patches``."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def wrapped_label(text: str = "", parent: QWidget | None = None) -> QLabel:
@@ -59,6 +55,9 @@ class StepPanel(QWidget):
         self.warning = wrapped_label(parent=self)
         self.warning.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.warning.hide()
+        self.notes = wrapped_label(parent=self)
+        self.notes.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.notes.hide()
         self.next = QPushButton(self)
         self.next.clicked.connect(self._go_on)
         self.next.hide()
@@ -73,6 +72,7 @@ class StepPanel(QWidget):
         layout.addLayout(self.body)
         layout.addWidget(self.main)
         layout.addWidget(self.warning)
+        layout.addWidget(self.notes)
         layout.addWidget(self.next)
         layout.addLayout(self.foot, stretch=1)
         self.build()
@@ -149,9 +149,24 @@ class StepPanel(QWidget):
         self.warning.setText(text)
         self.warning.setVisible(bool(text))
 
-    def submit(self, verb: str, options: Mapping[str, Json]) -> Job:
-        """Ask the engine for a verb on behalf of this panel."""
-        self.warn("")
+    def note(self, text: str) -> None:
+        """Show what a job says besides its result; nothing takes it away."""
+        self.notes.setText(text)
+        self.notes.setVisible(bool(text))
+
+    def submit(self, verb: str, options: Mapping[str, Json], *, afresh: bool = True) -> Job:
+        """Ask the engine for a verb on behalf of this panel.
+
+        Parameters
+        ----------
+        verb, options : str, mapping
+            See `JobRunner.submit`.
+        afresh : bool
+            What the job before has said goes; it stays where this one only ends its work.
+        """
+        if afresh:
+            self.warn("")
+            self.note("")
         job = self._job = self.session.submit(verb, options)
         job.done.connect(self._done)
         job.failed.connect(self._failed)
@@ -171,12 +186,14 @@ class StepPanel(QWidget):
         self.wanted.emit(self._next_key)
 
     def _done(self, result: dict[str, Any]) -> None:
-        failures = result.get("failures") or []
-        if failures:
-            text = _failures_text(failures)
-            self.warn(text)
-            report_failure(JobFailure(message=text, user=True), self)
+        failed, noted = failures_text(result.get("failures") or []), notes_text(result)
+        if failed:
+            self.warn(_joined(self.warning.text(), failed))
+            report_failure(JobFailure(message=failed, user=True), self)
+        self.note(_joined(self.notes.text(), noted))
         self.on_done(result)
+        if noted and not self.isVisible():  # another step is in view, perhaps by `on_done`
+            report_info(noted)
         self.session.refresh_soon()
 
     def _failed(self, failure: JobFailure) -> None:
@@ -199,8 +216,7 @@ def _warning_colour(theme: str) -> str:
     return f"rgb({mixed[0]}, {mixed[1]}, {mixed[2]})"
 
 
-def _failures_text(failures: list[dict[str, Any]]) -> str:
-    slide_id, first = failures[0]["slide_id"], failures[0]["message"]
-    first = first if slide_id in first else f"{slide_id}: {first}"
-    others = len(failures) - 1
-    return first if not others else f"{first} ({number(others, 'other slide')} failed as well.)"
+def _joined(before: str, text: str) -> str:
+    """Return what was said with what is said now, a line each, nothing twice."""
+    lines = [*before.splitlines(), *text.splitlines()]
+    return "\n".join(dict.fromkeys(lines))

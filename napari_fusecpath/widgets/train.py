@@ -132,12 +132,11 @@ class TrainPanel(StepPanel):
     def on_done(self, result: dict[str, Any]) -> None:
         """Cluster what was prepared; show a new run."""
         if "patches" in result:
-            said = self.warning.text()
             failed = {one["slide_id"] for one in result.get("failures") or []}
             slides = [slide_id for slide_id in result["patches"] if slide_id not in failed]
             if slides:  # none would be all
-                self.submit("cluster", {"project": result["project"], "slides": slides})
-                self.warn(said)
+                options = {"project": result["project"], "slides": slides}
+                self.submit("cluster", options, afresh=False)
         elif "metrics" in result:
             self.session.workbench.run_id = result["run"]
 
@@ -288,4 +287,6 @@ def _score_text(result: dict[str, Any]) -> str:
     baseline = result.get("baseline_auroc")
     if baseline is not None:
         text += f"; logistic regression on the mean embedding {baseline:.3f}"
+    elif result.get("baseline_reason"):
+        text += f"; nothing to compare with: {result['baseline_reason']}"
     return text + "."

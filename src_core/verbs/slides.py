@@ -43,6 +43,7 @@ def _cluster(options: ClusterOptions, report: Report, stop: Stop) -> Result:
         clustering = project.config.clustering.replace(n_clusters=options.n_clusters)
         project = project.reconfigured(project.config.replace(clustering=clustering.to_dict()))
     clusters: dict[str, int] = {}
+    notes: dict[str, str] = {}
 
     def cluster(slide: SlideFolder) -> None:
         folder = pipeline.cluster_slide(
@@ -52,10 +53,16 @@ def _cluster(options: ClusterOptions, report: Report, stop: Stop) -> Result:
             report=report,
             stop=stop,
         )
-        clusters[slide.slide_id] = int(load_clusters(folder)[0].max()) + 1
+        labels, meta = load_clusters(folder)
+        clusters[slide.slide_id] = int(labels.max()) + 1
+        views, left_out = meta["recipe"]["views"], meta.get("left_out") or ()
+        blind = [name for view, name in enumerate(views) if view in left_out]
+        if blind:
+            names = ", ".join(blind)
+            notes[slide.slide_id] = f"Clustered without {names}, to which all patches are the same."
 
     failures = pipeline.each_slide(chosen_slides(project, options.slides), cluster, stop=stop)
-    return result_of(project, failures, clusters=clusters)
+    return result_of(project, failures, clusters=clusters, **({"notes": notes} if notes else {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -334,4 +334,4 @@ def test_patches_unlike_those_of_the_training_are_noted(
         row.box.setChecked(name == "texture")
     panel.main.click()
     until_idle(dock)
-    assert panel.warning.text().startswith("texture was made for patches of 256 px at 0.5 µm")
+    assert panel.notes.text().startswith("texture was made for patches of 256 px at 0.5 µm")

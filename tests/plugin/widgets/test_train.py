@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from napari_fusecpath.jobs import Job, JobState
+from napari_fusecpath.widgets import step as step_module
 from napari_fusecpath.widgets.dock import FuseCPathWidget
+from napari_fusecpath.widgets.train import _score_text
 from src_core.clustering.result import ClusterResult, save_clusters
 from src_core.project import Project, SlideRecord
 from src_core.provenance import write_json
@@ -66,6 +68,14 @@ def dock(
     dock.session.workbench.project = project.root
     dock.session.refresh()
     return dock
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is said in passing, whatever step is in view."""
+    told: list[str] = []
+    monkeypatch.setattr(step_module, "report_info", told.append)
+    return told
 
 
 def finish(dock: FuseCPathWidget, job: Job, result: dict[str, Any]) -> None:
@@ -128,3 +138,68 @@ def test_other_choices_make_every_slide_stale(
     finish(dock, jobs[0], {"patches": dict.fromkeys(("s0", "s1", "s2"), 4), "failures": []})
     assert jobs[1].verb == "cluster"
     assert jobs[1].options["slides"] == ["s0", "s1", "s2"]
+
+
+SCALE = "lite0 was made for patches of 256 px."
+AGAIN = "Embedded again by lite0, for its weights changed from a to b."
+
+
+def test_what_a_job_notes_is_shown_in_the_panel_of_its_step(
+    dock: FuseCPathWidget, project: Project, jobs: list[Job], said: list[str]
+) -> None:
+    train: Any = dock.panels["train"]
+    project.slide("s0").remember(clusters_id=None)
+    dock.session.refresh()
+    dock.go("train")
+    train.main.click()
+    patches = dict.fromkeys(("s0", "s1", "s2"), 4)
+    notes = {"lite0": SCALE, "s0": AGAIN, "s2": AGAIN}
+    failures = [{"slide_id": "s1", "message": "Slide 's1' shows no tissue."}]
+    told = {"notes": notes, "unreadable": {"s2": 1}, "passed_over": {".txt": 3}}
+    finish(dock, jobs[0], {"patches": patches, "failures": failures, **told})
+    blind = "Clustered without texture, to which all patches are the same."
+    finish(dock, jobs[1], {"clusters": patches, "notes": {"s0": blind}, "failures": []})
+    assert train.notes.isVisible()
+    assert train.notes.text().splitlines() == [
+        SCALE,
+        f"2 slides: {AGAIN}",
+        "s2: 1 patch cannot be read and is left out.",
+        "Files that are no slides were passed over: 3 .txt.",
+        f"s0: {blind}",
+    ]
+    assert "no tissue" in train.warning.text(), "beside what failed"
+    assert said == [], "who looks at the panel needs no second telling"
+    train.main.click()
+    assert train.notes.isHidden(), "the next job is another one"
+
+
+def test_every_panel_shows_notes_and_tells_those_whose_step_is_out_of_view(
+    dock: FuseCPathWidget, jobs: list[Job], said: list[str]
+) -> None:
+    dock.go("cluster")
+    results: dict[str, list[dict[str, Any]]] = {
+        "prepare": [{"patches": {"s0": 4}, "notes": {"s0": "One."}}],
+        "embed": [
+            {"patches": {"s0": 4}, "notes": {"lite0": "Two."}},
+            {"imported": [], "notes": ["Three."]},
+            {"files": {}, "notes": {"s0": "Four."}},
+        ],
+        "cluster": [{"clusters": {"s0": 1}, "notes": {"s0": "Five."}}],
+        "train": [{"probabilities": {}, "notes": {"s0": "Six."}}],
+        "predict": [{"probabilities": {"s0": {"a": 1.0}}, "notes": {"s0": "Seven."}}],
+    }
+    shown = []
+    for step, of_step in results.items():
+        for result in of_step:
+            dock.panels[step].submit("any", {})
+            finish(dock, jobs[-1], result)
+            shown.append(dock.panels[step].notes.text())
+    assert shown == ["One.", "Two.", "Three.", "Four.", "Five.", "Six.", "Seven."]
+    assert said == [one for one in shown if one != "Five."]
+
+
+def test_a_score_without_a_baseline_says_why() -> None:
+    told = {"auroc": 1.0, "n": 2, "baseline_auroc": None, "baseline_reason": "one patient a class"}
+    assert _score_text(told) == (
+        "AUROC 1.000 on the 2 slides held back; nothing to compare with: one patient a class."
+    )

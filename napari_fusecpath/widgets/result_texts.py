@@ -1,0 +1,64 @@
+"""What a job says besides its result: failures and notes, the same words in every panel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+__all__ = ["failures_text", "notes_text", "number"]
+
+
+def number(count: int, one: str, many: str = "") -> str:
+    """Return a count with its noun: ``1 patch``, ``4,300 patches``."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def failures_text(failures: list[dict[str, Any]]) -> str:
+    """Return the first failure of a job, with the number of the others; empty if none failed."""
+    if not failures:
+        return ""
+    slide_id, first = failures[0]["slide_id"], failures[0]["message"]
+    first = first if slide_id in first else f"{slide_id}: {first}"
+    others = len(failures) - 1
+    return first if not others else f"{first} ({number(others, 'other slide')} failed as well.)"
+
+
+def notes_text(result: Mapping[str, Any]) -> str:
+    """Return what the result of any verb notes: what nobody asked for, and what was left out.
+
+    A sentence that holds for several slides is said once, with their number.
+    """
+    notes, slides = result.get("notes") or {}, _slides(result)
+    if not isinstance(notes, Mapping):
+        return "\n".join(map(str, notes))
+    said: dict[str, list[str]] = {}
+    for of, note in notes.items():
+        said.setdefault(str(note), []).append(of)
+    for of, count in (result.get("unreadable") or {}).items():
+        text = f"{number(count, 'patch', 'patches')} cannot be read and {_is(count)} left out."
+        said.setdefault(text, []).append(of)
+    lines = [_line(note, [one for one in of if one in slides], slides) for note, of in said.items()]
+    passed_over = result.get("passed_over") or {}
+    if passed_over:
+        what = ", ".join(f"{count} {kind}" for kind, count in passed_over.items())
+        lines.append(f"Files that are no slides were passed over: {what}.")
+    return "\n".join(lines)
+
+
+def _slides(result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the slides that a result is about."""
+    found: Iterable[str] = ()
+    for key in ("patches", "clusters", "probabilities"):
+        found = result[key] if isinstance(result.get(key), Mapping) else found
+    return tuple(found)
+
+
+def _line(note: str, of: list[str], slides: tuple[str, ...]) -> str:
+    """Return a note with the slides that it is about, where there are more."""
+    if not of or len(slides) == 1:
+        return note
+    return f"{of[0]}: {note}" if len(of) == 1 else f"{number(len(of), 'slide')}: {note}"
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
