@@ -227,7 +227,7 @@ class Project:
             if slide_id is not None:
                 raise ProjectError(
                     f"Another file is slide {name!r} of {self.root}; give {path} another slide_id, "
-                    f"or lay the old one aside with --forget {name}."
+                    f"or let prepare forget {name}, which lays the old one aside."
                 )
             name, number = f"{wanted}-{number}", number + 1
         return self.slide(name)

@@ -143,8 +143,8 @@ class SlideFolder:
         if slide_fingerprint(path) != record.fingerprint:
             raise SlideReadError(
                 f"{path} is no longer what slide {self.slide_id!r} is: put that back, "
-                f"or run prepare on this one with --forget {self.slide_id} (what was made of the "
-                "old one is then laid aside, in the project's folder forgotten)."
+                f"or let prepare forget {self.slide_id} (what was made of the old one is then laid "
+                "aside, in the project's folder forgotten)."
             )
         return open_slide(path, slide_mpp=record.slide_mpp)
 

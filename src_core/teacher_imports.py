@@ -93,7 +93,7 @@ def _is_stored(folder: Path, encoder: str, sha256: str) -> bool:
     if not isinstance(origin, dict):
         raise ExchangeError(
             f"The slide has an embedding by {encoder} that was made here; remove {folder} first, "
-            "or import this one under another name with --encoder."
+            "or import this one under another name of the encoder."
         )
     if origin.get("sha256") != sha256:
         raise ExchangeError(

@@ -89,7 +89,7 @@ def remote_problem(card: EncoderCard) -> str | None:
         commit = "" if card.revision else "@COMMIT"
         return (
             f"{card.name} runs code of {card.source_url} (licence: {card.licence}) on this "
-            f"machine; read it and agree with --trust-remote-code {card.name}{commit}, {other}."
+            f"machine; read it and agree to it (trust_remote_code {card.name}{commit}), {other}."
         )
     try:
         found = version("transformers")

@@ -169,8 +169,7 @@ def use_imported(project: Project, encoders: Iterable[str]) -> tuple[Project, li
         have, them = ("has", "it") if len(left_out) == 1 else ("have", "them")
         notes.append(
             f"{' and '.join(left_out)} {have} no embeddings of the patches in use, and the project "
-            f"goes on without; to have {them} too, import {them} or run prepare with "
-            f"--encoders {every}."
+            f"goes on without; to have {them} too, import {them}, or embed by all of {every}."
         )
     return project.reconfigured(project.config.replace(encoders=list(names))), notes
 
@@ -210,12 +209,12 @@ def _slide_of(
         return next(iter(slides.values()))
     if slides:
         raise ExchangeError(
-            f"{found.path} may be of {' or '.join(sorted(slides))}; name the slide with --slide."
+            f"{found.path} may be of {' or '.join(sorted(slides))}; say which slide it is of."
         )
     known = ", ".join(slide.slide_id for slide in project.slides()[:10]) or "none"
     raise ExchangeError(
         f"{found.path} is of slide {found.slide!r}, which the project does not have "
-        f"(it has {known}); name the slide with --slide."
+        f"(it has {known}); say which slide it is of."
     )
 
 
@@ -231,11 +230,11 @@ def _encoder_of(found: PatchFile | SlideVector, encoder: str | None) -> str:
         None if found.encoder is None else known_name(found.encoder, tool=found.tool)
     )
     if name is None:
-        raise ExchangeError(f"{found.path} does not say which encoder made it; give --encoder.")
+        raise ExchangeError(f"{found.path} does not say which encoder made it; name it.")
     if isinstance(found, PatchFile) and name in list_encoders("slide"):
         raise ExchangeError(
             f"{found.path} holds embeddings of patches, and {name} reads whole slides; "
-            "name the patch encoder with --encoder."
+            "name the patch encoder that made them."
         )
     return name
 
@@ -244,7 +243,7 @@ def _guessed(found: PatchFile | SlideVector, encoder: str | None) -> list[str]:
     if encoder is not None or not found.is_encoder_guessed:
         return []
     called = f"the file names no encoder, so it is called as its folder is, {found.encoder}"
-    return [f"{called}; --encoder gives another name"]
+    return [f"{called}; it may be given another name"]
 
 
 def _known_lattices(

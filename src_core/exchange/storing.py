@@ -108,7 +108,7 @@ def _check_origin(store: EmbeddingStore, name: str, origin: Path, sha256: str) -
     if "imported" not in store.recipe(name):
         raise ExchangeError(
             f"The slide has embeddings by {name} that were made here; "
-            "import these under another name with --encoder."
+            "import these under another name of the encoder."
         )
     if not origin.is_file() or read_json(origin).get("sha256") != sha256:
         raise ExchangeError(

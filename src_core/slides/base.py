@@ -55,8 +55,8 @@ class SlideProperties:
         if self.mpp is None:
             raise SlideScaleError(
                 f"{self.path.name} does not say how large its pixels are; "
-                "give slide_mpp (--slide-mpp for one slide, the column mpp of a table for many): "
-                "micrometres per pixel, about 0.25 at 40x and 0.5 at 20x."
+                "give slide_mpp (in a table of slides the column mpp): micrometres per pixel, "
+                "about 0.25 at 40x and 0.5 at 20x."
             )
         return self.mpp
 

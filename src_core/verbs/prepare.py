@@ -220,8 +220,7 @@ def _not_moved(slides: Sequence[SlideFolder], options: PrepareOptions) -> list[F
         Failure(
             slide_id=slide.slide_id,
             message=f"Slide {slide.slide_id!r}: its patches were imported, and new settings of the "
-            "grid do not move them; to lay patches by these settings, run prepare with "
-            "--fresh-tissue.",
+            "grid do not move them; to lay patches by these settings, find the tissue again.",
         )
         for slide in slides
         if preparing.imported_grid(slide) is not None

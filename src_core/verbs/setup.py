@@ -54,7 +54,9 @@ def _encoders(options: EncodersOptions, report: Report, stop: Stop) -> Result:
         if not forget_file(name):
             raise ConfigError(f"No file is used for {name!r}; fusecpath encoders shows which are.")
     if options.check and not hub_answers():
-        raise ConfigError(f"{hub_name()} does not answer; connect, or leave out --check.")
+        raise ConfigError(
+            f"{hub_name()} does not answer; connect to the network, or do not ask it."
+        )
     names = list_encoders()
     tracker = Tracker(report, stop, stage="Encoders", total=len(names), unit="encoders")
     rows = []
@@ -70,7 +72,7 @@ def _encoders(options: EncodersOptions, report: Report, stop: Stop) -> Result:
 def _use(pair: str) -> None:
     name, _, file = pair.partition("=")
     if not file:
-        raise ConfigError(f"{pair!r} names no file; write --use NAME=FILE.")
+        raise ConfigError(f"{pair!r} names no file; write NAME=FILE.")
     if encoder_card(name).weights.startswith(_NO_FILE):
         raise ConfigError(f"{name} needs no file of weights.")
     problem = import_problem(name)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import pickle
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -83,3 +87,39 @@ def test_all_names_are_public() -> None:
 
 def test_a_sentence_that_quotes_a_damaged_file_stays_a_sentence() -> None:
     assert len(str(ProjectError("x" * 10**6))) < 2010
+
+
+COMMAND_ALONE = {"cli.py", "demo.py", "doctor.py", "window.py", "verbs/settings.py"}
+"""What only the command says: nothing of it reaches a panel of the window."""
+OPTION = re.compile(r"(?<![\w-])--[a-z]")
+WHOLE_COMMAND = re.compile(r"(pip install|fusecpath [a-z]+|dask worker) ")
+
+
+def sentences(path: Path) -> Iterator[str]:
+    """Yield the texts of a module but its docstrings, ``{}`` for what is filled in."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    kept = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)]
+    parts = [
+        part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values
+    ]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            texts = (part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+            yield "".join(map(str, texts))
+        elif isinstance(node, ast.Constant) and node not in (*kept, *parts):
+            yield str(node.value)
+
+
+def test_a_remedy_is_said_without_the_options_of_the_command() -> None:
+    """The window shows the same sentences, and has no options to type; a whole command it may."""
+    root = Path(errors.__file__).parent
+    modules = {path.relative_to(root).as_posix(): path for path in root.rglob("*.py")}
+    assert modules.keys() >= COMMAND_ALONE
+    found = [
+        (name, text)
+        for name, path in modules.items()
+        if name not in COMMAND_ALONE
+        for text in sentences(path)
+        if " " in text and OPTION.search(text) and not WHOLE_COMMAND.search(text)
+    ]
+    assert found == []

@@ -184,10 +184,10 @@ def test_a_replaced_file_is_refused_and_can_be_taken_anew(tmp_path: Path, slide_
     prediction = project.prediction("run-0001", "z")
     prediction.mkdir(parents=True)
     write_sample_slide(path, SyntheticSlide(size_px=(1024, 1024), seed=9))
-    with pytest.raises(SlideReadError, match=r"z\.tiff is no longer what slide .*--forget z"):
+    with pytest.raises(SlideReadError, match=r"z\.tiff is no longer what .*prepare forget z "):
         slide.open()
     (failure,) = prepare(fresh_tissue=True)["failures"]
-    assert "--forget z" in failure["message"]
+    assert "let prepare forget z " in failure["message"]
     old = (slide.root / "slide.json").read_bytes()
     assert prepare(slides=[str(path)], forget=["z"])["failures"] == []
     slide.open().close()

@@ -336,7 +336,7 @@ def test_what_lacked_consent_is_made_after_it_and_again_for_another_commit(
         return str(meta["encoder"]["weights"])
 
     _, slide, result = prepared(tmp_path, slide_file, teachers=["titan"])
-    assert "--trust-remote-code titan" in result["failures"][0]["message"]
+    assert "agree to it (trust_remote_code titan)" in result["failures"][0]["message"]
     assert not slide.slide_embedding("titan").exists()
     for commit in ("d" * 40, "e" * 40):
         agree(encoder_card("titan"), commit)

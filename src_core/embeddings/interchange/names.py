@@ -107,7 +107,7 @@ def check_dim(name: str, dim: int, *, where: str) -> None:
     why = trap or f"its card says {wanted}"
     raise ExchangeError(
         f"{where} holds {dim} numbers a patch, and {name} does not make that many ({why}); "
-        "give it a name of its own with --encoder."
+        "give the encoder a name of its own."
     )
 
 

@@ -48,7 +48,7 @@ def fake_transformers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple, dict
 
 @pytest.mark.parametrize("name", ["titan", "prism"])
 def test_nothing_runs_without_consent(name: str, fake_transformers: list, trusted: Path) -> None:
-    with pytest.raises(WeightsUnavailableError, match="--trust-remote-code") as caught:
+    with pytest.raises(WeightsUnavailableError, match="trust_remote_code") as caught:
         create_encoder(name, device="cpu")
     card = encoder_card(name)
     for told in (card.source_url, card.licence, "import its slide embedding"):

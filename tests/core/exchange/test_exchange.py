@@ -234,7 +234,7 @@ def test_a_file_of_no_slide_is_a_failure_beside_the_others(target, features, tmp
     assert len(result["imported"]) == 1
     (failure,) = result["failures"]
     assert failure["slide_id"] == "unknown.h5"
-    assert "name the slide with --slide" in failure["message"]
+    assert "say which slide it is of" in failure["message"]
     result = verb(
         "import", project=str(target.root), files=[str(stray)], slide="a-slide", encoder="x"
     )

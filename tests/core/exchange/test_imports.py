@@ -23,7 +23,7 @@ def test_encoders_without_the_imported_patches_are_named(target: Project, featur
     (note,) = result["notes"]
     assert note.startswith("lite0 has no embeddings of the patches in use")
     assert note in VERBS["import"].describe(result).splitlines()
-    remedy = note.removesuffix(".").partition("--encoders ")[2].split()
+    remedy = note.removesuffix(".").partition("embed by all of ")[2].split()
     again = verb("prepare", project=str(target.root), encoders=remedy, device="cpu")
     assert not again["failures"]
     assert Project.open(target.root).config.encoders == ("texture", "lite0")
@@ -121,7 +121,7 @@ def test_new_settings_of_the_grid_say_what_moves_imported_patches(
     options = {"project": str(target.root), "embed": False}
     (failure,) = verb("prepare", set=["grid.patch_px=128"], **options)["failures"]
     assert failure["slide_id"] == "a-slide"
-    assert "run prepare with --fresh-tissue" in failure["message"]
+    assert "find the tissue again" in failure["message"]
     assert target.slides()[0].load_grid().grid_id == imported
     assert not verb("prepare", **options)["failures"], "it is said once"
     assert not verb("prepare", fresh_tissue=True, **options)["failures"]
@@ -155,6 +155,6 @@ def test_an_encoder_that_is_guessed_is_named(
         return
     assert row["encoder"] == "ours"
     (note,) = guessed
-    assert note.endswith("called as its folder is, ours; --encoder gives another name")
+    assert note.endswith("called as its folder is, ours; it may be given another name")
     named = verb("import", project=str(target.root), files=[str(path)], encoder="mine")
     assert not any("names no encoder" in note for note in named["imported"][0]["notes"])

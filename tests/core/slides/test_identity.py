@@ -110,7 +110,7 @@ def test_a_replaced_series_is_refused_and_a_copied_one_is_known(
     assert project.add_slide(moved).slide_id == slide.slide_id
     slide.open().close()
     change(max(moved.iterdir(), key=lambda file: file.stat().st_size))
-    with pytest.raises(SlideReadError, match=r"is no longer what slide 'series' is.*--forget"):
+    with pytest.raises(SlideReadError, match=r"is no longer what slide 'series' .*forget series"):
         slide.open()
 
 
