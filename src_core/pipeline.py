@@ -7,7 +7,9 @@ killed. Long ones take `report` and `stop` (see :mod:`src_core.progress`).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,6 +32,7 @@ __all__ = [
     "Embedded",
     "Failure",
     "cluster_slide",
+    "computed_notes",
     "each",
     "each_slide",
     "embed_slides",
@@ -168,6 +171,28 @@ def stored_views(
     """
     store = EmbeddingStore(slide.embeddings(grid.lattice_id))
     return tuple(store.view(name, grid.cells) for name in encoders)
+
+
+def computed_notes(slides: Iterable[SlideFolder], encoders: Iterable[str]) -> dict[str, str]:
+    """Say, by encoder, where a cohort was not embedded alike: on other devices or more roughly.
+
+    Slides that cannot be read are passed over: whoever works on them says why.
+    """
+    stores = []
+    for slide in slides:
+        with suppress(FusecpathError):
+            if slide.record.grid_id is not None:
+                stores.append(EmbeddingStore(slide.embeddings(slide.load_grid().lattice_id)))
+    notes = {}
+    for encoder in encoders:
+        ways = Counter(way for store in stores for way in store.computed(encoder))
+        told = [f"{way} ({count} slide{'s' * (count > 1)})" for way, count in ways.most_common()]
+        if len(told) > 1:
+            notes[encoder] = (
+                f"The embeddings by {encoder} were computed in more than one way: "
+                f"{', '.join(told)}; they are used together, and differ as each of them rounds."
+            )
+    return notes
 
 
 def clusters_recipe(

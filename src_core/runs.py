@@ -25,7 +25,13 @@ from src_core.inference.export import prediction_panels, save_figure
 from src_core.inference.prediction import Prediction
 from src_core.models.checkpoint_meta import EmbeddingSource, checkpoint_meta
 from src_core.patches.lattice import Lattice
-from src_core.pipeline import Failure, made_clusters, stored_clusters, stored_views
+from src_core.pipeline import (
+    Failure,
+    computed_notes,
+    made_clusters,
+    stored_clusters,
+    stored_views,
+)
 from src_core.progress import Report, Stop, check
 from src_core.project import Project, ProjectConfig, SlideFolder
 from src_core.provenance import ConfigT, read_json, write_bytes, write_json
@@ -76,6 +82,9 @@ def train(
     learn, held_back = split_cohort(project, cohort)
     config = project.config.training.replace(device=device)
     result = fit(learn, config, sources=_sources(project, learn), report=report, stop=stop)
+    slides = [project.slide(slide.slide_id) for slide in learn.slides]
+    mixed = computed_notes(slides, project.config.encoders)
+    notes = [*result.metrics["notes"], *mixed.values()]
     preparation: dict[str, Json] = {
         "grid": project.config.grid.to_dict(),
         "clustering": project.config.clustering.to_dict(),
@@ -90,7 +99,7 @@ def train(
     building = project.root / "runs" / f".{uuid.uuid4().hex}.tmp"
     try:
         write_json(building / "config.json", asked)
-        write_json(building / "metrics.json", result.metrics)
+        write_json(building / "metrics.json", {**result.metrics, "notes": notes})
         lines = "".join(json.dumps(row) + "\n" for row in result.history)
         write_bytes(building / "history.jsonl", lines.encode())
         replace(result.checkpoint, meta=meta).save(building / "checkpoint")

@@ -98,7 +98,7 @@ def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
     found = {slide.slide_id: preparing.stored_grid(project, slide) for slide in slides}
     ready = {name: one for name, one in found.items() if one is not None}
     unreadable = {name: one.unreadable for name, one in ready.items() if one.unreadable}
-    unlike = _scale_notes(project, [one.grid.lattice for one in ready.values()])
+    unlike = _cohort_notes(project, [one.grid.lattice for one in ready.values()])
     notes = {**(unlike if options.embed else {}), **embedded.notes}
     return result_of(
         project,
@@ -111,6 +111,14 @@ def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
         **({"passed_over": told(taken.passed_over)} if taken.passed_over else {}),
         **({"notes": notes} if notes else {}),
     )
+
+
+def _cohort_notes(project: Project, lattices: Sequence[Lattice]) -> dict[str, str]:
+    """Return, by encoder, what to say of its patches, and of how all slides were embedded."""
+    unlike = _scale_notes(project, lattices)
+    mixed = pipeline.computed_notes(project.slides(), project.config.encoders)
+    names = dict.fromkeys((*unlike, *mixed))
+    return {name: " ".join(one[name] for one in (unlike, mixed) if name in one) for name in names}
 
 
 def _scale_notes(project: Project, lattices: Sequence[Lattice]) -> dict[str, str]:

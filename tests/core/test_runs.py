@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from src_core.cli import main
+from src_core.embeddings.store import EmbeddingStore
 from src_core.errors import ConfigError, ProjectError
 from src_core.inference.prediction import Prediction
+from src_core.pipeline import computed_notes
 from src_core.progress import ignore, never
 from src_core.project import Project
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
@@ -40,6 +42,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = str(folder / "project")
     run("prepare", project=root, labels=str(table), encoders=["texture"])
     run("cluster", project=root, n_clusters=2)
+    for slide in Project.open(root).slides():  # as if the first had been embedded elsewhere
+        store = EmbeddingStore(slide.embeddings(slide.load_grid().lattice_id))
+        device = "cuda" if slide.slide_id == "s0" else "cpu"
+        store.keep_computed("texture", f"float32 on {device}", 16)
     run("train", project=root, preset="bench", device="cpu")
     return Path(root)
 
@@ -57,6 +63,17 @@ def test_a_slide_that_is_not_ready_is_left_out_and_named(root: str) -> None:
     assert [one["slide_id"] for one in result["failures"]] == ["zz"]
     asked = json.loads((Path(root) / "runs" / result["run"] / "config.json").read_text())
     assert len(asked["trained_on"]) + len(asked["held_back"]) == 8
+
+
+def test_a_cohort_that_was_embedded_on_two_devices_is_told(trained: Path) -> None:
+    project = Project.open(trained)
+    told = computed_notes(project.slides(), ["texture"])["texture"]
+    assert "float32 on cpu (7 slides), float32 on cuda (1 slide); they are used together" in told
+    assert computed_notes(project.slides()[1:], ["texture"]) == {}
+    assert told in run("prepare", project=str(trained))["notes"]["texture"]
+    learned = json.loads((trained / "runs" / "run-0001" / "config.json").read_text())["trained_on"]
+    notes = json.loads((trained / "runs" / "run-0001" / "metrics.json").read_text())["notes"]
+    assert any("on cuda" in note for note in notes) == ("s0" in learned)
 
 
 def test_a_name_is_given_once(root: str) -> None:
