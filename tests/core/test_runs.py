@@ -42,9 +42,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = str(folder / "project")
     run("prepare", project=root, labels=str(table), encoders=["texture"])
     run("cluster", project=root, n_clusters=2)
-    for slide in Project.open(root).slides():  # as if the first had been embedded elsewhere
-        store = EmbeddingStore(slide.embeddings(slide.load_grid().lattice_id))
-        device = "cuda" if slide.slide_id == "s0" else "cpu"
+    for one in Project.open(root).slides():  # as if the first had been embedded elsewhere
+        store = EmbeddingStore(one.embeddings(one.load_grid().lattice_id))
+        device = "cuda" if one.slide_id == "s0" else "cpu"
         store.keep_computed("texture", f"float32 on {device}", 16)
     run("train", project=root, preset="bench", device="cpu")
     return Path(root)
