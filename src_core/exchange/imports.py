@@ -31,7 +31,9 @@ __all__ = [
     "Imported",
     "files_in",
     "import_file",
+    "import_vector",
     "imported_encoders",
+    "is_called",
     "is_embedded",
     "use_imported",
 ]
@@ -121,7 +123,7 @@ def import_file(
         raise ExchangeError(f"{path} looks like a file of {found.tool}, not of {tool}.")
     slide = _slide_of(project, found, slide_id)
     if isinstance(found, SlideVector):
-        return _import_vector(slide, found, encoder)
+        return import_vector(slide, found, encoder)
     name = None if found.embeddings is None else _encoder_of(found, encoder)
     if name is not None:
         check_dim(name, found.dim, where=str(path))
@@ -201,7 +203,7 @@ def _slide_of(
         return slide
     stem = found.path.stem.removesuffix("_patches")
     matches = {
-        name: [slide for slide in project.slides() if _is_called(slide, name)]
+        name: [slide for slide in project.slides() if is_called(slide, name)]
         for name in dict.fromkeys((found.slide, stem))
     }
     slides = {slide.slide_id: slide for some in matches.values() for slide in some}
@@ -218,7 +220,8 @@ def _slide_of(
     )
 
 
-def _is_called(slide: SlideFolder, name: str) -> bool:
+def is_called(slide: SlideFolder, name: str) -> bool:
+    """Tell whether another program's name of a slide may be that of a slide here."""
     stem = Path(slide.record.path).stem
     return name in (slide.slide_id, stem, Path(slide.record.path).name) or (
         _NOT_IN_NAME.sub("_", name) == slide.slide_id
@@ -307,7 +310,8 @@ def _is_whole(folder: Path) -> bool:
     return True
 
 
-def _import_vector(slide: SlideFolder, found: SlideVector, encoder: str | None) -> Imported:
+def import_vector(slide: SlideFolder, found: SlideVector, encoder: str | None) -> Imported:
+    """Take one embedding of a whole slide; see `import_file`."""
     name = _encoder_of(found, encoder)
     if f"{name}-slide" in list_encoders("slide"):  # elsewhere both parts of it have one name
         name = f"{name}-slide"

@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 
 from src_core import pipeline, runs
 from src_core.config import Config, Help
+from src_core.embeddings.interchange.stamp_table import read_stamp_table
 from src_core.errors import ProjectError
+from src_core.exchange.cohort_files import import_cohort
 from src_core.exchange.exports import (
     export_anndata,
     export_geojson,
@@ -59,12 +61,23 @@ def _import(options: ImportOptions, report: Report, stop: Stop) -> Result:
     project = Project.open(options.project)
     found: list[Imported] = []
     files: list[Path] = []
+    failures: list[pipeline.Failure] = []
+    notes: list[str] = []
 
     def list_files(path: Path) -> None:
         files.extend(files_in(path))
 
     def take(path: Path) -> None:
         tool = None if options.format == "auto" else options.format
+        vectors = read_stamp_table(path) if tool in (None, "stamp") else ()
+        if vectors:
+            cohort = import_cohort(
+                project, vectors, slide_id=options.slide, encoder=options.encoder, stop=stop
+            )
+            found.extend(cohort.imported)
+            failures.extend(cohort.failures)
+            notes.extend(cohort.notes)
+            return
         found.append(
             import_file(
                 project,
@@ -78,11 +91,11 @@ def _import(options: ImportOptions, report: Report, stop: Stop) -> Result:
         )
 
     paths = [Path(name) for name in options.files]
-    failures = pipeline.each(paths, list_files, name=lambda path: path.name, stop=stop)
+    failures += pipeline.each(paths, list_files, name=lambda path: path.name, stop=stop)
     failures += pipeline.each(files, take, name=lambda path: path.name, stop=stop)
-    notes: list[str] = []
     if found:
-        project, notes = use_imported(project, imported_encoders(found))
+        project, more = use_imported(project, imported_encoders(found))
+        notes += more
     rows = [asdict(one) for one in found]
     names = list(project.config.encoders)
     return result_of(project, failures, imported=rows, encoders=names, notes=notes)

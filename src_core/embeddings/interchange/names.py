@@ -39,6 +39,7 @@ _NAMES = {
     "mahmoodconch15": "conch_v15",
     "mahmoodconchv15": "conch_v15",
     "mahmoodtitan": "titan",
+    "paigeaiprism": "prism",
     "mahmooduni": "uni",
     "mahmooduni2": "uni2-h",
     "resnet50": "resnet50-truncated",

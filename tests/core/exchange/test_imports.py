@@ -35,6 +35,58 @@ def write_vector(path: Path, value: float) -> Path:
     return path
 
 
+def write_stamp_cohort(path: Path, entries: dict[str, Any]) -> Path:
+    """Write what STAMP 2.0 wrote: a dataset for each slide, and who made all of them."""
+    with h5py.File(path, "w") as file:
+        for name, vector in entries.items():
+            file.create_dataset(name, data=vector)
+        file.attrs.update(
+            {"version": "2.1.0", "encoder": "mahmood-titan", "precision": "torch.float32"}
+        )
+    return path
+
+
+def test_stamps_file_of_a_cohort_is_taken_slide_by_slide(target: Project, tmp_path: Path) -> None:
+    vectors = {name: np.full(768, place, np.float32) for place, name in enumerate("ab")}
+    path = write_stamp_cohort(
+        tmp_path / "mahmood-titan-slide-0a1b2c3d.h5",
+        {"a-slide": vectors["b"], "b-slide": vectors["a"]},
+    )
+    options: dict[str, Any] = {"project": str(target.root), "files": [str(path)]}
+    result = verb("import", **options)
+    assert result["failures"] == []
+    (row,) = result["imported"]
+    assert (row["slide_id"], row["tool"], row["encoder"]) == ("a-slide", "stamp", "titan")
+    assert result["notes"] == [f"{path.name}: 1 of its 2 entries are of no slide here."]
+    stored, meta = load_slide_embedding(target.slides()[0].slide_embedding("titan"))
+    assert meta["imported"]["file"] == path.name
+    np.testing.assert_array_equal(stored, vectors["b"])
+    assert verb("import", **options, slide="a-slide")["notes"] == []
+    (failure,) = verb("import", **options, format="clam")["failures"]
+    assert "coords" in failure["message"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({"patient-1": np.ones(768, "f4")}, "patient-1 and the like, and the project has none"),
+        ({"a-slide": np.ones((2, 768), "f4")}, "a-slide is not one vector"),
+        ({"a-slide": np.full(768, np.nan, "f4")}, "finite numbers"),
+        ({"a-slide": np.ones(5, "f4")}, "not make that many"),
+        ({"a-slide": np.ones(768, "i4")}, "a-slide is no embedding of a slide"),
+        ({"a-slide": np.ones(768, "f4"), "a-slide.tiff": np.ones(768, "f4")}, "not clear which"),
+    ],
+)
+def test_what_is_no_file_of_a_cohort_says_so(
+    target: Project, tmp_path: Path, entries: dict[str, Any], words: str
+) -> None:
+    path = write_stamp_cohort(tmp_path / "mahmood-titan-slide-0a1b2c3d.h5", entries)
+    result = verb("import", project=str(target.root), files=[str(path)])
+    (failure,) = result["failures"]
+    assert words in failure["message"]
+    assert result["imported"] == []
+
+
 def test_a_slides_embedding_is_not_replaced(target: Project, tmp_path: Path) -> None:
     path = write_vector(tmp_path / "a-slide.npy", 1)
     options: dict[str, Any] = {
