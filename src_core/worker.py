@@ -6,7 +6,10 @@
     {"cancel": 1}                                       stop that job
     {"quit": true}                                      end (so does the end of input)
 
-and writes one JSON object a line to standard output: ``ready``, ``progress``, ``done``,
+Empty lines are passed over. A line that is no command ends the process by its traceback, for who
+wrote it would wait for an answer; so whoever started it notices, and starts another.
+
+It writes one JSON object a line to standard output: ``ready``, ``progress``, ``done``,
 ``error`` and ``cancelled`` events (see `docs/architecture.md`). Whatever libraries print goes
 to standard error. The process keeps the loaded models between jobs, runs at low priority, and
 may be killed at any moment: every artifact is written whole or not at all.
@@ -55,11 +58,22 @@ class _Inbox:
     def __init__(self, stream: IO[bytes]) -> None:
         self.jobs: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self.cancelled: set[int] = set()
+        self.error: Exception | None = None
+        """What was wrong with the line that it stopped at; for the main thread to raise."""
         self._stream = stream
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        for line in self._stream:
+        try:
+            self._hear()
+        except Exception as error:  # noqa: BLE001 # raised by the main thread, when its job ends
+            self.error = error
+        # Nobody is left to hear a result: a job that still runs stops at its next boundary.
+        self.cancelled.add(_EVERY_JOB)
+        self.jobs.put(None)
+
+    def _hear(self) -> None:
+        for line in filter(bytes.strip, self._stream):
             command = json.loads(line)
             if "cancel" in command:
                 self.cancelled.add(command["cancel"])
@@ -67,9 +81,6 @@ class _Inbox:
                 break
             else:
                 self.jobs.put(command)
-        # Nobody is left to hear a result: a job that still runs stops at its next boundary.
-        self.cancelled.add(_EVERY_JOB)
-        self.jobs.put(None)
 
     def is_cancelled(self, job: int) -> bool:
         return job in self.cancelled or _EVERY_JOB in self.cancelled
@@ -157,6 +168,8 @@ def main() -> None:
     channel.send("ready", pid=os.getpid())
     while (command := inbox.jobs.get()) is not None:
         _run_job(command, channel, inbox)
+    if inbox.error is not None:
+        raise inbox.error
 
 
 if __name__ == "__main__":

@@ -100,6 +100,21 @@ def test_a_users_error_is_told_apart_from_a_bug(child: Child, tmp_path: Path) ->
     assert child.next(skip="progress")["event"] == "done", "it goes on after all that"
 
 
+def test_empty_lines_are_passed_over_and_a_damaged_one_ends_the_child(child: Child) -> None:
+    stdin, stderr = child.process.stdin, child.process.stderr
+    assert stdin is not None
+    assert stderr is not None
+    stdin.write(b"\n  \r\n")
+    child.send(job=1, verb="encoders", options={})
+    assert child.next(skip="progress")["event"] == "done"
+    stdin.write(b'{"job": 2, "verb"\n')
+    stdin.flush()  # and stays open, as the window's does
+    assert child.process.wait(timeout=PATIENCE) == 1
+    told = stderr.read().decode()
+    assert "Traceback" in told
+    assert "JSONDecodeError" in told
+
+
 def test_cancel_stops_and_the_next_run_goes_on(
     child: Child, tmp_path: Path, slide_file: Path
 ) -> None:
