@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from src_core.embeddings.interchange.files import read_file
-from src_core.embeddings.interchange.names import check_dim, known_name
+from src_core.embeddings.interchange.names import check_dim, differences, known_name
 from src_core.embeddings.interchange.place import Placement, place
 from src_core.embeddings.interchange.qupath import is_outlines
 from src_core.embeddings.interchange.records import PatchFile, SlideVector, Tool
@@ -137,7 +137,8 @@ def import_file(
     common = _in_common(slide, placed, besides=name)
     if name is not None:
         store_embeddings(slide, found, placed, name, report=report, stop=stop)
-    notes += [*_guessed(found, encoder), *placed.notes, *_take_into_use(slide, placed, common)]
+    notes += [*_guessed(found, encoder), *differences(name or "", tool=found.tool)]
+    notes += [*placed.notes, *_take_into_use(slide, placed, common)]
     return Imported(
         slide_id=slide.slide_id,
         tool=found.tool,

@@ -7,7 +7,7 @@ import re
 from src_core.encoders.registry import encoder_card
 from src_core.errors import ExchangeError, UnknownEncoderError
 
-__all__ = ["check_dim", "known_name"]
+__all__ = ["check_dim", "differences", "known_name"]
 
 _NAMES = {
     "uni": "uni",
@@ -51,6 +51,13 @@ _NAMES_OF = {"trident": {"ctranspath": "chief-ctranspath"}}
 """What a name means in one program alone: TRIDENT's ctranspath has the weights that come with CHIEF
 (``trident/patch_encoder_models/load.py``), STAMP's has those of its authors."""
 
+_DIFFERENCES = {
+    ("trident", "lunit-vits8"): "TRIDENT scales the colours of lunit-vits8 by ImageNet's "
+    "statistics and crops a tenth, as the settings beside the converted weights say; this program "
+    "scales them by Lunit's own and crops nothing, so what both make is not the same"
+}
+"""Encoders that a program shows its patches to in another way than this one."""
+
 _MEAN = "mean-"
 
 _TRAPS = {
@@ -90,6 +97,12 @@ def known_name(name: str, *, tool: str | None = None) -> str:
         if _card_dim(candidate) is not None:
             return candidate
     return _NAMES.get(plain, stem)
+
+
+def differences(name: str, *, tool: str) -> tuple[str, ...]:
+    """Say in what a program's embeddings by the encoder called `name` here are unlike ours."""
+    note = _DIFFERENCES.get((tool, name))
+    return () if note is None else (note,)
 
 
 def check_dim(name: str, dim: int, *, where: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from src_core.clustering.result import load_clusters
 from src_core.embeddings.extract import load_slide_embedding
+from src_core.embeddings.interchange.names import differences
 from src_core.embeddings.store import EmbeddingStore
 from src_core.embeddings.writer import EmbeddingWriter
 from src_core.encoders import encoder_card
@@ -145,6 +146,17 @@ def test_what_was_imported_is_prepared_without_weights(
 def test_the_name_of_a_slide_encoder_is_refused_for_patches(target, features: Path) -> None:
     result = verb("import", project=str(target.root), files=[str(features)], encoder="mean-texture")
     assert "mean-texture reads whole slides" in result["failures"][0]["message"]
+
+
+def test_an_encoder_that_trident_shows_other_colours_is_noted(target, features: Path) -> None:
+    with h5py.File(features, "r+") as file:
+        del file["features"]
+        file["features"] = np.ones((len(file["coords"]), 384), np.float32)
+        file["features"].attrs["encoder"] = "lunit-vits8"
+    (row,) = verb("import", project=str(target.root), files=[str(features)])["imported"]
+    assert row["encoder"] == "lunit-vits8"
+    assert any("scales the colours" in note for note in row["notes"])
+    assert differences("lunit-vits8", tool="stamp") == differences("uni", tool="trident") == ()
 
 
 def test_an_encoder_that_lacks_patches_is_left_out_with_a_note(
