@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from src_core.training.metrics import Metric, auroc
 from src_core.types import Cells, Float32, Labels
@@ -87,6 +86,8 @@ def smooth(raster: NDArray[np.floating], *, sigma: float = 1.0) -> tuple[Float32
     alpha : ndarray of float32, shape (rows, cols)
         1 on cells that were known, 0 elsewhere: the opacity to draw with.
     """
+    from scipy.ndimage import distance_transform_edt, gaussian_filter
+
     known = np.isfinite(raster)
     alpha = known.astype(np.float32)
     if not known.any():

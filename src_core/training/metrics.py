@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from src_core.types import Json
 
@@ -95,6 +94,8 @@ def _binary(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Metric:
     n_neg = len(positive) - n_pos
     if n_pos == 0 or n_neg == 0:
         return Metric(None, "only one class is there" if len(positive) else "nothing is scored")
+    from scipy.stats import rankdata
+
     # Mann-Whitney: mean ranks make a tie count half.
     above = rankdata(scores)[positive].sum() - n_pos * (n_pos + 1) / 2
     return Metric(float(above / (n_pos * n_neg)))

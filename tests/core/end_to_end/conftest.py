@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.color import lab2rgb, rgb2lab
 
-from src_core.devices import cpu_threads
 from src_core.patches.grid import GridConfig
 from src_core.progress import ignore, never
 from src_core.project import Project, ProjectConfig
@@ -27,6 +26,9 @@ from src_core.verbs import run_verb
 PATCH_PX = 224
 SIDE = 6
 """Patches along a mosaic; one more of glass on each side."""
+
+LOOK_MEAN = np.array([66, 24, -14], np.float32)
+LOOK_SPREAD = np.array([14, 9, 8], np.float32)
 
 Run = Callable[..., dict[str, Any]]
 
@@ -48,11 +50,11 @@ def run() -> Run:
 
 @dataclass(frozen=True)
 class Lung:
-    """LC25000 patches by class and origin, their colours brought to one mean and spread."""
+    """Files of LC25000 patches by class and origin."""
 
-    groups: Mapping[str, Mapping[str, list[NDArray[np.uint8]]]]
+    groups: Mapping[str, Mapping[str, list[Path]]]
 
-    def pool(self, kind: str, part: int) -> list[list[NDArray[np.uint8]]]:
+    def pool(self, kind: str, part: int) -> list[list[Path]]:
         """Return the origins of a class that belong to part 0 (to learn from) or 1 (to test)."""
         names = sorted(self.groups[kind])
         return [self.groups[kind][name] for name in names[part::2]]
@@ -60,20 +62,24 @@ class Lung:
 
 @pytest.fixture(scope="session")
 def lung(lung_patches: Path) -> Lung:
-    """Read the patches; colour alone must not tell the classes apart, so it is normalised."""
-    groups: dict[str, dict[str, list[NDArray[np.uint8]]]] = defaultdict(lambda: defaultdict(list))
+    """Find the patches."""
+    groups: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     with (lung_patches / "labels.csv").open(encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
-            pixels = np.asarray(Image.open(lung_patches / row["file"]).convert("RGB"))
-            groups[row["label"]][row["group"]].append(normalised(pixels))
+            groups[row["label"]][row["group"]].append(lung_patches / row["file"])
     return Lung(groups)
 
 
-def normalised(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Give a patch the mean and spread of a common H&E look (Reinhard 2001, in CIELAB)."""
+@cache
+def normalised(path: Path) -> NDArray[np.uint8]:
+    """Read a patch with the mean and spread of a common H&E look (Reinhard 2001, in CIELAB).
+
+    Colour alone must not tell the classes apart.
+    """
+    pixels = np.asarray(Image.open(path).convert("RGB"), dtype=np.float32) / 255
     lab = rgb2lab(pixels)
     spread = lab.std(axis=(0, 1)) + 1e-3
-    lab = (lab - lab.mean(axis=(0, 1))) / spread * (14.0, 9.0, 8.0) + (66.0, 24.0, -14.0)
+    lab = (lab - lab.mean(axis=(0, 1))) / spread * LOOK_SPREAD + LOOK_MEAN
     return np.rint(lab2rgb(lab) * 255).astype(np.uint8)
 
 
@@ -98,12 +104,11 @@ def write_mosaic(
     origins = lung.pool(kind, part)
     chosen = rng.choice(len(origins), size=int(rng.integers(1, 3)), replace=False)
     cancer = [one for index in chosen for one in origins[index]]
-    glass = rng.normal(243, 1.5, ((SIDE + 2) * PATCH_PX, (SIDE + 2) * PATCH_PX, 3))
-    pixels = np.clip(glass, 0, 255).astype(np.uint8)
+    extent = (SIDE + 2) * PATCH_PX
+    pixels = rng.integers(240, 247, (extent, extent, 3), dtype=np.uint8)  # glass
     for row, column in np.ndindex(SIDE, SIDE):
-        patch = (cancer if nodule[row, column] else normal)[
-            int(rng.integers(len(cancer if nodule[row, column] else normal)))
-        ]
+        pool = cancer if nodule[row, column] else normal
+        patch = normalised(pool[int(rng.integers(len(pool)))])
         patch = np.rot90(patch, int(rng.integers(4)))
         top, left = (row + 1) * PATCH_PX, (column + 1) * PATCH_PX
         pixels[top : top + PATCH_PX, left : left + PATCH_PX] = patch
@@ -125,7 +130,8 @@ def write_pyramid(path: Path, pixels: NDArray[np.uint8], *, mpp: float) -> None:
                 level,
                 tile=(256, 256),
                 photometric="rgb",
-                compression="deflate",
+                compression="jpeg",
+                compressionargs={"level": 92},
                 subfiletype=1 if number else 0,
                 resolution=(scale, scale),
                 resolutionunit="CENTIMETER",
@@ -150,19 +156,6 @@ class LungProject:
         return self.truth[slide_id][cells[:, 1], cells[:, 0]]
 
 
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Let torch use `count` threads for a while."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def lung_project(tmp_path_factory: pytest.TempPathFactory, lung: Lung, run: Run) -> LungProject:
     """Write the mosaics and take them as far as their clusters."""
@@ -180,8 +173,7 @@ def lung_project(tmp_path_factory: pytest.TempPathFactory, lung: Lung, run: Run)
     with table.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([("slide_id", "path", "label"), *rows])
     project = Project.create(root / "project", ProjectConfig(grid=GridConfig(patch_px=PATCH_PX)))
-    with torch_threads(cpu_threads()):  # other tests make do with one
-        result = run("prepare", project=project.root, labels=table, encoders=["lite0", "texture"])
+    result = run("prepare", project=project.root, labels=table, encoders=["lite0", "texture"])
     assert result["failures"] == []
     run("cluster", project=project.root, n_clusters=4)
     # The origins were dealt before the slides were built: the split follows them.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from napari_fusecpath.jobs import runner_for
+from napari_fusecpath.jobs import JobRunner, runner_for
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 
@@ -34,14 +34,35 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def warm_runner(qapp: Any) -> Iterator[JobRunner]:
+    """One engine for all windows of the session: starting one takes seconds."""
+    runner = JobRunner()
+    yield runner
+    runner.close()
+
+
 @pytest.fixture
-def window(make_napari_viewer: Any, qtbot: Any) -> Iterator[Callable[..., FuseCPathWidget]]:
-    """Return a function that opens a viewer with the dock, on a file if one is given."""
+def own_engine() -> bool:
+    """Whether a module's windows start engines of their own; override it to say so."""
+    return False
+
+
+@pytest.fixture
+def window(
+    make_napari_viewer: Any, qtbot: Any, warm_runner: JobRunner, own_engine: bool
+) -> Iterator[Callable[..., FuseCPathWidget]]:
+    """Return a function that opens a viewer with the dock, on a file if one is given.
+
+    The first window of a test has the engine that the tests before it have used.
+    """
     docks: list[FuseCPathWidget] = []
 
     def open_window(path: Path | None = None) -> FuseCPathWidget:
         viewer = make_napari_viewer(show=True)
         viewer.window.resize(1366, 768)
+        if not docks and not own_engine:
+            warm_runner.setParent(viewer.window._qt_window)
         if path is not None:
             viewer.open(path, plugin=PLUGIN)
         _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "FuseCPath")
@@ -50,8 +71,14 @@ def window(make_napari_viewer: Any, qtbot: Any) -> Iterator[Callable[..., FuseCP
         return dock  # type: ignore[no-any-return]
 
     yield open_window
-    for dock in docks:
-        runner_for(dock.session.viewer).close()
+    runners = {runner_for(dock.session.viewer) for dock in docks}
+    for runner in runners - {warm_runner}:
+        runner.close()
+    if warm_runner in runners:
+        warm_runner.cancel_all()
+        qtbot.waitUntil(lambda: warm_runner.running is None, timeout=5000)
+        warm_runner.changed.disconnect()
+        warm_runner.setParent(None)
 
 
 @pytest.fixture

@@ -34,6 +34,9 @@ SECRET = "hf_" + "Secret" * 5
 OPENED = "/MahmoodLab/UNI2-h/"
 HIDDEN = "Secret"
 
+# The hub's address is told to an engine when it starts.
+asks_the_hub = pytest.mark.parametrize("own_engine", [True])
+
 
 class Hub(BaseHTTPRequestHandler):
     """Knows one token, which opens one of the gated repositories."""
@@ -196,6 +199,7 @@ def test_embeddings_by_other_weights_are_told_and_made_anew(
     assert not panel.is_done(dock.session.snapshot)
 
 
+@asks_the_hub
 def test_a_token_is_asked_for_and_told_to_nobody(
     window: Open, until_idle: Wait, qtbot: Any, tmp_path: Path, caplog: Any, capfd: Any
 ) -> None:
@@ -280,6 +284,7 @@ def test_consent_is_given_for_one_commit(window: Open, tmp_path: Path) -> None:
     assert "trusted.json" in panel.rows["titan"].text.text(), "a damaged list is told"
 
 
+@asks_the_hub
 def test_too_large_a_slide_offers_fewer_patches_or_none(
     window: Open, until_idle: Wait, sample: Path
 ) -> None:
