@@ -12,9 +12,10 @@ from napari.layers import Image
 from napari.settings import get_settings
 
 from napari_fusecpath.layers.canvas import scale_bar_of
+from napari_fusecpath.layers.drawn_upon import labels_upon
 from napari_fusecpath.layers.find import METADATA_KEY, about, find_layer, find_layers
 from napari_fusecpath.layers.geometry import mask_placement, slide_placement
-from napari_fusecpath.layers.stack import follow_slide, place_layer
+from napari_fusecpath.layers.stack import follow_slide, place_layer, rescale
 from src_core.slides.base import SlideReader
 
 __all__ = [
@@ -98,7 +99,7 @@ def cache_folder(path: Path) -> Path:
 
 
 def set_slide_mpp(viewer: ViewerModel, mpp: float, *, source: str = "user") -> None:
-    """Give the slide in view another scale, and every layer of ours with it.
+    """Give the slide in view another scale, and every layer of ours or upon ours with it.
 
     Parameters
     ----------
@@ -112,10 +113,12 @@ def set_slide_mpp(viewer: ViewerModel, mpp: float, *, source: str = "user") -> N
     layer = find_layer(viewer, "slide")
     if layer is None:
         return
-    notes = about(layer)
+    notes, was, upon = about(layer), about(layer)["mpp"], labels_upon(viewer)
     place_layer(layer, mask_placement(notes["origin_xy"], (1.0, 1.0), mpp=mpp))
     notes["mpp_source"] = source
     follow_slide(viewer)
+    for drawn in upon:
+        rescale(drawn, was, mpp)
 
 
 def prepare_viewer(viewer: ViewerModel) -> None:

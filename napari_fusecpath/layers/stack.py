@@ -15,7 +15,7 @@ from napari.layers import Layer
 from napari_fusecpath.layers.find import ROLES, about, find_layer, role_of
 from napari_fusecpath.layers.geometry import Placement, scale_ratio, unit_of
 
-__all__ = ["follow_slide", "insert_by_role", "place_layer", "scale_in_view"]
+__all__ = ["follow_slide", "insert_by_role", "place_layer", "rescale", "scale_in_view"]
 
 
 def insert_by_role(viewer: ViewerModel, layer: Layer) -> None:
@@ -54,8 +54,13 @@ def follow_slide(viewer: ViewerModel) -> None:
             continue
         now = scale_in_view(viewer, notes["mpp"])
         if now != notes["mpp"]:
-            ratio = scale_ratio(notes["mpp"], now)
-            layer.units = (unit_of(now)[0],) * layer.ndim
-            layer.scale = np.asarray(layer.scale) * ratio
-            layer.translate = np.asarray(layer.translate) * ratio
+            rescale(layer, notes["mpp"], now)
             notes["mpp"] = now
+
+
+def rescale(layer: Layer, was: float | None, now: float | None) -> None:
+    """Keep a layer's place in level-0 pixels where the micrometres of one change."""
+    ratio = scale_ratio(was, now)
+    layer.units = (unit_of(now)[0],) * layer.ndim
+    layer.scale = np.asarray(layer.scale) * ratio
+    layer.translate = np.asarray(layer.translate) * ratio

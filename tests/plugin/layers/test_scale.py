@@ -141,6 +141,31 @@ def test_what_was_drawn_stays_on_its_place_of_the_slide(viewer: Any) -> None:
     np.testing.assert_allclose(drawn_polygons(layer, mpp=0.31)[1].exterior, later, atol=1e-3)
 
 
+def test_labels_drawn_upon_the_slide_or_a_result_follow_and_no_others(viewer: Any) -> None:
+    slide, tissue = find_layer(viewer, "slide"), find_layer(viewer, "tissue")
+    assert slide is not None
+    upon = []
+    for below in (slide, tissue):
+        viewer.layers.selection.active = below
+        viewer._new_labels()  # as its button does
+        upon.append(viewer.layers[-1])
+    step = np.asarray(slide.scale) * 64
+    shape = np.ceil(np.array(slide.data[0].shape[:2]) / 64).astype(int)
+    place: dict[str, Any] = {"scale": step, "translate": step / 2, "units": slide.units}
+    coarse = np.zeros(shape, np.uint8)  # reaches beyond the slide by less than a pixel of its own
+    moved = viewer.add_labels(coarse, **{**place, "translate": step * 3})
+    turned = viewer.add_labels(coarse, rotate=4, **place)
+    small = viewer.add_labels(np.zeros((9, 9), np.uint8), **place)
+    others = (moved, turned, small)
+    before = [(layer.extent.world, layer.scale) for layer in (*upon, *others)]
+    set_slide_mpp(viewer, 2 * float(slide.scale[0]))
+    after = [(layer.extent.world, layer.scale) for layer in (*upon, *others)]
+    for index, (was, now) in enumerate(zip(before, after, strict=True)):
+        times = 2 if index < len(upon) else 1
+        for one, other in zip(was, now, strict=True):
+            np.testing.assert_allclose(other, np.asarray(one) * times, rtol=1e-6)
+
+
 def test_a_region_drawn_before_the_scale_was_known(small_slide: Path) -> None:
     viewer: Any = ViewerModel()
     slide: Layer = slide_layer(open_slide(small_slide))
