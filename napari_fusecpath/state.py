@@ -27,6 +27,8 @@ class Workbench:
     """The slide on the canvas, in the project or not."""
     slide_id: str | None = None
     """Its name in the project."""
+    slide_problem: str = ""
+    """Why the slide is not on the canvas, as a sentence; empty while it is, or is on its way."""
     slide_mpp: float | None = None
     """Micrometres per level-0 pixel, if the user has typed it."""
     encoders: tuple[str, ...] = ()
@@ -45,7 +47,7 @@ class Workbench:
 
     def open_slide(self, path: Path | None, *, slide_id: str | None = None) -> None:
         """Turn to another slide; everything that counted patches of the old one is dropped."""
-        self.selected, self.highlighted = (), None
+        self.selected, self.highlighted, self.slide_problem = (), None, ""
         self.grid_id = self.clusters_id = self.slide_mpp = None
         self.slide_path, self.slide_id = path, slide_id
 

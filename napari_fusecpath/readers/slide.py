@@ -188,14 +188,22 @@ def _add_when_prepared(
     job = runner_for(viewer).submit("pyramid", {"slide": str(path), "folder": str(cache)})
     report_info(f"{path.name} has no small levels; it opens as soon as they are made.")
 
+    def is_wanted() -> bool:
+        in_view = workbench_of(viewer).slide_path  # the user may have gone on to another slide
+        return in_view is not None and in_view.absolute() == path.absolute()
+
+    def leave(why: str) -> None:
+        if is_wanted():
+            workbench_of(viewer).slide_problem = why
+
     def add(_result: object) -> None:
-        in_view = workbench_of(viewer).slide_path
-        if in_view is None or in_view.absolute() != path.absolute():
-            return  # the user has gone on to another slide
+        if not is_wanted():
+            return
         try:
             layer = slide_layer(reader, cache, slide_id=slide_id)
         except FusecpathError as error:
             report_error(error)
+            leave(str(error))
             return
         first = not viewer.layers
         viewer.layers.insert(0, layer)
@@ -205,9 +213,11 @@ def _add_when_prepared(
 
     def fail(failure: JobFailure) -> None:
         report_failure(failure)
+        leave(failure.message)
 
     job.done.connect(add)
     job.failed.connect(fail)
+    job.cancelled.connect(lambda: leave("The making of its small levels was cancelled."))
 
 
 def _single(path: Paths) -> Path | None:

@@ -111,8 +111,11 @@ class PreparePanel(StepPanel):
         self.offer_next("embed", "")
         if snapshot.slide_path is None:
             self.offer("Open a slide: drop a file on the window.", "Find tissue", enabled=False)
-        elif self._is_opening:
+        elif self.session.is_opening:
             text = "The slide opens as soon as its small levels are made."
+            self.offer(text, "Find tissue and patches", enabled=False)
+        elif snapshot.mpp is None and self.session.is_slide_absent:
+            text = "The slide is not in view: show it again first, above."
             self.offer(text, "Find tissue and patches", enabled=False)
         elif snapshot.mpp is None:
             text = "The slide does not say its scale: type its µm per pixel."
@@ -199,18 +202,11 @@ class PreparePanel(StepPanel):
         self.mpp.blockSignals(True)
         self.mpp.setValue(typed or snapshot.mpp or 0.0)
         self.mpp.blockSignals(False)
-        self.mpp.setEnabled(not self._is_opening)  # what is typed acts on the slide in view
+        # What is typed acts on the slide in view.
+        self.mpp.setEnabled(not (self.session.is_opening or self.session.is_slide_absent))
         source = "typed" if typed is not None else snapshot.mpp_source
         self.mpp_source.setText("" if source == "unknown" else f"({source})")
         self.mpp_source.setToolTip("Where the scale comes from")
-
-    @property
-    def _is_opening(self) -> bool:
-        """Whether the slide is not in view yet, for its small levels are being made."""
-        runner = self.session.runner
-        jobs = (runner.running, *runner.queued)
-        is_made = any(job is not None and job.verb == "pyramid" for job in jobs)
-        return is_made and find_layer(self.session.viewer, "slide") is None
 
     def _offer_embed(self, snapshot: Snapshot) -> None:
         if snapshot.grid is not None and not snapshot.is_embedded:

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QMenu,
+    QPushButton,
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
@@ -24,6 +25,7 @@ from napari_fusecpath.notify import report_error
 from napari_fusecpath.readers.slide import PICTURES, SUFFIXES, open_in
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot, default_project
+from napari_fusecpath.widgets.step import wrapped_label
 from napari_fusecpath.widgets.tables import Table
 from src_core.errors import FusecpathError
 from src_core.project import Project, SlideFolder
@@ -58,6 +60,9 @@ class ProjectPanel(QWidget):
         self.browse.setText("…")
         self.browse.setToolTip("Choose another folder")
         self.browse.clicked.connect(self._ask_new)
+        self.absent = wrapped_label(parent=self)
+        self.again = QPushButton("Show the slide again", self)
+        self.again.clicked.connect(lambda: self._try(self.session.show_again))
         self.slides = self._make_list()
         self.previous = self._make_step("◀", "Previous slide", -1)
         self.following = self._make_step("▶", "Next slide", 1)
@@ -81,6 +86,8 @@ class ProjectPanel(QWidget):
         layout.setSpacing(3)
         layout.addLayout(head)
         layout.addWidget(self._proposal)
+        layout.addWidget(self.absent)
+        layout.addWidget(self.again)
         layout.addWidget(self.slides)
 
     def _make_list(self) -> Table:
@@ -111,11 +118,21 @@ class ProjectPanel(QWidget):
         self._proposal.setVisible(proposed)
         if proposed and path is not None and not self.folder.hasFocus():
             self.folder.setText(str(self.session.new_project or default_project(path)))
+        self._say_absent(path)
         self.slides.setVisible(len(slides) > 0)
         for button in (self.previous, self.following):
             button.setVisible(len(slides) > 1)
         if project is not None:
             self._fill(project, slides, snapshot)
+
+    def _say_absent(self, path: Path | None) -> None:
+        """Say why the canvas has no slide, and let it be tried again."""
+        is_absent = path is not None and self.session.is_slide_absent
+        self.absent.setVisible(is_absent)
+        self.again.setVisible(is_absent)
+        if path is not None:
+            why = self.session.workbench.slide_problem
+            self.absent.setText(f"{path.name} is not in view. {why}".strip())
 
     def _fill(self, project: Project, slides: tuple[SlideFolder, ...], snapshot: Snapshot) -> None:
         labels = _labels(snapshot)

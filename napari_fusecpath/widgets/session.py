@@ -13,6 +13,7 @@ from napari_fusecpath.jobs import Job, JobRunner, runner_for
 from napari_fusecpath.layers.find import Role, about, find_layer, find_layers, role_of
 from napari_fusecpath.notify import report_error
 from napari_fusecpath.readers.results import show_results, show_stored
+from napari_fusecpath.readers.slide import open_in
 from napari_fusecpath.state import Workbench, workbench_of
 from napari_fusecpath.widgets.snapshot import Snapshot, default_project, take_snapshot
 from src_core.errors import FusecpathError, ProjectError
@@ -79,6 +80,33 @@ class Session(QObject):
         self.workbench.events.disconnect(self.refresh_soon)
         self.viewer.layers.events.inserted.disconnect(self._on_inserted)
         self.viewer.layers.events.removed.disconnect(self.refresh_soon)
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether the slide is not in view yet, for its small levels are being made."""
+        jobs = (self.runner.running, *self.runner.queued)
+        is_made = any(job is not None and job.verb == "pyramid" for job in jobs)
+        return is_made and find_layer(self.viewer, "slide") is None
+
+    @property
+    def is_slide_absent(self) -> bool:
+        """Whether there is a slide to work on that is neither in view nor on its way there."""
+        is_there = find_layer(self.viewer, "slide") is not None
+        return self.workbench.slide_path is not None and not is_there and not self.is_opening
+
+    def show_again(self) -> None:
+        """Open the slide anew that is worked on.
+
+        Raises
+        ------
+        FusecpathError
+            If it cannot be opened.
+        """
+        path, slide_id = self.workbench.slide_path, self.workbench.slide_id
+        if self.workbench.project is not None and slide_id is not None:
+            self.show_slide(slide_id)
+        elif path is not None:
+            open_in(self.viewer, path)
 
     def refresh_soon(self, *_event: object) -> None:
         """Refresh once the present event is over; many calls make one refresh."""

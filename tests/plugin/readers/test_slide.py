@@ -201,6 +201,7 @@ def test_a_flat_slide_that_cannot_be_prepared_says_so(
     qtbot.waitUntil(lambda: bool(said), timeout=60_000)
     assert "flat.tif" in said[0].message
     assert said[0].user
+    assert workbench_of(viewer).slide_problem == said[0].message
     runner_for(viewer).close()
 
 

@@ -13,10 +13,13 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_fusecpath.layers.canvas import camera_of
 from napari_fusecpath.layers.find import find_layer, role_of
+from napari_fusecpath.layers.slide import cache_folder
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.flaws import flaws_text
 from src_core.geojson import Polygon, write_polygons
 from src_core.project import Project
+from src_core.slides import open_slide
+from src_core.slides.pyramid import build_coarse_levels
 
 Open = Callable[..., FuseCPathWidget]
 Wait = Callable[[FuseCPathWidget], None]
@@ -208,6 +211,30 @@ def test_a_slide_that_is_being_opened_has_the_scale_field_for_itself(
     field.setValue(0.25)
     np.testing.assert_allclose(slide.scale, 0.25)
     assert dock.session.workbench.slide_path == flat
+
+
+def test_a_slide_whose_opening_was_cancelled_can_be_opened_again(
+    window: Open, qtbot: Any, flat: Path
+) -> None:
+    dock = window()
+    runner, head = dock.session.runner, dock.project
+    dock.session.viewer.open(flat, plugin="napari-fusecpath")
+    dock.session.refresh()
+    assert head.again.isHidden()
+    runner.cancel_all()
+    qtbot.waitUntil(head.again.isVisible)
+    assert head.absent.text() == (
+        "flat.tif is not in view. The making of its small levels was cancelled."
+    )
+    assert "not in view" in dock.panels["prepare"].say.text(), "its scale is not unknown"
+    reader = open_slide(flat)
+    build_coarse_levels(reader, cache_folder(flat))
+    reader.close()
+    head.again.click()
+    dock.session.refresh()
+    assert find_layer(dock.session.viewer, "slide") is not None
+    assert head.absent.isHidden()
+    assert dock.panels["prepare"].main.isEnabled()
 
 
 def test_a_slide_that_was_left_before_it_opened_stays_away(
