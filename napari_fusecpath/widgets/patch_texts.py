@@ -9,7 +9,14 @@ from src_core.errors import FusecpathError
 from src_core.patches.grid import IMPORTED, PatchGrid
 from src_core.tissue.mask import TissueMask
 
-__all__ = ["by_hand_in_use", "lattice_words", "plan_text"]
+__all__ = ["KEPT_PATCHES", "by_hand_in_use", "lattice_words", "plan_text"]
+
+
+KEPT_PATCHES = (
+    "Settings and flaws neither move nor remove them; "
+    "“Find tissue again” drops them and lays patches by what is set here."
+)
+"""Of patches that another program laid."""
 
 
 def by_hand_in_use(snapshot: Snapshot) -> tuple[str, str | None] | None:

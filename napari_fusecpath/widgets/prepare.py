@@ -19,7 +19,12 @@ from napari_fusecpath.layers.slide import set_slide_mpp
 from napari_fusecpath.widgets.brought import OwnRegion, OwnTissue
 from napari_fusecpath.widgets.flaws import FlawLegend
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
-from napari_fusecpath.widgets.patch_texts import by_hand_in_use, lattice_words, plan_text
+from napari_fusecpath.widgets.patch_texts import (
+    KEPT_PATCHES,
+    by_hand_in_use,
+    lattice_words,
+    plan_text,
+)
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number
 from src_core.errors import FusecpathError, ProjectError
@@ -131,7 +136,9 @@ class PreparePanel(StepPanel):
             drop = "the imported patches and find tissue" if theirs else _OWN_TISSUE
             button = f"Drop {drop}" if sure else "Find tissue again"
             where = "imported" if theirs else "on the tissue"
-            self.offer(f"{patches} of {side}, {where}{lattice_words(snapshot.grid)}.", button)
+            kept = f" {KEPT_PATCHES}" if theirs else ""
+            words = f"{where}{lattice_words(snapshot.grid)}.{kept}"
+            self.offer(f"{patches} of {side}, {words}", button)
             self._offer_embed(snapshot)
 
     def run_main(self) -> None:
@@ -161,6 +168,10 @@ class PreparePanel(StepPanel):
     def _ask(self, wish: dict[str, Any]) -> None:
         """Do what a button says: what is wrong with the settings is said beside it."""
         if not self._is_idle:
+            return
+        grid = self.session.snapshot.grid
+        if not wish and grid is not None and grid.tissue_id == IMPORTED:
+            self.warn(f"The patches were imported. {KEPT_PATCHES}")
             return
         self.warn("")
         try:

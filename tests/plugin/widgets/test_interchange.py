@@ -65,7 +65,7 @@ def test_files_come_in_and_go_out(
     assert embed.warning.text() == ""
     said = embed.interchange.say.text()
     assert said.startswith("small: 18 patches by mine; the patches lie on no single lattice")
-    assert "lite0 and texture have no embeddings" in said
+    assert "lite0 and texture have no embeddings" in embed.notes.text()
     snapshot = dock.session.snapshot
     assert snapshot.imported == {"mine": "clam"}
     assert snapshot.is_embedded
@@ -79,6 +79,11 @@ def test_files_come_in_and_go_out(
     until_idle(dock)
     assert prepare.main.text() == "Drop the imported patches and find tissue"
     assert len(dock.session.snapshot.grid or ()) == 18, "one click drops nothing"
+
+    prepare.grid_form.set_values({"patch_px": 128})
+    prepare.flaws.apply.click()
+    assert "were imported. Settings and flaws neither move nor remove" in prepare.warning.text()
+    assert dock.session.runner.running is None
 
     out = tmp_path / "out"
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(out))
