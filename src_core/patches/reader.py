@@ -20,7 +20,7 @@ from src_core.slides.base import SlideProperties, SlideReader
 from src_core.slides.scaled import Scale, finer_scale, read_scaled
 from src_core.types import Cells, Int64, Rgb
 
-__all__ = ["Unreadable", "read_patch", "read_patches"]
+__all__ = ["SkipPatch", "read_patch", "read_patches"]
 
 _BLOCK_PX = 1024
 """Side of what is read in one go, in pixels that are then resampled."""
@@ -31,7 +31,7 @@ _AHEAD = 2
 Block: TypeAlias = tuple[Int64, Rgb]
 """Rows into the cells that were asked for, (n,), and their patches, (n, px, px, 3)."""
 
-Unreadable: TypeAlias = Callable[[int, SlideReadError], None]
+SkipPatch: TypeAlias = Callable[[int, SlideReadError], None]
 """Told the row of a patch that cannot be read, and why."""
 
 _Refused: TypeAlias = list[tuple[int, SlideReadError]]
@@ -58,7 +58,7 @@ def read_patches(
     *,
     batch_size: int,
     threads: int = 2,
-    unreadable: Unreadable | None = None,
+    unreadable: SkipPatch | None = None,
 ) -> Generator[tuple[Int64, Rgb], None, None]:
     """Read the patches of `cells`, every row once, in batches.
 
@@ -143,7 +143,7 @@ def _read_ahead(
     lattice: Lattice,
     cells: Cells,
     threads: int,
-    unreadable: Unreadable | None,
+    unreadable: SkipPatch | None,
 ) -> Generator[Block, None, None]:
     source = _source(reader.properties, lattice)
     plan = iter(_blocks(cells, source.cells_per_block))
