@@ -44,11 +44,8 @@ class _Source:
     lattice: Lattice
     scale: Scale
     cells_per_block: int
-
-    @property
-    def aligned(self) -> bool:
-        """Whether every pixel of the scale begins on a level-0 pixel."""
-        return float(self.scale.downsample).is_integer()
+    aligned: bool
+    """Whether every pixel of the scale begins on a level-0 pixel, and is read from there."""
 
 
 def read_patches(
@@ -178,7 +175,8 @@ def _source(properties: SlideProperties, lattice: Lattice) -> _Source:
     scale = finer_scale(properties, downsample, keep=2.0)
     by_pixels = int(_BLOCK_PX * scale.downsample // lattice.stride_l0)
     by_memory = _BLOCK_PX * 2 // lattice.patch_px  # patches that overlap are many to a block
-    return _Source(lattice, scale, max(1, min(by_pixels, by_memory)))
+    aligned = float(scale.downsample).is_integer() and scale.level not in properties.interpolated
+    return _Source(lattice, scale, max(1, min(by_pixels, by_memory)), aligned)
 
 
 def _blocks(cells: Cells, side: int) -> list[Int64]:

@@ -20,7 +20,7 @@ from src_core.slides.channels import MAX_CHANNELS, display_shift, mixed, rgb_of
 from src_core.slides.chunk_cache import ChunkCache
 from src_core.slides.claims import check_side, check_tile
 from src_core.slides.file_reader import FileReader
-from src_core.slides.geometry import check_region
+from src_core.slides.geometry import check_region, level_downsample
 from src_core.slides.scale import find_mpp, objective_power
 from src_core.slides.stain import find_stain
 from src_core.types import Rgb
@@ -134,7 +134,8 @@ def _properties(path: Path, source: _Source, slide_mpp: float | None) -> SlidePr
         vendor="image",
         level_dimensions=sizes,
         downsamples=tuple(
-            max(1.0, (sizes[0][0] / width + sizes[0][1] / height) / 2) for width, height in sizes
+            level_downsample(sizes[0], own, (sizes[0][0] / own[0] + sizes[0][1] / own[1]) / 2)
+            for own in sizes
         ),
         mpp=mpp,
         mpp_source=mpp_source,

@@ -34,7 +34,7 @@ class SlideProperties:
     level_dimensions: tuple[tuple[int, int], ...]
     """(width, height) of each level of the file, level 0 first."""
     downsamples: tuple[float, ...]
-    """Level-0 pixels per pixel of each level, at least 1, never rounded."""
+    """Level-0 pixels per pixel of each level, at least 1; the same on both axes."""
     mpp: float | None
     """Micrometres per level-0 pixel, mean of both axes; None where nothing says."""
     mpp_source: MppSource
@@ -44,6 +44,8 @@ class SlideProperties:
     background_rgb: tuple[int, int, int]
     """Shown where the scanner recorded nothing."""
     stain: Stain = "brightfield"
+    interpolated: frozenset[int] = frozenset()
+    """Levels that are read between their pixels, wherever the place that is asked for."""
 
     @property
     def dimensions(self) -> tuple[int, int]:

@@ -8,10 +8,40 @@ from __future__ import annotations
 
 from src_core.slides.base import SlideProperties
 
-__all__ = ["check_region", "chunk_lengths", "level_location", "level_shape_hw", "pyramid_origin"]
+__all__ = [
+    "check_region",
+    "chunk_lengths",
+    "level_downsample",
+    "level_location",
+    "level_shape_hw",
+    "pyramid_origin",
+]
 
 CHUNK_PX = 1024
 """Longest side of a chunk: a field of view takes a few reads, and panning one row of them."""
+
+
+def level_downsample(full: tuple[int, int], own: tuple[int, int], told: float) -> float:
+    """Return by how much a level is coarser, the same on both axes.
+
+    What is told is usually the mean of both axes' ratios. A level's sides are whole numbers, so
+    the ratio of a short side may be far from the truth, and with it the mean: on a slide of
+    200001 x 1003 px, 64 times smaller, the far end is off by dozens of the level's pixels. What
+    is told is taken where it misplaces nothing by a pixel, and else what the long side says.
+
+    Parameters
+    ----------
+    full, own : tuple of int
+        (width, height) of level 0 and of the level.
+    told : float
+        Level-0 pixels per pixel of the level, as the file's reader has it.
+    """
+    long = int(full[1] > full[0])
+    ratio = full[long] / own[long]
+    for factor in (told, float(round(ratio)), ratio):
+        if factor >= 1 and all(abs(full[a] / factor - own[a]) < 1 for a in (0, 1)):
+            return factor
+    return max(1.0, told)
 
 
 def pyramid_origin(properties: SlideProperties) -> tuple[int, int]:
@@ -43,7 +73,7 @@ def level_location(
 ) -> tuple[int, int]:
     """Return the (x, y) to read pixel `start_hw` (row, column) of the array of `level` at.
 
-    OpenSlide divides a location by the level's downsample; this is the inverse of that.
+    Readers divide a location by the level's downsample; this is the inverse of that.
     """
     full, own = properties.dimensions, properties.level_dimensions[level]
     origin, downsample = pyramid_origin(properties), properties.downsamples[level]

@@ -18,7 +18,7 @@ from src_core.errors import SlideLostError, SlideReadError
 from src_core.slides.base import SlideProperties, Stain
 from src_core.slides.claims import check_side
 from src_core.slides.file_reader import FileReader
-from src_core.slides.geometry import check_region
+from src_core.slides.geometry import check_region, level_downsample
 from src_core.slides.jpeg_tiles import TIFF_ERRORS, JpegTiles, open_jpeg_tiles
 from src_core.slides.scale import find_mpp, objective_power
 from src_core.slides.stain import find_stain
@@ -73,6 +73,7 @@ class OpenSlideReader(FileReader):
         self._cache = openslide.OpenSlideCache(_CACHE_BYTES)
         slide = self._handle()
         self._tiles = _tile_sizes(slide.properties, slide.level_count)
+        self._divides_by = slide.level_downsamples
         _check_sizes(slide, self._tiles, self._named)
         self._properties = _properties(slide, self._named, slide_mpp)
         self._properties = replace(self._properties, stain=self._stain())
@@ -82,6 +83,9 @@ class OpenSlideReader(FileReader):
     def read_region(self, xy: tuple[int, int], level: int, size: tuple[int, int]) -> Rgb:
         """Read pixels; see :meth:`src_core.slides.base.SlideReader.read_region`."""
         check_region(self._properties, level, size)
+        if level in self._properties.interpolated:  # OpenSlide divides by another factor
+            ratio = self._divides_by[level] / self._properties.downsamples[level]
+            xy = round(xy[0] * ratio), round(xy[1] * ratio)
         slide = self._handle_again()
         try:
             image = slide.read_region(xy, level, size)
@@ -234,12 +238,15 @@ def _properties(slide: openslide.OpenSlide, path: Path, slide_mpp: float | None)
     values = slide.properties
     mpp, source = find_mpp(values, slide_mpp=slide_mpp, name=path.name)
     width, height = slide.dimensions
+    told = [max(1.0, factor) for factor in slide.level_downsamples]
+    sizes = slide.level_dimensions
+    downsamples = tuple(map(level_downsample, [sizes[0]] * len(sizes), sizes, told))
     colour = values.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "FFFFFF")
     return SlideProperties(
         path=path,
         vendor=values.get(openslide.PROPERTY_NAME_VENDOR, "unknown"),
-        level_dimensions=tuple(slide.level_dimensions),
-        downsamples=tuple(max(1.0, factor) for factor in slide.level_downsamples),
+        level_dimensions=tuple(sizes),
+        downsamples=downsamples,
         mpp=mpp,
         mpp_source=source,
         objective_power=objective_power(values),
@@ -250,6 +257,7 @@ def _properties(slide: openslide.OpenSlide, path: Path, slide_mpp: float | None)
             int(values.get(openslide.PROPERTY_NAME_BOUNDS_HEIGHT, height)),
         ),
         background_rgb=(int(colour[0:2], 16), int(colour[2:4], 16), int(colour[4:6], 16)),
+        interpolated=frozenset(i for i, one in enumerate(downsamples) if one != told[i]),
     )
 
 

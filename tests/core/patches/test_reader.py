@@ -14,6 +14,7 @@ from PIL import Image
 from src_core.errors import SlideReadError
 from src_core.patches import GridConfig, Lattice, build_lattice, read_patch, read_patches
 from src_core.slides import open_slide
+from src_core.slides.synthetic import write_square_slide
 from src_core.types import Rgb
 
 
@@ -33,6 +34,28 @@ def gather(reader: Any, lattice: Lattice, cells: Any, **options):
         times[rows] += 1
     assert (times == 1).all(), "every row exactly once"
     return out
+
+
+def test_patches_of_a_long_thin_slide_are_where_they_are(tmp_path: Path) -> None:
+    """OpenSlide divides by 17, the mean of 20480 / 1280 and 72 / 4: 75 of its pixels too few."""
+    path = tmp_path / "thin.tiff"
+    write_square_slide(
+        path, size_px=(20_480, 72), square_xywh=(20_000, 0, 160, 72), downsamples=(16,)
+    )
+    reader = open_slide(path, slide_mpp=0.5)
+    try:
+        lattice = Lattice((0.0, 0.0), 64.0, 64.0, (1, 320), 4, 8.0, 0.5)
+        cells = all_cells(lattice)[300:]
+        patches = gather(reader, lattice, cells)
+        assert (patches == gather(reader, lattice, cells, batch_size=1, threads=1)).all()
+        alone = [read_patch(reader, lattice, cell) for cell in cells]
+        assert (patches == alone).all(), "whatever is read with it"
+    finally:
+        reader.close()
+    dark = np.flatnonzero(patches.min(axis=(1, 2, 3)) < 200)
+    shown = lattice.corners(cells[dark])[:, 0]
+    assert shown.min() == 20_000 // 64 * 64
+    assert shown.max() == 20_159 // 64 * 64
 
 
 def test_at_the_slides_own_scale_a_patch_is_its_raw_pixels(memory_slide: Any, noise: Rgb) -> None:

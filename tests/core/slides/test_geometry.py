@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from src_core.slides.base import SlideProperties
 from src_core.slides.geometry import (
     CHUNK_PX,
     chunk_lengths,
+    level_downsample,
     level_location,
     level_shape_hw,
     pyramid_origin,
@@ -42,6 +45,28 @@ def slides(draw: st.DrawFn) -> SlideProperties:
         bounds_xywh=(left, top, across, down),
         background_rgb=(255, 255, 255),
     )
+
+
+@given(
+    sides=st.tuples(st.integers(2_000, 400_000), st.integers(300, 400_000)),
+    factor=st.one_of(st.integers(2, 64), st.floats(1.05, 64)),
+    cut=st.sampled_from([math.floor, math.ceil, round]),
+    is_tall=st.booleans(),
+)
+@example(sides=(200_001, 1_003), factor=64, cut=math.floor, is_tall=False)
+def test_no_place_on_a_level_is_off_by_a_pixel_however_long_and_thin_the_slide(
+    sides: tuple[int, int], factor: float, cut: Any, is_tall: bool
+) -> None:
+    full = sides[::-1] if is_tall else sides
+    own = (max(1, cut(full[0] / factor)), max(1, cut(full[1] / factor)))
+    assume(min(own) > 1)
+    told = (full[0] / own[0] + full[1] / own[1]) / 2
+    found = level_downsample(full, own, told)
+    for axis in (0, 1):
+        assert abs(full[axis] / found - full[axis] / factor) < 2, "the far end; 1 is the cut's own"
+        assert abs(full[axis] / found - own[axis]) < 1
+    drift = max(abs(full[axis] / told - own[axis]) for axis in (0, 1))
+    assert (found == told) == (drift < 1), "what is told right is as it was"
 
 
 @given(slides())
