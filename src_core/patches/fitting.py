@@ -19,12 +19,16 @@ from src_core.types import Float64, Int64
 __all__ = ["CornerFit", "fit_corners"]
 
 _HALF_PX = 0.5
+_ROUNDED = 1 + 2e-9
+"""By so much may corners that were rounded differ in what they want the origin to be."""
 _SLACK = 1e-6
 _FINEST = 8
 """A lattice of less than an eighth of a patch explains any corners, and so none."""
 _NEAR = 0.02
 """Corners that lie this share of a stride beside their cell are still that cell's."""
 _RASTER = 4
+_HALVINGS = 60
+"""Of a few pixels, until two floats are neighbours."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,17 +104,16 @@ def _fit(
     indices = _indices(axes, guess)
     if indices is None:
         return None
-    fitted = _least_error(axes, indices, guess)
-    if fitted is None:
-        return None
-    origin, stride, error = fitted
-    if error <= _HALF_PX + _SLACK:
-        low, high = _stride_range(axes, indices, guess)
+    stride = _least_error(axes, indices, guess)
+    if _spread(axes, indices, stride)[0] <= 1 + 2 * _SLACK:
+        low, high = _stride_range(axes, indices, guess, stride)
         for one in _simple(low, high, exact):
             found = _with_stride(corners, axes, indices, one)
             if found is not None:
                 return found
-    return _cells_of(corners, (origin[0], origin[1]), stride)
+    rests = [values - index * stride for values, index in zip(axes, indices, strict=True)]
+    x, y = (float(rest.max() + rest.min()) / 2 for rest in rests)
+    return _cells_of(corners, (x, y), stride)
 
 
 def _indices(axes: Sequence[Float64], guess: float) -> list[Int64] | None:
@@ -149,46 +152,58 @@ def _narrowed(low: float, high: float, gap: float, count: int) -> tuple[float, f
     return (new_low, new_high) if new_low <= new_high else (low, high)
 
 
-def _least_error(
-    axes: Sequence[Float64], indices: Sequence[Int64], guess: float
-) -> tuple[Float64, float, float] | None:
-    """Return origin, stride and the largest error of the lattice that makes it least."""
-    rows, values = _constraints(axes, indices)
-    answer = _solve([0, 0, 0, 1], np.column_stack([rows, -np.ones(len(rows))]), values, guess)
-    if answer is None:
-        return None
-    return answer[:2], float(answer[2]), float(answer[3])
+def _least_error(axes: Sequence[Float64], indices: Sequence[Int64], guess: float) -> float:
+    """Return the stride whose lattice is nearest to the corners.
+
+    How far the corners lie from a lattice of a stride is convex in it, and made of straight
+    pieces: the way down is known wherever one looks.
+    """
+    low, high = _about(guess)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        slope = _spread(axes, indices, middle)[1]
+        if slope == 0:
+            break
+        low, high = (low, middle) if slope > 0 else (middle, high)
+    return middle
 
 
 def _stride_range(
-    axes: Sequence[Float64], indices: Sequence[Int64], guess: float
+    axes: Sequence[Float64], indices: Sequence[Int64], guess: float, best: float
 ) -> tuple[float, float]:
-    """Return the least and the largest stride that round to the corners."""
-    rows, values = _constraints(axes, indices)
-    bounds = values + _HALF_PX + 1e-9
-    ends = [_solve([0, 0, sign], rows, bounds, guess) for sign in (1, -1)]
-    low, high = (guess if end is None else float(end[2]) for end in ends)
+    """Return the least and the largest stride that round to the corners, as `best` does."""
+    low, high = (_edge(axes, indices, best, end) for end in _about(guess))
     return low, high
 
 
-def _constraints(axes: Sequence[Float64], indices: Sequence[Int64]) -> tuple[Float64, Float64]:
-    """Return rows (x0, y0, s) and values of: origin + index * s is at most, at least each value."""
-    blocks = []
-    for axis, (values, index) in enumerate(zip(axes, indices, strict=True)):
-        block = np.zeros((len(values), 4))
-        block[:, axis], block[:, 2], block[:, 3] = 1, index, values
-        blocks.append(block)
-    both = np.concatenate([*blocks, *(-block for block in blocks)])  # (2 * n_values, 4)
-    return both[:, :3], both[:, 3]
+def _edge(
+    axes: Sequence[Float64], indices: Sequence[Int64], inside: float, outside: float
+) -> float:
+    """Return how far from `inside` towards `outside` a stride still rounds to the corners."""
+    if _spread(axes, indices, outside)[0] <= _ROUNDED:
+        return outside
+    for _ in range(_HALVINGS):
+        middle = (inside + outside) / 2
+        fits = _spread(axes, indices, middle)[0] <= _ROUNDED
+        inside, outside = (middle, outside) if fits else (inside, middle)
+    return inside
 
 
-def _solve(aim: Sequence[float], rows: Float64, values: Float64, guess: float) -> Float64 | None:
-    from scipy.optimize import linprog
+def _about(guess: float) -> tuple[float, float]:
+    return max(guess - 1.5, guess / 2), guess + 1.5
 
-    free = (None, None)
-    bounds = [free, free, (max(guess - 1.5, guess / 2), guess + 1.5), (0, None)][: len(aim)]
-    answer = linprog(aim, A_ub=rows, b_ub=values, bounds=bounds, method="highs")
-    return answer.x if answer.success else None
+
+def _spread(axes: Sequence[Float64], indices: Sequence[Int64], stride: float) -> tuple[float, int]:
+    """Return how far apart corners want the origin, on the worse axis, and how it grows.
+
+    Half of it is the largest distance of a corner from the best lattice of that stride.
+    """
+    found = []
+    for values, index in zip(axes, indices, strict=True):
+        wanted = values - index * stride
+        last, first = int(wanted.argmax()), int(wanted.argmin())
+        found.append((float(wanted[last] - wanted[first]), int(index[first] - index[last])))
+    return max(found)
 
 
 def _simple(low: float, high: float, wanted: Sequence[float]) -> Iterator[float]:
