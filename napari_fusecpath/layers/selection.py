@@ -51,23 +51,27 @@ def show_selection(
     centres = world_of_cells(lattice, np.asarray(cells).reshape(-1, 2)) * ratio
     side = patch_side(lattice) * ratio
     width = _frame_width(viewer, side)
-    layer = find_layer(viewer, "selection")
-    if isinstance(layer, Vectors):
-        layer.data = _frames(centres, side)
-        about(layer)["side"], layer.edge_width = side, width
-        place_layer(layer, place)
-        return layer
+    before, frames = find_layer(viewer, "selection"), _frames(centres, side)
+    # A slice of more vectors that is still on its way would be looked up among the fewer new ones.
+    if isinstance(before, Vectors) and before.data.shape == frames.shape:
+        before.data = frames
+        about(before)["side"], before.edge_width = side, width
+        place_layer(before, place)
+        return before
     layer = Vectors(
-        _frames(centres, side),
+        frames,
         ndim=2,
         name="Selected patches",
         vector_style="line",
         edge_width=width,
         edge_color=color,
         opacity=1.0,
+        visible=before is None or before.visible,
         metadata={METADATA_KEY: {"role": "selection", "mpp": place.mpp, "side": side}},
         **place.kwargs(),
     )
+    if before is not None:
+        viewer.layers.remove(before)
     insert_by_role(viewer, layer)
     _follow_zoom(viewer, layer)
     return layer

@@ -210,7 +210,7 @@ def _tidy(viewer: Viewer, known: set[Role | None], shown: set[Role]) -> None:
     top = next((role for role in _TOP if role in shown), None)
     for layer in list(viewer.layers):
         role = role_of(layer)
-        if role in (None, "slide", "marks"):  # marks are no result: Review turns them over
+        if role in (None, "slide", "marks", "selection"):  # no results: their steps turn them over
             continue
         if role == "roi" and about(layer).get("slide") == str(workbench_of(viewer).slide_path):
             continue  # it may be drawn just now

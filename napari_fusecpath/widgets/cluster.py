@@ -9,6 +9,7 @@ from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
 from napari_fusecpath.layers.find import find_layer
+from napari_fusecpath.widgets.bag_frames import BagFrames
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number
@@ -37,6 +38,8 @@ class ClusterPanel(StepPanel):
         self.table.setMinimumHeight(180)
         self.table.itemSelectionChanged.connect(self._select)
         self.table.cellDoubleClicked.connect(self._show_alone)
+        self.frames = BagFrames(self.session, self)
+        self.foot.addWidget(self.frames)
         self.foot.addWidget(self.table, stretch=1)
         self._config_shown: object = None
         self._labels_shown: str | None = None
@@ -55,6 +58,7 @@ class ClusterPanel(StepPanel):
             self._config_shown = snapshot.config.clustering
             self.form.set_values(snapshot.config.clustering.to_dict())
         self._fill(snapshot)
+        self.frames.show_bag(self.table.chosen)
         self.offer_next("review", "")
         if snapshot.grid is None:
             text = "There are no patches yet; Prepare finds them."
@@ -115,6 +119,7 @@ class ClusterPanel(StepPanel):
     def _select(self) -> None:
         rows = self.table.chosen
         self._paint(rows, others=_DIMMED)
+        self.frames.show_bag(rows)
         clusters = self.session.snapshot.clusters
         if clusters is not None:
             chosen = np.flatnonzero(np.isin(clusters, rows))

@@ -11,6 +11,8 @@ import PIL.Image
 from qtpy.QtWidgets import QFileDialog
 
 from napari_fusecpath.layers.find import find_layer, role_of
+from napari_fusecpath.layers.geometry import cells_of_world
+from napari_fusecpath.widgets.bag_frames import one_bag
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.project import Project
 
@@ -126,6 +128,28 @@ def test_a_legend_row_stands_out(window: Open, until_idle: Wait, sample: Path) -
     table.selectRow(1)
     labels = dock.session.snapshot.clusters
     assert dock.session.workbench.selected == tuple(np.flatnonzero(labels == 1))
+    frames, viewer = dock.panels["cluster"].frames, dock.session.viewer  # type: ignore[attr-defined]
+    assert find_layer(viewer, "selection") is None, "not unless it is wanted"
+    frames.click()
+    framed: Any = find_layer(viewer, "selection")
+    grid, bag = dock.session.snapshot.grid, one_bag(dock.session.snapshot)
+    assert grid is not None
+    assert labels is not None
+    of_one = bag[labels[bag] == 1]
+    assert 0 < len(of_one) < len(bag)
+    assert len(framed.data) == 4 * len(of_one)
+    centres = framed.data.reshape(-1, 4, 2, 2)[:, :, 0].mean(axis=1)
+    np.testing.assert_array_equal(cells_of_world(grid.lattice, centres), grid.cells[of_one])
+    table.clearSelection()
+    framed = find_layer(viewer, "selection")
+    assert len(framed.data) == 4 * len(bag)
+    dock.session.show_current()
+    dock.session.refresh()
+    assert find_layer(viewer, "selection") is framed
+    viewer.layers.remove(framed)
+    dock.session.refresh()
+    assert not frames.isChecked()
+    table.selectRow(1)
     layer = find_layer(dock.session.viewer, "clusters")
     colours = layer.colormap.color_dict  # type: ignore[union-attr]
     assert colours[2][3] == 1
