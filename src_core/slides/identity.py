@@ -119,12 +119,18 @@ def _named_files(path: Path) -> list[Path]:
 def _zarr_files(folder: Path) -> list[Path]:
     files = [folder / name for name in _ZARR_METADATA]
     level = _coarsest(folder)
-    if level is not None:
-        files += [folder / level / name for name in _ARRAY_METADATA]
-        for root, folders, names in os.walk(folder / level):
-            folders.sort()
-            files += [Path(root) / name for name in sorted(names) if not name.startswith(".")]
-    return [file for file in dict.fromkeys(files) if file.is_file()]
+    if level is None:
+        return [file for file in files if file.is_file()]
+    files += [folder / level / name for name in _ARRAY_METADATA]
+    found = [file for file in files if file.is_file()]
+    for root, folders, names in os.walk(folder / level):  # of many chunks, none is looked at here
+        folders.sort()
+        found += [
+            Path(root, name)
+            for name in sorted(names)
+            if not name.startswith(".") and name not in _ARRAY_METADATA
+        ]
+    return found
 
 
 def _coarsest(folder: Path) -> str | None:
