@@ -78,6 +78,9 @@ class BagFrames(QCheckBox):
             rows = rows[np.isin(snapshot.clusters[rows], self._clusters)]
         shown = (snapshot.grid.grid_id, rows.tobytes())
         if self._layer is None or about(self._layer).get("shown") != shown:
+            active = viewer.layers.selection.active
             layer = show_selection(viewer, snapshot.grid.lattice, snapshot.grid.cells[rows])
+            if active in viewer.layers:  # its value goes on standing in the status bar
+                viewer.layers.selection.active = active
             about(layer)["shown"] = shown
             self._layer = layer

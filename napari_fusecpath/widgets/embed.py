@@ -65,7 +65,8 @@ class EmbedPanel(StepPanel):
 
     def is_done(self, snapshot: Snapshot) -> bool:
         """Every patch is embedded, and the slide by every teacher."""
-        return snapshot.is_embedded and not snapshot.untaught
+        is_left = any(map(snapshot.to_embed, snapshot.config.encoders))
+        return snapshot.grid is not None and not is_left and not snapshot.untaught
 
     def on_enter(self) -> None:
         """Look again at what is on this machine: the user may come back from a terminal."""

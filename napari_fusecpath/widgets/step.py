@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from napari.utils.theme import get_theme
-from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_fusecpath.jobs import Job, JobFailure
 from napari_fusecpath.notify import report_failure, report_info
@@ -62,6 +62,9 @@ class StepPanel(QWidget):
         self.next.clicked.connect(self._go_on)
         self.next.hide()
         self._next_key = ""
+        self._said = QTimer(self)
+        self._said.setSingleShot(True)
+        self._said.timeout.connect(self._reveal)
         self.body = QVBoxLayout()
         self.body.setContentsMargins(0, 0, 0, 0)
         self.foot = QVBoxLayout()
@@ -148,11 +151,15 @@ class StepPanel(QWidget):
         self.warning.setStyleSheet(f"QLabel {{ color: {colour}; }}")
         self.warning.setText(text)
         self.warning.setVisible(bool(text))
+        if text:
+            self._said.start(0)
 
     def note(self, text: str) -> None:
         """Show what a job says besides its result; nothing takes it away."""
         self.notes.setText(text)
         self.notes.setVisible(bool(text))
+        if text:
+            self._said.start(0)
 
     def submit(self, verb: str, options: Mapping[str, Json], *, afresh: bool = True) -> Job:
         """Ask the engine for a verb on behalf of this panel.
@@ -173,6 +180,14 @@ class StepPanel(QWidget):
         job.cancelled.connect(self._cancelled)
         self._show_busy()
         return job
+
+    def _reveal(self) -> None:
+        """Scroll to what is said: it stands below what may be a long list."""
+        viewport = self.parentWidget()
+        area = None if viewport is None else viewport.parentWidget()
+        for label in (self.notes, self.warning):  # the warning matters more where both do not fit
+            if isinstance(area, QScrollArea) and label.isVisible():
+                area.ensureWidgetVisible(label)
 
     def _refresh(self, snapshot: Snapshot) -> None:
         self.show_snapshot(snapshot)

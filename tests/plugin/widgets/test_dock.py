@@ -130,7 +130,9 @@ def test_a_legend_row_stands_out(window: Open, until_idle: Wait, sample: Path) -
     assert dock.session.workbench.selected == tuple(np.flatnonzero(labels == 1))
     frames, viewer = dock.panels["cluster"].frames, dock.session.viewer  # type: ignore[attr-defined]
     assert find_layer(viewer, "selection") is None, "not unless it is wanted"
+    viewer.layers.selection.active = find_layer(viewer, "clusters")
     frames.click()
+    assert role_of(viewer.layers.selection.active) == "clusters"
     framed: Any = find_layer(viewer, "selection")
     grid, bag = dock.session.snapshot.grid, one_bag(dock.session.snapshot)
     assert grid is not None
