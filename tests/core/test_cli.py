@@ -84,7 +84,7 @@ def test_one_bad_slide_does_not_stop_the_others(
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a child")
 def test_an_interrupted_command_says_so_and_goes_on_later(tmp_path: Path) -> None:
     slide = tmp_path / "slide.tiff"
-    write_sample_slide(slide, SyntheticSlide(size_px=(4096, 4096), seed=1))
+    write_sample_slide(slide, SyntheticSlide(size_px=(2560, 2560), seed=1))
     root = tmp_path / "p"
     command = [sys.executable, "-m", "src_core.cli", "prepare", str(root), str(slide)]
     command += ["--encoders", "texture", "--json"]

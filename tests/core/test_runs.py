@@ -32,7 +32,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [("slide_id", "path", "label", "other")]
     for number in range(8):
         slide = SyntheticSlide(
-            size_px=(1536, 1536), seed=number, nodule_fraction=0.4 if number % 2 else 0.0
+            size_px=(1280, 1280), seed=number, nodule_fraction=0.4 if number % 2 else 0.0
         )
         write_sample_slide(folder / f"{number}.tiff", slide)
         rows.append((f"s{number}", f"{number}.tiff", "ab"[number % 2], "xy"[number // 4]))

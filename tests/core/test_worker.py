@@ -72,7 +72,7 @@ def child() -> Iterator[Child]:
 @pytest.fixture(scope="module")
 def slide_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("slides") / "slide.tiff"
-    write_sample_slide(path, SyntheticSlide(size_px=(6144, 6144), seed=1))
+    write_sample_slide(path, SyntheticSlide(size_px=(4608, 4608), seed=1))
     return path
 
 
