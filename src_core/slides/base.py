@@ -106,8 +106,8 @@ class SlideReader(Protocol):
     def read_level(self, level: int, start_hw: tuple[int, int], end_hw: tuple[int, int]) -> Rgb:
         """Read a part of a level's array in `pyramid`, for looking.
 
-        It may come by a faster way than `read_region`, and differ from it by what two decoders
-        of JPEG may differ: what is measured or embedded is read by `read_region`.
+        It may differ from `read_region` by what two decoders of JPEG may differ, which nobody
+        sees: what is measured or embedded is read by `read_region`.
 
         Parameters
         ----------

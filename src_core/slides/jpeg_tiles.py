@@ -1,8 +1,8 @@
 """The JPEG tiles of a plainly tiled TIFF, decoded several times faster than by OpenSlide.
 
-For looking only. OpenSlide hands out premultiplied ARGB, which has to be turned into RGB; here
-libjpeg writes RGB at once. Both decode alike, but nothing promises that every build of both
-libraries does to the last bit, so what becomes an embedding is always read by OpenSlide.
+OpenSlide paints tiles over one another as premultiplied ARGB, which has to be turned into RGB; here
+libjpeg writes RGB at once. The decoder is strict: a tile of which libjpeg has anything to say is
+left to OpenSlide, which decides whether it is damaged.
 """
 
 from __future__ import annotations
@@ -31,10 +31,14 @@ _MAX_PAGES: Final = 64
 _MAX_TILES: Final = 4_000_000
 """Of one level: 2,000 x 2,000 tiles, half a million pixels a side."""
 
-_COLOURS: Final = {tifffile.PHOTOMETRIC.RGB: "RGB", tifffile.PHOTOMETRIC.YCBCR: "YCBCR"}
+_COLOURS: Final = {tifffile.PHOTOMETRIC.RGB: b"\0", tifffile.PHOTOMETRIC.YCBCR: b"\1"}
 
 TIFF_ERRORS: Final = (OSError, ValueError, RuntimeError, KeyError, IndexError, TypeError)
-"""What strange files make tifffile and imagecodecs raise (imagecodecs' are RuntimeErrors)."""
+"""What strange files make tifffile and the decoders raise (imagecodecs' are RuntimeErrors)."""
+
+_START: Final = b"\xff\xd8"
+_ADOBE: Final = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
+"""Marker that says by its last byte what the components are, where TIFF says it elsewhere."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,8 +50,8 @@ class _Level:
     """Tiles in a row."""
     offsets: NDArray[np.int64]
     lengths: NDArray[np.int64]
-    tables: bytes | None
-    colours: str
+    header: bytes
+    """What every tile of the level begins with: its colours, and the tables that it shares."""
 
 
 class JpegTiles:
@@ -92,25 +96,22 @@ class JpegTiles:
             return None
 
     def _read(self, table: _Level, start_hw: tuple[int, int], end_hw: tuple[int, int]) -> Rgb:
-        from imagecodecs import jpeg8_decode
+        from simplejpeg import decode_jpeg
 
         (top, left), (bottom, right), (height, width) = start_hw, end_hw, table.tile_hw
         region = np.empty((bottom - top, right - left, 3), np.uint8)
-        # With a place to go to, a tile that claims another size is refused, not allocated.
-        tile = np.empty((height, width, 3), np.uint8)
+        # With a place to go to, a tile that claims to be larger is refused, not allocated.
+        place = np.empty((height, width, 3), np.uint8)
         # A handle for each call: threads need not wait for one another, and none is left open.
         with self._path.open("rb", buffering=0) as file:
             for row in range(top // height, -(-bottom // height)):
                 for column in range(left // width, -(-right // width)):
                     index = row * table.across + column
-                    file.seek(int(table.offsets[index]))
-                    jpeg8_decode(
-                        file.read(int(table.lengths[index])),
-                        tables=table.tables,
-                        colorspace=table.colours,
-                        outcolorspace="RGB",
-                        out=tile,
-                    )
+                    file.seek(int(table.offsets[index]) + len(_START))
+                    data = file.read(int(table.lengths[index]) - len(_START))
+                    tile = decode_jpeg(table.header + data, "RGB", buffer=place, strict=True)
+                    if tile.shape != place.shape:
+                        raise ValueError(f"a tile of {tile.shape}")
                     y, x = row * height, column * width
                     from_y, to_y = max(top, y), min(bottom, y + height)
                     from_x, to_x = max(left, x), min(right, x + width)
@@ -137,7 +138,7 @@ def open_jpeg_tiles(
     if properties.vendor not in _VENDORS or not _is_plain(properties):
         return None
     try:
-        from imagecodecs import jpeg8_decode  # noqa: F401 - is it there, with its library?
+        from simplejpeg import decode_jpeg  # noqa: F401 - is it there, with its library?
 
         size = path.stat().st_size
         with tifffile.TiffFile(path) as file:
@@ -190,7 +191,7 @@ def _level_of(page: tifffile.TiffPage, file_size: int) -> _Level | None:
     # pixels, or outside the file, is nobody's.
     longest = 3 * page.tilewidth * page.tilelength + 65_536
     if (
-        lengths.min() < 1
+        lengths.min() < len(_START)
         or lengths.max() > longest
         or offsets.min() < 0
         or (offsets + lengths).max() > file_size
@@ -201,6 +202,11 @@ def _level_of(page: tifffile.TiffPage, file_size: int) -> _Level | None:
         across=across,
         offsets=offsets,
         lengths=lengths,
-        tables=page.jpegtables,
-        colours=_COLOURS[tifffile.PHOTOMETRIC(page.photometric)],
+        header=_header(page),
     )
+
+
+def _header(page: tifffile.TiffPage) -> bytes:
+    colours = _ADOBE + _COLOURS[tifffile.PHOTOMETRIC(page.photometric)]
+    # The tables are a JPEG of their own, without a picture between its first and last marker.
+    return _START + colours + (page.jpegtables or b"")[len(_START) : -len(_START)]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ import tifffile
 from PIL import Image
 
 from src_core.errors import SlideLostError, SlideReadError
+from src_core.slides.agreement import is_exact, looks_alike
 from src_core.slides.base import SlideProperties, Stain
 from src_core.slides.claims import check_side
 from src_core.slides.file_reader import FileReader
-from src_core.slides.geometry import check_region, level_downsample
+from src_core.slides.geometry import check_region, level_downsample, level_location
 from src_core.slides.jpeg_tiles import TIFF_ERRORS, JpegTiles, open_jpeg_tiles
 from src_core.slides.scale import find_mpp, objective_power
 from src_core.slides.stain import find_stain
@@ -35,9 +37,6 @@ _MAX_TILE_PX = 2**26
 """Pixels of a tile, 256 MB of them decoded."""
 
 _GREY = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE)
-
-_TOLERANCE = 6
-"""Grey levels by which means of 8 x 8 pixels of two decoders may differ."""
 
 
 class OpenSlideReader(FileReader):
@@ -76,13 +75,19 @@ class OpenSlideReader(FileReader):
         self._divides_by = slide.level_downsamples
         _check_sizes(slide, self._tiles, self._named)
         self._properties = _properties(slide, self._named, slide_mpp)
-        self._properties = replace(self._properties, stain=self._stain())
         self._jpeg: JpegTiles | None = None
+        self._exact: dict[int, bool] = {}
+        self._jpeg_sought = True  # not yet: opening has to be quick, and the stain needs little
+        self._properties = replace(self._properties, stain=self._stain())
         self._jpeg_sought = False
 
     def read_region(self, xy: tuple[int, int], level: int, size: tuple[int, int]) -> Rgb:
         """Read pixels; see :meth:`src_core.slides.base.SlideReader.read_region`."""
         check_region(self._properties, level, size)
+        pixels = self._read_exactly(xy, level, size)
+        return self._read_by_openslide(xy, level, size) if pixels is None else pixels
+
+    def _read_by_openslide(self, xy: tuple[int, int], level: int, size: tuple[int, int]) -> Rgb:
         if level in self._properties.interpolated:  # OpenSlide divides by another factor
             ratio = self._divides_by[level] / self._properties.downsamples[level]
             xy = round(xy[0] * ratio), round(xy[1] * ratio)
@@ -135,26 +140,43 @@ class OpenSlideReader(FileReader):
         if not self._jpeg_sought:  # two threads at once would only find the same twice
             jpeg = open_jpeg_tiles(self._properties, self._path, self._tiles)
             if jpeg is not None:
-                for level in [one for one in jpeg.levels if not self._shows_the_same(jpeg, one)]:
+                for level in [
+                    one for one in jpeg.levels if not self._agrees(jpeg, one, looks_alike)
+                ]:
                     _log.info("%s, level %d: only OpenSlide reads it", self._named.name, level)
                     jpeg.drop(level)
             self._jpeg, self._jpeg_sought = jpeg, True
         return self._jpeg
 
-    def _shows_the_same(self, jpeg: JpegTiles, level: int) -> bool:
-        """Compare one tile, the one in the middle of the level, with what OpenSlide makes of it."""
-        (width, height), (across, down) = (
-            self._properties.level_dimensions[level],
-            self._tiles[level],
-        )
-        start = (height // 2 // down * down, width // 2 // across * across)
-        end = (min(start[0] + down, height), min(start[1] + across, width))
-        ours = jpeg.read(level, start, end)
-        try:
-            theirs = super().read_level(level, start, end)
-        except SlideReadError:
-            return False
-        return ours is not None and _look_alike(ours, theirs)
+    def _read_exactly(self, xy: tuple[int, int], level: int, size: tuple[int, int]) -> Rgb | None:
+        """Decode a region that lies on whole pixels of a level, None if OpenSlide has to."""
+        factor = self._divides_by[level]
+        if xy[0] % factor or xy[1] % factor or level in self._properties.interpolated:
+            return None
+        left, top = int(xy[0] // factor), int(xy[1] // factor)
+        right, bottom = left + size[0], top + size[1]
+        width, height = self._properties.level_dimensions[level]
+        if left < 0 or top < 0 or right > width or bottom > height:
+            return None
+        jpeg = self._jpeg_tiles()
+        if jpeg is None or level not in jpeg.levels:
+            return None
+        if level not in self._exact:
+            self._exact[level] = self._agrees(jpeg, level, is_exact)
+        return jpeg.read(level, (top, left), (bottom, right)) if self._exact[level] else None
+
+    def _agrees(self, jpeg: JpegTiles, level: int, test: Callable[..., bool]) -> bool:
+        """Compare our own decoder with OpenSlide on a level."""
+
+        def by_openslide(start: tuple[int, int], end: tuple[int, int]) -> Rgb | None:
+            xy = level_location(self._properties, level, start)
+            try:
+                return self._read_by_openslide(xy, level, (end[1] - start[1], end[0] - start[0]))
+            except SlideReadError:
+                return None
+
+        size, tile = self._properties.level_dimensions[level], self._tiles[level]
+        return test(partial(jpeg.read, level), by_openslide, size[::-1], tile[::-1])
 
     def _handle_again(self) -> openslide.OpenSlide:
         with _lost_if_closed():
@@ -217,12 +239,6 @@ def _has_one_sample(path: Path) -> bool:
     except TIFF_ERRORS as error:  # most slides are no TIFF, or one of their own kind
         _log.debug("%s: no TIFF to ask for its samples (%s)", path.name, error)
         return False
-
-
-def _look_alike(ours: Rgb, theirs: Rgb) -> bool:
-    """Compare means of 8 x 8 pixels: coarse levels begin between two pixels for OpenSlide."""
-    means = [np.asarray(Image.fromarray(pixels).reduce(8), np.int16) for pixels in (ours, theirs)]
-    return bool(np.abs(means[0] - means[1]).max() <= _TOLERANCE)
 
 
 def _flatten(image: Image.Image, background: tuple[int, int, int]) -> Rgb:

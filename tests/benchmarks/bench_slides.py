@@ -69,8 +69,8 @@ def by_levels(path: Path) -> Any:
 
 
 def by_pyramid_through_openslide(path: Path) -> Any:
-    """Read it as scripts do where imagecodecs is missing."""
-    with patch.dict(sys.modules, {"imagecodecs": None}):
+    """Read it as scripts do where simplejpeg is missing."""
+    with patch.dict(sys.modules, {"simplejpeg": None}):
         return by_pyramid(path)
 
 
@@ -88,7 +88,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "OpenSlide, 2 threads, RGB": by_openslide,
     "pyramid()": by_pyramid,
     "levels(), as the window": by_levels,
-    "pyramid(), no imagecodecs": by_pyramid_through_openslide,
+    "pyramid(), by OpenSlide": by_pyramid_through_openslide,
     "napari-wsi": by_napari_wsi,
 }
 
@@ -218,7 +218,7 @@ def main() -> None:
     if options.window:
         time_window(options.window, options.first)
         return
-    packages = ("openslide-bin", "imagecodecs", "dask", "napari")
+    packages = ("openslide-bin", "simplejpeg", "dask", "napari")
     print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores,")
     print(f"{psutil.virtual_memory().total / 2**30:.0f} GB; load {os.getloadavg()[0]:.1f};")
     print(", ".join(f"{name} {version(name)}" for name in packages))

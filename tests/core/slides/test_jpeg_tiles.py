@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from imagecodecs import jpeg8_encode
+from simplejpeg import decode_jpeg
 
 from src_core.errors import SlideReadError
 from src_core.slides import open_slide
@@ -76,14 +77,97 @@ def test_odd_sizes_edges_and_levels_show_the_pixels_of_openslide(
         assert np.abs(part.astype(int) - whole[height // 3 :, width // 5 :]).max() <= 1
 
 
-def test_what_is_embedded_is_read_by_openslide_alone(
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"subsampling": (2, 1)},
+        {"subsampling": (1, 1)},
+        {"photometric": "rgb", "subsampling": (1, 1)},
+        {"compressionargs": {"level": 30}},
+        {"compressionargs": {"level": 100}},
+    ],
+    ids=str,
+)
+def test_regions_have_the_pixels_of_openslide_to_the_last_bit(
+    tmp_path: Path, noise: Rgb, how: dict[str, Any]
+) -> None:
+    path = write_jpeg_slide(tmp_path / "a.tiff", noise[:1024, :1280], **how)
+    reader, other = OpenSlideReader(path), OpenSlideReader(path)
+    other._jpeg_sought = True  # it has looked, and found nothing
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        level = int(rng.integers(3))
+        x, y = (4**level * rng.integers(-40, 900 // 4**level, 2)).tolist()
+        size = tuple(rng.integers(1, 400 // 2**level, 2).tolist())
+        ours = reader.read_region((x, y), level, size)
+        np.testing.assert_array_equal(ours, other.read_region((x, y), level, size))
+    assert reader._exact == {0: True, 1: True, 2: True}, "and came by the faster way"
+
+
+def test_a_real_svs_is_embedded_from_the_pixels_of_openslide(small_slide: Path) -> None:
+    reader = OpenSlideReader(small_slide)
+    size = reader.properties.dimensions
+    ours = reader.read_region((0, 0), 0, size)
+    assert reader._exact == {0: True}
+    np.testing.assert_array_equal(ours, reader._read_by_openslide((0, 0), 0, size))
+
+
+def test_a_decoder_that_differs_in_the_last_bit_is_for_looking_only(
     small_slide: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reader = open_slide(small_slide)
-    jpeg = jpeg_of(reader)
-    monkeypatch.setattr(type(jpeg), "read", lambda *_: np.zeros((10, 10, 3), np.uint8))
-    assert reader.read_level(0, (500, 500), (510, 510)).max() == 0
-    assert reader.read_region((500, 500), 0, (10, 10)).max() > 0
+    def brighter(*how: Any, **more: Any) -> Rgb:
+        tile: Rgb = decode_jpeg(*how, **more)
+        tile[0, 0] += 1
+        return tile
+
+    monkeypatch.setattr("simplejpeg.decode_jpeg", brighter)
+    reader = OpenSlideReader(small_slide)
+    shown = reader.read_level(0, (480, 480), (720, 720))
+    read = reader.read_region((480, 480), 0, (240, 240))
+    assert not np.array_equal(shown, read)
+    np.testing.assert_array_equal(read, reader._read_by_openslide((480, 480), 0, (240, 240)))
+
+
+def test_decoders_are_not_compared_on_blank_glass(tmp_path: Path) -> None:
+    path = write_jpeg_slide(tmp_path / "a.tiff", np.full((900, 900, 3), 243, np.uint8), levels=1)
+    reader = OpenSlideReader(path)
+    reader.read_region((0, 0), 0, (300, 300))
+    assert reader._exact == {0: False}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_damaged_tile_is_refused_or_read_as_by_openslide(
+    tmp_path: Path, noise: Rgb, seed: int
+) -> None:
+    """libjpeg fills in what is missing and only mentions it; nobody is to embed that."""
+    path = write_jpeg_slide(tmp_path / "a.tiff", noise, levels=1, tile=(128, 128))
+    rng = np.random.default_rng(seed)
+    with tifffile.TiffFile(path) as tiff:
+        page: Any = tiff.pages[0]
+        across, places = -(-page.imagewidth // 128), (page.dataoffsets, page.databytecounts)
+    rows = (1, 3)  # in which are none of the tiles by which decoders are compared
+    damaged = [row * across + column for row in rows for column in range(across)]
+    whole = bytearray(path.read_bytes())
+    for start, length in ([int(some[index]) for some in places] for index in damaged):
+        middle = start + int(rng.integers(length // 4, length - 40))
+        damage = [bytes(start + length - middle), b"\xff\xd9", rng.bytes(1), rng.bytes(20)]
+        some = damage[int(rng.integers(4))]
+        whole[middle : middle + len(some)] = some
+    path.write_bytes(whole)
+    reader, refused = OpenSlideReader(path), 0
+    for index in damaged:
+        xy = (index % across * 128, index // across * 128)
+        try:
+            theirs = OpenSlideReader(path)._read_by_openslide(xy, 0, (64, 64))
+        except SlideReadError:
+            refused += 1
+            with pytest.raises(SlideReadError, match=r"a\.tiff"):
+                reader.read_region(xy, 0, (64, 64))
+        else:
+            np.testing.assert_array_equal(reader.read_region(xy, 0, (64, 64)), theirs)
+    assert refused > 0
+    assert reader._exact == {0: True}
 
 
 @pytest.mark.parametrize("name", ["test3-DAPI-2-387.ndpi", "dicom-CMU-1-Small-Region"])
@@ -102,7 +186,7 @@ def test_without_its_decoder_everything_is_read_by_openslide(
 ) -> None:
     path = write_jpeg_slide(tmp_path / "a.tiff", noise, levels=1)
     with_it = open_slide(path).pyramid()[0].compute()
-    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    monkeypatch.setitem(sys.modules, "simplejpeg", None)
     reader = open_slide(path)
     assert jpeg_of(reader) is None
     assert np.abs(reader.pyramid()[0].compute().astype(int) - with_it).max() <= 1
@@ -154,11 +238,12 @@ def test_tables_that_do_not_fit_the_file_are_left_to_openslide(tmp_path: Path, n
 def test_a_level_that_looks_otherwise_than_by_openslide_is_left_to_it(
     tmp_path: Path, noise: Rgb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from src_core.slides import jpeg_tiles
+    def swapped(*how: Any, **more: Any) -> Rgb:
+        tile: Rgb = decode_jpeg(*how, **more)
+        return tile[..., ::-1]
 
     path = write_jpeg_slide(tmp_path / "a.tiff", noise, levels=1)
-    wrong = dict.fromkeys(jpeg_tiles._COLOURS, "RGB")  # luma and chroma taken for colours
-    monkeypatch.setattr(jpeg_tiles, "_COLOURS", wrong)
+    monkeypatch.setattr("simplejpeg.decode_jpeg", swapped)
     reader = open_slide(path)
     assert jpeg_of(reader) is None
     whole = reader.read_region((0, 0), 0, reader.properties.dimensions)
