@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QButtonGroup,
     QFrame,
@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_fusecpath.layers.slide import load_what_slides_need
 from napari_fusecpath.widgets.cluster import ClusterPanel
 from napari_fusecpath.widgets.embed import EmbedPanel
 from napari_fusecpath.widgets.predict import PredictPanel
@@ -82,6 +83,7 @@ class FuseCPathWidget(QWidget):
         self.session.refreshed.connect(self._show)
         self.go(_STEPS[0].key)
         self.destroyed.connect(self.session.close)
+        QTimer.singleShot(0, load_what_slides_need)
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Return a size that leaves the canvas most of a small screen."""
