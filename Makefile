@@ -6,12 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := gui,offline,test
 STAMP := $(VENV)/.installed
-# Windows are drawn on a screen of their own, the same size everywhere; macOS has no X server.
+# Tests draw their windows on screens of their own (pytest-xvfb), the same size everywhere.
 SCREEN := $(if $(filter Linux,$(shell uname -s)),xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX")
-# The engine is tested without the pytest plugin of napari, which would load the window's libraries;
-# on every core, the longest file first. Windows share a screen and promise times: one after the other.
-CORE_TESTS := $(BIN)/pytest -p no:napari -n auto --dist loadfile --no-loadscope-reorder tests/core/end_to_end tests/core
-WINDOW_TESTS := $(SCREEN) $(BIN)/pytest tests/plugin
+# On every core, the longest file first. The engine is tested without the pytest plugins of napari and
+# of Xvfb, which load what only windows need. Windows promise times: two at once, not more.
+BY_FILE := --dist loadfile --no-loadscope-reorder
+CORE_TESTS := $(BIN)/pytest -p no:napari -p no:xvfb -n auto $(BY_FILE) tests/core/end_to_end tests/core
+WINDOW_TESTS := $(BIN)/pytest -n 2 $(BY_FILE) tests/plugin/widgets tests/plugin
 
 .PHONY: help demo test test-core test-window bench-slides bench-embed lint format types check venv system
 

@@ -81,7 +81,7 @@ def _of_project(
     names = [slide.slide_id for slide, _ in found]
     if len(set(names)) < len(names) or len({one.slide for _, one in found}) < len(found):
         raise ExchangeError(
-            f"{path}: it is not clear which entry is of which slide; name one with --slide, or "
+            f"{path}: it is not clear which entry is of which slide; name one, or "
             "give the slides names that no other has."
         )
     return found

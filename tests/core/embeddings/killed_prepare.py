@@ -17,9 +17,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import simplejpeg  # noqa: F401 - loaded once, as what follows
+import skimage.morphology  # noqa: F401
 
 from src_core.embeddings import writer
-from src_core.encoders import registry, texture, timm_encoders  # noqa: F401 - loaded once
+from src_core.encoders import registry, texture, timm_encoders  # noqa: F401
 from src_core.progress import ignore, never
 from src_core.slides import openslide_reader  # noqa: F401
 from src_core.tissue import quality, segment  # noqa: F401
