@@ -8,10 +8,10 @@ EXTRAS := gui,offline,test
 STAMP := $(VENV)/.installed
 # Tests draw their windows on screens of their own (pytest-xvfb), the same size everywhere.
 SCREEN := $(if $(filter Linux,$(shell uname -s)),xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX")
-# On every core, the longest file first. The engine is tested without the pytest plugins of napari and
-# of Xvfb, which load what only windows need. Windows promise times: two at once, not more.
+# On every core, the longest file first. The engine is tested without a screen, and without the pytest
+# plugin of napari, which loads what only windows need. Windows promise times: two at once, not more.
 BY_FILE := --dist loadfile --no-loadscope-reorder
-CORE_TESTS := $(BIN)/pytest -p no:napari -p no:xvfb -n auto $(BY_FILE) tests/core/end_to_end tests/core
+CORE_TESTS := $(BIN)/pytest -p no:napari --no-xvfb -n auto $(BY_FILE) tests/core/end_to_end tests/core
 WINDOW_TESTS := $(BIN)/pytest -n 2 $(BY_FILE) tests/plugin/widgets tests/plugin
 
 .PHONY: help demo test test-core test-window bench-slides bench-embed lint format types check venv system
