@@ -21,7 +21,8 @@ import simplejpeg  # noqa: F401 - loaded once, as what follows
 import skimage.morphology  # noqa: F401
 
 from src_core.embeddings import writer
-from src_core.encoders import registry, texture, timm_encoders  # noqa: F401
+from src_core.encoders import texture, timm_encoders  # noqa: F401
+from src_core.encoders.registry import encoder_card
 from src_core.progress import ignore, never
 from src_core.slides import openslide_reader  # noqa: F401
 from src_core.tissue import quality, segment  # noqa: F401
@@ -71,6 +72,7 @@ def safe_rows(project: Path) -> int:
 if __name__ == "__main__":
     slide, folder = Path(sys.argv[1]), Path(sys.argv[2])
     writer._PART_ROWS = 8  # so that a small slide has many parts
+    encoder_card(NETWORK)  # known to the forks: asking timm takes as long as embedding
     seconds = whole_run(folder / "whole", slide)
     moments = random.Random(int(sys.argv[3]))
     safe: list[list[int]] = [[]]
