@@ -25,6 +25,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]  # Signal: an alias in q
 )
 
 from napari_fusecpath.engine_process import EngineProcess
+from napari_fusecpath.layers.canvas import window_of
 from src_core.progress import Progress
 from src_core.types import Json
 
@@ -300,7 +301,7 @@ class JobRunner(QObject):
 
 def runner_for(viewer: Viewer) -> JobRunner:
     """Return the runner of a viewer's window, made when it is first asked for."""
-    window = viewer.window._qt_window  # noqa: SLF001 - napari has no public name for it
+    window = window_of(viewer)
     return window.findChild(JobRunner) or JobRunner(window)
 
 

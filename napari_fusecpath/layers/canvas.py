@@ -1,12 +1,13 @@
-"""Camera, scale bar and caption of a viewer, under whichever name its napari knows them."""
+"""Camera, scale bar, caption and window of a viewer, under whichever name its napari knows them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from napari import Viewer
 from napari.components import ViewerModel
 
-__all__ = ["camera_of", "caption_of", "scale_bar_of"]
+__all__ = ["camera_of", "caption_of", "scale_bar_of", "window_of"]
 
 
 def camera_of(viewer: ViewerModel) -> Any:
@@ -25,6 +26,11 @@ def caption_of(viewer: ViewerModel) -> Any:
     """Return the text on the canvas."""
     overlays = _overlays(viewer)
     return viewer.text_overlay if overlays is None else overlays.text
+
+
+def window_of(viewer: Viewer) -> Any:
+    """Return the Qt window."""
+    return viewer.window._qt_window  # noqa: SLF001 - napari has no public name for it
 
 
 def _overlays(viewer: ViewerModel) -> Any:

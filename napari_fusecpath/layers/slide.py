@@ -8,11 +8,13 @@ from typing import Any, cast
 
 import numpy as np
 import platformdirs
+from napari import Viewer
 from napari.components import ViewerModel
 from napari.layers import Image
 from napari.settings import get_settings
+from qtpy.QtCore import QTimer
 
-from napari_fusecpath.layers.canvas import scale_bar_of
+from napari_fusecpath.layers.canvas import scale_bar_of, window_of
 from napari_fusecpath.layers.drawn_upon import labels_upon
 from napari_fusecpath.layers.find import METADATA_KEY, about, find_layer, find_layers
 from napari_fusecpath.layers.geometry import mask_placement, slide_placement
@@ -33,6 +35,8 @@ __all__ = [
 
 MAX_COARSEST_PX = 3072
 """napari reads the coarsest level whole, in the window's thread: 9 megapixels take 0.2 s."""
+
+_SCALE_BAR_AFTER_MS = 1000
 
 
 def slide_layer_data(
@@ -123,11 +127,20 @@ def set_slide_mpp(viewer: ViewerModel, mpp: float, *, source: str = "user") -> N
         rescale(drawn, was, mpp)
 
 
-def prepare_viewer(viewer: ViewerModel) -> None:
+def prepare_viewer(viewer: Viewer) -> None:
     """Make a viewer fit for slides; a choice that the user made afterwards is kept."""
     turn_on_async_slicing()
     if not find_layers(viewer, "slide"):
-        scale_bar_of(viewer).visible = True
+        _show_scale_bar_soon(viewer)
+
+
+def _show_scale_bar_soon(viewer: Viewer) -> None:
+    # napari takes as long to draw its first digits as to draw the slide, which comes first.
+    timer = QTimer(window_of(viewer))  # it ends with the window
+    timer.setSingleShot(True)
+    timer.timeout.connect(lambda: setattr(scale_bar_of(viewer), "visible", True))
+    timer.timeout.connect(timer.deleteLater)
+    timer.start(_SCALE_BAR_AFTER_MS)
 
 
 def load_what_slides_need() -> None:

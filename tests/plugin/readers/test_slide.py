@@ -14,6 +14,7 @@ from napari.settings import get_settings
 from numpy.typing import NDArray
 
 from napari_fusecpath.jobs import runner_for
+from napari_fusecpath.layers.canvas import scale_bar_of
 from napari_fusecpath.layers.find import about, find_layer
 from napari_fusecpath.layers.slide import set_slide_mpp, turn_on_async_slicing
 from napari_fusecpath.readers import slide as reader_module
@@ -50,6 +51,7 @@ def test_open_a_real_slide(
     small_slide: Path,
     make_napari_viewer: Any,
     canvas_of: Callable[..., NDArray[np.uint8]],
+    qtbot: Any,
 ) -> None:
     viewer = make_napari_viewer(show=True)
     (layer,) = viewer.open(small_slide, plugin=PLUGIN)
@@ -64,7 +66,7 @@ def test_open_a_real_slide(
     assert find_layer(viewer, "slide") is layer
     assert about(layer)["mpp_source"] == "openslide"
     assert workbench_of(viewer).slide_path == small_slide
-    assert viewer.scale_bar.visible
+    qtbot.waitUntil(lambda: scale_bar_of(viewer).visible, timeout=3000)
     assert get_settings().experimental.async_
     picture = canvas_of(viewer, wait=1000).astype(int)
     tissue = picture[(picture.min(-1) < 220) & (picture.max(-1) > 60)]
