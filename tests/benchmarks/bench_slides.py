@@ -159,12 +159,15 @@ def time_window(path: Path, first: str) -> None:
         if layer.rgb and not (picture[..., :3].std() > 10):
             raise SystemExit("The slide is not on the canvas.")
 
+    def settle(seconds: float) -> None:
+        settled = time.monotonic() + seconds
+        while time.monotonic() < settled:
+            app.processEvents()
+
     viewer.screenshot(canvas_only=True, flash=False)
     if first == "dock":
         viewer.window.add_plugin_dock_widget("napari-fusecpath", "FuseCPath")
-        settled = time.monotonic() + 5
-        while time.monotonic() < settled:
-            app.processEvents()
+        settle(5)
     order = ["picture", "slide", "slide"] if first == "picture" else ["slide", "slide", "picture"]
     for place, what in enumerate(order):
         start = time.perf_counter()
@@ -178,6 +181,7 @@ def time_window(path: Path, first: str) -> None:
         again = " again" if what in order[:place] else ""
         named = "picture of 64 x 64 (add_image)" if what == "picture" else "slide"
         print(f"| {state} | {named}{again} | {seconds:.2f} |", flush=True)
+        settle(3)  # the scale bar comes after the first slide
         viewer.layers.clear()
         app.processEvents()
     viewer.close()
