@@ -10,7 +10,8 @@ STAMP := $(VENV)/.installed
 SCREEN := $(if $(filter Linux,$(shell uname -s)),xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX")
 # On every core, the longest file first. The engine is tested without a screen, and without the pytest
 # plugin of napari, which loads what only windows need. Windows promise times: two at once, not more.
-BY_FILE := --dist loadfile --no-loadscope-reorder
+# A process that dies fails the run at once: its files would never be given to another one.
+BY_FILE := --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 CORE_TESTS := $(BIN)/pytest -p no:napari --no-xvfb -n auto $(BY_FILE) tests/core/end_to_end tests/core
 WINDOW_TESTS := $(BIN)/pytest -n 2 $(BY_FILE) tests/plugin/widgets tests/plugin
 

@@ -14,7 +14,7 @@ from napari.layers import Image
 from napari.settings import get_settings
 from qtpy.QtCore import QTimer
 
-from napari_fusecpath.layers.canvas import scale_bar_of, window_of
+from napari_fusecpath.layers.canvas import keep_context_current, scale_bar_of, window_of
 from napari_fusecpath.layers.drawn_upon import labels_upon
 from napari_fusecpath.layers.find import METADATA_KEY, about, find_layer, find_layers
 from napari_fusecpath.layers.geometry import mask_placement, slide_placement
@@ -130,6 +130,7 @@ def set_slide_mpp(viewer: ViewerModel, mpp: float, *, source: str = "user") -> N
 def prepare_viewer(viewer: Viewer) -> None:
     """Make a viewer fit for slides; a choice that the user made afterwards is kept."""
     turn_on_async_slicing()
+    keep_context_current(viewer)
     if not find_layers(viewer, "slide"):
         _show_scale_bar_soon(viewer)
 
