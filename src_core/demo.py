@@ -68,7 +68,9 @@ def run_demo(options: DemoOptions, report: Report, stop: Stop) -> dict[str, Any]
 
     def cluster(slide: SlideFolder) -> None:
         config = project.config
-        pipeline.cluster_slide(slide, config.encoders, config.clustering, report=report, stop=stop)
+        pipeline.cluster_slide(
+            slide, config.encoders, config.clustering, device=device, report=report, stop=stop
+        )
 
     device = options.device
     failures = pipeline.each_slide(slides, find, stop=stop)

@@ -211,6 +211,7 @@ def cluster_slide(
     encoders: Sequence[str],
     config: ClusterConfig,
     *,
+    device: DeviceName,
     report: Report,
     stop: Stop,
 ) -> Path:
@@ -224,7 +225,7 @@ def cluster_slide(
     """
     grid = slide.load_grid()
     views = stored_views(slide, grid, encoders)
-    folder = made_clusters(slide, grid, views, config, report=report, stop=stop)
+    folder = made_clusters(slide, grid, views, config, device=device, report=report, stop=stop)
     if slide.record.grid_id == grid.grid_id:
         slide.remember(clusters_id=folder.name)
     return folder
@@ -236,6 +237,7 @@ def made_clusters(
     views: Sequence[EmbeddingView],
     config: ClusterConfig,
     *,
+    device: DeviceName,
     report: Report,
     stop: Stop,
 ) -> Path:
@@ -245,7 +247,9 @@ def made_clusters(
     recipe = clusters_recipe(grid, views, config)
     folder = slide.clusters(grid.grid_id, recipe_id(recipe))
     if not (folder / "meta.json").is_file():
-        result = cluster_views([view.array() for view in views], config, report=report, stop=stop)
+        result = cluster_views(
+            [view.array() for view in views], config, device=device, report=report, stop=stop
+        )
         save_clusters(folder, result, recipe)
     return folder
 

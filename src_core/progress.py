@@ -128,6 +128,11 @@ class Tracker:
         elapsed = time.monotonic() - self._began
         return (self.done - self._start) / elapsed if elapsed > 0 else 0.0
 
+    @property
+    def left(self) -> int:
+        """Units that are not finished yet."""
+        return self._total - self.done
+
     def advance(self, units: int, *, detail: str = "") -> None:
         """Add finished units, report them, and stop if asked to."""
         check(self._stop)

@@ -234,7 +234,15 @@ class Predictor:
         grid = slide.load_grid()
         views = stored_views(slide, grid, [source.name for source in meta.encoders])
         # By the run's own settings, which the project may have left behind.
-        clusters = made_clusters(slide, grid, views, self._clustering, report=report, stop=stop)
+        clusters = made_clusters(
+            slide,
+            grid,
+            views,
+            self._clustering,
+            device=self.device,
+            report=report,
+            stop=stop,
+        )
         prediction = predict_slide(
             self.checkpoint,
             views,

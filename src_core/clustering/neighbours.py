@@ -1,4 +1,4 @@
-"""The graph of nearest neighbours of a view: exact, and the same on every run.
+"""The nearest neighbours of every patch of a view: exact, and the same on every run.
 
 Distances come from float32 matrix products of blocks, each block used for its rows and for its
 columns, which halves the work of a general search. Where rounding could decide who the last
@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy import sparse
 
 from src_core.progress import Stop, check, never
 from src_core.types import BoolArray, Float32, Float64, Int64
 
-__all__ = ["knn_graph", "nearest_neighbours"]
+__all__ = ["nearest_neighbours"]
 
 _BLOCK = 2000  # a power of two would make transposing a block thrash the cache
 _GROUP = 16
@@ -26,33 +26,23 @@ _SPARE = 32
 _PAIR_BYTES = 64 * 2**20
 
 
-def knn_graph(view: Float32, n_neighbors: int, *, stop: Stop = never) -> sparse.csr_array:
-    """Join every patch to its nearest ones, itself included.
+def nearest_neighbours(
+    view: Float32, n_neighbors: int, *, device: torch.device | None = None, stop: Stop = never
+) -> Int64:
+    """Return the nearest rows of each row: which ones is exact, of equals the lowest.
+
+    Itself comes first; the others' order by distance is up to float32 rounding.
 
     Parameters
     ----------
     view : ndarray of float32, shape (N, D)
-        Finite; see :func:`src_core.clustering.views.prepare_views`.
+        Finite.
     n_neighbors : int
-        Ones in each row (at least 1; all N of them where N is smaller).
+        At least 1; all N of them where N is smaller.
+    device : torch.device, optional
+        Multiplies the matrices; the CPU if none.
     stop : callable
         Asked between blocks.
-
-    Returns
-    -------
-    scipy.sparse.csr_array of float64, shape (N, N)
-        0 and 1, not symmetric: row ``i`` names the neighbours of ``i``.
-    """
-    indices = nearest_neighbours(view, n_neighbors, stop=stop)
-    n, k = indices.shape
-    pointers = np.arange(0, n * k + 1, k)
-    return sparse.csr_array((np.ones(n * k), np.sort(indices, axis=1).ravel(), pointers), (n, n))
-
-
-def nearest_neighbours(view: Float32, n_neighbors: int, *, stop: Stop = never) -> Int64:
-    """Return the nearest rows of each row: which ones is exact, of equals the lowest.
-
-    Itself comes first; the others' order by distance is up to float32 rounding.
 
     Returns
     -------
@@ -66,13 +56,15 @@ def nearest_neighbours(view: Float32, n_neighbors: int, *, stop: Stop = never) -
     squares = np.einsum("ij,ij->i", centred, centred)
     tolerance = 64 * float(np.finfo(np.float32).eps) * float(squares.max())
     found = _Candidates.empty(len(view), k, tolerance)
+    points = torch.from_numpy(centred).to(device or torch.device("cpu"))
     for first in range(0, len(view), _BLOCK):
         rows = slice(first, first + _BLOCK)
-        doubled = -2 * centred[rows]
+        doubled = -2 * points[rows]
         for start in range(first, len(view), _BLOCK):
             check(stop)
             columns = slice(start, start + _BLOCK)
-            distances = doubled @ centred[columns].T  # (rows, columns), squared when complete
+            # (rows, columns), squared distances when complete
+            distances = (doubled @ points[columns].T).cpu().numpy()
             distances += squares[rows, None]
             distances += squares[columns]
             if start == first:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -17,7 +17,10 @@ from src_core.errors import ProjectError
 from src_core.provenance import read_array, read_json, write_artifact
 from src_core.types import Float32, Labels
 
-__all__ = ["ClusterConfig", "ClusterResult", "load_clusters", "save_clusters"]
+__all__ = ["ClusterConfig", "ClusterResult", "Search", "load_clusters", "save_clusters"]
+
+Search: TypeAlias = Literal["auto", "exact", "listed"]
+"""How neighbours are looked for; see `MultiViewSpectralClustering`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,10 @@ class ClusterConfig(Config):
     n_iter: Annotated[
         int, Range(0, 100), Help("Rounds in which the views teach each other", advanced=True)
     ] = 10
+    neighbors: Annotated[
+        Search,
+        Help("Compare every patch with every other, or look in lists of near ones", advanced=True),
+    ] = "auto"
     n_per_cluster: Annotated[
         int,
         Range(1, 1000),

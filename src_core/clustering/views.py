@@ -6,16 +6,18 @@ sqrt(D) gives every view rows of mean squared length 1, so a wide one does not d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from src_core.errors import GridMismatchError
-from src_core.types import Float32, Float64
+from src_core.types import Float32
 
-__all__ = ["check_views", "is_constant", "prepare_views", "standardise"]
+__all__ = ["Moments", "check_views", "chunks", "moments", "prepare_views", "standardise"]
 
 _CHUNK_BYTES = 32 * 2**20
 _CONSTANT = 1e-6
@@ -63,6 +65,64 @@ def check_views(views: Sequence[NDArray[Any]]) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Where a view's dimensions lie and how far they spread."""
+
+    mean: torch.Tensor
+    """Shape (D,), float64."""
+    deviation: torch.Tensor
+    """Shape (D,), float64; 0 in dimensions that are the same everywhere."""
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether every patch is the same: such a view tells none apart."""
+        return not bool(self.deviation.any())
+
+    @property
+    def scale(self) -> torch.Tensor:
+        """What a centred view is multiplied by: 1 / (deviation sqrt(D)), 0 for a deviation of 0."""
+        varies = self.deviation > 0
+        width = self.deviation * len(self.deviation) ** 0.5
+        return torch.where(varies, 1 / torch.where(varies, width, 1.0), 0.0)
+
+
+def moments(view: NDArray[Any], *, name: str = "The view") -> Moments:
+    """Measure a view in one pass over its chunks.
+
+    Parameters
+    ----------
+    view : ndarray, shape (N, D)
+        Any real type, also mapped into memory.
+    name : str
+        Begins the sentence of an error.
+
+    Raises
+    ------
+    ValueError
+        If it holds NaN or infinity.
+
+    Notes
+    -----
+    Chan, Golub and LeVeque (1983): moments of chunks, each about its own mean, are merged in
+    float64, so large offsets do not drown small spreads.
+    """
+    mean = torch.zeros(view.shape[1], dtype=torch.float64)
+    squares, count = torch.zeros_like(mean), 0
+    for start, chunk in chunks(view):
+        middle = chunk.mean(dim=0)
+        if not torch.isfinite(middle).all():
+            _refuse(chunk, start, name)
+        apart = (chunk - middle).square_().sum(dim=0).double()
+        shift, total = middle.double() - mean, count + len(chunk)
+        squares += apart + shift.square() * (count * len(chunk) / total)
+        mean += shift * (len(chunk) / total)
+        count = total
+    deviation = (squares / max(1, count)).sqrt()
+    varies = deviation > _CONSTANT * mean.abs()
+    return Moments(mean, torch.where(varies, deviation, 0.0))
+
+
 def standardise(view: NDArray[Any], *, name: str = "The view") -> Float32:
     """Return `view` with mean 0 and variance 1 / D in each dimension.
 
@@ -79,38 +139,25 @@ def standardise(view: NDArray[Any], *, name: str = "The view") -> Float32:
     -------
     ndarray of float32, shape (N, D)
     """
-    mean, deviation = _moments(view, name)
-    varies = deviation > _CONSTANT * np.abs(mean)
-    scale = np.zeros_like(mean)
-    scale[varies] = 1 / (deviation[varies] * np.sqrt(view.shape[1]))
+    found = moments(view, name=name)
+    mean, scale = found.mean.float(), found.scale.float()
     out = np.empty(view.shape, dtype=np.float32)
-    for rows in _chunks(view):
-        out[rows] = (np.asarray(view[rows], dtype=np.float64) - mean) * scale
+    for start, chunk in chunks(view):
+        out[start : start + len(chunk)] = ((chunk - mean) * scale).numpy()
     return out
 
 
-def is_constant(view: NDArray[Any]) -> bool:
-    """Return whether every row of `view` is the same: such a view tells no patches apart."""
-    return all(bool((view[rows] == view[0]).all()) for rows in _chunks(view))
-
-
-def _moments(view: NDArray[Any], name: str) -> tuple[Float64, Float64]:
-    """Return mean and standard deviation per dimension, by two passes in float64."""
-    total = np.zeros(view.shape[1])
-    for rows in _chunks(view):
-        chunk = np.asarray(view[rows], dtype=np.float64)
-        if not np.isfinite(chunk).all():
-            bad = rows.start + int(np.flatnonzero(~np.isfinite(chunk).all(axis=1))[0])
-            raise ValueError(f"{name} holds NaN or infinity at patch {bad}; embed the slide again.")
-        total += chunk.sum(axis=0)
-    mean = total / max(1, len(view))
-    squares = np.zeros_like(mean)
-    for rows in _chunks(view):
-        chunk = np.asarray(view[rows], dtype=np.float64) - mean
-        squares += np.einsum("ij,ij->j", chunk, chunk)
-    return mean, np.sqrt(squares / max(1, len(view)))
-
-
-def _chunks(view: NDArray[Any]) -> list[slice]:
+def chunks(view: NDArray[Any]) -> Iterator[tuple[int, torch.Tensor]]:
+    """Yield the rows of a view as float32, a few megabytes at a time, each with its first row."""
     step = max(1, _CHUNK_BYTES // (8 * view.shape[1]))
-    return [slice(start, start + step) for start in range(0, len(view), step)]
+    for start in range(0, len(view), step):
+        rows = np.array(view[start : start + step], dtype=np.float32)
+        yield start, torch.from_numpy(rows)
+
+
+def _refuse(chunk: torch.Tensor, start: int, name: str) -> None:
+    bad = ~torch.isfinite(chunk).all(dim=1)
+    if bad.any():
+        row = start + int(bad.int().argmax())
+        raise ValueError(f"{name} holds NaN or infinity at patch {row}; embed the slide again.")
+    raise ValueError(f"{name} holds numbers too large to be averaged; embed the slide again.")

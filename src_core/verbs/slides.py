@@ -14,6 +14,7 @@ from src_core.project import Project, SlideFolder
 from src_core.slides import open_slide
 from src_core.slides.pyramid import build_coarse_levels
 from src_core.verbs.base import (
+    Device,
     ProjectPath,
     Result,
     SlideNames,
@@ -35,6 +36,7 @@ class ClusterOptions(Config):
     n_clusters: Annotated[
         int | None, Range(1, 1000), Help("Clusters per slide; the project's if none")
     ] = None
+    device: Device = "auto"
 
 
 def _cluster(options: ClusterOptions, report: Report, stop: Stop) -> Result:
@@ -50,6 +52,7 @@ def _cluster(options: ClusterOptions, report: Report, stop: Stop) -> Result:
             slide,
             project.config.encoders,
             project.config.clustering,
+            device=options.device,
             report=report,
             stop=stop,
         )

@@ -172,7 +172,7 @@ def tell(names: Sequence[str], n: int, own: Cost, way: Cost, plain: Cost, readin
 def main() -> int:
     """Run all comparisons; 1 if a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--patches", type=int, default=128, help="patches of each run")
+    parser.add_argument("--patches", type=int, default=640, help="patches of each run")
     parser.add_argument("--rounds", type=int, default=3, help="times that each is measured")
     parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()

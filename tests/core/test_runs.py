@@ -147,5 +147,5 @@ def test_painting_during_clustering_keeps_the_record_whole(
 
     monkeypatch.setattr(multiview, "cluster_views", paint_meanwhile)
     config = project.config.clustering.replace(n_clusters=1)
-    pipeline.cluster_slide(slide, ("texture",), config, report=ignore, stop=never)
+    pipeline.cluster_slide(slide, ("texture",), config, device="cpu", report=ignore, stop=never)
     assert slide.record.clusters_id is None, "the old grid's clusters are not the new grid's"

@@ -1,0 +1,154 @@
+"""The nearest neighbours of very many patches: looked for in lists of near ones, not everywhere.
+
+An inverted file (Sivic and Zisserman, ICCV 2003; Jegou et al., PAMI 2011): k-means deals the
+points into small lists, and the neighbours of a list's points are looked for in the lists whose
+centres are nearest to its own. The cost grows with N times the length of the lists that are read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from src_core.clustering.kmeans import k_means
+from src_core.progress import Stop, check, never
+from src_core.seeding import generator
+
+__all__ = ["listed_neighbours"]
+
+_LENGTH = 200
+"""Points of a list on average."""
+_LONGEST = 1000
+"""A longer list, of patches that are nearly one, is cut."""
+_READ = 12
+"""Lists read for the points of one."""
+_PER_CENTRE = 40
+"""Points of the sample by which a centre is placed."""
+_ITERATIONS = 6
+
+
+def listed_neighbours(
+    points: torch.Tensor, n_neighbors: int, *, seed: int, stop: Stop = never
+) -> torch.Tensor:
+    """Return nearly the nearest rows of each row, itself first.
+
+    Parameters
+    ----------
+    points : tensor of float32, shape (N, d)
+        On any device, which computes.
+    n_neighbors : int
+        At least 1; all N of them where N is smaller.
+    seed : int
+        Draws the sample that decides the lists.
+    stop : callable
+        Asked between lists.
+
+    Returns
+    -------
+    tensor of int64, shape (N, min(n_neighbors, N))
+        On the CPU. Of points at equal distances any may be named.
+    """
+    k = min(n_neighbors, len(points))
+    lists = _Lists.of(points, seed)
+    out = torch.empty((len(points), k), dtype=torch.int64)
+    for own in range(len(lists)):
+        check(stop)
+        members = lists.span(own)
+        read = lists.near(own, at_least=k)
+        candidates = torch.cat([lists.points[one] for one in read])  # (m, d)
+        squares = torch.cat([lists.squares[one] for one in read])
+        rows = torch.cat([lists.rows[one] for one in read])
+        # (members, m), squared distances but for what is the same in a row
+        distances = torch.addmm(squares[None], lists.points[members], candidates.T, alpha=-2)
+        distances.fill_diagonal_(-torch.inf)  # itself comes first: its list is read first
+        nearest = distances.topk(k, largest=False).indices
+        out[lists.rows[members].cpu()] = rows[nearest].cpu()
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class _Lists:
+    """Points in the order of their lists, and which lists are near which."""
+
+    points: torch.Tensor
+    """Shape (N, d)."""
+    squares: torch.Tensor
+    """Shape (N,), squared lengths."""
+    rows: torch.Tensor
+    """Shape (N,), where each point stood."""
+    bounds: list[int]
+    """Where the lists begin, and N."""
+    order: list[list[int]]
+    """Of each list the others by nearness of their centres, itself first; not all of them."""
+
+    @classmethod
+    def of(cls, points: torch.Tensor, seed: int) -> _Lists:
+        centred = points - points.mean(dim=0)  # distances do not feel it, rounding does
+        order, bounds = _dealt(centred, _centres(centred, seed))
+        ordered = centred[order]
+        middles = torch.stack([ordered[a:b].mean(dim=0) for a, b in pairwise(bounds)])
+        apart = torch.cdist(middles, middles)
+        apart.fill_diagonal_(-1.0)
+        nearest = apart.argsort(dim=1, stable=True)[:, : 4 * _READ]
+        return cls(ordered, (ordered**2).sum(dim=1), order, bounds, nearest.tolist())
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def span(self, number: int) -> slice:
+        return slice(self.bounds[number], self.bounds[number + 1])
+
+    def near(self, number: int, *, at_least: int) -> list[slice]:
+        """Return the lists to read for one, itself first; more if they hold too few points."""
+        read: list[slice] = []
+        held = 0
+        for other in self.order[number]:
+            if len(read) >= _READ and held >= at_least:
+                break
+            read.append(self.span(other))
+            held += read[-1].stop - read[-1].start
+        return read if held >= at_least else [self.span(number), *self._others(number)]
+
+    def _others(self, number: int) -> list[slice]:
+        return [self.span(other) for other in range(len(self)) if other != number]
+
+
+def _centres(points: torch.Tensor, seed: int) -> torch.Tensor:
+    """Return centres of lists by a few rounds of k-means on a sample, shape (lists, d)."""
+    n_lists = max(1, len(points) // _LENGTH)
+    size = min(len(points), _PER_CENTRE * n_lists)
+    rows = generator(seed, "lists").choice(len(points), size, replace=False)
+    sample = points[torch.from_numpy(np.sort(rows)).to(points.device)].cpu().numpy()
+    model = k_means(
+        sample,
+        n_lists,
+        init="random",
+        n_init=1,
+        max_iter=_ITERATIONS,
+        random_state=seed % 2**32,
+    )
+    return torch.from_numpy(model.cluster_centers_).to(points)
+
+
+def _dealt(points: torch.Tensor, centres: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
+    """Return the points' rows by list, and where the lists begin."""
+    squares = (centres**2).sum(dim=1)
+    labels = torch.cat(
+        [torch.addmm(squares[None], some, centres.T, alpha=-2).argmin(dim=1)
+         for some in points.split(8192)]
+    )  # fmt: skip
+    order = torch.argsort(labels, stable=True)
+    sizes = torch.bincount(labels, minlength=len(centres)).tolist()
+    bounds, start = [0], 0
+    for size in sizes:
+        pieces = -(-size // _LONGEST)
+        if pieces > 1:  # neighbouring pieces of a long list lie side by side along its longest axis
+            members = order[start : start + size]
+            axis = points[members].var(dim=0).argmax()
+            order[start : start + size] = members[points[members, axis].argsort(stable=True)]
+        bounds += [start + size * piece // pieces for piece in range(1, pieces + 1)]
+        start += size
+    return order, bounds
