@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_fusecpath.layers.brought import show_roi
 from napari_fusecpath.layers.find import Role, about, find_layer, role_of
 from napari_fusecpath.layers.overlays import (
+    show_agreement,
     show_attention,
     show_clusters,
     show_contribution,
@@ -21,10 +22,11 @@ from napari_fusecpath.layers.stack import follow_slide
 from napari_fusecpath.notify import report_error
 from napari_fusecpath.readers.slide import show_slide
 from napari_fusecpath.state import workbench_of
-from src_core.clustering.result import load_clusters
+from src_core.clustering.result import load_agreement, load_clusters
 from src_core.errors import FusecpathError, ProjectError
 from src_core.geojson import read_polygons
 from src_core.inference.prediction import Prediction
+from src_core.patches.grid import PatchGrid
 from src_core.preparing import load_flags
 from src_core.project import Project, SlideFolder, SlideRecord
 
@@ -179,7 +181,18 @@ def _clusters(viewer: Viewer, project: Project, slide: SlideFolder, clusters_id:
         about(layer)["shown"] = shown
     workbench = workbench_of(viewer)
     workbench.grid_id, workbench.clusters_id = grid.grid_id, clusters_id
-    return {"clusters"}
+    return {"clusters", *_agreement(viewer, grid, slide.current_clusters())}
+
+
+def _agreement(viewer: Viewer, grid: PatchGrid, folder: Path) -> set[Role]:
+    """Show how far the encoders agree; clusters of an earlier version do not know."""
+    if not (folder / "agreement.npy").is_file():
+        return set()
+    agreement = load_agreement(folder, len(grid))
+    if not agreement.shape[1]:
+        return set()
+    show_agreement(viewer, grid, agreement.mean(axis=1))
+    return {"agreement"}
 
 
 def _prediction(viewer: Viewer, project: Project, slide: SlideFolder, run_id: str) -> set[Role]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
+from numpy.typing import NDArray
 
 from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.widgets.bag_frames import BagFrames
@@ -14,8 +15,10 @@ from napari_fusecpath.widgets.forms import ConfigForm, Fold
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number
 from napari_fusecpath.widgets.tables import Table, colour_icon
+from src_core.clustering.agreement import summarise
 from src_core.clustering.result import ClusterConfig
 from src_core.inference.palette import cluster_colors
+from src_core.types import Float32
 
 __all__ = ["ClusterPanel"]
 
@@ -32,9 +35,15 @@ class ClusterPanel(StepPanel):
         self.form = ConfigForm(ClusterConfig, parent=self)
         self.body.addWidget(Fold("Settings", self.form, self))
         self.table = Table(
-            ["Cluster", "Patches", "Share"], name="Clusters", numbers=(1, 2), parent=self
+            ["Cluster", "Patches", "Share", "Agreement"],
+            name="Clusters",
+            numbers=(1, 2, 3),
+            parent=self,
         )
-        self.table.setToolTip("Click to select, double-click to see one cluster alone")
+        self.table.setToolTip(
+            "Click to select, double-click to see one cluster alone. Agreement: share of the "
+            "nearest neighbours of its patches, by each encoder alone, that are in it too"
+        )
         self.table.setMinimumHeight(180)
         self.table.itemSelectionChanged.connect(self._select)
         self.table.cellDoubleClicked.connect(self._show_alone)
@@ -107,13 +116,8 @@ class ClusterPanel(StepPanel):
         if shown == self._labels_shown:
             return
         self._labels_shown = shown
-        counts = np.bincount(clusters[clusters >= 0]) if clusters is not None else np.zeros(0, int)
-        total = max(1, 0 if clusters is None else len(clusters))
-        rows = [
-            (f"cluster {number}", f"{count:,}", f"{count / total:.1%}")
-            for number, count in enumerate(counts)
-        ]
-        icons = [colour_icon(colour) for colour in cluster_colors(len(counts))]
+        rows = [] if clusters is None else _rows(clusters, snapshot.agreement)
+        icons = [colour_icon(colour) for colour in cluster_colors(len(rows))]
         self.table.show_rows(rows, icons=icons)
 
     def _select(self) -> None:
@@ -142,3 +146,22 @@ class ClusterPanel(StepPanel):
         if len(rows) == 1:
             layer.selected_label = rows[0] + 1
         layer.visible = True
+
+
+def _rows(
+    clusters: NDArray[np.int32], agreement: Float32 | None
+) -> list[tuple[str, str, str, str]]:
+    """Return the legend: name, patches, share of the slide and agreement of each cluster."""
+    known = np.ones((len(clusters), 0), np.float32) if agreement is None else agreement
+    found = summarise(clusters, known, int(clusters.max(initial=-1)) + 1)
+    return [
+        (
+            f"cluster {number}",
+            f"{size:,}",
+            f"{share:.1%}",
+            "" if np.isnan(agrees) else f"{agrees:.0%}",
+        )
+        for number, (size, share, agrees) in enumerate(
+            zip(found.sizes, found.shares, found.agreement, strict=True)
+        )
+    ]

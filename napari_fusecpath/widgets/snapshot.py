@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_fusecpath.layers.find import about, find_layer
 from src_core.bags.label_table import LabelTable
-from src_core.clustering.result import load_clusters
+from src_core.clustering.result import load_agreement, load_clusters, load_typical
 from src_core.embeddings.made import changed_key
 from src_core.embeddings.store import EmbeddingStore
 from src_core.encoders.file_hashes import quick_sha256
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_fusecpath.state import Workbench
-    from src_core.types import Labels
+    from src_core.types import Float32, Int64, Labels
 
 __all__ = ["Snapshot", "default_project", "is_current", "take_snapshot"]
 
@@ -62,6 +62,10 @@ class Snapshot:
     stored: frozenset[str] = frozenset()
     """Patch and slide encoders, of the project or not, that the slide has embeddings by."""
     clusters: Labels | None = None
+    agreement: Float32 | None = None
+    """Shape (N, views): how far each encoder agrees with a patch's cluster; None if not stored."""
+    typical: Int64 | None = None
+    """Shape (clusters, 12): patches nearest to the middle of each, -1 where there are fewer."""
     is_cluster_recipe_current: bool = False
     """The clusters were made by the project's encoders and settings of today."""
     labels: LabelTable | None = None
@@ -171,12 +175,26 @@ def _of_slide(
         if found is not None:
             labels, meta = found
             values["clusters"] = labels
+            values |= _likeness(slide.current_clusters(), meta, read)
             values["is_cluster_recipe_current"] = is_current(meta.get("recipe"), project.config)
     if run_id is not None:
         folder = project.prediction(run_id, slide.slide_id)
         if (folder / "prediction.json").is_file():
             values["prediction"] = read(lambda: _prediction(folder, grid))
     return values
+
+
+def _likeness(
+    folder: Path, meta: dict[str, Any], read: Callable[[Callable[[], Any]], Any]
+) -> dict[str, Any]:
+    """Return what clusters are like; those of an earlier version do not know."""
+    if not (folder / "agreement.npy").is_file():
+        return {}
+    patches, clusters = meta["n_patches"], meta["n_clusters"]
+    return {
+        "agreement": read(lambda: load_agreement(folder, patches)),
+        "typical": read(lambda: load_typical(folder, patches, clusters)),
+    }
 
 
 def _missing(

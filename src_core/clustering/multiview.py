@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import check_is_fitted
 
+from src_core.clustering.agreement import agreement_of, typical_patches
 from src_core.clustering.cotraining import Graphs, Step, co_train, embedding_of, graphs_of
 from src_core.clustering.kmeans import group
 from src_core.clustering.result import ClusterConfig, ClusterResult, Search
@@ -85,6 +86,8 @@ def cluster_views(
         n_clusters=len(model.cluster_centers_),
         embedding=model.embedding_,
         left_out=model.left_out_,
+        agreement=model.agreement_,
+        typical=typical_patches(model.embedding_, model.labels_, model.cluster_centers_),
     )
 
 
@@ -122,6 +125,8 @@ class MultiViewSpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[
         Of that embedding, in the order of the labels.
     left_out_ : tuple of int
         Views that are the same for every patch; they take no part.
+    agreement_ : ndarray of float32, shape (N, views)
+        How far each of the other views agrees with a patch's cluster; see `agreement_of`.
 
     Notes
     -----
@@ -144,6 +149,7 @@ class MultiViewSpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[
     embedding_: Float32
     cluster_centers_: Float32
     left_out_: tuple[int, ...]
+    agreement_: Float32
 
     def __init__(
         self,
@@ -202,6 +208,9 @@ class MultiViewSpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[
             self._put_into_one(len(views[0]))
         else:
             self._cluster(graphs, step)
+        self.agreement_ = agreement_of(
+            [nearest.cpu().numpy() for nearest in graphs.neighbours], self.labels_
+        )
         tracker.advance(tracker.left, detail="clusters found")
         return self
 

@@ -14,10 +14,18 @@ import numpy as np
 
 from src_core.config import Config, Help, Range
 from src_core.errors import ProjectError
-from src_core.provenance import read_array, read_json, write_artifact
-from src_core.types import Float32, Labels
+from src_core.provenance import read_array, read_json, write_array, write_artifact
+from src_core.types import Float32, Int64, Labels
 
-__all__ = ["ClusterConfig", "ClusterResult", "Search", "load_clusters", "save_clusters"]
+__all__ = [
+    "ClusterConfig",
+    "ClusterResult",
+    "Search",
+    "load_agreement",
+    "load_clusters",
+    "load_typical",
+    "save_clusters",
+]
 
 Search: TypeAlias = Literal["auto", "exact", "listed"]
 """How neighbours are looked for; see `MultiViewSpectralClustering`."""
@@ -62,18 +70,24 @@ class ClusterResult:
     """Clusters found; fewer than asked for where patches are few or equal."""
     embedding: Float32
     """Shape (N, views * clusters): each view's spectral coordinates, rows of length 1."""
+    agreement: Float32
+    """Shape (N, views): how far each view agrees with a patch's cluster, 0 to 1."""
+    typical: Int64
+    """Shape (clusters, 12): the patches nearest to each centre, -1 where there are fewer."""
     left_out: tuple[int, ...] = ()
     """Views that are the same for every patch, and so took no part."""
 
 
 def save_clusters(folder: Path, result: ClusterResult, recipe: Mapping[str, Any]) -> None:
-    """Write ``labels.npy``, then ``meta.json``; without the latter there is no artifact."""
+    """Write the arrays, then ``meta.json``; without the latter there is no artifact."""
     meta = {
         "recipe": dict(recipe),
         "n_clusters": result.n_clusters,
         "n_patches": len(result.labels),
         "left_out": list(result.left_out),
     }
+    write_array(folder / "agreement.npy", result.agreement)
+    write_array(folder / "typical.npy", result.typical)
     write_artifact(folder, "labels.npy", result.labels, meta)
 
 
@@ -103,3 +117,30 @@ def load_clusters(folder: Path) -> tuple[Labels, dict[str, Any]]:
             "cluster the slide again."
         )
     return labels, meta
+
+
+def load_agreement(folder: Path, n_patches: int) -> Float32:
+    """Read how far the views agree about each patch, shape (n_patches, views).
+
+    Raises
+    ------
+    ProjectError
+        If the file is missing or damaged.
+    """
+    found: Float32 = read_array(folder / "agreement.npy", dtype=np.float32, shape=(n_patches, None))
+    return found
+
+
+def load_typical(folder: Path, n_patches: int, n_clusters: int) -> Int64:
+    """Read the typical patches of each cluster, shape (n_clusters, 12).
+
+    Raises
+    ------
+    ProjectError
+        If the file is missing, damaged or names patches that the slide has not.
+    """
+    path = folder / "typical.npy"
+    found: Int64 = read_array(path, dtype=np.int64, shape=(n_clusters, None))
+    if found.size and not (found.min() >= -1 and found.max() < n_patches):
+        raise ProjectError(f"{path} names patches that the slide has not; cluster the slide again.")
+    return found

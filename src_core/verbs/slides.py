@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from src_core import pipeline
-from src_core.clustering.result import load_clusters
+from src_core.clustering.result import load_agreement, load_clusters
 from src_core.config import Config, Help, Range
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
@@ -45,6 +45,7 @@ def _cluster(options: ClusterOptions, report: Report, stop: Stop) -> Result:
         clustering = project.config.clustering.replace(n_clusters=options.n_clusters)
         project = project.reconfigured(project.config.replace(clustering=clustering.to_dict()))
     clusters: dict[str, int] = {}
+    agreement: dict[str, float] = {}
     notes: dict[str, str] = {}
 
     def cluster(slide: SlideFolder) -> None:
@@ -58,6 +59,9 @@ def _cluster(options: ClusterOptions, report: Report, stop: Stop) -> Result:
         )
         labels, meta = load_clusters(folder)
         clusters[slide.slide_id] = int(labels.max()) + 1
+        known = load_agreement(folder, len(labels))
+        if known.shape[1]:
+            agreement[slide.slide_id] = float(known.mean())
         views, left_out = meta["recipe"]["views"], meta.get("left_out") or ()
         blind = [name for view, name in enumerate(views) if view in left_out]
         if blind:
@@ -65,7 +69,8 @@ def _cluster(options: ClusterOptions, report: Report, stop: Stop) -> Result:
             notes[slide.slide_id] = f"Clustered without {names}, to which all patches are the same."
 
     failures = pipeline.each_slide(chosen_slides(project, options.slides), cluster, stop=stop)
-    return result_of(project, failures, clusters=clusters, **({"notes": notes} if notes else {}))
+    told = {"agreement": agreement} | ({"notes": notes} if notes else {})
+    return result_of(project, failures, clusters=clusters, **told)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from src_core.clustering import ClusterConfig, ClusterResult, load_clusters, save_clusters
+from src_core.clustering.result import load_agreement, load_typical
 from src_core.errors import ConfigError, ProjectError
 
 
@@ -18,6 +19,8 @@ def stored(tmp_path: Path) -> Path:
         labels=np.array([0, 1, 0, 2], dtype=np.int32),
         n_clusters=3,
         embedding=np.zeros((4, 6), dtype=np.float32),
+        agreement=np.array([[1, 0.5], [0, 0], [1, 1], [0.5, 1]], dtype=np.float32),
+        typical=np.array([[0, 2], [1, -1], [3, -1]]),
         left_out=(1,),
     )
     save_clusters(tmp_path / "clusters", result, {"views": ["a", "b"], "n_clusters": 3})
@@ -30,6 +33,18 @@ def test_what_is_saved_is_loaded(stored: Path) -> None:
     assert labels.dtype == np.int32
     assert meta["recipe"] == {"views": ["a", "b"], "n_clusters": 3}
     assert (meta["n_clusters"], meta["n_patches"], meta["left_out"]) == (3, 4, [1])
+
+
+def test_what_clusters_are_like_is_loaded(stored: Path) -> None:
+    np.testing.assert_array_equal(load_agreement(stored, 4)[0], [1, 0.5])
+    np.testing.assert_array_equal(load_typical(stored, 4, 3), [[0, 2], [1, -1], [3, -1]])
+    with pytest.raises(ProjectError):
+        load_agreement(stored, 5)
+    with pytest.raises(ProjectError, match="names patches that the slide has not"):
+        load_typical(stored, 3, 3)
+    (stored / "agreement.npy").unlink()
+    with pytest.raises(ProjectError):
+        load_agreement(stored, 4)
 
 
 def test_missing_and_damaged_are_told(stored: Path, tmp_path: Path) -> None:

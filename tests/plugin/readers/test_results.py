@@ -31,7 +31,11 @@ def prepare(project: Project, path: Path, slide_id: str) -> SlideFolder:
     grid.save(slide.grid(grid.grid_id))
     labels = np.arange(len(grid), dtype=np.int32) % 4
     result = ClusterResult(
-        labels=labels, n_clusters=4, embedding=np.zeros((len(grid), 4), np.float32)
+        labels=labels,
+        n_clusters=4,
+        embedding=np.zeros((len(grid), 4), np.float32),
+        agreement=np.linspace(0, 1, 2 * len(grid), dtype=np.float32).reshape(-1, 2),
+        typical=np.tile(np.arange(4)[:, None], (1, 12)),
     )
     save_clusters(slide.clusters(grid.grid_id, "c1"), result, {"seed": 0})
     slide.remember(tissue_id=mask.tissue_id, grid_id=grid.grid_id, clusters_id="c1")
@@ -79,7 +83,7 @@ def test_drop_a_project(project: Project, make_napari_viewer: Any) -> None:
     roles = [role_of(layer) for layer in viewer.layers]
     assert roles == [role for role in ROLES if role in roles]
     assert set(roles) == {
-        "slide", "tissue", "clusters", "attention", "contribution", "prediction"
+        "slide", "tissue", "clusters", "agreement", "attention", "contribution", "prediction"
     }  # fmt: skip
     visible = {role_of(layer) for layer in viewer.layers if layer.visible}
     assert visible == {"slide", "prediction"}
@@ -103,7 +107,11 @@ def test_turn_to_a_slide_with_less(
     second = prepare(project, small_slide, "b")
     second.remember(tissue_id=None)
     show_stored(viewer, project, second)
-    assert [role_of(layer) for layer in viewer.layers] == ["slide", "clusters"]
+    assert [role_of(layer) for layer in viewer.layers] == [
+        "slide",
+        "clusters",
+        "agreement",
+    ]
     assert clusters.visible
     assert find_layer(viewer, "clusters") is clusters
     assert viewer.layers[0].name == "b"

@@ -43,7 +43,13 @@ def project(tmp_path: Path) -> Project:
             "views": dict.fromkeys(project.config.encoders, "r"),
             "config": project.config.clustering.to_dict(),
         }
-        result = ClusterResult(labels=labels, n_clusters=1, embedding=spectral)
+        result = ClusterResult(
+            labels=labels,
+            n_clusters=1,
+            embedding=spectral,
+            agreement=np.ones((4, 1), np.float32),
+            typical=np.full((1, 12), -1),
+        )
         save_clusters(slide.clusters("g", "c"), result, recipe)
     return project
 

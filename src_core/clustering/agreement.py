@@ -1,0 +1,100 @@
+"""How far the encoders agree with the clusters, patch by patch, and what each cluster is like.
+
+After co-training the views' eigenvectors are alike by construction, so agreement is asked of what
+each encoder saw before it: its own nearest neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from src_core.types import Float32, Float64, Int64, Labels
+
+__all__ = ["ClusterSummary", "agreement_of", "summarise", "typical_patches"]
+
+N_TYPICAL = 12
+
+
+def agreement_of(neighbours: Sequence[Int64], labels: Labels) -> Float32:
+    """Return how far each view agrees with the cluster of each patch.
+
+    Parameters
+    ----------
+    neighbours : sequence of ndarray of int64, shapes (N, k)
+        Of every view the nearest patches of each, itself first.
+    labels : ndarray of int32, shape (N,)
+
+    Returns
+    -------
+    ndarray of float32, shape (N, views)
+        Share of the patch's neighbours, in that view, that are in its cluster: 0 to 1. Chance alone
+        gives a cluster's share of the slide.
+    """
+    out = np.ones((len(labels), len(neighbours)), dtype=np.float32)
+    for view, nearest in enumerate(neighbours):
+        others = nearest[:, 1:]
+        if others.shape[1]:
+            out[:, view] = (labels[others] == labels[:, None]).mean(axis=1)
+    return out
+
+
+def typical_patches(embedding: Float32, labels: Labels, centers: Float32) -> Int64:
+    """Return the patches nearest to the centre of each cluster, the nearest (its medoid) first.
+
+    Parameters
+    ----------
+    embedding : ndarray of float32, shape (N, d)
+    labels : ndarray of int32, shape (N,)
+    centers : ndarray of float32, shape (clusters, d)
+
+    Returns
+    -------
+    ndarray of int64, shape (clusters, 12)
+        Rows of the grid, of equals the first; -1 where a cluster has fewer.
+    """
+    out = np.full((len(centers), N_TYPICAL), -1, dtype=np.int64)
+    for number, center in enumerate(centers):
+        rows = np.flatnonzero(labels == number)
+        apart = ((embedding[rows] - center) ** 2).sum(axis=1)
+        nearest = rows[np.argsort(apart, kind="stable")[:N_TYPICAL]]
+        out[number, : len(nearest)] = nearest
+    return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSummary:
+    """What a slide's clusters are like, one entry a cluster."""
+
+    sizes: Int64
+    """Patches."""
+    shares: Float64
+    """Of the slide's patches, 0 to 1."""
+    agreement: Float64
+    """Mean over patches and encoders, 0 to 1; NaN where no encoder tells patches apart."""
+
+
+def summarise(labels: Labels, agreement: Float32, n_clusters: int) -> ClusterSummary:
+    """Summarise clusters from what `agreement_of` says of their patches.
+
+    Parameters
+    ----------
+    labels : ndarray of int32, shape (N,)
+        -1 is none.
+    agreement : ndarray of float32, shape (N, views)
+    n_clusters : int
+        Clusters, those without a patch on this slide included.
+    """
+    rows = labels >= 0
+    sizes = np.bincount(labels[rows], minlength=n_clusters)
+    views = max(1, agreement.shape[1])
+    known = agreement.sum(axis=1, dtype=np.float64) / views if agreement.shape[1] else None
+    sums = (
+        np.full(n_clusters, np.nan)
+        if known is None
+        else np.bincount(labels[rows], weights=known[rows], minlength=n_clusters)
+    )
+    filled = np.where(sizes > 0, sizes, np.nan)
+    return ClusterSummary(sizes=sizes, shares=sizes / max(1, len(labels)), agreement=sums / filled)
