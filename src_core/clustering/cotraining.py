@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import torch
 from numpy.typing import NDArray
 
-from src_core.clustering.listed import listed_neighbours
+from src_core.clustering.listed import Lists, listed_neighbours
 from src_core.clustering.neighbours import nearest_neighbours
 from src_core.clustering.result import Search
 from src_core.clustering.spaces import Space, space_of
@@ -25,6 +25,8 @@ __all__ = ["EXACT_UP_TO", "Graphs", "Step", "co_train", "embedding_of", "graphs_
 
 EXACT_UP_TO = 5000
 """Patches whose neighbours are looked for everywhere, unless told otherwise, and in float64."""
+_ASKED_AT_ONCE = 2048
+
 Step: TypeAlias = Callable[[str], None]
 """Told what has been done; may raise `JobCancelled`."""
 
@@ -33,6 +35,8 @@ Step: TypeAlias = Callable[[str], None]
 class Graphs:
     """Which patches are neighbours in each view that tells patches apart."""
 
+    lists: tuple[Lists | None, ...]
+    """By which neighbours were found, None where every patch was compared with every other."""
     spaces: tuple[Space, ...]
     neighbours: tuple[torch.Tensor, ...]
     """Shapes (N, k), int64, on the device that computes."""
@@ -45,6 +49,19 @@ class Graphs:
         """Of eigenvectors: float64 where that is cheap, and there."""
         on_cpu = all(one.device.type == "cpu" for one in self.neighbours)
         return torch.float64 if on_cpu and self.n_patches <= EXACT_UP_TO else torch.float32
+
+    def nearest(self, view: int, asked: torch.Tensor) -> torch.Tensor:
+        """Return the nearest of the patches to other points of a view, shape (M, k)."""
+        points, k = self.spaces[view].points, self.neighbours[view].shape[1]
+        lists = self.lists[view]
+        if lists is not None:
+            return lists.nearest(asked.to(lists.points.device), k)
+        squares = (points**2).sum(dim=1)
+        near = [
+            torch.addmm(squares[None], some, points.T, alpha=-2).topk(k, largest=False).indices
+            for some in asked.split(_ASKED_AT_ONCE)
+        ]
+        return torch.cat(near)
 
     def first_bases(self, count: int, *, seed: int, step: Step) -> list[torch.Tensor]:
         """Return the leading eigenvectors of every graph, shapes (N, count)."""
@@ -91,22 +108,29 @@ def graphs_of(
     k = max(1, min(n_neighbors, n - 1))
     exact = search == "exact" or (search == "auto" and n <= EXACT_UP_TO)
     spaces: list[Space] = []
+    lists: list[Lists | None] = []
     neighbours: list[torch.Tensor] = []
     left_out: list[int] = []
     for number, view in enumerate(views):
         space = space_of(view, scaled=scaled, projected=not exact, seed=seed, name=f"View {number}")
         if space.is_constant:
             left_out.append(number)
-        elif exact:
-            found = nearest_neighbours(space.points.numpy(), k, device=device, stop=stop)
-            neighbours.append(torch.from_numpy(found).to(device))
         else:
-            near = listed_neighbours(space.points.to(device), k, seed=seed, stop=stop)
-            neighbours.append(near.to(device))
-        if not space.is_constant:
+            dealt = None if exact else Lists.of(space.points.to(device), seed)
             spaces.append(space)
+            lists.append(dealt)
+            neighbours.append(_neighbours(space, dealt, k, device=device, stop=stop))
         step(f"neighbours in view {number + 1} of {len(views)}")
-    return Graphs(tuple(spaces), tuple(neighbours), tuple(left_out), n)
+    return Graphs(tuple(lists), tuple(spaces), tuple(neighbours), tuple(left_out), n)
+
+
+def _neighbours(
+    space: Space, lists: Lists | None, k: int, *, device: torch.device, stop: Stop
+) -> torch.Tensor:
+    if lists is not None:
+        return listed_neighbours(lists, k, stop=stop).to(device)
+    found = nearest_neighbours(space.points.numpy(), k, device=device, stop=stop)
+    return torch.from_numpy(found).to(device)
 
 
 def co_train(

@@ -17,7 +17,7 @@ from src_core.clustering.kmeans import k_means
 from src_core.progress import Stop, check, never
 from src_core.seeding import generator
 
-__all__ = ["listed_neighbours"]
+__all__ = ["Lists", "listed_neighbours"]
 
 _LENGTH = 200
 """Points of a list on average."""
@@ -30,19 +30,15 @@ _PER_CENTRE = 40
 _ITERATIONS = 6
 
 
-def listed_neighbours(
-    points: torch.Tensor, n_neighbors: int, *, seed: int, stop: Stop = never
-) -> torch.Tensor:
-    """Return nearly the nearest rows of each row, itself first.
+def listed_neighbours(lists: Lists, n_neighbors: int, *, stop: Stop = never) -> torch.Tensor:
+    """Return nearly the nearest points of each point, itself first.
 
     Parameters
     ----------
-    points : tensor of float32, shape (N, d)
-        On any device, which computes.
+    lists : Lists
+        Of all N points; their device computes.
     n_neighbors : int
         At least 1; all N of them where N is smaller.
-    seed : int
-        Draws the sample that decides the lists.
     stop : callable
         Asked between lists.
 
@@ -51,18 +47,13 @@ def listed_neighbours(
     tensor of int64, shape (N, min(n_neighbors, N))
         On the CPU. Of points at equal distances any may be named.
     """
-    k = min(n_neighbors, len(points))
-    lists = _Lists.of(points, seed)
-    out = torch.empty((len(points), k), dtype=torch.int64)
+    n_points = len(lists.points)
+    k = min(n_neighbors, n_points)
+    out = torch.empty((n_points, k), dtype=torch.int64)
     for own in range(len(lists)):
         check(stop)
         members = lists.span(own)
-        read = lists.near(own, at_least=k)
-        candidates = torch.cat([lists.points[one] for one in read])  # (m, d)
-        squares = torch.cat([lists.squares[one] for one in read])
-        rows = torch.cat([lists.rows[one] for one in read])
-        # (members, m), squared distances but for what is the same in a row
-        distances = torch.addmm(squares[None], lists.points[members], candidates.T, alpha=-2)
+        distances, rows = lists.measure(lists.points[members], own, at_least=k)
         distances.fill_diagonal_(-torch.inf)  # itself comes first: its list is read first
         nearest = distances.topk(k, largest=False).indices
         out[lists.rows[members].cpu()] = rows[nearest].cpu()
@@ -70,38 +61,86 @@ def listed_neighbours(
 
 
 @dataclass(frozen=True, slots=True)
-class _Lists:
+class Lists:
     """Points in the order of their lists, and which lists are near which."""
 
     points: torch.Tensor
-    """Shape (N, d)."""
+    """Shape (N, d), about `middle`."""
+    middle: torch.Tensor
+    """Shape (d,)."""
     squares: torch.Tensor
     """Shape (N,), squared lengths."""
     rows: torch.Tensor
     """Shape (N,), where each point stood."""
     bounds: list[int]
     """Where the lists begin, and N."""
+    centres: torch.Tensor
+    """Shape (lists, d), the means of their points."""
     order: list[list[int]]
     """Of each list the others by nearness of their centres, itself first; not all of them."""
 
     @classmethod
-    def of(cls, points: torch.Tensor, seed: int) -> _Lists:
-        centred = points - points.mean(dim=0)  # distances do not feel it, rounding does
+    def of(cls, points: torch.Tensor, seed: int) -> Lists:
+        """Deal points, shape (N, d), float32, into lists; one seed gives the same lists."""
+        middle = points.mean(dim=0)
+        centred = points - middle  # distances do not feel it, rounding does
         order, bounds = _dealt(centred, _centres(centred, seed))
         ordered = centred[order]
-        middles = torch.stack([ordered[a:b].mean(dim=0) for a, b in pairwise(bounds)])
-        apart = torch.cdist(middles, middles)
+        centres = torch.stack([ordered[a:b].mean(dim=0) for a, b in pairwise(bounds)])
+        apart = torch.cdist(centres, centres)
         apart.fill_diagonal_(-1.0)
-        nearest = apart.argsort(dim=1, stable=True)[:, : 4 * _READ]
-        return cls(ordered, (ordered**2).sum(dim=1), order, bounds, nearest.tolist())
+        near = apart.argsort(dim=1, stable=True)[:, : 4 * _READ].tolist()
+        squares = (ordered**2).sum(dim=1)
+        return cls(ordered, middle, squares, order, bounds, centres, near)
 
     def __len__(self) -> int:
         return len(self.bounds) - 1
 
     def span(self, number: int) -> slice:
+        """Return where the points of a list are."""
         return slice(self.bounds[number], self.bounds[number + 1])
 
-    def near(self, number: int, *, at_least: int) -> list[slice]:
+    def measure(
+        self, asked: torch.Tensor, number: int, *, at_least: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return distances to the points of a list and of those near it, and these points' rows.
+
+        Parameters
+        ----------
+        asked : tensor, shape (M, d)
+            About `middle`.
+        number : int
+            The list whose centre is nearest to them.
+        at_least : int
+            Points wanted.
+
+        Returns
+        -------
+        distances : tensor, shape (M, m)
+            Squared, but for what is the same in a row.
+        rows : tensor of int64, shape (m,)
+        """
+        read = self._near(number, at_least=at_least)
+        candidates = torch.cat([self.points[one] for one in read])  # (m, d)
+        squares = torch.cat([self.squares[one] for one in read])
+        rows = torch.cat([self.rows[one] for one in read])
+        return torch.addmm(squares[None], asked, candidates.T, alpha=-2), rows
+
+    def nearest(self, asked: torch.Tensor, n_neighbors: int) -> torch.Tensor:
+        """Return nearly the nearest points of others, shapes (M, d) to (M, min(n_neighbors, N))."""
+        k = min(n_neighbors, len(self.points))
+        about = asked - self.middle
+        squares = (self.centres**2).sum(dim=1)
+        own = torch.addmm(squares[None], about, self.centres.T, alpha=-2).argmin(dim=1)
+        out = torch.empty((len(asked), k), dtype=torch.int64)
+        order = torch.argsort(own, stable=True)
+        numbers, counts = torch.unique_consecutive(own[order], return_counts=True)
+        for number, some in zip(numbers.tolist(), order.split(counts.tolist()), strict=True):
+            distances, rows = self.measure(about[some], number, at_least=k)
+            out[some.cpu()] = rows[distances.topk(k, largest=False).indices].cpu()
+        return out
+
+    def _near(self, number: int, *, at_least: int) -> list[slice]:
         """Return the lists to read for one, itself first; more if they hold too few points."""
         read: list[slice] = []
         held = 0
@@ -110,10 +149,10 @@ class _Lists:
                 break
             read.append(self.span(other))
             held += read[-1].stop - read[-1].start
-        return read if held >= at_least else [self.span(number), *self._others(number)]
-
-    def _others(self, number: int) -> list[slice]:
-        return [self.span(other) for other in range(len(self)) if other != number]
+        if held >= at_least:
+            return read
+        others = (self.span(other) for other in range(len(self)) if other != number)
+        return [self.span(number), *others]
 
 
 def _centres(points: torch.Tensor, seed: int) -> torch.Tensor:

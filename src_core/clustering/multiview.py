@@ -21,7 +21,6 @@ from src_core.clustering.agreement import agreement_of, typical_patches
 from src_core.clustering.cotraining import Graphs, Step, co_train, embedding_of, graphs_of
 from src_core.clustering.kmeans import group
 from src_core.clustering.result import ClusterConfig, ClusterResult, Search
-from src_core.clustering.spaces import Space
 from src_core.clustering.spectral import rows_of_length_one
 from src_core.clustering.views import check_views
 from src_core.devices import DeviceName, pick_device
@@ -30,9 +29,6 @@ from src_core.progress import Report, Stop, Tracker, ignore, never
 from src_core.types import Float32, Labels
 
 __all__ = ["MultiViewSpectralClustering", "cluster_views"]
-
-_ASKED_AT_ONCE = 2048
-"""Unseen patches whose neighbours are looked for together."""
 
 
 def cluster_views(
@@ -254,20 +250,13 @@ class MultiViewSpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[
         if len(self.cluster_centers_) == 1:
             return np.zeros(len(views[0]), dtype=np.int32)
         told = [view for number, view in enumerate(views) if number not in self.left_out_]
-        widths = np.cumsum([0, *self._widths])
-        points = torch.cat(
-            [
-                _extended(
-                    space,
-                    space.place(view),
-                    torch.from_numpy(self.embedding_[:, widths[own] : widths[own + 1]]),
-                    self._graphs.neighbours[own].shape[1],
-                )
-                for own, (space, view) in enumerate(zip(self._graphs.spaces, told, strict=True))
-            ],
-            dim=1,
-        )
-        apart = torch.cdist(points, torch.from_numpy(self.cluster_centers_))
+        coordinates = np.split(self.embedding_, np.cumsum(self._widths)[:-1], axis=1)
+        points = []
+        for own, (view, known) in enumerate(zip(told, coordinates, strict=True)):
+            nearest = self._graphs.nearest(own, self._graphs.spaces[own].place(view))  # (M, k)
+            mean = torch.from_numpy(known)[nearest].mean(dim=1)
+            points.append(rows_of_length_one(mean))
+        apart = torch.cdist(torch.cat(points, dim=1), torch.from_numpy(self.cluster_centers_))
         return np.asarray(apart.argmin(dim=1).numpy(), dtype=np.int32)
 
     def _cluster(self, graphs: Graphs, step: Step) -> None:
@@ -298,16 +287,3 @@ class MultiViewSpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[
                 f"{len(views[0])} patches cannot form {self.n_clusters} clusters; "
                 "ask for fewer clusters or find more tissue."
             )
-
-
-def _extended(
-    space: Space, asked: torch.Tensor, coordinates: torch.Tensor, n_neighbors: int
-) -> torch.Tensor:
-    """Return spectral coordinates of points by their neighbours', shape (M, width)."""
-    squares = (space.points**2).sum(dim=1)
-    nearest = [
-        torch.addmm(squares[None], some, space.points.T, alpha=-2).topk(n_neighbors, largest=False)
-        for some in asked.split(_ASKED_AT_ONCE)
-    ]
-    rows = torch.cat([one.indices for one in nearest])  # (M, k)
-    return rows_of_length_one(torch.nn.functional.embedding_bag(rows, coordinates, mode="mean"))
