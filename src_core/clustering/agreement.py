@@ -41,25 +41,25 @@ def agreement_of(neighbours: Sequence[Int64], labels: Labels) -> Float32:
     return out
 
 
-def typical_patches(embedding: Float32, labels: Labels, centers: Float32) -> Int64:
+def typical_patches(labels: Labels, distances: Float32, n_clusters: int) -> Int64:
     """Return the patches nearest to the centre of each cluster, the nearest (its medoid) first.
 
     Parameters
     ----------
-    embedding : ndarray of float32, shape (N, d)
     labels : ndarray of int32, shape (N,)
-    centers : ndarray of float32, shape (clusters, d)
+    distances : ndarray of float32, shape (N,)
+        Of each patch to the centre of its cluster.
+    n_clusters : int
 
     Returns
     -------
     ndarray of int64, shape (clusters, 12)
         Rows of the grid, of equals the first; -1 where a cluster has fewer.
     """
-    out = np.full((len(centers), N_TYPICAL), -1, dtype=np.int64)
-    for number, center in enumerate(centers):
+    out = np.full((n_clusters, N_TYPICAL), -1, dtype=np.int64)
+    for number in range(n_clusters):
         rows = np.flatnonzero(labels == number)
-        apart = ((embedding[rows] - center) ** 2).sum(axis=1)
-        nearest = rows[np.argsort(apart, kind="stable")[:N_TYPICAL]]
+        nearest = rows[np.argsort(distances[rows], kind="stable")[:N_TYPICAL]]
         out[number, : len(nearest)] = nearest
     return out
 

@@ -9,6 +9,7 @@ is filtered by the others' eigenvectors (:mod:`src_core.clustering.spectral`), k
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -28,7 +29,7 @@ from src_core.errors import GridMismatchError, TooFewPatchesError
 from src_core.progress import Report, Stop, Tracker, ignore, never
 from src_core.types import Float32, Labels
 
-__all__ = ["MultiViewSpectralClustering", "cluster_views"]
+__all__ = ["Assignment", "MultiViewSpectralClustering", "cluster_views"]
 
 
 def cluster_views(
@@ -77,14 +78,26 @@ def cluster_views(
         device=device,
         random_state=config.seed,
     ).fit(views, report=report, stop=stop)
+    apart = np.linalg.norm(model.embedding_ - model.cluster_centers_[model.labels_], axis=1)
     return ClusterResult(
         labels=model.labels_,
         n_clusters=len(model.cluster_centers_),
-        embedding=model.embedding_,
-        left_out=model.left_out_,
         agreement=model.agreement_,
-        typical=typical_patches(model.embedding_, model.labels_, model.cluster_centers_),
+        typical=typical_patches(model.labels_, apart, len(model.cluster_centers_)),
+        left_out=model.left_out_,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """Where patches belong that were not clustered themselves."""
+
+    labels: Labels
+    """Shape (M,)."""
+    distances: Float32
+    """Shape (M,), to the centre of the cluster."""
+    agreement: Float32
+    """Shape (M, views): share of a patch's neighbours, in each view, that are in its cluster."""
 
 
 class MultiViewSpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
@@ -215,23 +228,23 @@ class MultiViewSpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[
         return self.fit(views).labels_
 
     def predict(self, views: Sequence[NDArray[Any]]) -> Labels:
-        """Return the clusters of patches that were not seen, by their neighbours that were.
+        """Return the clusters of patches that were not seen, shape (M,); see `assign`."""
+        return self.assign(views).labels
+
+    def assign(self, views: Sequence[NDArray[Any]]) -> Assignment:
+        """Put patches that were not seen into clusters, by their neighbours that were.
 
         Parameters
         ----------
         views : sequence of ndarray, shapes (M, D_i)
             The same encoders' embeddings, in the same order.
 
-        Returns
-        -------
-        ndarray of int32, shape (M,)
-
         Raises
         ------
         GridMismatchError
-            If they are not as many views.
+            If they are not as many views, or of different patches.
         ValueError
-            If a view has another width, or holds NaN or infinity.
+            If a view has another width.
 
         Notes
         -----
@@ -247,17 +260,32 @@ class MultiViewSpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[
                 f"{len(views)} views do not fit clusters of {self.n_views_in_}; "
                 "give the same views in the same order."
             )
-        if len(self.cluster_centers_) == 1:
-            return np.zeros(len(views[0]), dtype=np.int32)
         told = [view for number, view in enumerate(views) if number not in self.left_out_]
-        coordinates = np.split(self.embedding_, np.cumsum(self._widths)[:-1], axis=1)
-        points = []
-        for own, (view, known) in enumerate(zip(told, coordinates, strict=True)):
-            nearest = self._graphs.nearest(own, self._graphs.spaces[own].place(view))  # (M, k)
-            mean = torch.from_numpy(known)[nearest].mean(dim=1)
-            points.append(rows_of_length_one(mean))
-        apart = torch.cdist(torch.cat(points, dim=1), torch.from_numpy(self.cluster_centers_))
-        return np.asarray(apart.argmin(dim=1).numpy(), dtype=np.int32)
+        nearest = [
+            self._graphs.nearest(own, self._graphs.spaces[own].place(view)).cpu().numpy()
+            for own, view in enumerate(told)
+        ]  # (M, k) each
+        if len(self.cluster_centers_) == 1:
+            distances = np.zeros(len(views[0]), dtype=np.float32)
+            labels = np.zeros(len(views[0]), dtype=np.int32)
+        else:
+            apart = torch.cdist(self._extended(nearest), torch.from_numpy(self.cluster_centers_))
+            distances, labels = (one.numpy() for one in apart.min(dim=1))
+        labels = labels.astype(np.int32)
+        known = [self.labels_[rows] == labels[:, None] for rows in nearest]
+        agreement = np.ones((len(labels), len(known)), dtype=np.float32)
+        for view, same in enumerate(known):
+            agreement[:, view] = same.mean(axis=1)
+        return Assignment(labels=labels, distances=distances, agreement=agreement)
+
+    def _extended(self, nearest: Sequence[NDArray[np.int64]]) -> torch.Tensor:
+        """Return spectral coordinates of patches by those of their neighbours, shape (M, d)."""
+        known = np.split(self.embedding_, np.cumsum(self._widths)[:-1], axis=1)
+        means = [
+            torch.from_numpy(one)[torch.from_numpy(rows)].mean(dim=1)
+            for one, rows in zip(known, nearest, strict=True)
+        ]
+        return torch.cat([rows_of_length_one(mean) for mean in means], dim=1)
 
     def _cluster(self, graphs: Graphs, step: Step) -> None:
         bases = graphs.first_bases(self.n_clusters, seed=self._seed, step=step)

@@ -68,8 +68,6 @@ class ClusterResult:
     """Shape (N,), in the row order of the grid; 0 is the largest cluster."""
     n_clusters: int
     """Clusters found; fewer than asked for where patches are few or equal."""
-    embedding: Float32
-    """Shape (N, views * clusters): each view's spectral coordinates, rows of length 1."""
     agreement: Float32
     """Shape (N, views): how far each view agrees with a patch's cluster, 0 to 1."""
     typical: Int64

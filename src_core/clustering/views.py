@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 from src_core.errors import GridMismatchError
 from src_core.types import Float32
 
-__all__ = ["Moments", "check_views", "chunks", "moments", "prepare_views", "standardise"]
+__all__ = [
+    "Moments",
+    "check_lengths",
+    "check_views",
+    "chunks",
+    "moments",
+    "prepare_views",
+    "standardise",
+]
 
 _CHUNK_BYTES = 32 * 2**20
 _CONSTANT = 1e-6
@@ -57,7 +65,11 @@ def check_views(views: Sequence[NDArray[Any]]) -> None:
     for number, view in enumerate(views):
         if view.ndim != 2 or view.shape[1] == 0:
             raise ValueError(f"View {number} has shape {view.shape}; give (patches, dimensions).")
-    lengths = [len(view) for view in views]
+    check_lengths([len(view) for view in views])
+
+
+def check_lengths(lengths: Sequence[int]) -> None:
+    """Raise `GridMismatchError` if views are not of the same number of patches."""
     if len(set(lengths)) > 1:
         raise GridMismatchError(
             f"The views describe {', '.join(map(str, lengths))} patches; "

@@ -18,7 +18,6 @@ def stored(tmp_path: Path) -> Path:
     result = ClusterResult(
         labels=np.array([0, 1, 0, 2], dtype=np.int32),
         n_clusters=3,
-        embedding=np.zeros((4, 6), dtype=np.float32),
         agreement=np.array([[1, 0.5], [0, 0], [1, 1], [0.5, 1]], dtype=np.float32),
         typical=np.array([[0, 2], [1, -1], [3, -1]]),
         left_out=(1,),

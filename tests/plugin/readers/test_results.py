@@ -33,7 +33,6 @@ def prepare(project: Project, path: Path, slide_id: str) -> SlideFolder:
     result = ClusterResult(
         labels=labels,
         n_clusters=4,
-        embedding=np.zeros((len(grid), 4), np.float32),
         agreement=np.linspace(0, 1, 2 * len(grid), dtype=np.float32).reshape(-1, 2),
         typical=np.tile(np.arange(4)[:, None], (1, 12)),
     )

@@ -37,7 +37,7 @@ def project(tmp_path: Path) -> Project:
         )
         slide = project.slide(record.slide_id)
         write_json(slide.root / "slide.json", record.to_dict())
-        labels, spectral = np.zeros(4, np.int32), np.zeros((4, 1), np.float32)
+        labels = np.zeros(4, np.int32)
         recipe = {
             "grid_id": "g",
             "views": dict.fromkeys(project.config.encoders, "r"),
@@ -46,7 +46,6 @@ def project(tmp_path: Path) -> Project:
         result = ClusterResult(
             labels=labels,
             n_clusters=1,
-            embedding=spectral,
             agreement=np.ones((4, 1), np.float32),
             typical=np.full((1, 12), -1),
         )
