@@ -212,4 +212,4 @@ def _leave_out(
         Unreadable(cells, reason).save(folder, readable)
     record = slide.record
     if record.grid_id == grid.grid_id != readable.grid_id:
-        slide.remember(grid_id=readable.grid_id, clusters_id=None)
+        slide.remember(grid_id=readable.grid_id, clusters_id=None, joint_id=None)

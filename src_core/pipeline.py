@@ -32,6 +32,7 @@ __all__ = [
     "Embedded",
     "Failure",
     "cluster_slide",
+    "clusters_recipe",
     "computed_notes",
     "each",
     "each_slide",

@@ -326,6 +326,7 @@ def _lay_grid(
         grid_id=grid.grid_id,
         candidates_id=candidates.grid_id,
         clusters_id=record.clusters_id if same else None,
+        joint_id=record.joint_id if same else None,
     )
     return prepared
 

@@ -206,7 +206,7 @@ class Project:
             # A mask lies in level-0 pixels and outlives a new scale; patches do not.
             record = record.replace(tissue_id=stored.tissue_id, roi_id=stored.roi_id)
         if stored is not None and stored.mpp == record.mpp:
-            kept = ("grid_id", "grid_recipe", "candidates_id", "clusters_id")
+            kept = ("grid_id", "grid_recipe", "candidates_id", "clusters_id", "joint_id")
             record = record.replace(**{key: getattr(stored, key) for key in kept})
         return record
 

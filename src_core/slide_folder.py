@@ -45,6 +45,8 @@ class SlideRecord(Config):
     """That grid with the patches that their flaws exclude."""
     clusters_id: str | None = None
     """The clusters in use, of that grid."""
+    joint_id: str | None = None
+    """Those that the slide has in common with others, of that grid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class SlideFolder:
         path = self.root / "slide.json"
         record = read_config(path, SlideRecord)
         ids = (record.tissue_id, record.roi_id, record.grid_id, record.candidates_id)
-        for name in (*ids, record.clusters_id):
+        for name in (*ids, record.clusters_id, record.joint_id):
             if name is not None and not is_safe_name(name):
                 raise ProjectError(f"{path} is damaged: {name!r} is no artifact of the project.")
         return record
@@ -160,6 +162,11 @@ class SlideFolder:
         """Return the folder of the clusters in use."""
         grid_id = self._current("grid_id", "Prepare")
         return self.clusters(grid_id, self._current("clusters_id", "Cluster"))
+
+    def joint_clusters(self) -> Path:
+        """Return the folder of the clusters that the slide has in common with others."""
+        grid_id = self._current("grid_id", "Prepare")
+        return self.clusters(grid_id, self._current("joint_id", "Cluster the cohort"))
 
     def _current(self, key: str, step: str) -> str:
         value = getattr(self.record, key)

@@ -298,7 +298,7 @@ def _take_into_use(slide: SlideFolder, placed: Placement, common: BoolArray) -> 
     if not _is_whole(slide.grid(grid.grid_id)):
         grid.save(slide.grid(grid.grid_id))
     if slide.record.grid_id != grid.grid_id:
-        slide.remember(grid_id=grid.grid_id, candidates_id=None, clusters_id=None)
+        slide.remember(grid_id=grid.grid_id, candidates_id=None, clusters_id=None, joint_id=None)
     left = int((~common).sum())
     return [f"{left} patches lack an embedding by another encoder"] if left else []
 

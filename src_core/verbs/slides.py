@@ -9,6 +9,7 @@ from typing import Annotated
 from src_core import pipeline
 from src_core.clustering.result import load_agreement, load_clusters
 from src_core.config import Config, Help, Range
+from src_core.joint import cluster_jointly
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
 from src_core.slides import open_slide
@@ -36,6 +37,9 @@ class ClusterOptions(Config):
     n_clusters: Annotated[
         int | None, Range(1, 1000), Help("Clusters per slide; the project's if none")
     ] = None
+    joint: Annotated[
+        bool, Help("Cluster slides together, so that a cluster means the same on all of them")
+    ] = False
     device: Device = "auto"
 
 
@@ -44,6 +48,8 @@ def _cluster(options: ClusterOptions, report: Report, stop: Stop) -> Result:
     if options.n_clusters is not None:
         clustering = project.config.clustering.replace(n_clusters=options.n_clusters)
         project = project.reconfigured(project.config.replace(clustering=clustering.to_dict()))
+    if options.joint:
+        return _cluster_jointly(project, options, report, stop)
     clusters: dict[str, int] = {}
     agreement: dict[str, float] = {}
     notes: dict[str, str] = {}
@@ -71,6 +77,21 @@ def _cluster(options: ClusterOptions, report: Report, stop: Stop) -> Result:
     failures = pipeline.each_slide(chosen_slides(project, options.slides), cluster, stop=stop)
     told = {"agreement": agreement} | ({"notes": notes} if notes else {})
     return result_of(project, failures, clusters=clusters, **told)
+
+
+def _cluster_jointly(
+    project: Project, options: ClusterOptions, report: Report, stop: Stop
+) -> Result:
+    joint = cluster_jointly(
+        project,
+        chosen_slides(project, options.slides),
+        device=options.device,
+        report=report,
+        stop=stop,
+    )
+    return result_of(
+        project, joint.failures, clusters=joint.clusters, patches_of_cluster=list(joint.sizes)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
