@@ -16,6 +16,7 @@ from src_core.verbs.exchange import EXPORT, IMPORT
 from src_core.verbs.models import EVALUATE, PREDICT, TRAIN
 from src_core.verbs.prepare import PREPARE
 from src_core.verbs.setup import DOCTOR, ENCODERS
+from src_core.verbs.similar import SIMILAR
 from src_core.verbs.slides import CLUSTER, PYRAMID
 from src_core.verbs.tools import DEMO, OPEN
 
@@ -27,6 +28,7 @@ VERBS: dict[str, Verb] = {
         DEMO,
         PREPARE,
         CLUSTER,
+        SIMILAR,
         TRAIN,
         EVALUATE,
         PREDICT,

@@ -1,0 +1,214 @@
+"""Patches like one that is pointed at, on its slide and on all slides of the project.
+
+The space in which patches are compared is found once from a sample of all slides and kept, so that
+slides that come later need nothing of the others; each slide's patches are stored in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from src_core.clustering.fused import FusedSpace, find_fused_space, find_nearest
+from src_core.embeddings.store import EmbeddingView
+from src_core.errors import ProjectError
+from src_core.patches.grid import PatchGrid
+from src_core.pipeline import Failure, each_slide, stored_views
+from src_core.progress import Report, Stop, Tracker
+from src_core.project import Project, SlideFolder
+from src_core.provenance import read_array, read_json, recipe_id, write_array, write_artifact
+from src_core.seeding import generator
+from src_core.types import Float32
+
+__all__ = ["Match", "find_similar"]
+
+_SAMPLE = 8192
+"""Patches from which the space is found."""
+_CHUNK = 8192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A patch that is like the one that was asked about."""
+
+    slide_id: str
+    row: int
+    """Of the slide's patch grid."""
+    x: int
+    """Level-0 pixel of its top-left corner."""
+    y: int
+    distance: float
+    """In the space of all encoders, 0 is the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Indexed:
+    slide: SlideFolder
+    grid: PatchGrid
+    views: tuple[EmbeddingView, ...]
+
+    @property
+    def recipe(self) -> dict[str, str]:
+        return {view.encoder: recipe_id(view.recipe) for view in self.views}
+
+
+def find_similar(
+    project: Project,
+    slide: SlideFolder,
+    row: int,
+    *,
+    others: Sequence[SlideFolder],
+    n: int,
+    report: Report,
+    stop: Stop,
+) -> tuple[list[Match], list[Failure]]:
+    """Return the patches nearest to one, the nearest first; itself is left out.
+
+    Parameters
+    ----------
+    project : Project
+    slide : SlideFolder
+        Where the patch is.
+    row : int
+        Of its grid.
+    others : sequence of SlideFolder
+        Where to look besides.
+    n : int
+        How many are wanted.
+    report, stop : callable
+        Of storing the patches of slides that were not looked through before.
+
+    Returns
+    -------
+    matches : list of Match
+    failures : list of Failure
+        Slides that could not be looked through, and why.
+
+    Raises
+    ------
+    ProjectError
+        If the slide has no such patch.
+    GridMismatchError
+        If it is not embedded by all encoders of the project.
+    """
+    asked = _gathered(project, slide)
+    if not 0 <= row < len(asked.grid):
+        raise ProjectError(
+            f"Slide {slide.slide_id!r} has no patch {row}; its patches are 0 to "
+            f"{len(asked.grid) - 1}."
+        )
+    rest = [other for other in others if other.slide_id != slide.slide_id]
+    alike, failures = _alike(project, asked, rest, stop=stop)
+    ready = [asked, *alike]
+    vectors = _indexed(project, ready, report=report, stop=stop)
+    found = find_nearest(vectors, np.asarray(vectors[0][row]), n + 1)
+    matches = [
+        _match(ready[which], int(at), float(distance))
+        for which, at, distance in zip(found.slides, found.rows, found.distances, strict=True)
+        if (which, at) != (0, row)
+    ]
+    return matches[:n], failures
+
+
+def _gathered(project: Project, slide: SlideFolder) -> _Indexed:
+    grid = slide.load_grid()
+    return _Indexed(slide, grid, stored_views(slide, grid, project.config.encoders))
+
+
+def _alike(
+    project: Project, asked: _Indexed, others: Sequence[SlideFolder], *, stop: Stop
+) -> tuple[list[_Indexed], list[Failure]]:
+    """Return the slides that the same encoders have embedded with the same weights."""
+    ready: list[_Indexed] = []
+
+    def gather(other: SlideFolder) -> None:
+        one = _gathered(project, other)
+        if one.recipe != asked.recipe:
+            raise ProjectError(
+                f"Slide {other.slide_id!r} is embedded by other weights; prepare it again to look "
+                "through it."
+            )
+        ready.append(one)
+
+    failures = each_slide(others, gather, stop=stop)
+    return ready, failures
+
+
+def _indexed(
+    project: Project, slides: Sequence[_Indexed], *, report: Report, stop: Stop
+) -> list[Float32]:
+    """Return the patches of slides as they are compared, stored where they were not yet."""
+    space_id = recipe_id({"views": slides[0].recipe, "sample": _SAMPLE})
+    space = _space(project, slides, space_id)
+    digest = hashlib.sha256(space.axes.tobytes()).hexdigest()[:16]
+    missing = [one for one in slides if not _is_stored(one, space_id, digest)]
+    if missing:
+        _store(missing, space, space_id, digest, report=report, stop=stop)
+    return [_load(one, space_id) for one in slides]
+
+
+def _match(one: _Indexed, row: int, distance: float) -> Match:
+    x, y = (int(value) for value in one.grid.coords_xy[row])
+    return Match(slide_id=one.slide.slide_id, row=row, x=x, y=y, distance=distance)
+
+
+def _space(project: Project, slides: Sequence[_Indexed], space_id: str) -> FusedSpace:
+    """Return the space of these encoders, found from these slides if there is none yet."""
+    folder = project.root / "cohort" / "spaces" / space_id
+    if not (folder / "meta.json").is_file():
+        each = -(-_SAMPLE // len(slides))
+        parts: list[list[Float32]] = []
+        for one in slides:
+            rng = generator(0, "space", one.slide.slide_id)
+            rows = np.sort(rng.permutation(len(one.grid))[:each])
+            parts.append([view.rows(rows) for view in one.views])
+        found = find_fused_space(
+            [np.concatenate(view) for view in zip(*parts, strict=True)], seed=0
+        )
+        write_array(folder / "mean.npy", found.mean)
+        write_artifact(folder, "axes.npy", found.axes, {"recipe": slides[0].recipe})
+    mean = read_array(folder / "mean.npy", dtype=np.float32, shape=(None,))
+    axes = read_array(folder / "axes.npy", dtype=np.float32, shape=(len(mean), None))
+    return FusedSpace(np.asarray(mean), np.asarray(axes))
+
+
+def _store(
+    slides: Sequence[_Indexed],
+    space: FusedSpace,
+    space_id: str,
+    digest: str,
+    *,
+    report: Report,
+    stop: Stop,
+) -> None:
+    total = sum(len(one.grid) for one in slides)
+    tracker = Tracker(report, stop, stage="Indexing patches", total=total, unit="patches")
+    for one in slides:
+        vectors = np.empty((len(one.grid), space.axes.shape[1] + 1), dtype=np.float32)
+        for start in range(0, len(one.grid), _CHUNK):
+            rows = np.arange(start, min(start + _CHUNK, len(one.grid)))
+            vectors[rows] = space.place([view.rows(rows) for view in one.views])
+            tracker.advance(len(rows), detail=one.slide.slide_id)
+        meta = {"space": space_id, "axes": digest, "n_patches": len(vectors)}
+        write_artifact(_folder(one, space_id), "vectors.npy", vectors, meta)
+
+
+def _is_stored(one: _Indexed, space_id: str, digest: str) -> bool:
+    """Tell whether a slide's patches lie in this very space; one found anew differs."""
+    path = _folder(one, space_id) / "meta.json"
+    return path.is_file() and read_json(path).get("axes") == digest
+
+
+def _folder(one: _Indexed, space_id: str) -> Path:
+    return one.slide.grid(one.grid.grid_id) / "spaces" / space_id
+
+
+def _load(one: _Indexed, space_id: str) -> Float32:
+    vectors: Float32 = read_array(
+        _folder(one, space_id) / "vectors.npy", dtype=np.float32, shape=(len(one.grid), None)
+    )
+    return vectors
