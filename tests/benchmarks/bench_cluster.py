@@ -1,0 +1,405 @@
+"""How fast and how well patches are clustered, beside mvlearn: ``make bench-cluster``.
+
+Every timing runs in a process of its own, so that peak memory is its own; three views as wide as
+those of CONCH v1.5, Virchow2 and Prov-GigaPath, 50 clusters, thread pools as large as the machine.
+Seconds of all processors stand beside the clock's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from numpy.typing import ArrayLike, NDArray
+
+WIDTHS = (768, 2560, 1536)
+N_CLUSTERS = 50
+GROWTH = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
+ENCODERS = ("lite0", "lite1", "texture")
+GOALS = {"mvlearn": 80.0, 20_000: 6.0, 100_000: 40.0, "growth": 12.0, "memory": 4.0, "loss": 0.02}
+MILLION_S, SEARCH_S = 480.0, 0.2
+
+Views = list[NDArray[Any]]
+
+
+def planted(n: int, *, seed: int = 0, n_blobs: int = N_CLUSTERS) -> tuple[Views, NDArray[np.int64]]:
+    """Return overlapping clusters of 40 dimensions seen in three wide, noisy ways, as float16."""
+    rng = np.random.default_rng(seed)
+    shape = np.random.default_rng(99)  # the same centres and ways of seeing for all slides
+    ways = [
+        (shape.normal(size=(n_blobs, 40)) * 1.2, shape.normal(size=(40, width)) / 40**0.5)
+        for width in WIDTHS
+    ]
+    truth = rng.integers(0, n_blobs, n)
+    views = []
+    for centres, seen in ways:
+        view = np.empty((n, seen.shape[1]), dtype=np.float16)
+        for start in range(0, n, 5000):
+            some = truth[start : start + 5000]
+            latent = centres[some] + rng.normal(size=(len(some), 40))
+            view[start : start + 5000] = latent @ seen + rng.normal(
+                0, 0.5, (len(some), len(seen.T))
+            )
+        views.append(view)
+    return views, truth
+
+
+def alone(function: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """Call a function of this module in a fresh process and return its result."""
+    command = [sys.executable, __file__, "--alone", function.__name__, json.dumps(arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{function.__name__}{arguments} failed:\n{done.stderr[-2000:]}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def time_ours(n: int, search: str) -> dict[str, Any]:
+    """Cluster `n` patches: seconds, processor seconds, peak memory beside the views, parts."""
+    import torch
+
+    from src_core.clustering import ClusterConfig, MultiViewSpectralClustering, cluster_views
+    from src_core.clustering.quality import nmi
+    from src_core.devices import cpu_threads
+    from src_core.progress import Progress
+
+    torch.set_num_threads(cpu_threads())
+    views, truth = planted(n)
+    MultiViewSpectralClustering(2).fit([view[:100] for view in views])  # loads what it needs
+    parts: dict[str, float] = {}
+    last = time.perf_counter()
+
+    def tell(progress: Progress) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        name = progress.detail.split(" ")[0]
+        parts[name] = parts.get(name, 0.0) + now - last
+        last = now
+
+    config = ClusterConfig(n_clusters=N_CLUSTERS, neighbors=search)  # type: ignore[arg-type]
+    before = psutil.Process().memory_info().rss
+    last = began = time.perf_counter()
+    used = time.process_time()
+    labels = cluster_views(views, config, report=tell).labels
+    wall, cpu = time.perf_counter() - began, time.process_time() - used
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    return {
+        "wall": wall,
+        "cpu": cpu,
+        "gigabytes": peak / 1e9,
+        "parts": parts,
+        "nmi": nmi(labels, truth),
+        "labels": labels.tolist() if n <= 20_000 else [],
+    }
+
+
+def time_mvlearn(n: int) -> dict[str, Any]:
+    """Cluster the same patches, standardised, by the public implementation."""
+    from mvlearn.cluster import (  # type: ignore[import-not-found]
+        MultiviewSpectralClustering,
+    )
+
+    from src_core.clustering.views import prepare_views
+
+    views = [view.astype(np.float64) for view in prepare_views(planted(n)[0])]
+    model = MultiviewSpectralClustering(
+        N_CLUSTERS,
+        affinity="nearest_neighbors",
+        n_neighbors=10,
+        max_iter=10,
+        n_init=10,
+        random_state=2025,
+    )
+    began, used = time.perf_counter(), time.process_time()
+    labels = model.fit_predict(views)
+    wall, cpu = time.perf_counter() - began, time.process_time() - used
+    return {"wall": wall, "cpu": cpu, "labels": labels.tolist()}
+
+
+@dataclass
+class Mapped:
+    """A view on disk, of which rows are read as they are asked for."""
+
+    path: Path
+
+    def __len__(self) -> int:
+        return len(np.load(self.path, mmap_mode="r"))
+
+    def rows(self, indices: ArrayLike) -> NDArray[np.float32]:
+        stored = np.load(self.path, mmap_mode="r")
+        return np.asarray(stored[np.asarray(indices)], dtype=np.float32)
+
+
+def time_cohort(folder: str, n_slides: int) -> dict[str, Any]:
+    """Cluster slides together: seconds, peak memory, agreement with what was planted."""
+    from src_core.clustering import ClusterConfig
+    from src_core.clustering.joint import find_joint_clusters
+    from src_core.clustering.quality import nmi
+
+    slides = [
+        [Mapped(Path(folder) / f"{slide}_{view}.npy") for view in range(len(WIDTHS))]
+        for slide in range(n_slides)
+    ]
+    before = psutil.Process().memory_info().rss
+    began, used = time.perf_counter(), time.process_time()
+    joint = find_joint_clusters(slides, ClusterConfig(n_clusters=N_CLUSTERS))
+    landmarks = time.perf_counter() - began
+    labels = [joint.of_slide(views).labels for views in slides]
+    wall, cpu = time.perf_counter() - began, time.process_time() - used
+    truth = [np.load(Path(folder) / f"{slide}_truth.npy") for slide in range(n_slides)]
+    # Pages of the mapped files that are in memory count as the process's: they are the system's.
+    own = psutil.Process().memory_full_info().uss - before
+    return {
+        "wall": wall,
+        "cpu": cpu,
+        "landmarks": landmarks,
+        "gigabytes": own / 1e9,
+        "patches": sum(len(one) for one in labels),
+        "nmi": nmi(np.concatenate(labels), np.concatenate(truth)),
+    }
+
+
+def time_search(n: int) -> dict[str, Any]:
+    """Find the 50 patches nearest to one among `n` in files: median and worst of 20 questions."""
+    from src_core.clustering.fused import FUSED_AXES, find_nearest
+
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        for part in range(100):
+            np.save(
+                Path(folder) / f"{part}.npy",
+                rng.normal(size=(n // 100, FUSED_AXES + 1)).astype(np.float32),
+            )
+        vectors = [np.load(Path(folder) / f"{part}.npy", mmap_mode="r") for part in range(100)]
+        seconds = []
+        for _ in range(20):
+            asked = np.asarray(vectors[rng.integers(100)][rng.integers(n // 100)])
+            began = time.perf_counter()
+            find_nearest(vectors, asked, 50)
+            seconds.append(time.perf_counter() - began)
+    return {"median": float(np.median(seconds)), "worst": max(seconds)}
+
+
+def real_quality(patches: str) -> dict[str, Any]:
+    """Compare ways of clustering real patches of three lung tissues."""
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import adjusted_rand_score
+
+    from src_core.clustering import MultiViewSpectralClustering
+    from src_core.clustering.quality import calinski_harabasz, nmi, silhouette
+    from src_core.clustering.views import prepare_views
+
+    views, truth, origins = _embedded(Path(patches))
+    whole = np.hstack(prepare_views(views))
+    rows: dict[str, dict[str, float]] = {}
+
+    def add(name: str, labels: NDArray[Any], seconds: float) -> None:
+        rows[name] = {
+            "tissue NMI": nmi(labels, truth),
+            "origin NMI": nmi(labels, origins),
+            "SC": silhouette(whole, labels),
+            "CH": calinski_harabasz(whole, labels),
+            "seconds": seconds,
+        }
+
+    def ours(some: Views, **how: Any) -> NDArray[Any]:
+        settings = {"n_clusters": N_CLUSTERS, "standardise": True, "random_state": 0, **how}
+        return MultiViewSpectralClustering(**settings).fit_predict(some)
+
+    def by_k_means() -> NDArray[Any]:
+        return np.asarray(KMeans(N_CLUSTERS, n_init=10, random_state=0).fit_predict(whole))
+
+    ways: dict[str, Callable[[], NDArray[Any]]] = {
+        "multi-view": lambda: ours(views),
+        "multi-view, lists": lambda: ours(views, neighbors="listed"),
+        **{
+            f"{name} alone": partial(ours, [view])
+            for name, view in zip(ENCODERS, views, strict=True)
+        },
+        "concatenated, spectral": lambda: ours([whole]),
+        "concatenated, k-means": by_k_means,
+    }
+    found: dict[str, NDArray[Any]] = {}
+    for name, way in ways.items():
+        began = time.perf_counter()
+        found[name] = way()
+        add(name, found[name], time.perf_counter() - began)
+    half = np.random.default_rng(0).permutation(len(truth))
+    seen, unseen = half[: len(half) * 3 // 4], half[len(half) * 3 // 4 :]
+    model = MultiViewSpectralClustering(N_CLUSTERS, standardise=True, random_state=0)
+    guessed = model.fit([view[seen] for view in views]).predict([view[unseen] for view in views])
+    exact = found["multi-view"]
+    again = ours(views, random_state=1)
+    return {
+        "rows": rows,
+        "n": len(truth),
+        "loss": 1 - adjusted_rand_score(exact, found["multi-view, lists"]),
+        "another seed": 1 - adjusted_rand_score(exact, again),
+        "predict": adjusted_rand_score(exact[unseen], guessed),
+        "predict seen": adjusted_rand_score(model.labels_, model.predict([v[seen] for v in views])),
+    }
+
+
+def _embedded(folder: Path) -> tuple[Views, NDArray[Any], NDArray[Any]]:
+    from PIL import Image
+
+    from src_core.encoders import create_encoder
+
+    with (folder / "labels.csv").open(encoding="utf-8") as stream:
+        table = list(csv.DictReader(stream))
+    pixels = np.stack(
+        [np.asarray(Image.open(folder / row["file"]).convert("RGB")) for row in table]
+    )
+    views = []
+    for name in ENCODERS:
+        encoder: Any = create_encoder(name, device="cpu")
+        views.append(
+            np.concatenate([encoder.encode(pixels[i : i + 64]) for i in range(0, len(pixels), 64)])
+        )
+    return (
+        views,
+        np.array([row["label"] for row in table]),
+        np.array([row["group"] for row in table]),
+    )
+
+
+def _verdict(is_met: bool) -> str:
+    return "met" if is_met else "MISSED"
+
+
+def compare_with_mvlearn(sizes: Sequence[int]) -> bool:
+    """Print both implementations side by side."""
+    from sklearn.metrics import adjusted_rand_score
+
+    print("\n| patches | mvlearn, s | ours, s | times faster | ARI |\n|---|---|---|---|---|")
+    ratio, ari = 0.0, 1.0
+    for n in sizes:
+        theirs = alone(time_mvlearn, n)
+        ours = min((alone(time_ours, n, "auto") for _ in range(3)), key=lambda one: one["wall"])
+        ratio = theirs["wall"] / ours["wall"]
+        ari = min(ari, adjusted_rand_score(theirs["labels"], ours["labels"]))
+        print(f"| {n:,} | {theirs['wall']:.1f} | {ours['wall']:.2f} | {ratio:.0f} | {ari:.3f} |")
+    met = ratio >= GOALS["mvlearn"] and ari >= 0.99
+    print(f"goal at {sizes[-1]:,}: at least 80 times, ARI at least 0.99: {_verdict(met)}")
+    return met
+
+
+def show_growth() -> bool:
+    """Print time and memory from a thousand patches to a hundred thousand."""
+    names = ("neighbours", "eigenvectors", "round", "clusters")
+    print(
+        "\n| patches | s | processor s | GB beside the views "
+        "| neighbours | eigenvectors | rounds | k-means |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    taken: dict[int, dict[str, Any]] = {}
+    for n in GROWTH:
+        one = taken[n] = alone(time_ours, n, "auto")
+        shares = " | ".join(f"{one['parts'][name] / one['wall']:.0%}" for name in names)
+        print(
+            f"| {n:,} | {one['wall']:.2f} | {one['cpu']:.1f} | {one['gigabytes']:.2f} | {shares} |",
+            flush=True,
+        )
+    growth = taken[100_000]["wall"] / taken[10_000]["wall"]
+    met = [
+        taken[20_000]["wall"] <= GOALS[20_000],
+        taken[100_000]["wall"] <= GOALS[100_000],
+        taken[100_000]["gigabytes"] <= GOALS["memory"],
+        growth <= GOALS["growth"],
+    ]
+    print(
+        f"goals: 20,000 in 6 s {_verdict(met[0])}; 100,000 in 40 s {_verdict(met[1])}, in 4 GB "
+        f"{_verdict(met[2])}; 12-fold from 10,000 to 100,000: {growth:.1f}, {_verdict(met[3])}"
+    )
+    return all(met)
+
+
+def show_quality(patches: Path) -> bool:
+    """Print how ways of clustering real patches compare."""
+    found = alone(real_quality, str(patches))
+    print(f"\n{found['n']:,} patches of LC25000, views {', '.join(ENCODERS)}, K = {N_CLUSTERS}")
+    print("| clusters | NMI to tissue | NMI to origin | SC | CH | s |\n|---|---|---|---|---|---|")
+    for name, row in found["rows"].items():
+        print(
+            f"| {name} | {row['tissue NMI']:.3f} | {row['origin NMI']:.3f} | {row['SC']:.3f} | "
+            f"{row['CH']:.0f} | {row['seconds']:.2f} |"
+        )
+    met = found["loss"] <= GOALS["loss"]
+    print(
+        f"lists and axes against the exact graph lose {found['loss']:.3f} of ARI "
+        f"(another seed of k-means {found['another seed']:.3f}); goal at most 0.02: {_verdict(met)}"
+    )
+    print(
+        f"predict: ARI {found['predict']:.3f} of patches left out to what clustering all gives "
+        f"them, {found['predict seen']:.3f} of those that were clustered"
+    )
+    return met
+
+
+def show_million(n_slides: int = 100, each: int = 10_000) -> bool:
+    """Print what a cohort of a million patches costs."""
+    with tempfile.TemporaryDirectory() as folder:
+        for slide in range(n_slides):
+            views, truth = planted(each, seed=slide + 1)
+            np.save(Path(folder) / f"{slide}_truth.npy", truth)
+            for number, view in enumerate(views):
+                np.save(Path(folder) / f"{slide}_{number}.npy", view)
+        one = alone(time_cohort, folder, n_slides)
+    met = one["wall"] <= MILLION_S
+    print(
+        f"\n{one['patches']:,} patches of {n_slides} slides together: {one['wall']:.0f} s "
+        f"({one['cpu']:.0f} processor s; landmarks {one['landmarks']:.0f} s), "
+        f"{one['gigabytes']:.1f} GB, NMI to what was planted {one['nmi']:.3f}; goal 480 s: {_verdict(met)}"
+    )
+    search = alone(time_search, 1_000_000)
+    print(
+        f"patches like one among 1,000,000: {1e3 * search['median']:.0f} ms, at worst "
+        f"{1e3 * search['worst']:.0f}; goal 200 ms: {_verdict(search['worst'] <= SEARCH_S)}"
+    )
+    return met and search["worst"] <= SEARCH_S
+
+
+def main() -> int:
+    """Run all comparisons; 1 if a goal is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument(
+        "--alone", nargs=2, metavar=("FUNCTION", "ARGUMENTS"), help=argparse.SUPPRESS
+    )
+    parser.add_argument("--only", choices=("mvlearn", "growth", "quality", "million"))
+    parser.add_argument("--patches", type=Path, default=Path("../shared/data/patches/lc25000-lung"))
+    asked = parser.parse_args()
+    if asked.alone:
+        name, arguments = asked.alone
+        print(json.dumps(globals()[name](*json.loads(arguments))))
+        return 0
+    print(f"{platform.platform()}, Python {platform.python_version()}")
+    print(f"{psutil.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at start", flush=True)
+    steps: dict[str, Callable[[], bool]] = {
+        "mvlearn": lambda: compare_with_mvlearn((1_000, 2_000)),
+        "growth": show_growth,
+        "million": show_million,
+    }
+    if asked.patches.is_dir():
+        steps["quality"] = lambda: show_quality(asked.patches)
+    else:
+        print(f"skipped: quality on real patches, {asked.patches} is not there")
+    met = [step() for name, step in steps.items() if asked.only in (None, name)]
+    return 0 if all(met) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
