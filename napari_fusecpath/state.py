@@ -36,6 +36,9 @@ class Workbench:
     grid_id: str | None = None
     """The patch grid whose rows `selected` and `highlighted` count."""
     clusters_id: str | None = None
+    """The clusters that are shown."""
+    is_joint: bool = False
+    """The clusters that slides have in common are shown, where there are some."""
     run_id: str | None = None
     """The training run whose predictions are shown."""
     class_name: str | None = None

@@ -168,6 +168,11 @@ class SlideFolder:
         grid_id = self._current("grid_id", "Prepare")
         return self.clusters(grid_id, self._current("joint_id", "Cluster the cohort"))
 
+    def shown_clusters(self, *, joint: bool) -> Path:
+        """Return the folder of the clusters to look at: those in common, if wanted and there."""
+        is_joint = joint and self.record.joint_id is not None
+        return self.joint_clusters() if is_joint else self.current_clusters()
+
     def _current(self, key: str, step: str) -> str:
         value = getattr(self.record, key)
         if value is None:

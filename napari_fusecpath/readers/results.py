@@ -119,7 +119,7 @@ def show_results(
         (record.tissue_id, _tissue),
         (record.candidates_id, _quality),
         (record.roi_id, _roi),
-        (record.clusters_id, _clusters),
+        (_clusters_id(viewer, record), _clusters),
         (run_id or _newest(project), _prediction),
     ]
     for wanted, step in steps:
@@ -172,16 +172,27 @@ def _roi(viewer: Viewer, project: Project, slide: SlideFolder, roi_id: str) -> s
     return {"roi"}
 
 
+def _clusters_id(viewer: Viewer, record: SlideRecord) -> str | None:
+    """Return which clusters are shown: those in common with other slides, if wanted and there."""
+    is_joint = workbench_of(viewer).is_joint and record.joint_id is not None
+    return record.joint_id if is_joint else record.clusters_id
+
+
 def _clusters(viewer: Viewer, project: Project, slide: SlideFolder, clusters_id: str) -> set[Role]:
     grid = slide.load_grid()
     layer, shown = find_layer(viewer, "clusters"), (str(slide.root), grid.grid_id, clusters_id)
     if layer is None or about(layer).get("shown") != shown:  # what stands out goes on doing so
-        labels, _ = load_clusters(slide.current_clusters())
-        layer = show_clusters(viewer, grid, labels)
+        labels, meta = load_clusters(slide.clusters(grid.grid_id, clusters_id))
+        layer = show_clusters(viewer, grid, labels, names=_names(meta["n_clusters"]))
         about(layer)["shown"] = shown
     workbench = workbench_of(viewer)
     workbench.grid_id, workbench.clusters_id = grid.grid_id, clusters_id
-    return {"clusters", *_agreement(viewer, grid, slide.current_clusters())}
+    return {"clusters", *_agreement(viewer, grid, slide.clusters(grid.grid_id, clusters_id))}
+
+
+def _names(n_clusters: int) -> list[str]:
+    """Name all clusters, also those in common that this slide lacks: colours go by their number."""
+    return [f"cluster {number}" for number in range(n_clusters)]
 
 
 def _agreement(viewer: Viewer, grid: PatchGrid, folder: Path) -> set[Role]:

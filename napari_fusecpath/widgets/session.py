@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "slides_of"]
 
-_RESULTS: tuple[Role, ...] = ("prediction", "contribution", "attention", "clusters", "tissue")
+_RESULTS: tuple[Role, ...] = (
+    "prediction",
+    "contribution",
+    "attention",
+    "clusters",
+    "agreement",
+    "tissue",
+)
 """Maps that hide one another; of those that come new the first is the one to look at."""
 
 

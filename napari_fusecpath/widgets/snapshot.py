@@ -62,6 +62,10 @@ class Snapshot:
     stored: frozenset[str] = frozenset()
     """Patch and slide encoders, of the project or not, that the slide has embeddings by."""
     clusters: Labels | None = None
+    joint: Labels | None = None
+    """The clusters that the slide has in common with others."""
+    n_joint: int = 0
+    """How many these are; the slide may lack some."""
     agreement: Float32 | None = None
     """Shape (N, views): how far each encoder agrees with a patch's cluster; None if not stored."""
     typical: Int64 | None = None
@@ -140,6 +144,7 @@ def take_snapshot(viewer: ViewerModel, workbench: Workbench) -> Snapshot:
                 values |= {"slide": slide, "record": record}
                 values |= _scale_of(record)
                 values |= _of_slide(project, slide, record, values["run_id"], read)
+                values |= _clusters_of(project, slide, record, workbench.is_joint, read)
     return Snapshot(**values, problems=tuple(dict.fromkeys(problems)))
 
 
@@ -170,13 +175,6 @@ def _of_slide(
     judged = read(lambda: load_flags(slide, project.config.quality))
     if judged is not None:
         values["candidates"], values["flags"] = judged
-    if record.clusters_id is not None:
-        found = read(lambda: load_clusters(slide.current_clusters()))
-        if found is not None:
-            labels, meta = found
-            values["clusters"] = labels
-            values |= _likeness(slide.current_clusters(), meta, read)
-            values["is_cluster_recipe_current"] = is_current(meta.get("recipe"), project.config)
     if run_id is not None:
         folder = project.prediction(run_id, slide.slide_id)
         if (folder / "prediction.json").is_file():
@@ -184,16 +182,39 @@ def _of_slide(
     return values
 
 
-def _likeness(
-    folder: Path, meta: dict[str, Any], read: Callable[[Callable[[], Any]], Any]
+def _clusters_of(
+    project: Project,
+    slide: SlideFolder,
+    record: SlideRecord,
+    is_joint: bool,
+    read: Callable[[Callable[[], Any]], Any],
 ) -> dict[str, Any]:
-    """Return what clusters are like; those of an earlier version do not know."""
+    values: dict[str, Any] = {}
+    if record.grid_id is None:
+        return values
+    if record.clusters_id is not None:
+        found = read(lambda: load_clusters(slide.current_clusters()))
+        if found is not None:
+            values["clusters"], meta = found
+            values["is_cluster_recipe_current"] = is_current(meta.get("recipe"), project.config)
+    if record.joint_id is not None:
+        found = read(lambda: load_clusters(slide.joint_clusters()))
+        if found is not None:
+            values["joint"], values["n_joint"] = found[0], found[1]["n_clusters"]
+    if values:
+        values |= read(lambda: _likeness(slide.shown_clusters(joint=is_joint))) or {}
+    return values
+
+
+def _likeness(folder: Path) -> dict[str, Any]:
+    """Return what the clusters that are shown are like; those of an earlier version do not know."""
     if not (folder / "agreement.npy").is_file():
         return {}
+    meta = load_clusters(folder)[1]
     patches, clusters = meta["n_patches"], meta["n_clusters"]
     return {
-        "agreement": read(lambda: load_agreement(folder, patches)),
-        "typical": read(lambda: load_typical(folder, patches, clusters)),
+        "agreement": load_agreement(folder, patches),
+        "typical": load_typical(folder, patches, clusters),
     }
 
 

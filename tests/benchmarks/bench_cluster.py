@@ -363,7 +363,8 @@ def show_million(n_slides: int = 100, each: int = 10_000) -> bool:
     print(
         f"\n{one['patches']:,} patches of {n_slides} slides together: {one['wall']:.0f} s "
         f"({one['cpu']:.0f} processor s; landmarks {one['landmarks']:.0f} s), "
-        f"{one['gigabytes']:.1f} GB, NMI to what was planted {one['nmi']:.3f}; goal 480 s: {_verdict(met)}"
+        f"{one['gigabytes']:.1f} GB, NMI to what was planted {one['nmi']:.3f}; "
+        f"goal 480 s: {_verdict(met)}"
     )
     search = alone(time_search, 1_000_000)
     print(
