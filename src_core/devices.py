@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from src_core.errors import ConfigError
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DeviceName",
     "cpu_threads",
+    "few_threads",
     "is_out_of_memory",
     "keep_freed_memory",
     "pick_device",
@@ -60,6 +63,25 @@ def cpu_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return max(1, os.cpu_count() or 1)
+
+
+@contextmanager
+def few_threads(count: int) -> Iterator[None]:
+    """Let torch and the BLAS of NumPy and SciPy use `count` threads for a while.
+
+    Small products gain nothing from more, and each library's idle threads spin: where they take
+    turns, or something else needs a core, that costs many times what it saves.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        with threadpool_limits(count, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def keep_freed_memory() -> None:

@@ -6,9 +6,10 @@ rounds and k-means are for one number of clusters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from src_core.clustering.neighbours import nearest_neighbours
 from src_core.clustering.result import Search
 from src_core.clustering.spaces import Space, space_of
 from src_core.clustering.spectral import leading_of_filtered, leading_of_graph, rows_of_length_one
+from src_core.devices import few_threads
 from src_core.progress import Stop, never
 from src_core.types import Float32
 
@@ -26,6 +28,9 @@ __all__ = ["EXACT_UP_TO", "Graphs", "Step", "co_train", "embedding_of", "graphs_
 EXACT_UP_TO = 5000
 """Patches whose neighbours are looked for everywhere, unless told otherwise, and in float64."""
 _ASKED_AT_ONCE = 2048
+
+V = TypeVar("V")
+T = TypeVar("T")
 
 Step: TypeAlias = Callable[[str], None]
 """Told what has been done; may raise `JobCancelled`."""
@@ -65,10 +70,14 @@ class Graphs:
 
     def first_bases(self, count: int, *, seed: int, step: Step) -> list[torch.Tensor]:
         """Return the leading eigenvectors of every graph, shapes (N, count)."""
-        bases = []
-        for number, graph in enumerate(self.neighbours, start=1):
+
+        def leading(graph: torch.Tensor) -> torch.Tensor:
             basis = leading_of_graph(graph, count, seed=seed, dtype=self.dtype)
-            bases.append(basis.to(graph.device))
+            return basis.to(graph.device)
+
+        bases = []
+        for number, basis in enumerate(_each_view(leading, self.neighbours), start=1):
+            bases.append(basis)
             step(f"eigenvectors of view {number} of {len(self.neighbours)}")
         return bases
 
@@ -107,21 +116,25 @@ def graphs_of(
     n = len(views[0])
     k = max(1, min(n_neighbors, n - 1))
     exact = search == "exact" or (search == "auto" and n <= EXACT_UP_TO)
-    spaces: list[Space] = []
-    lists: list[Lists | None] = []
-    neighbours: list[torch.Tensor] = []
-    left_out: list[int] = []
-    for number, view in enumerate(views):
-        space = space_of(view, scaled=scaled, projected=not exact, seed=seed, name=f"View {number}")
+
+    def graph(number: int) -> tuple[Lists | None, Space, torch.Tensor] | None:
+        space = space_of(
+            views[number], scaled=scaled, projected=not exact, seed=seed, name=f"View {number}"
+        )
         if space.is_constant:
+            return None
+        lists = None if exact else Lists.of(space.points.to(device), seed)
+        return lists, space, _neighbours(space, lists, k, device=device, stop=stop)
+
+    told, left_out = [], []
+    for number, found in enumerate(_each_view(graph, range(len(views)), device)):
+        if found is None:
             left_out.append(number)
         else:
-            dealt = None if exact else Lists.of(space.points.to(device), seed)
-            spaces.append(space)
-            lists.append(dealt)
-            neighbours.append(_neighbours(space, dealt, k, device=device, stop=stop))
+            told.append(found)
         step(f"neighbours in view {number + 1} of {len(views)}")
-    return Graphs(tuple(lists), tuple(spaces), tuple(neighbours), tuple(left_out), n)
+    lists, spaces, neighbours = zip(*told, strict=True) if told else ((), (), ())
+    return Graphs(lists, spaces, neighbours, tuple(left_out), n)
 
 
 def _neighbours(
@@ -139,14 +152,34 @@ def co_train(
     """Let the views filter one another's graphs, `n_iter` times; one alone has nobody to ask."""
     for turn in range(1, n_iter + 1):
         if len(bases) > 1:
-            bases = [
-                leading_of_filtered(
-                    graph, torch.cat([*bases[:own], *bases[own + 1 :]], dim=1), n_clusters
-                )
-                for own, graph in enumerate(graphs.neighbours)
-            ]
+            bases = _filtered(graphs, bases, n_clusters)
         step(f"round {turn} of {n_iter}")
     return bases
+
+
+def _filtered(graphs: Graphs, bases: list[torch.Tensor], n_clusters: int) -> list[torch.Tensor]:
+    def leading(own: int) -> torch.Tensor:
+        others = torch.cat([*bases[:own], *bases[own + 1 :]], dim=1)
+        return leading_of_filtered(graphs.neighbours[own], others, n_clusters)
+
+    return list(_each_view(leading, range(len(bases)), bases[0].device))
+
+
+def _each_view(
+    work: Callable[[V], T], views: Sequence[V], device: torch.device | None = None
+) -> Iterator[T]:
+    """Work for several views at once, and yield what comes of each in their order.
+
+    On the CPU every view has its share of the threads: products of a view's size gain little from
+    more of them. A GPU has one thing to do at a time.
+    """
+    is_cpu = device is None or device.type == "cpu"
+    at_once = max(1, min(len(views), torch.get_num_threads())) if is_cpu else 1
+    with (
+        few_threads(torch.get_num_threads() // at_once),
+        ThreadPoolExecutor(max_workers=at_once) as pool,
+    ):
+        yield from pool.map(work, views)
 
 
 def embedding_of(bases: Sequence[torch.Tensor]) -> Float32:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
+from src_core.devices import few_threads
 from src_core.seeding import generator
 from src_core.types import Float32, Labels
 
@@ -23,7 +24,8 @@ _STARTS_ON = 10_000
 
 def k_means(points: Float32, n_clusters: int, **settings: Any) -> KMeans:
     """Return scikit-learn's k-means, fitted; of too few distinct rows nothing is said."""
-    with warnings.catch_warnings():
+    # Its own loops use all threads; what it multiplies between them is small.
+    with few_threads(1), warnings.catch_warnings():
         # The result says how many were found.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return KMeans(n_clusters, **settings).fit(points)
