@@ -20,6 +20,7 @@ from src_core.embeddings.lanes import replaced_note
 from src_core.embeddings.made import is_made, recipe_here
 from src_core.embeddings.store import EmbeddingStore
 from src_core.encoders.base import PatchEncoder, SlideEncoder
+from src_core.encoders.breakdown import as_failure_of, checked
 from src_core.encoders.cards import EncoderCard
 from src_core.encoders.registry import create_encoder, encoder_card
 from src_core.encoders.slide_cards import most_patches, predicted_bytes
@@ -35,6 +36,7 @@ from src_core.project import ProjectConfig
 from src_core.slide_folder import SlideFolder
 from src_core.teacher_grids import check_lattice, fits, thinned, uncovered
 from src_core.teacher_imports import IMPORTED, stored_meta
+from src_core.types import Float32
 
 __all__ = ["Teachers"]
 
@@ -81,6 +83,8 @@ class Teachers:
             If the slide does not give the patches that the teacher reads.
         WeightsUnavailableError
             If the teacher, or its patch encoder, cannot be had.
+        EncoderFailedError
+            If one of them breaks down.
         JobCancelled
             If `stop` says so.
         """
@@ -107,8 +111,7 @@ class Teachers:
         check(stop)
         shown = Progress(stage="Embedding the slide", done=0, total=1, unit="slides", detail=name)
         report(shown)
-        rows = store.view(str(card.patch_encoder), grid.cells).array()  # (n, dim of the patches)
-        vector = encoder.encode(rows, grid.coords_xy, patch_l0=grid.lattice.patch_l0)
+        vector = _slide_vector(encoder, slide, store, grid)
         save_slide_embedding(folder, vector, made)
         self._tell(slide, replaced_note(name, stored.get("encoder"), made["encoder"]))
         report(replace(shown, done=1))
@@ -198,6 +201,18 @@ class Teachers:
                 raise
             loaded[name] = encoder  # type: ignore[assignment] # its card says which kind it is
         return loaded[name]
+
+
+def _slide_vector(
+    encoder: SlideEncoder, slide: SlideFolder, store: EmbeddingStore, grid: PatchGrid
+) -> Float32:
+    """Return the slide's embedding, (dim,); a failure names the slide."""
+    card = encoder.card
+    rows = store.view(str(card.patch_encoder), grid.cells).array()  # (n, dim of the patches)
+    corners, patch = grid.coords_xy, grid.lattice.patch_l0
+    place = f"Slide {slide.slide_id!r}, its {len(rows)} patches of {grid.lattice.patch_um:.0f} µm"
+    with as_failure_of(card.name, where=place):
+        return checked(card.name, encoder.encode(rows, corners, patch_l0=patch), (card.dim,))
 
 
 def _recipe(
