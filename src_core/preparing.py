@@ -86,6 +86,8 @@ class Prepared:
     """Of those, by flaw, what is not in the grid."""
     unreadable: int = 0
     """Patches that the slide does not yield, which are not in the grid either."""
+    is_unjudged: bool = False
+    """Flaws were not looked for, as the slide has not the colours that tell them."""
 
 
 def prepare_grid(
@@ -118,7 +120,8 @@ def stored_grid(project: Project, slide: SlideFolder) -> Prepared | None:
     unreadable = 0 if left_out is None else len(left_out.cells)
     judged = load_flags(slide, project.config.quality)
     if judged is None:
-        return Prepared(grid=grid, unreadable=unreadable)
+        is_ours = grid.tissue_id != IMPORTED
+        return Prepared(grid=grid, unreadable=unreadable, is_unjudged=is_ours)
     flags, exclude = judged[1], project.config.quality.exclude
     return Prepared(
         grid=grid, flagged=counts(flags), excluded=counts(flags, exclude), unreadable=unreadable
@@ -366,7 +369,7 @@ def _judge(
     """Measure the patches unless that is stored, and leave out those that flaws exclude."""
     config = project.config.quality
     if reader.properties.stain != "brightfield":  # flaws are told by the colours of stains
-        return Prepared(grid=grid)
+        return Prepared(grid=grid, is_unjudged=True)
     recipe = quality_recipe(grid.grid_id, config)
     folder = slide.quality(grid.grid_id, recipe_id(recipe))
     if not (folder / "meta.json").is_file():

@@ -111,13 +111,15 @@ def embed_patches(
 
     Raises
     ------
-    SlideLostError
-        If the slide as a whole is gone.
+    SlideReadError
+        If it is a fluorescence or grey slide, of which encoders see nothing that they know; as
+        `SlideLostError`, if the slide as a whole is gone.
     StorageFullError
         If the disk is full.
     JobCancelled
         If `stop` says so.
     """
+    reader.properties.require_brightfield()
     try:
         with store.locked(report=report, stop=stop):
             name = reader.properties.path.name

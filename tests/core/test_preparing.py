@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
+from src_core.embeddings.store import EmbeddingStore
 from src_core.errors import ConfigError, ProjectError, TooFewPatchesError
 from src_core.geojson import Polygon, read_polygons, write_polygons
 from src_core.preparing import Prepared, Wishes, find_tissue, keep_roi, load_flags, paint_tissue
@@ -179,7 +181,44 @@ def test_fluorescence_is_not_judged(project: Project, shared_data: Path, tmp_pat
     prepared = find(project, slide, tissue=tmp_path / "own.geojson")
     assert len(prepared.grid) > 0
     assert prepared.flagged == {}
+    assert prepared.is_unjudged
     assert load_flags(slide, project.config.quality) is None
+
+
+@pytest.mark.parametrize("kind", ["grey", "fluorescence"])
+def test_what_has_no_colours_of_a_stain_is_not_embedded_on_own_tissue_either(
+    tmp_path: Path, kind: str
+) -> None:
+    shade = np.random.default_rng(0).integers(120, 255, (1024, 1024)).astype(np.uint8)
+    path, own = tmp_path / "dull.tiff", tmp_path / "own.geojson"
+    tifffile.imwrite(path, shade if kind == "grey" else shade // 8, photometric="minisblack")
+    write_polygons(own, [outline(0, 0, 1024, 1024)])
+    root = str(tmp_path / "q")
+    options: dict[str, Any] = {"project": root, "encoders": ["texture"], "teachers": []}
+    brought = {"slides": [str(path)], "slide_mpp": 0.5, "tissue": str(own)}
+    result = run(**options, **brought, embed=True)
+    (failure,) = result["failures"]
+    assert failure["slide_id"] == "dull"
+    assert f"dull.tiff is a {kind} slide" in failure["message"]
+    assert "import embeddings" in failure["message"]
+    assert result["patches"] == {"dull": 16}, "other programs may embed them"
+    assert "not judged for flaws" in result["notes"]["dull"]
+    slide = Project.open(root).slide("dull")
+    grid = slide.load_grid()
+    store = EmbeddingStore(slide.embeddings(grid.lattice_id))
+    assert store.encoders() == ()
+    writer = store.open_writer("theirs", {"imported": "STAMP", "encoder": "theirs"}, 8)
+    writer.append(grid.cells, np.zeros((16, 8), np.float32))
+    writer.commit()
+    project = Project.open(root)
+    project.reconfigured(project.config.replace(encoders=["theirs"]))
+    again = run(project=root, embed=True)
+    assert again["failures"] == [], "what was imported needs no colours"
+
+
+def test_what_is_judged_is_not_noted(tmp_path: Path, small_slide: Path) -> None:
+    result = run(project=str(tmp_path / "q"), slides=[str(small_slide)], encoders=["texture"])
+    assert "notes" not in result
 
 
 def test_prepare_takes_files_and_folders(
