@@ -29,10 +29,11 @@ from src_core.errors import (
     ProjectError,
     SlideTooLargeError,
 )
-from src_core.patches.grid import GridConfig, PatchGrid, build_grid
-from src_core.preparing import excluded_patches, inside
+from src_core.patches.grid import GridConfig, PatchGrid
+from src_core.preparing import excluded_patches
 from src_core.progress import Progress, Report, Stop, check
 from src_core.project import ProjectConfig
+from src_core.regions import grid_inside
 from src_core.slide_folder import SlideFolder
 from src_core.teacher_grids import check_lattice, fits, thinned, uncovered
 from src_core.teacher_imports import IMPORTED, stored_meta
@@ -153,10 +154,9 @@ class Teachers:
             min_tissue=self.config.grid.min_tissue,
         )
         mask, roi_id = slide.load_tissue(), slide.record.roi_id
-        within = mask if roi_id is None else inside(slide, mask, roi_id)
         reader = slide.open()
         try:
-            grid = build_grid(reader, within, config)
+            grid = grid_inside(reader, slide, mask, roi_id, config)
         finally:
             reader.close()
         chosen: dict[str, Any] = {} if roi_id is None else {"roi_id": roi_id}

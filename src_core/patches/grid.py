@@ -33,6 +33,9 @@ IMPORTED = "imported"
 
 _log = logging.getLogger(__name__)
 
+_EPS_SHARE = 1e-9
+"""Shares of a patch that are equal differ by less."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridConfig(Config):
@@ -232,6 +235,8 @@ def build_grid(
     reader: SlideReader,
     mask: TissueMask,
     config: GridConfig = GridConfig(),
+    *,
+    region: TissueMask | None = None,
 ) -> PatchGrid:
     """Choose the cells of a slide's lattice that hold enough tissue.
 
@@ -243,6 +248,8 @@ def build_grid(
         Its tissue.
     config : GridConfig
         Size, scale and distance of the patches, and how much tissue is enough.
+    region : TissueMask, optional
+        What patches have to touch, however little tissue is enough.
 
     Returns
     -------
@@ -258,8 +265,7 @@ def build_grid(
     """
     name = reader.properties.path.name
     lattice = build_lattice(reader.properties, config)
-    rows, columns = lattice.shape_hw
-    if rows * columns == 0:
+    if math.prod(lattice.shape_hw) == 0:
         raise TooFewPatchesError(
             f"{name}: the slide is smaller than one patch of {lattice.patch_um:.0f} µm; "
             "lower patch_px or mpp."
@@ -269,16 +275,30 @@ def build_grid(
             f"{name}: no tissue was found; lower the threshold or min_area_um2 of the tissue, "
             "or paint the mask."
         )
-    cells = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)
-    cells = cells.reshape(-1, 2)  # (rows * cols, 2), by row, then column
+    cells = _cells_touching(region, lattice)  # (n, 2)
+    if len(cells) == 0:
+        raise TooFewPatchesError(
+            f"{name}: no patch touches the region of interest; draw another, or take the whole "
+            "slide."
+        )
     coverage = mask.coverage(lattice.corners(cells), lattice.patch_l0)
-    chosen = cells[coverage >= config.min_tissue - 1e-9].astype(np.int32)  # (N, 2)
+    chosen = cells[coverage >= config.min_tissue - _EPS_SHARE].astype(np.int32)  # (N, 2)
     if len(chosen) == 0:
         raise TooFewPatchesError(
             f"{name}: no patch holds {config.min_tissue:.0%} tissue (the best holds "
             f"{coverage.max():.0%}); lower min_tissue, or paint the mask."
         )
     return PatchGrid(lattice, chosen, mask.tissue_id)
+
+
+def _cells_touching(region: TissueMask | None, lattice: Lattice) -> Int64:
+    """Return the cells that a region covers in part, or all if there is none, by row, (n, 2)."""
+    rows, columns = lattice.shape_hw
+    cells: Int64 = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)
+    cells = cells.reshape(-1, 2)
+    if region is None:
+        return cells
+    return cells[region.coverage(lattice.corners(cells), lattice.patch_l0) > _EPS_SHARE]
 
 
 def _count(start: float, length: float, stride: float, patch: float) -> int:

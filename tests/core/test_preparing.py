@@ -14,9 +14,10 @@ import tifffile
 from src_core.embeddings.store import EmbeddingStore
 from src_core.errors import ConfigError, ProjectError, TooFewPatchesError
 from src_core.geojson import Polygon, read_polygons, write_polygons
-from src_core.preparing import Prepared, Wishes, find_tissue, keep_roi, load_flags, paint_tissue
+from src_core.preparing import Prepared, Wishes, find_tissue, load_flags, paint_tissue
 from src_core.progress import ignore, never
 from src_core.project import Project, ProjectConfig, SlideFolder
+from src_core.regions import keep_roi
 from src_core.tissue.mask import TissueMask
 from src_core.verbs import run_verb
 
@@ -107,6 +108,26 @@ def test_a_region_of_interest_cuts_the_grid_and_can_be_lifted(
     assert paint_tissue(project, slide, painted).grid_id == part.grid_id
     assert find(project, slide, is_whole=True).grid.grid_id == full.grid_id
     assert slide.record.roi_id is None
+
+
+def test_a_region_cuts_the_grid_where_glass_is_wanted_too(
+    project: Project, slide: SlideFolder, tmp_path: Path
+) -> None:
+    changed = project.config.grid.replace(min_tissue=0.0)
+    project = project.reconfigured(project.config.replace(grid=changed.to_dict()))
+    whole = find(project, slide).grid
+    assert len(whole) == 88
+    write_polygons(tmp_path / "corner.geojson", [outline(300, 300, 500, 260)])
+    part = find(project, slide, roi=tmp_path / "corner.geojson").grid
+    corners, side = part.coords_xy, part.lattice.patch_l0
+    assert sorted({*corners[:, 0].tolist()}) == [round(side), round(2 * side), round(3 * side)]
+    assert sorted({*corners[:, 1].tolist()}) == [round(side), round(2 * side)]
+    write_polygons(tmp_path / "glass.geojson", [outline(1900, 100, 200, 200)])
+    glass = find(project, slide, roi=tmp_path / "glass.geojson").grid
+    assert len(glass) == 2, "of glass alone too"
+    write_polygons(tmp_path / "beside.geojson", [outline(9000, 100, 200, 200)])
+    with pytest.raises(TooFewPatchesError, match="no patch touches the region"):
+        find(project, slide, roi=tmp_path / "beside.geojson")
 
 
 def test_a_region_without_tissue_is_said_and_changes_nothing(

@@ -386,6 +386,19 @@ def test_a_teachers_own_patches_keep_to_the_region_of_interest(
     assert "roi_id" not in load_slide_embedding(slide.slide_embedding(COARSE))[1]
 
 
+def test_a_teachers_own_patches_touch_the_region_where_glass_is_wanted_too(
+    tmp_path: Path, slide_file: Path
+) -> None:
+    ring = [[100, 100], [500, 100], [500, 300], [100, 300], [100, 100]]
+    outline = tmp_path / "roi.geojson"
+    outline.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    options = {"teachers": [COARSE], "set": ["grid.min_tissue=0"], "roi": str(outline)}
+    _, slide, result = prepared(tmp_path, slide_file, **options)
+    assert result["failures"] == []
+    assert slide.load_grid().coords_xy.tolist() == [[0, 0], [256, 0], [0, 256], [256, 256]]
+    assert own_grid(slide).coords_xy.tolist() == [[0, 0], [448, 0]]
+
+
 def test_a_teachers_own_patches_leave_out_what_flaws_exclude(
     tmp_path: Path, slide_file: Path
 ) -> None:
