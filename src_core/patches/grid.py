@@ -271,10 +271,7 @@ def build_grid(
             "lower patch_px or mpp."
         )
     if config.min_tissue > 0 and not mask.mask.any():
-        raise TooFewPatchesError(
-            f"{name}: no tissue was found; lower the threshold or min_area_um2 of the tissue, "
-            "or paint the mask."
-        )
+        raise TooFewPatchesError(f"{name}: {_why_no_tissue(mask)}")
     cells = _cells_touching(region, lattice)  # (n, 2)
     if len(cells) == 0:
         raise TooFewPatchesError(
@@ -289,6 +286,21 @@ def build_grid(
             f"{coverage.max():.0%}); lower min_tissue, or paint the mask."
         )
     return PatchGrid(lattice, chosen, mask.tissue_id)
+
+
+def _why_no_tissue(mask: TissueMask) -> str:
+    """Return why a mask is empty, and what to do: it was painted, brought or found."""
+    source = mask.recipe.get("source")
+    if source == "imported":
+        return (
+            f"your own tissue ({mask.recipe.get('file', 'a mask')}) covers nothing of what was "
+            "scanned; check that it is of this slide and in level-0 pixels, or find the tissue."
+        )
+    if source == "edited":
+        return "nothing is painted as tissue; paint some, or find the tissue again."
+    return (
+        "no tissue was found; lower the threshold or min_area_um2 of the tissue, or paint the mask."
+    )
 
 
 def _cells_touching(region: TissueMask | None, lattice: Lattice) -> Int64:

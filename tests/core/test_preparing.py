@@ -75,6 +75,24 @@ def test_own_tissue_is_used_kept_and_found_again_only_when_asked(
     assert TissueMask.load(slide.tissue(mask.tissue_id)).is_by_hand, "and it is still there"
 
 
+def test_own_tissue_that_covers_nothing_is_called_that(
+    project: Project, slide: SlideFolder, tmp_path: Path
+) -> None:
+    find(project, slide)
+    before = slide.record
+    write_polygons(tmp_path / "other.geojson", [outline(50_000, 60_000, 900, 900)])
+    with pytest.raises(TooFewPatchesError) as brought:
+        find(project, slide, tissue=tmp_path / "other.geojson")
+    with pytest.raises(TooFewPatchesError) as painted:
+        paint_tissue(project, slide, slide.load_tissue().edited(slide.load_tissue().mask & False))
+    assert "your own tissue (other.geojson) covers nothing" in str(brought.value)
+    assert "level-0 pixels" in str(brought.value)
+    assert "nothing is painted as tissue" in str(painted.value)
+    for told in (brought, painted):
+        assert "threshold" not in str(told.value), "none was used"
+    assert slide.record == before
+
+
 def test_a_mask_lies_where_the_outline_does(
     project: Project, slide: SlideFolder, tmp_path: Path
 ) -> None:
