@@ -20,7 +20,7 @@ from src_core.errors import (
     SlideScaleError,
     TooFewPatchesError,
 )
-from src_core.patches.lattice import EPS_PX, MAX_CELLS, Lattice
+from src_core.patches.lattice import EPS_PX, MAX_CELLS, SAME_SCALE, Lattice
 from src_core.provenance import read_array, read_json, recipe_id, write_artifact
 from src_core.slides.base import SlideProperties, SlideReader
 from src_core.tissue.mask import TissueMask
@@ -207,7 +207,7 @@ def build_lattice(properties: SlideProperties, config: GridConfig) -> Lattice:
             f"{properties.path.name} was scanned at {slide_mpp:.3g} µm per pixel, too coarse for "
             f"patches at {config.mpp:g}; ask for {slide_mpp:.3g} or more."
         )
-    if scale < 0.9:
+    if scale < SAME_SCALE:
         _log.warning(
             "%s was scanned at %.3g µm per pixel; patches at %g are enlarged %.2f times",
             properties.path.name, slide_mpp, config.mpp, 1 / scale,
