@@ -7,8 +7,10 @@ embedding that was imported is kept and never computed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from src_core.devices import DeviceName, pick_device
@@ -33,6 +35,7 @@ from src_core.patches.grid import GridConfig, PatchGrid
 from src_core.preparing import excluded_patches
 from src_core.progress import Progress, Report, Stop, check
 from src_core.project import ProjectConfig
+from src_core.provenance import recipe_id
 from src_core.regions import grid_inside
 from src_core.slide_folder import SlideFolder
 from src_core.teacher_grids import check_lattice, fits, thinned, uncovered
@@ -40,6 +43,8 @@ from src_core.teacher_imports import IMPORTED, stored_meta
 from src_core.types import Float32
 
 __all__ = ["Teachers"]
+
+_log = logging.getLogger(__name__)
 
 E = TypeVar("E", PatchEncoder, SlideEncoder)
 
@@ -147,23 +152,31 @@ class Teachers:
         return grid, chosen
 
     def _own_grid(self, slide: SlideFolder, card: EncoderCard) -> tuple[PatchGrid, dict[str, Any]]:
-        """Lay a grid where the project has its own: same tissue, same region, same flaws."""
+        """Lay a grid where the project has its own: same tissue, same region, same flaws.
+
+        It is kept by its recipe: a slide that has it stays closed, and may be out of reach.
+        """
         config = GridConfig(
             patch_px=card.patch_px,
             mpp=card.mpp or self.config.grid.mpp,
             min_tissue=self.config.grid.min_tissue,
         )
-        mask, roi_id = slide.load_tissue(), slide.record.roi_id
-        reader = slide.open()
-        try:
-            grid = grid_inside(reader, slide, mask, roi_id, config)
-        finally:
-            reader.close()
-        chosen: dict[str, Any] = {} if roi_id is None else {"roi_id": roi_id}
-        excluded = excluded_patches(slide, self.config.quality)
-        if excluded is None:
-            return grid, chosen
-        return uncovered(grid, excluded), {**chosen, "excluded": excluded.grid_id}
+        record, excluded = slide.record, excluded_patches(slide, self.config.quality)
+        chosen: dict[str, Any] = {} if record.roi_id is None else {"roi_id": record.roi_id}
+        if excluded is not None:
+            chosen["excluded"] = excluded.grid_id
+        made_of = {"tissue_id": record.tissue_id, "slide_mpp": record.mpp, **chosen}
+        folder = slide.teacher_grid(recipe_id({"grid": config.to_dict(), **made_of}))
+        grid = _kept(folder)
+        if grid is None:
+            mask, reader = slide.load_tissue(), slide.open()
+            try:
+                grid = grid_inside(reader, slide, mask, record.roi_id, config)
+            finally:
+                reader.close()
+            grid = grid if excluded is None else uncovered(grid, excluded)
+            grid.save(folder)
+        return grid, chosen
 
     def _embed_patches(
         self, slide: SlideFolder, grid: PatchGrid, card: EncoderCard, *, report: Report, stop: Stop
@@ -201,6 +214,17 @@ class Teachers:
                 raise
             loaded[name] = encoder  # type: ignore[assignment] # its card says which kind it is
         return loaded[name]
+
+
+def _kept(folder: Path) -> PatchGrid | None:
+    """Return the grid in a folder, None if there is none that can be read."""
+    if not (folder / "meta.json").is_file():
+        return None
+    try:
+        return PatchGrid.load(folder)
+    except FusecpathError as error:
+        _log.warning("A teacher's grid is laid again: %s", error)
+        return None
 
 
 def _slide_vector(

@@ -12,11 +12,17 @@ import pytest
 from torch import Tensor
 
 from src_core.embeddings.extract import load_slide_embedding
-from src_core.encoders import encoder_card, remote_code, remote_slides
+from src_core.encoders import (
+    encoder_card,
+    register_encoder,
+    registry,
+    remote_code,
+    remote_slides,
+)
 from src_core.encoders.remote_code import agree
 from src_core.patches.lattice import Lattice
 from src_core.progress import ignore, never
-from src_core.project import Project
+from src_core.project import Project, SlideFolder
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 from src_core.teacher_grids import fits
 from src_core.verbs import run_verb
@@ -94,6 +100,49 @@ def test_titan_reads_the_patches_that_trident_cut_for_it(tmp_path: Path, like_ti
     assert meta["grid_id"] == grid.grid_id
     assert len(list((slide.root / "lattices").iterdir())) == 1, "no second grid is laid"
     np.testing.assert_allclose(vector, rows.mean(axis=0), atol=2e-3)
+
+
+COARSE = "coarse-texture"
+"""Reads texture on patches of 224 px at 1.0 µm a pixel."""
+
+
+def coarse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> SlideFolder:
+    """Prepare a slide by a teacher with patches of its own."""
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    card = encoder_card("mean-texture")
+    card = dataclasses.replace(card, name=COARSE, own_lattice=True, patch_px=224, mpp=1.0)
+    register_encoder(card, loader="src_core.encoders.slide_encoders:load_mean")
+    path, root = tmp_path / "a.tiff", tmp_path / "p"
+    write_sample_slide(path, SyntheticSlide(size_px=(1792, 1792), seed=1))
+    options |= {"encoders": ["texture"], "teachers": [COARSE], "device": "cpu"}
+    assert run("prepare", project=str(root), slides=[str(path)], **options)["failures"] == []
+    return Project.open(root).slides()[0]
+
+
+@pytest.mark.parametrize("max_patches", [None, 3])
+def test_a_slide_that_a_teacher_has_done_may_be_out_of_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_patches: int | None
+) -> None:
+    slide = coarse(tmp_path, monkeypatch, max_patches=max_patches)
+    before = load_slide_embedding(slide.slide_embedding(COARSE))
+    (tmp_path / "a.tiff").rename(tmp_path / "unplugged.tiff")
+    assert run("prepare", project=str(tmp_path / "p"), device="cpu")["failures"] == []
+    again = load_slide_embedding(slide.slide_embedding(COARSE))
+    assert again[1] == before[1]
+    changed = {"project": str(tmp_path / "p"), "set": ["grid.min_tissue=0.7"], "device": "cpu"}
+    (failure,) = run("prepare", **changed)["failures"]
+    assert "no longer at" in failure["message"], "other patches are read from the slide"
+
+
+def test_a_teachers_grid_that_is_damaged_is_laid_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slide = coarse(tmp_path, monkeypatch)
+    (meta,) = slide.root.glob("teacher_grids/*/meta.json")
+    sound = meta.read_bytes()
+    meta.write_text("{}")
+    assert run("prepare", project=str(tmp_path / "p"), device="cpu")["failures"] == []
+    assert meta.read_bytes() == sound
 
 
 def test_a_card_without_a_scale_fits_no_lattice() -> None:
