@@ -8,7 +8,7 @@ embedding that was imported is kept and never computed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -108,7 +108,7 @@ class Teachers:
             known = recipe_here(name, self._slide_encoders)
             if _is_same(stored, _recipe(known, card, store, grid, chosen)):
                 return []
-        _check_memory(card, len(grid), self.device)
+        _check_memory(card, len(grid), self._to_load(card, store, grid), self.device)
         encoder = self._loaded(name, self._slide_encoders, report, stop)  # before hours of patches
         grid, told = self._embed_patches(slide, grid, card, report=report, stop=stop)
         made = _recipe(encoder.card.recipe(), card, store, grid, chosen)
@@ -132,6 +132,17 @@ class Teachers:
         if not card.own_lattice:  # the project's, which are embedded before
             return not store.missing(name, grid.cells).any()
         return is_made(store, name, grid.cells, self.patch_encoders)
+
+    def _to_load(
+        self, card: EncoderCard, store: EmbeddingStore, grid: PatchGrid
+    ) -> list[EncoderCard]:
+        """Return which networks a teacher needs that are not in memory yet."""
+        needed = [] if card.name in self._slide_encoders else [card]
+        patches = str(card.patch_encoder)
+        is_embedded = not card.own_lattice or self._has_patches(store, card, grid)
+        if not is_embedded and patches not in self.patch_encoders:
+            needed.append(encoder_card(patches))
+        return needed
 
     def _grid(self, slide: SlideFolder, card: EncoderCard) -> tuple[PatchGrid, dict[str, Any]]:
         """Return the patches that a teacher reads, and for the recipe how they were chosen."""
@@ -258,16 +269,30 @@ def _is_same(stored: Mapping[str, Any], wanted: dict[str, Any]) -> bool:
     return dict(stored) == wanted
 
 
-def _check_memory(card: EncoderCard, n_patches: int, device: DeviceName) -> None:
-    """Raise `SlideTooLargeError` if a slide encoder would need more memory than is free."""
-    needed, free = predicted_bytes(card, n_patches), _free_bytes(device)
+def _check_memory(
+    card: EncoderCard, n_patches: int, to_load: Sequence[EncoderCard], device: DeviceName
+) -> None:
+    """Raise `SlideTooLargeError` if a slide encoder would need more memory than is free.
+
+    That is for its work, and for the weights of what is still `to_load`.
+    """
+    weights, free = sum(one.weights_bytes for one in to_load), _free_bytes(device)
+    needed = weights + predicted_bytes(card, n_patches)
     if needed <= free:
         return
-    most = most_patches(card, free)
+    # Means read all patches of the project, whatever the setting.
+    most = most_patches(card, free - weights) if card.own_lattice else 0
+    of_weights = " and ".join(one.name for one in to_load if one.weights_bytes)
+    part = f" ({weights / 1e9:.1f} GB of it for the weights of {of_weights})" if weights else ""
+    way_out = "close other programs, choose another device"
+    if most:
+        way_out = f"set max_patches to {most} or less"
+    elif card.own_lattice:
+        way_out = f"that is too little for a single patch; {way_out}"
     raise SlideTooLargeError(
-        f"{card.name} would need about {needed / 1e9:.1f} GB for the {n_patches} patches of this "
-        f"slide and {free / 1e9:.1f} GB are free: set max_patches to {most} "
-        "or less, import its embedding, or take another teacher.",
+        f"{card.name} would need about {needed / 1e9:.1f} GB{part} for the {n_patches} patches of "
+        f"this slide and {free / 1e9:.1f} GB are free: {way_out}, import its embedding, or take "
+        "another teacher.",
         encoder=card.name,
         most=most,
     )
@@ -282,4 +307,6 @@ def _free_bytes(device: DeviceName) -> int:
         return free
     import torch
 
-    return min(free, int(torch.cuda.mem_get_info(target)[0]))
+    # What torch holds and does not use is free for it, though not for others.
+    idle = torch.cuda.memory_reserved(target) - torch.cuda.memory_allocated(target)
+    return min(free, int(torch.cuda.mem_get_info(target)[0]) + idle)
