@@ -93,7 +93,7 @@ class WeightsUnavailableError(FusecpathError, FileNotFoundError):
 
 
 class EncoderFailedError(FusecpathError, RuntimeError):
-    """An encoder broke down on patches that others can embed."""
+    """An encoder breaks down, or gives no embeddings, where others may well go on."""
 
 
 class EncoderScaleError(FusecpathError, ValueError):

@@ -6,10 +6,7 @@ last: a run that fails or is killed leaves the slide as it was.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import uuid
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src_core.errors import FusecpathError, ProjectError, TooFewPatchesError
-from src_core.geojson import Polygon, read_polygons, write_polygons
-from src_core.patches.grid import IMPORTED, PatchGrid, build_grid
+from src_core.geojson import read_polygons
+from src_core.patches.grid import IMPORTED, PatchGrid
 from src_core.patches.unreadable import Unreadable
 from src_core.progress import Report, Stop, ignore, never
 from src_core.project import Project, SlideFolder
 from src_core.provenance import recipe_id
+from src_core.regions import grid_inside, keep_roi
 from src_core.slides import SlideReader
 from src_core.tissue.mask import TissueMask
 from src_core.tissue.outlines import fill_outlines
@@ -44,8 +42,6 @@ __all__ = [
     "excluded_patches",
     "find_tissue",
     "imported_grid",
-    "inside",
-    "keep_roi",
     "load_flags",
     "paint_tissue",
     "prepare_grid",
@@ -86,6 +82,8 @@ class Prepared:
     """Of those, by flaw, what is not in the grid."""
     unreadable: int = 0
     """Patches that the slide does not yield, which are not in the grid either."""
+    is_unjudged: bool = False
+    """Flaws were not looked for, as the slide has not the colours that tell them."""
 
 
 def prepare_grid(
@@ -118,7 +116,8 @@ def stored_grid(project: Project, slide: SlideFolder) -> Prepared | None:
     unreadable = 0 if left_out is None else len(left_out.cells)
     judged = load_flags(slide, project.config.quality)
     if judged is None:
-        return Prepared(grid=grid, unreadable=unreadable)
+        is_ours = grid.tissue_id != IMPORTED
+        return Prepared(grid=grid, unreadable=unreadable, is_unjudged=is_ours)
     flags, exclude = judged[1], project.config.quality.exclude
     return Prepared(
         grid=grid, flagged=counts(flags), excluded=counts(flags, exclude), unreadable=unreadable
@@ -178,36 +177,6 @@ def paint_tissue(project: Project, slide: SlideFolder, mask: TissueMask) -> Patc
         return _lay_grid(project, slide, reader, mask, roi_id, ignore, never).grid
     finally:
         reader.close()
-
-
-def keep_roi(slide: SlideFolder, polygons: Iterable[Polygon]) -> str:
-    """Store a region of interest beside the slide, one polygon at a time, and return its name.
-
-    Raises
-    ------
-    TooFewPatchesError
-        If there is no polygon.
-    """
-    digest = hashlib.sha256()
-
-    def outlines() -> Iterator[Polygon]:
-        for one in polygons:
-            for ring in (one.exterior, *one.holes):
-                digest.update(ring.astype("<f8").tobytes() + b"/")
-            digest.update(b";")
-            yield Polygon(exterior=one.exterior, holes=one.holes)
-
-    unnamed = slide.root / "roi" / f".{uuid.uuid4().hex}.tmp"
-    try:
-        if not write_polygons(unnamed, outlines()):
-            raise TooFewPatchesError(
-                f"Slide {slide.slide_id!r}: the region of interest has no polygon; draw one."
-            )
-        roi_id = digest.hexdigest()[:16]
-        unnamed.replace(slide.roi(roi_id))
-    finally:
-        unnamed.unlink(missing_ok=True)
-    return roi_id
 
 
 def slide_file(folder: Path, slide: SlideFolder) -> Path:
@@ -311,8 +280,7 @@ def _lay_grid(
     report: Report,
     stop: Stop,
 ) -> Prepared:
-    within = mask if roi_id is None else inside(slide, mask, roi_id)
-    candidates = build_grid(reader, within, project.config.grid)
+    candidates = grid_inside(reader, slide, mask, roi_id, project.config.grid)
     candidates.save(slide.grid(candidates.grid_id))
     prepared = _judge(project, slide, reader, candidates, report, stop)
     grid = prepared.grid
@@ -331,31 +299,6 @@ def _lay_grid(
     return prepared
 
 
-def inside(slide: SlideFolder, mask: TissueMask, roi_id: str) -> TissueMask:
-    """Return the tissue inside a region of interest.
-
-    Raises
-    ------
-    ProjectError
-        If the region is missing or damaged.
-    TooFewPatchesError
-        If it holds no tissue.
-    """
-    path = slide.roi(roi_id)
-    if not path.is_file():
-        raise ProjectError(
-            f"{path} is missing; draw the region of interest again, or take the whole slide."
-        )
-    region = fill_outlines(read_polygons(path), mask.mask.shape, mask.origin_xy, mask.pixel_xy)
-    inside = mask.within(region)
-    if mask.mask.any() and not inside.mask.any():
-        raise TooFewPatchesError(
-            f"Slide {slide.slide_id!r}: 0 patches, because the region of interest holds no tissue; "
-            "draw another, or take the whole slide."
-        )
-    return inside
-
-
 def _judge(
     project: Project,
     slide: SlideFolder,
@@ -367,7 +310,7 @@ def _judge(
     """Measure the patches unless that is stored, and leave out those that flaws exclude."""
     config = project.config.quality
     if reader.properties.stain != "brightfield":  # flaws are told by the colours of stains
-        return Prepared(grid=grid)
+        return Prepared(grid=grid, is_unjudged=True)
     recipe = quality_recipe(grid.grid_id, config)
     folder = slide.quality(grid.grid_id, recipe_id(recipe))
     if not (folder / "meta.json").is_file():

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from src_core.devices import DeviceName
+from src_core.devices import DeviceName, is_out_of_memory
 from src_core.embedder import Embedder
 from src_core.errors import ConfigError, FusecpathError, ProjectError, StorageFullError
 from src_core.pipeline import Failure
@@ -33,6 +33,11 @@ _CONNECT_SECONDS = 20
 _POLL_SECONDS = 0.5
 _ASK_SECONDS = 1.0
 """How often a task asks the scheduler whether it is still wanted."""
+
+_NO_MEMORY = (
+    "The worker that prepared it ran out of memory, and what was stored is kept; run this again "
+    "with fewer workers on a machine, or with smaller encoders"
+)
 
 
 def prepare_on_cluster(
@@ -245,4 +250,6 @@ def _outcome(future: Future[Any]) -> tuple[list[str], str]:
     if isinstance(error, KilledWorker):
         died = "The workers that prepared it died, out of memory perhaps; look at their logs."
         return [died], ""
+    if is_out_of_memory(error):  # of that machine, which another slide, or another one, may not be
+        return [f"{_NO_MEMORY} ({type(error).__name__})."], ""
     raise error

@@ -86,6 +86,10 @@ class SlideFolder:
         """Folder of one patch grid."""
         return self.root / "grids" / checked_name(grid_id, what="grid")
 
+    def teacher_grid(self, recipe: str) -> Path:
+        """Folder of a grid that was laid for teachers."""
+        return self.root / "teacher_grids" / checked_name(recipe, what="grid")
+
     def clusters(self, grid_id: str, clusters_id: str) -> Path:
         """Folder of one clustering of a grid."""
         return self.grid(grid_id) / "clusters" / checked_name(clusters_id, what="clustering")

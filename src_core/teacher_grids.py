@@ -8,7 +8,7 @@ from src_core.encoders.cards import EncoderCard
 from src_core.encoders.slide_encoders import cells_side_by_side
 from src_core.errors import EncoderScaleError, GridMismatchError, TooFewPatchesError
 from src_core.patches.grid import PatchGrid
-from src_core.patches.lattice import Lattice
+from src_core.patches.lattice import EPS_PX, SAME_SCALE, Lattice
 from src_core.tissue.mask import TissueMask
 from src_core.types import Int64
 
@@ -19,9 +19,17 @@ _MOST_COVERED = 0.5 + 1e-6
 
 
 def fits(card: EncoderCard, lattice: Lattice) -> bool:
-    """Return whether a lattice is one that a slide encoder was made for."""
-    same = (lattice.patch_px, lattice.mpp) == (card.patch_px, card.mpp)
-    return same and lattice.stride_l0 == lattice.patch_l0
+    """Return whether a lattice is one that a slide encoder was made for.
+
+    Its scale may be a tenth off, as a slide may be without a word when patches are cut from it:
+    encoders are trained, and other programs cut patches, by a magnification that each scanner takes
+    for another scale. Patches have the very side in pixels and lie side by side.
+    """
+    if card.mpp is None:
+        return False
+    ratio = min(lattice.mpp, card.mpp) / max(lattice.mpp, card.mpp)
+    is_alike = lattice.patch_px == card.patch_px and ratio >= SAME_SCALE
+    return is_alike and abs(lattice.stride_l0 - lattice.patch_l0) <= EPS_PX
 
 
 def check_lattice(card: EncoderCard, grid: PatchGrid) -> None:

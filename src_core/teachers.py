@@ -7,8 +7,10 @@ embedding that was imported is kept and never computed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from src_core.devices import DeviceName, pick_device
@@ -20,6 +22,7 @@ from src_core.embeddings.lanes import replaced_note
 from src_core.embeddings.made import is_made, recipe_here
 from src_core.embeddings.store import EmbeddingStore
 from src_core.encoders.base import PatchEncoder, SlideEncoder
+from src_core.encoders.breakdown import as_failure_of, checked
 from src_core.encoders.cards import EncoderCard
 from src_core.encoders.registry import create_encoder, encoder_card
 from src_core.encoders.slide_cards import most_patches, predicted_bytes
@@ -28,15 +31,20 @@ from src_core.errors import (
     ProjectError,
     SlideTooLargeError,
 )
-from src_core.patches.grid import GridConfig, PatchGrid, build_grid
-from src_core.preparing import excluded_patches, inside
+from src_core.patches.grid import GridConfig, PatchGrid
+from src_core.preparing import excluded_patches
 from src_core.progress import Progress, Report, Stop, check
 from src_core.project import ProjectConfig
+from src_core.provenance import recipe_id
+from src_core.regions import grid_inside
 from src_core.slide_folder import SlideFolder
 from src_core.teacher_grids import check_lattice, fits, thinned, uncovered
 from src_core.teacher_imports import IMPORTED, stored_meta
+from src_core.types import Float32
 
 __all__ = ["Teachers"]
+
+_log = logging.getLogger(__name__)
 
 E = TypeVar("E", PatchEncoder, SlideEncoder)
 
@@ -81,6 +89,8 @@ class Teachers:
             If the slide does not give the patches that the teacher reads.
         WeightsUnavailableError
             If the teacher, or its patch encoder, cannot be had.
+        EncoderFailedError
+            If one of them breaks down.
         JobCancelled
             If `stop` says so.
         """
@@ -98,7 +108,7 @@ class Teachers:
             known = recipe_here(name, self._slide_encoders)
             if _is_same(stored, _recipe(known, card, store, grid, chosen)):
                 return []
-        _check_memory(card, len(grid), self.device)
+        _check_memory(card, len(grid), self._to_load(card, store, grid), self.device)
         encoder = self._loaded(name, self._slide_encoders, report, stop)  # before hours of patches
         grid, told = self._embed_patches(slide, grid, card, report=report, stop=stop)
         made = _recipe(encoder.card.recipe(), card, store, grid, chosen)
@@ -107,8 +117,7 @@ class Teachers:
         check(stop)
         shown = Progress(stage="Embedding the slide", done=0, total=1, unit="slides", detail=name)
         report(shown)
-        rows = store.view(str(card.patch_encoder), grid.cells).array()  # (n, dim of the patches)
-        vector = encoder.encode(rows, grid.coords_xy, patch_l0=grid.lattice.patch_l0)
+        vector = _slide_vector(encoder, slide, store, grid)
         save_slide_embedding(folder, vector, made)
         self._tell(slide, replaced_note(name, stored.get("encoder"), made["encoder"]))
         report(replace(shown, done=1))
@@ -123,6 +132,17 @@ class Teachers:
         if not card.own_lattice:  # the project's, which are embedded before
             return not store.missing(name, grid.cells).any()
         return is_made(store, name, grid.cells, self.patch_encoders)
+
+    def _to_load(
+        self, card: EncoderCard, store: EmbeddingStore, grid: PatchGrid
+    ) -> list[EncoderCard]:
+        """Return which networks a teacher needs that are not in memory yet."""
+        needed = [] if card.name in self._slide_encoders else [card]
+        patches = str(card.patch_encoder)
+        is_embedded = not card.own_lattice or self._has_patches(store, card, grid)
+        if not is_embedded and patches not in self.patch_encoders:
+            needed.append(encoder_card(patches))
+        return needed
 
     def _grid(self, slide: SlideFolder, card: EncoderCard) -> tuple[PatchGrid, dict[str, Any]]:
         """Return the patches that a teacher reads, and for the recipe how they were chosen."""
@@ -143,24 +163,31 @@ class Teachers:
         return grid, chosen
 
     def _own_grid(self, slide: SlideFolder, card: EncoderCard) -> tuple[PatchGrid, dict[str, Any]]:
-        """Lay a grid where the project has its own: same tissue, same region, same flaws."""
+        """Lay a grid where the project has its own: same tissue, same region, same flaws.
+
+        It is kept by its recipe: a slide that has it stays closed, and may be out of reach.
+        """
         config = GridConfig(
             patch_px=card.patch_px,
             mpp=card.mpp or self.config.grid.mpp,
             min_tissue=self.config.grid.min_tissue,
         )
-        mask, roi_id = slide.load_tissue(), slide.record.roi_id
-        within = mask if roi_id is None else inside(slide, mask, roi_id)
-        reader = slide.open()
-        try:
-            grid = build_grid(reader, within, config)
-        finally:
-            reader.close()
-        chosen: dict[str, Any] = {} if roi_id is None else {"roi_id": roi_id}
-        excluded = excluded_patches(slide, self.config.quality)
-        if excluded is None:
-            return grid, chosen
-        return uncovered(grid, excluded), {**chosen, "excluded": excluded.grid_id}
+        record, excluded = slide.record, excluded_patches(slide, self.config.quality)
+        chosen: dict[str, Any] = {} if record.roi_id is None else {"roi_id": record.roi_id}
+        if excluded is not None:
+            chosen["excluded"] = excluded.grid_id
+        made_of = {"tissue_id": record.tissue_id, "slide_mpp": record.mpp, **chosen}
+        folder = slide.teacher_grid(recipe_id({"grid": config.to_dict(), **made_of}))
+        grid = _kept(folder)
+        if grid is None:
+            mask, reader = slide.load_tissue(), slide.open()
+            try:
+                grid = grid_inside(reader, slide, mask, record.roi_id, config)
+            finally:
+                reader.close()
+            grid = grid if excluded is None else uncovered(grid, excluded)
+            grid.save(folder)
+        return grid, chosen
 
     def _embed_patches(
         self, slide: SlideFolder, grid: PatchGrid, card: EncoderCard, *, report: Report, stop: Stop
@@ -200,6 +227,29 @@ class Teachers:
         return loaded[name]
 
 
+def _kept(folder: Path) -> PatchGrid | None:
+    """Return the grid in a folder, None if there is none that can be read."""
+    if not (folder / "meta.json").is_file():
+        return None
+    try:
+        return PatchGrid.load(folder)
+    except FusecpathError as error:
+        _log.warning("A teacher's grid is laid again: %s", error)
+        return None
+
+
+def _slide_vector(
+    encoder: SlideEncoder, slide: SlideFolder, store: EmbeddingStore, grid: PatchGrid
+) -> Float32:
+    """Return the slide's embedding, (dim,); a failure names the slide."""
+    card = encoder.card
+    rows = store.view(str(card.patch_encoder), grid.cells).array()  # (n, dim of the patches)
+    corners, patch = grid.coords_xy, grid.lattice.patch_l0
+    place = f"Slide {slide.slide_id!r}, its {len(rows)} patches of {grid.lattice.patch_um:.0f} µm"
+    with as_failure_of(card.name, where=place):
+        return checked(card.name, encoder.encode(rows, corners, patch_l0=patch), (card.dim,))
+
+
 def _recipe(
     encoder: dict[str, Any],
     card: EncoderCard,
@@ -219,16 +269,30 @@ def _is_same(stored: Mapping[str, Any], wanted: dict[str, Any]) -> bool:
     return dict(stored) == wanted
 
 
-def _check_memory(card: EncoderCard, n_patches: int, device: DeviceName) -> None:
-    """Raise `SlideTooLargeError` if a slide encoder would need more memory than is free."""
-    needed, free = predicted_bytes(card, n_patches), _free_bytes(device)
+def _check_memory(
+    card: EncoderCard, n_patches: int, to_load: Sequence[EncoderCard], device: DeviceName
+) -> None:
+    """Raise `SlideTooLargeError` if a slide encoder would need more memory than is free.
+
+    That is for its work, and for the weights of what is still `to_load`.
+    """
+    weights, free = sum(one.weights_bytes for one in to_load), _free_bytes(device)
+    needed = weights + predicted_bytes(card, n_patches)
     if needed <= free:
         return
-    most = most_patches(card, free)
+    # Means read all patches of the project, whatever the setting.
+    most = most_patches(card, free - weights) if card.own_lattice else 0
+    of_weights = " and ".join(one.name for one in to_load if one.weights_bytes)
+    part = f" ({weights / 1e9:.1f} GB of it for the weights of {of_weights})" if weights else ""
+    way_out = "close other programs, choose another device"
+    if most:
+        way_out = f"set max_patches to {most} or less"
+    elif card.own_lattice:
+        way_out = f"that is too little for a single patch; {way_out}"
     raise SlideTooLargeError(
-        f"{card.name} would need about {needed / 1e9:.1f} GB for the {n_patches} patches of this "
-        f"slide and {free / 1e9:.1f} GB are free: set max_patches to {most} "
-        "or less, import its embedding, or take another teacher.",
+        f"{card.name} would need about {needed / 1e9:.1f} GB{part} for the {n_patches} patches of "
+        f"this slide and {free / 1e9:.1f} GB are free: {way_out}, import its embedding, or take "
+        "another teacher.",
         encoder=card.name,
         most=most,
     )
@@ -243,4 +307,6 @@ def _free_bytes(device: DeviceName) -> int:
         return free
     import torch
 
-    return min(free, int(torch.cuda.mem_get_info(target)[0]))
+    # What torch holds and does not use is free for it, though not for others.
+    idle = torch.cuda.memory_reserved(target) - torch.cuda.memory_allocated(target)
+    return min(free, int(torch.cuda.mem_get_info(target)[0]) + idle)

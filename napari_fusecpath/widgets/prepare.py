@@ -29,8 +29,8 @@ from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number
 from src_core.errors import FusecpathError, ProjectError
 from src_core.patches.grid import IMPORTED, GridConfig
-from src_core.preparing import keep_roi
 from src_core.project import Project, SlideFolder
+from src_core.regions import keep_roi
 from src_core.tissue.mask import TissueMask
 from src_core.tissue.quality import QualityConfig
 from src_core.tissue.segment import TissueConfig, blank_mask

@@ -111,16 +111,19 @@ def embed_patches(
 
     Raises
     ------
-    SlideLostError
-        If the slide as a whole is gone.
+    SlideReadError
+        If it is a fluorescence or grey slide, of which encoders see nothing that they know; as
+        `SlideLostError`, if the slide as a whole is gone.
     StorageFullError
         If the disk is full.
     JobCancelled
         If `stop` says so.
     """
+    reader.properties.require_brightfield()
     try:
         with store.locked(report=report, stop=stop):
-            lanes, refused = open_lanes(encoders, grid.cells, store)
+            name = reader.properties.path.name
+            lanes, refused = open_lanes(encoders, grid, store, slide=name)
             return _embed(reader, grid, lanes, refused, store, report=report, stop=stop)
     except StorageFullError as error:
         raise StorageFullError(
@@ -250,7 +253,7 @@ def _read_pass(
             began = time.monotonic()
             for lane in lanes:
                 check(stop)
-                lane.embed(grid.cells, todo[rows], patches)
+                lane.embed(todo[rows], patches)
             clock.count(len(rows), time.monotonic() - began)
             tracker.advance(len(rows), detail=str(clock.pace))
             if all(lane.error is not None for lane in lanes):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,21 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from src_core.devices import is_out_of_memory
 from src_core.embeddings.store import EmbeddingStore
 from src_core.embeddings.writer import EmbeddingWriter
 from src_core.encoders.base import PatchEncoder, TunedEncoder
-from src_core.errors import (
-    EncoderFailedError,
-    FusecpathError,
-    ProjectError,
-    StorageFullError,
-)
-from src_core.types import BoolArray, Cells, Float32, Int64, Rgb
+from src_core.encoders.breakdown import as_failure_of, checked
+from src_core.errors import FusecpathError, ProjectError, StorageFullError
+from src_core.patches.grid import PatchGrid
+from src_core.types import BoolArray, Float32, Int64, Rgb
 
 __all__ = ["Lane", "open_lanes", "replaced_note"]
-
-_log = logging.getLogger(__name__)
 
 _SHOWN = 20
 """Characters of a hash that a sentence shows."""
@@ -36,8 +29,11 @@ class Lane:
 
     encoder: PatchEncoder
     writer: EmbeddingWriter
+    grid: PatchGrid
+    slide: str
+    """The slide's name, for messages."""
     missing: BoolArray
-    """Of the grid's rows, shape (N,)."""
+    """Of the rows of `grid`, shape (N,)."""
     replaced: Mapping[str, Any] = field(default_factory=dict)
     """The recipe of embeddings that were set aside for these; empty if none were."""
     keep: Callable[[str, int], None] = lambda way, size: None
@@ -60,11 +56,11 @@ class Lane:
         """Patches that the encoder computes at once."""
         return self.encoder.batch_size
 
-    def embed(self, cells: Cells, rows: Int64, patches: Rgb) -> None:
+    def embed(self, rows: Int64, patches: Rgb) -> None:
         """Embed those `patches`, of the grid's `rows`, that this encoder lacks.
 
-        An encoder that breaks down is out of the race from then on, and `error` says why; what
-        it had embedded is kept.
+        An encoder that breaks down, or gives what is no embedding, is out of the race from then
+        on, and `error` says why; what it had embedded is kept.
 
         Raises
         ------
@@ -76,35 +72,43 @@ class Lane:
             return
         # A copy only where some patches are not wanted.
         wanted = patches if len(own) == len(patches) else patches[own]
+        cells = self.grid.cells[rows[own]]  # (n_own, 2)
         try:
-            embedded = self._encode(wanted)  # (n_own, dim)
+            embedded = self._encode(wanted, self._place(rows[own]))  # (n_own, dim)
             if isinstance(self.encoder, TunedEncoder) and self.encoder.tuned_size is not None:
                 self.keep(self.encoder.computed, self.encoder.tuned_size)
-            self.writer.append(cells[rows[own]], embedded)
+            self.writer.append(cells, embedded)
         except ProjectError:  # of the disk, not of the encoder
             raise
         except FusecpathError as error:
             self.error = error
 
-    def _encode(self, patches: Rgb) -> Float32:
-        try:
-            return self.encoder.encode(patches)
-        except FusecpathError:
-            raise
-        except RuntimeError as error:  # what torch and its devices raise
-            if is_out_of_memory(error):  # nor would what comes after it work in this process
-                raise
-            _log.warning("%s broke down", self.name, exc_info=True)
-            raise EncoderFailedError(
-                f"{self.name} broke down ({type(error).__name__}: {_first_line(error)}); run it "
-                "again, on the CPU or with other programs closed if memory was short."
-            ) from error
+    def _encode(self, patches: Rgb, place: str) -> Float32:
+        shape = (len(patches), self.encoder.card.dim)
+        with as_failure_of(self.name, where=place, ends_without_memory=True):
+            return checked(self.name, self.encoder.encode(patches), shape)
+
+    def _place(self, rows: Int64) -> str:
+        x, y = self.grid.lattice.corners(self.grid.cells[rows[:1]])[0].tolist()
+        patches = "patch" if len(rows) == 1 else f"{len(rows)} patches, the first"
+        return f"{self.slide}, {patches} at level-0 pixel ({x}, {y})"
 
 
 def open_lanes(
-    encoders: Sequence[PatchEncoder], cells: Cells, store: EmbeddingStore
+    encoders: Sequence[PatchEncoder], grid: PatchGrid, store: EmbeddingStore, *, slide: str
 ) -> tuple[list[Lane], dict[str, FusecpathError]]:
     """Open a writer for each encoder.
+
+    Parameters
+    ----------
+    encoders : sequence of PatchEncoder
+        Each once.
+    grid : PatchGrid
+        What they embed.
+    store : EmbeddingStore
+        Of the grid's lattice.
+    slide : str
+        The slide's name, for messages.
 
     Returns
     -------
@@ -135,7 +139,8 @@ def open_lanes(
                 if size is not None:  # or the other half of a killed run has other last bits
                     encoder.go_on_with(size)
             keep = partial(store.keep_computed, card.name)
-            lanes.append(Lane(encoder, writer, store.missing(card.name, cells), replaced, keep))
+            missing = store.missing(card.name, grid.cells)
+            lanes.append(Lane(encoder, writer, grid, slide, missing, replaced, keep))
         except StorageFullError:
             raise
         except FusecpathError as error:
@@ -152,7 +157,3 @@ def replaced_note(name: str, before: object, recipe: Mapping[str, Any]) -> str |
         return None
     was, now = (str(one.get(changed[0], "not known"))[:_SHOWN] for one in (before, recipe))
     return f"Embedded again by {name}, for its {changed[0]} changed from {was} to {now}."
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or "no reason given").splitlines()[0]

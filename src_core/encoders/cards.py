@@ -116,6 +116,13 @@ class EncoderCard:
         """Whether the licence forbids commercial use."""
         return self.commercial is False
 
+    @property
+    def weights_bytes(self) -> int:
+        """About how much memory the loaded weights take, in float32; 0 if that is not known."""
+        if self.parameters_m is not None:
+            return round(4e6 * self.parameters_m)
+        return 10**6 * (self.download_mb or 0)
+
     def recipe(self) -> dict[str, Any]:
         """Return everything that decides the bytes of an embedding, the same on every machine."""
         recipe: dict[str, Any] = {

@@ -22,6 +22,7 @@ from typing import TypeAlias, cast
 from src_core.devices import DeviceName
 from src_core.encoders.access import Access, AccessStatus, weights_access
 from src_core.encoders.base import PatchEncoder, SlideEncoder
+from src_core.encoders.breakdown import as_failure_of
 from src_core.encoders.cards import STAND_INS, EncoderCard, EncoderKind, mean_card
 from src_core.encoders.foundation_cards import FOUNDATION_CARDS
 from src_core.encoders.import_cards import IMPORT_CARDS
@@ -190,6 +191,8 @@ def create_encoder(
     WeightsUnavailableError
         If its weights are not here, gated, damaged or made for another network, or if its
         embeddings can only be imported.
+    EncoderFailedError
+        If it cannot be loaded, for want of memory perhaps.
     ConfigError
         If the device is not here.
     ProjectError
@@ -206,7 +209,8 @@ def create_encoder(
     path = local_file(name) if weights is None else Path(weights)
     if path is None and not brings_code(card):  # such code fetches what it needs by itself
         fetch_weights(card, report=report, stop=stop)
-    return _loader(name)(card, device, path)
+    with as_failure_of(name, did="cannot be loaded"):
+        return _loader(name)(card, device, path)
 
 
 def _refusal(card: EncoderCard) -> Access | None:

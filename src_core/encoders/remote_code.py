@@ -10,12 +10,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_config_path
 
+from src_core.encoders.breakdown import as_failure_of
 from src_core.encoders.cards import EncoderCard
 from src_core.errors import ConfigError, ProjectError, WeightsUnavailableError
 from src_core.locking import locked
@@ -26,6 +28,7 @@ __all__ = [
     "agreed_card",
     "agreed_revision",
     "brings_code",
+    "by_its_authors",
     "load_remote_model",
     "remote_problem",
 ]
@@ -103,6 +106,20 @@ def remote_problem(card: EncoderCard) -> str | None:
     return None
 
 
+def by_its_authors(card: EncoderCard, *, did: str = "broke down") -> AbstractContextManager[None]:
+    """Run code that came with the weights of `card`: whatever it raises is that encoder's failure.
+
+    Nothing of ours belongs inside, for a bug would be taken for theirs.
+    """
+    return as_failure_of(
+        card.name,
+        did=did,
+        remedy=f"its code is that of {card.source_url}, made for {_PIP[card.name]}: install "
+        "these, compute on the CPU if memory was short, or import its slide embedding",
+        is_foreign=True,
+    )
+
+
 def load_remote_model(card: EncoderCard) -> Any:
     """Return the model of `card` by its own code, at the commit that the user has agreed to.
 
@@ -111,30 +128,32 @@ def load_remote_model(card: EncoderCard) -> Any:
     WeightsUnavailableError
         If the user has not agreed, a package is missing or too new, or the files are not to be
         had.
+    EncoderFailedError
+        If the code breaks down.
     """
     problem = remote_problem(card)
     if problem is not None:
         raise WeightsUnavailableError(problem)
-    from transformers import AutoModel
-
     revision = str(agreed_revision(card))
-    try:
-        model = AutoModel.from_pretrained(
-            str(card.repository), revision=revision, code_revision=revision, trust_remote_code=True
-        )
-    except ImportError as error:
-        raise WeightsUnavailableError(
-            f"The code of {card.name} needs more packages ({str(error)[:200]}); "
-            f"run pip install {_PIP[card.name]}, or import its slide embedding."
-        ) from error
-    except OSError:  # transformers' word for gated, absent and unreachable alike
-        # from None: what lies beneath may quote the request, and with it a token.
-        raise WeightsUnavailableError(
-            f"The weights of {card.name} (licence: {card.licence}) are not here and could not be "
-            f"had; request access on {card.source_url}, log in with `hf auth login` or set "
-            "HF_TOKEN, or import its slide embedding."
-        ) from None
-    return model.eval()
+    what: dict[str, Any] = {"revision": revision, "code_revision": revision}
+    with by_its_authors(card, did="cannot be loaded"):
+        try:
+            from transformers import AutoModel
+
+            model = AutoModel.from_pretrained(str(card.repository), trust_remote_code=True, **what)
+            return model.eval()
+        except ImportError as error:
+            raise WeightsUnavailableError(
+                f"The code of {card.name} needs more packages ({str(error)[:200]}); "
+                f"run pip install {_PIP[card.name]}, or import its slide embedding."
+            ) from error
+        except OSError:  # transformers' word for gated, absent and unreachable alike
+            # from None: what lies beneath may quote the request, and with it a token.
+            raise WeightsUnavailableError(
+                f"The weights of {card.name} (licence: {card.licence}) are not here and could not "
+                f"be had; request access on {card.source_url}, log in with `hf auth login` or set "
+                "HF_TOKEN, or import its slide embedding."
+            ) from None
 
 
 def _list() -> Path:

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from src_core.devices import DeviceName, pick_device
+from src_core.encoders.breakdown import checked
 from src_core.encoders.cards import EncoderCard
-from src_core.encoders.remote_code import agreed_card, load_remote_model
+from src_core.encoders.remote_code import agreed_card, by_its_authors, load_remote_model
 from src_core.encoders.slide_encoders import cells_side_by_side, check_rows
-from src_core.errors import WeightsUnavailableError
+from src_core.errors import EncoderFailedError, WeightsUnavailableError
 from src_core.types import Float32, Int64
 
 __all__ = ["PrismSlideEncoder", "TitanSlideEncoder", "load_prism", "load_titan"]
@@ -43,7 +44,8 @@ class TitanSlideEncoder:
 
     def __init__(self, card: EncoderCard, model: Any, *, device: torch.device) -> None:
         self.card = card
-        self._model = model.to(device)
+        with by_its_authors(card, did="cannot be loaded"):
+            self._model = model.to(device)
         self._device = device
 
     def encode(self, embeddings: Float32, coords_xy: Int64, *, patch_l0: float) -> Float32:
@@ -53,7 +55,7 @@ class TitanSlideEncoder:
         cells = cells_side_by_side(self.card, coords_xy, patch_l0)  # (n, 2)
         features = torch.from_numpy(np.array(embeddings, np.float32))[None].to(self._device)
         coords = torch.from_numpy(cells * side)[None].to(self._device)  # (1, n, 2) int64
-        with torch.inference_mode(), _half_on_gpu(self._device):
+        with torch.inference_mode(), _half_on_gpu(self._device), by_its_authors(self.card):
             vector = self._model.encode_slide_from_patch_features(features, coords, side)
         return _as_row(self.card, vector)
 
@@ -72,7 +74,8 @@ class PrismSlideEncoder:
 
     def __init__(self, card: EncoderCard, model: Any, *, device: torch.device) -> None:
         self.card = card
-        self._model = model.to(device)
+        with by_its_authors(card, did="cannot be loaded"):
+            self._model = model.to(device)
         self._device = device
 
     def encode(self, embeddings: Float32, coords_xy: Int64, *, patch_l0: float) -> Float32:
@@ -80,7 +83,7 @@ class PrismSlideEncoder:
         check_rows(self.card, embeddings, coords_xy, dim=2560)
         cells_side_by_side(self.card, coords_xy, patch_l0)
         features = torch.from_numpy(np.array(embeddings, np.float32))[None].to(self._device)
-        with torch.inference_mode(), _half_on_gpu(self._device):
+        with torch.inference_mode(), _half_on_gpu(self._device), by_its_authors(self.card):
             vector = self._model.slide_representations(features)["image_embedding"]
         return _as_row(self.card, vector)
 
@@ -115,8 +118,11 @@ def _half_on_gpu(device: torch.device) -> contextlib.AbstractContextManager[obje
     return torch.autocast("cuda", dtype=torch.float16)
 
 
-def _as_row(card: EncoderCard, vector: Tensor) -> Float32:
+def _as_row(card: EncoderCard, vector: object) -> Float32:
+    if not isinstance(vector, Tensor):
+        raise EncoderFailedError(
+            f"{card.name} gave {type(vector).__name__} instead of numbers; agree to the commit of "
+            "its code that its card names, or import its slide embedding."
+        )
     row: Float32 = vector.detach().to("cpu", torch.float32).numpy().reshape(-1)
-    if row.shape != (card.dim,):
-        raise ValueError(f"{card.name} gave {row.shape[0]} numbers, not the {card.dim} of its card")
-    return row
+    return checked(card.name, row, (card.dim,))

@@ -235,4 +235,4 @@ def most_patches(card: EncoderCard, free_bytes: int) -> int:
     if cost.per_pair == 0:
         return left // cost.per_patch
     half = cost.per_patch / (2 * cost.per_pair)
-    return math.floor(math.sqrt(half**2 + left / cost.per_pair) - half)
+    return max(0, math.floor(math.sqrt(half**2 + left / cost.per_pair) - half))

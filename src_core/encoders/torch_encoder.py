@@ -19,6 +19,7 @@ from src_core.devices import keep_freed_memory
 from src_core.encoders.base import check_patches
 from src_core.encoders.batch_size import find_batch_size
 from src_core.encoders.cards import EncoderCard
+from src_core.errors import EncoderFailedError
 from src_core.types import Float32, Rgb
 
 __all__ = ["TorchPatchEncoder"]
@@ -159,9 +160,9 @@ class TorchPatchEncoder:
             scaled = (pixels.to(torch.float32) / 255 - self._mean) / self._std
             embedded: Tensor = self._module(scaled)  # (chunk, dim)
         if embedded.shape != (self._chunk, self.card.dim):
-            raise ValueError(
-                f"{self.card.name} gave {tuple(embedded.shape[1:])} numbers a patch, "
-                f"not the {self.card.dim} of its card"
+            raise EncoderFailedError(
+                f"{self.card.name} gave {tuple(embedded.shape[1:])} numbers a patch, not the "
+                f"{self.card.dim} of its card; give the weights that the card is of."
             )
         return embedded[: len(block)]
 

@@ -20,7 +20,7 @@ from src_core.errors import (
     SlideScaleError,
     TooFewPatchesError,
 )
-from src_core.patches.lattice import EPS_PX, MAX_CELLS, Lattice
+from src_core.patches.lattice import EPS_PX, MAX_CELLS, SAME_SCALE, Lattice
 from src_core.provenance import read_array, read_json, recipe_id, write_artifact
 from src_core.slides.base import SlideProperties, SlideReader
 from src_core.tissue.mask import TissueMask
@@ -32,6 +32,9 @@ IMPORTED = "imported"
 """What stands for a tissue mask where another program chose the patches."""
 
 _log = logging.getLogger(__name__)
+
+_EPS_SHARE = 1e-9
+"""Shares of a patch that are equal differ by less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +207,7 @@ def build_lattice(properties: SlideProperties, config: GridConfig) -> Lattice:
             f"{properties.path.name} was scanned at {slide_mpp:.3g} µm per pixel, too coarse for "
             f"patches at {config.mpp:g}; ask for {slide_mpp:.3g} or more."
         )
-    if scale < 0.9:
+    if scale < SAME_SCALE:
         _log.warning(
             "%s was scanned at %.3g µm per pixel; patches at %g are enlarged %.2f times",
             properties.path.name, slide_mpp, config.mpp, 1 / scale,
@@ -232,6 +235,8 @@ def build_grid(
     reader: SlideReader,
     mask: TissueMask,
     config: GridConfig = GridConfig(),
+    *,
+    region: TissueMask | None = None,
 ) -> PatchGrid:
     """Choose the cells of a slide's lattice that hold enough tissue.
 
@@ -243,6 +248,8 @@ def build_grid(
         Its tissue.
     config : GridConfig
         Size, scale and distance of the patches, and how much tissue is enough.
+    region : TissueMask, optional
+        What patches have to touch, however little tissue is enough.
 
     Returns
     -------
@@ -258,27 +265,52 @@ def build_grid(
     """
     name = reader.properties.path.name
     lattice = build_lattice(reader.properties, config)
-    rows, columns = lattice.shape_hw
-    if rows * columns == 0:
+    if math.prod(lattice.shape_hw) == 0:
         raise TooFewPatchesError(
             f"{name}: the slide is smaller than one patch of {lattice.patch_um:.0f} µm; "
             "lower patch_px or mpp."
         )
     if config.min_tissue > 0 and not mask.mask.any():
+        raise TooFewPatchesError(f"{name}: {_why_no_tissue(mask)}")
+    cells = _cells_touching(region, lattice)  # (n, 2)
+    if len(cells) == 0:
         raise TooFewPatchesError(
-            f"{name}: no tissue was found; lower the threshold or min_area_um2 of the tissue, "
-            "or paint the mask."
+            f"{name}: no patch touches the region of interest; draw another, or take the whole "
+            "slide."
         )
-    cells = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)
-    cells = cells.reshape(-1, 2)  # (rows * cols, 2), by row, then column
     coverage = mask.coverage(lattice.corners(cells), lattice.patch_l0)
-    chosen = cells[coverage >= config.min_tissue - 1e-9].astype(np.int32)  # (N, 2)
+    chosen = cells[coverage >= config.min_tissue - _EPS_SHARE].astype(np.int32)  # (N, 2)
     if len(chosen) == 0:
         raise TooFewPatchesError(
             f"{name}: no patch holds {config.min_tissue:.0%} tissue (the best holds "
             f"{coverage.max():.0%}); lower min_tissue, or paint the mask."
         )
     return PatchGrid(lattice, chosen, mask.tissue_id)
+
+
+def _why_no_tissue(mask: TissueMask) -> str:
+    """Return why a mask is empty, and what to do: it was painted, brought or found."""
+    source = mask.recipe.get("source")
+    if source == "imported":
+        return (
+            f"your own tissue ({mask.recipe.get('file', 'a mask')}) covers nothing of what was "
+            "scanned; check that it is of this slide and in level-0 pixels, or find the tissue."
+        )
+    if source == "edited":
+        return "nothing is painted as tissue; paint some, or find the tissue again."
+    return (
+        "no tissue was found; lower the threshold or min_area_um2 of the tissue, or paint the mask."
+    )
+
+
+def _cells_touching(region: TissueMask | None, lattice: Lattice) -> Int64:
+    """Return the cells that a region covers in part, or all if there is none, by row, (n, 2)."""
+    rows, columns = lattice.shape_hw
+    cells: Int64 = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)
+    cells = cells.reshape(-1, 2)
+    if region is None:
+        return cells
+    return cells[region.coverage(lattice.corners(cells), lattice.patch_l0) > _EPS_SHARE]
 
 
 def _count(start: float, length: float, stride: float, patch: float) -> int:

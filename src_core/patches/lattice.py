@@ -14,7 +14,7 @@ from src_core.errors import ProjectError
 from src_core.provenance import recipe_id
 from src_core.types import Cells, Int64, Json
 
-__all__ = ["EPS_PX", "MAX_CELLS", "Lattice"]
+__all__ = ["EPS_PX", "MAX_CELLS", "SAME_SCALE", "Lattice"]
 
 _READING = 1
 """Raised when patches of the same lattice come to be read as other pixels."""
@@ -25,6 +25,9 @@ _FARTHEST_PX = 1e7
 
 EPS_PX = 1e-6
 """Floats of a few additions differ by less, pixels by more."""
+
+SAME_SCALE = 0.9
+"""Scales of no less a ratio are taken for one: 20x is 0.45 to 0.55 µm a pixel, by the scanner."""
 
 MAX_CELLS = 2**24
 """More cells than any slide has, and as many as a picture of them can show."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_che
 
 from numpy.typing import NDArray
 
-from src_core.errors import SlideScaleError
+from src_core.errors import SlideReadError, SlideScaleError
 from src_core.types import Rgb
 
 if TYPE_CHECKING:
@@ -61,6 +61,15 @@ class SlideProperties:
                 "about 0.25 at 40x and 0.5 at 20x."
             )
         return self.mpp
+
+    def require_brightfield(self) -> None:
+        """Raise `SlideReadError` with the remedy, if the colours are not those of a stain."""
+        if self.stain != "brightfield":
+            raise SlideReadError(
+                f"{self.path.name} is a {self.stain} slide, and tissue is found, and patches are "
+                "embedded, by the colours of a brightfield stain such as H&E; paint the tissue "
+                "mask by hand, and import embeddings of another program."
+            )
 
 
 @runtime_checkable

@@ -109,11 +109,7 @@ def segment_tissue(
     """
     properties = reader.properties
     properties.require_mpp()
-    if properties.stain != "brightfield":
-        raise SlideReadError(
-            f"{properties.path.name} is a {properties.stain} slide, and tissue is found by the "
-            "colour of a brightfield stain such as H&E; paint the tissue mask by hand."
-        )
+    properties.require_brightfield()
     blank = blank_mask(reader, config)
     scale = _mask_scale(properties, config)
     pixels, unknown = _read_overview(reader, scale, blank.mask.shape, report, stop)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,6 +18,7 @@ from src_core.exchange.imports import is_embedded
 from src_core.forgetting import forget_slide
 from src_core.patches.lattice import Lattice
 from src_core.pipeline import Embedded, Failure
+from src_core.preparing import Prepared
 from src_core.progress import Report, Stop
 from src_core.project import Project, ProjectConfig, SlideFolder
 from src_core.scheduler import prepare_on_cluster
@@ -27,6 +28,11 @@ from src_core.verbs.settings import Settings, settings_help, with_settings
 from src_core.verbs.taking import take_slides
 
 __all__ = ["PREPARE", "PrepareOptions"]
+
+_NOT_JUDGED = (
+    "Its patches were not judged for flaws, for these are told by the colours of a brightfield "
+    "stain such as H&E, and quality.exclude leaves none out."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +105,7 @@ def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
     ready = {name: one for name, one in found.items() if one is not None}
     unreadable = {name: one.unreadable for name, one in ready.items() if one.unreadable}
     unlike = _cohort_notes(project, [one.grid.lattice for one in ready.values()])
-    notes = {**(unlike if options.embed else {}), **embedded.notes}
+    notes = {**(unlike if options.embed else {}), **_slide_notes(ready, embedded.notes)}
     return result_of(
         project,
         failures + embedded.failures,
@@ -111,6 +117,13 @@ def _prepare(options: PrepareOptions, report: Report, stop: Stop) -> Result:
         **({"passed_over": told(taken.passed_over)} if taken.passed_over else {}),
         **({"notes": notes} if notes else {}),
     )
+
+
+def _slide_notes(ready: Mapping[str, Prepared], told: Mapping[str, str]) -> dict[str, str]:
+    """Return, by slide, what was `told` of it, and whether its patches were not judged."""
+    skipped = {name: _NOT_JUDGED for name, one in ready.items() if one.is_unjudged}
+    names = dict.fromkeys((*skipped, *told))
+    return {name: " ".join(one[name] for one in (skipped, told) if name in one) for name in names}
 
 
 def _cohort_notes(project: Project, lattices: Sequence[Lattice]) -> dict[str, str]:

@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
+from src_core.embeddings.store import EmbeddingStore
 from src_core.errors import ConfigError, ProjectError, TooFewPatchesError
 from src_core.geojson import Polygon, read_polygons, write_polygons
-from src_core.preparing import Prepared, Wishes, find_tissue, keep_roi, load_flags, paint_tissue
+from src_core.preparing import Prepared, Wishes, find_tissue, load_flags, paint_tissue
 from src_core.progress import ignore, never
 from src_core.project import Project, ProjectConfig, SlideFolder
+from src_core.regions import keep_roi
 from src_core.tissue.mask import TissueMask
 from src_core.verbs import run_verb
 
@@ -72,6 +75,24 @@ def test_own_tissue_is_used_kept_and_found_again_only_when_asked(
     assert TissueMask.load(slide.tissue(mask.tissue_id)).is_by_hand, "and it is still there"
 
 
+def test_own_tissue_that_covers_nothing_is_called_that(
+    project: Project, slide: SlideFolder, tmp_path: Path
+) -> None:
+    find(project, slide)
+    before = slide.record
+    write_polygons(tmp_path / "other.geojson", [outline(50_000, 60_000, 900, 900)])
+    with pytest.raises(TooFewPatchesError) as brought:
+        find(project, slide, tissue=tmp_path / "other.geojson")
+    with pytest.raises(TooFewPatchesError) as painted:
+        paint_tissue(project, slide, slide.load_tissue().edited(slide.load_tissue().mask & False))
+    assert "your own tissue (other.geojson) covers nothing" in str(brought.value)
+    assert "level-0 pixels" in str(brought.value)
+    assert "nothing is painted as tissue" in str(painted.value)
+    for told in (brought, painted):
+        assert "threshold" not in str(told.value), "none was used"
+    assert slide.record == before
+
+
 def test_a_mask_lies_where_the_outline_does(
     project: Project, slide: SlideFolder, tmp_path: Path
 ) -> None:
@@ -105,6 +126,26 @@ def test_a_region_of_interest_cuts_the_grid_and_can_be_lifted(
     assert paint_tissue(project, slide, painted).grid_id == part.grid_id
     assert find(project, slide, is_whole=True).grid.grid_id == full.grid_id
     assert slide.record.roi_id is None
+
+
+def test_a_region_cuts_the_grid_where_glass_is_wanted_too(
+    project: Project, slide: SlideFolder, tmp_path: Path
+) -> None:
+    changed = project.config.grid.replace(min_tissue=0.0)
+    project = project.reconfigured(project.config.replace(grid=changed.to_dict()))
+    whole = find(project, slide).grid
+    assert len(whole) == 88
+    write_polygons(tmp_path / "corner.geojson", [outline(300, 300, 500, 260)])
+    part = find(project, slide, roi=tmp_path / "corner.geojson").grid
+    corners, side = part.coords_xy, part.lattice.patch_l0
+    assert sorted({*corners[:, 0].tolist()}) == [round(side), round(2 * side), round(3 * side)]
+    assert sorted({*corners[:, 1].tolist()}) == [round(side), round(2 * side)]
+    write_polygons(tmp_path / "glass.geojson", [outline(1900, 100, 200, 200)])
+    glass = find(project, slide, roi=tmp_path / "glass.geojson").grid
+    assert len(glass) == 2, "of glass alone too"
+    write_polygons(tmp_path / "beside.geojson", [outline(9000, 100, 200, 200)])
+    with pytest.raises(TooFewPatchesError, match="no patch touches the region"):
+        find(project, slide, roi=tmp_path / "beside.geojson")
 
 
 def test_a_region_without_tissue_is_said_and_changes_nothing(
@@ -179,7 +220,44 @@ def test_fluorescence_is_not_judged(project: Project, shared_data: Path, tmp_pat
     prepared = find(project, slide, tissue=tmp_path / "own.geojson")
     assert len(prepared.grid) > 0
     assert prepared.flagged == {}
+    assert prepared.is_unjudged
     assert load_flags(slide, project.config.quality) is None
+
+
+@pytest.mark.parametrize("kind", ["grey", "fluorescence"])
+def test_what_has_no_colours_of_a_stain_is_not_embedded_on_own_tissue_either(
+    tmp_path: Path, kind: str
+) -> None:
+    shade = np.random.default_rng(0).integers(120, 255, (1024, 1024)).astype(np.uint8)
+    path, own = tmp_path / "dull.tiff", tmp_path / "own.geojson"
+    tifffile.imwrite(path, shade if kind == "grey" else shade // 8, photometric="minisblack")
+    write_polygons(own, [outline(0, 0, 1024, 1024)])
+    root = str(tmp_path / "q")
+    options: dict[str, Any] = {"project": root, "encoders": ["texture"], "teachers": []}
+    brought = {"slides": [str(path)], "slide_mpp": 0.5, "tissue": str(own)}
+    result = run(**options, **brought, embed=True)
+    (failure,) = result["failures"]
+    assert failure["slide_id"] == "dull"
+    assert f"dull.tiff is a {kind} slide" in failure["message"]
+    assert "import embeddings" in failure["message"]
+    assert result["patches"] == {"dull": 16}, "other programs may embed them"
+    assert "not judged for flaws" in result["notes"]["dull"]
+    slide = Project.open(root).slide("dull")
+    grid = slide.load_grid()
+    store = EmbeddingStore(slide.embeddings(grid.lattice_id))
+    assert store.encoders() == ()
+    writer = store.open_writer("theirs", {"imported": "STAMP", "encoder": "theirs"}, 8)
+    writer.append(grid.cells, np.zeros((16, 8), np.float32))
+    writer.commit()
+    project = Project.open(root)
+    project.reconfigured(project.config.replace(encoders=["theirs"]))
+    again = run(project=root, embed=True)
+    assert again["failures"] == [], "what was imported needs no colours"
+
+
+def test_what_is_judged_is_not_noted(tmp_path: Path, small_slide: Path) -> None:
+    result = run(project=str(tmp_path / "q"), slides=[str(small_slide)], encoders=["texture"])
+    assert "notes" not in result
 
 
 def test_prepare_takes_files_and_folders(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 
 from src_core import scheduler
+from src_core.embeddings.store import EmbeddingStore
+from src_core.encoders.texture import TextureEncoder
 from src_core.errors import ConfigError, JobCancelled
 from src_core.progress import ignore, never
-from src_core.project import ProjectConfig
+from src_core.project import Project, ProjectConfig
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 from src_core.verbs import run_verb
 
@@ -104,6 +107,59 @@ def test_what_fails_on_a_worker_is_told_as_it_is_here(
     (failure,) = result["failures"]
     assert failure["slide_id"] == "copy"
     assert "no longer at" in failure["message"]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), r"worker that prepared it ran out of memory.*kept.*\(MemoryError\)"),
+        (RuntimeError("no kernel image"), r"^s0\.tiff, .* texture broke down \(RuntimeError: no "),
+    ],
+)
+def test_an_encoder_that_fails_on_a_worker_costs_no_other_slide(
+    slide_files: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    told: str,
+) -> None:
+    plain = TextureEncoder.encode
+    calls: list[int] = []
+
+    def encode(self: TextureEncoder, patches: Any) -> Any:
+        calls.append(len(patches))
+        if len(calls) == 1:
+            raise error
+        return plain(self, patches)
+
+    monkeypatch.setattr(TextureEncoder, "encode", encode)
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+    ) as threads:
+        result = prepare(tmp_path / "p", slide_files[:2], scheduler=threads.scheduler_address)
+    (failure,) = result["failures"]
+    assert failure["slide_id"] == "s0"
+    assert re.search(told, failure["message"])
+    slide = Project.open(tmp_path / "p").slide("s1")
+    grid = slide.load_grid()
+    store = EmbeddingStore(slide.embeddings(grid.lattice_id))
+    assert not store.missing("texture", grid.cells).any()
+
+
+def test_a_bug_on_a_worker_is_raised_here(
+    slide_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encode(self: TextureEncoder, patches: Any) -> Any:
+        raise TypeError("a bug")
+
+    monkeypatch.setattr(TextureEncoder, "encode", encode)
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+        ) as threads,
+        pytest.raises(TypeError, match="a bug"),
+    ):
+        prepare(tmp_path / "p", slide_files[:1], scheduler=threads.scheduler_address)
 
 
 def test_a_stop_withdraws_what_waits_and_what_runs(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from src_core import teachers
 from src_core.cohorts import load_cohort
@@ -248,6 +249,91 @@ def test_memory_is_asked_for_before_anything_is_embedded(
     assert result["failures"] == []
 
 
+def heavy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the coarse teacher and its patch encoder be networks, of 3 and 2 MB."""
+    patches = dataclasses.replace(encoder_card("texture"), name="heavy", parameters_m=0.5)
+    register_encoder(patches, loader="src_core.encoders.texture:load_texture")
+    teacher = dataclasses.replace(
+        encoder_card(COARSE), name="heavy-teacher", patch_encoder="heavy", download_mb=3
+    )
+    register_encoder(teacher, loader="src_core.encoders.slide_encoders:load_mean")
+
+
+@pytest.mark.parametrize(
+    ("left", "told", "most"),
+    [
+        (4 * 3 * 8 * 2560, "set max_patches to 4 or less, import its embedding", 4),
+        (0, "too little for a single patch; close other programs, choose another device", 0),
+        (-1_000_000, "too little for a single patch; close other programs", 0),
+    ],
+)
+def test_weights_that_are_still_to_be_loaded_take_memory_too(
+    tmp_path: Path,
+    slide_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    left: int,
+    told: str,
+    most: int,
+) -> None:
+    heavy(monkeypatch)
+    monkeypatch.setattr(teachers, "_free_bytes", lambda _: 5_000_000 + left)
+    loaded: list[str] = []
+    plain = registry.create_encoder
+
+    def create(name: str, **options: Any) -> Any:
+        loaded.append(name)
+        return plain(name, **options)
+
+    monkeypatch.setattr(teachers, "create_encoder", create)
+    _, slide, result = prepared(tmp_path, slide_file, teachers=["heavy-teacher"])
+    (failure,) = result["failures"]
+    assert told in failure["message"]
+    assert "of it for the weights of heavy-teacher and heavy) for the" in failure["message"]
+    assert "max_patches to 0" not in failure["message"]
+    assert (failure["teacher"], failure["max_patches"]) == ("heavy-teacher", most)
+    assert loaded == []
+    if most:
+        done = prepared(tmp_path, slide_file, teachers=["heavy-teacher"], max_patches=most)[2]
+        assert done["failures"] == []
+        assert loaded == ["heavy-teacher", "heavy"]
+        assert (slide.slide_embedding("heavy-teacher") / "meta.json").is_file()
+
+
+def test_what_is_loaded_or_embedded_already_needs_no_memory_for_weights(
+    tmp_path: Path, slide_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heavy(monkeypatch)
+    project, slide, result = prepared(tmp_path, slide_file, teachers=["heavy-teacher"])
+    assert result["failures"] == []
+    slide.slide_embedding("heavy-teacher").joinpath("meta.json").unlink()
+    grid = teachers.Teachers(project.config, "cpu")._grid(slide, encoder_card("heavy-teacher"))[0]
+    enough = 3_000_000 + len(grid) * 3 * 8 * 2560
+    for free, is_enough in ((enough, True), (enough - 1, False)):
+        slide.slide_embedding("heavy-teacher").joinpath("meta.json").unlink(missing_ok=True)
+        monkeypatch.setattr(teachers, "_free_bytes", lambda _, free=free: free)
+        done = embed_slides(project, [slide], device="cpu", report=ignore, stop=never)
+        assert (done.failures == []) == is_enough, "the patches are there, their encoder is not"
+
+
+def test_what_torch_holds_and_does_not_use_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teachers, "pick_device", lambda _: torch.device("cuda"))
+    held = {"mem_get_info": (1000, 9000), "memory_reserved": 700, "memory_allocated": 200}
+    for name, value in held.items():
+        monkeypatch.setattr(torch.cuda, name, lambda _, value=value: value)
+    assert teachers._free_bytes("cuda") == 1500
+
+
+def test_a_mean_is_not_helped_by_fewer_patches(
+    tmp_path: Path, slide_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teachers, "_free_bytes", lambda _: 4 * 3 * 8 * 2560)
+    _, _, result = prepared(tmp_path, slide_file, teachers=["mean-texture"])
+    (failure,) = result["failures"]
+    assert "max_patches" not in failure["message"]
+    assert "close other programs" in failure["message"]
+    assert failure["max_patches"] == 0, "which the window does not offer"
+
+
 @pytest.mark.parametrize("calls", [0, 2, 4])
 def test_a_stop_is_heard_and_the_next_run_goes_on(
     tmp_path: Path, slide_file: Path, calls: int
@@ -384,6 +470,19 @@ def test_a_teachers_own_patches_keep_to_the_region_of_interest(
     _, slide, _ = prepared(tmp_path, slide_file, teachers=[COARSE], whole_slide=True)
     assert own_grid(slide).grid_id == whole.grid_id
     assert "roi_id" not in load_slide_embedding(slide.slide_embedding(COARSE))[1]
+
+
+def test_a_teachers_own_patches_touch_the_region_where_glass_is_wanted_too(
+    tmp_path: Path, slide_file: Path
+) -> None:
+    ring = [[100, 100], [500, 100], [500, 300], [100, 300], [100, 100]]
+    outline = tmp_path / "roi.geojson"
+    outline.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    options = {"teachers": [COARSE], "set": ["grid.min_tissue=0"], "roi": str(outline)}
+    _, slide, result = prepared(tmp_path, slide_file, **options)
+    assert result["failures"] == []
+    assert slide.load_grid().coords_xy.tolist() == [[0, 0], [256, 0], [0, 256], [256, 256]]
+    assert own_grid(slide).coords_xy.tolist() == [[0, 0], [448, 0]]
 
 
 def test_a_teachers_own_patches_leave_out_what_flaws_exclude(

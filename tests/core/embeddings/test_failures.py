@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 import sys
 import time
@@ -135,6 +136,33 @@ def test_numbers_too_large_for_the_disk_are_that_encoders_failure(
     shortfall = embed_patches(toys.NumberedSlide(), grid, [Loud("a"), sound], store)
     assert "store its embeddings as float32" in str(shortfall.failed["a"])
     assert sound.embedded == len(grid)
+
+
+@pytest.mark.parametrize("given", ["nan", "inf", "narrow"])
+def test_an_encoder_that_gives_no_embeddings_leaves_the_others_at_work(
+    toys: Any, store: EmbeddingStore, given: str
+) -> None:
+    class Wrong(toys.ToyEncoder):  # type: ignore[name-defined,misc]
+        def encode(self, patches: Any) -> Any:
+            before = self.embedded
+            rows = super().encode(patches)
+            if before <= 4000:
+                return rows
+            return rows[:, :3] if given == "narrow" else np.full_like(rows, float(given))
+
+    grid, wrong, sound = toys.numbered_grid(), Wrong("a"), toys.ToyEncoder("b")
+    shortfall = embed_patches(toys.NumberedSlide(), grid, [wrong, sound], store)
+    assert isinstance(shortfall.failed["a"], EncoderFailedError)
+    told = str(shortfall.failed["a"])
+    assert ("its card says (" if given == "narrow" else "a gave NaN or infinity") in told
+    place = re.match(r"numbered\.svs, (\d+ patches, the first|patch) at level-0 pixel \(", told)
+    assert place, "the slide, and where"
+    assert sound.embedded == len(grid)
+    kept = len(grid) - int(store.missing("a", grid.cells).sum())
+    assert 4000 < kept < len(grid)
+    well = toys.ToyEncoder("a")
+    assert not embed_patches(toys.NumberedSlide(), grid, [well], store).failed
+    assert well.embedded == len(grid) - kept, "what was right is kept"
 
 
 def test_no_patch_is_read_for_encoders_that_have_all_broken_down(

@@ -8,13 +8,20 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from src_core.encoders import create_encoder, encoder_card, encoder_problem, remote_code
 from src_core.encoders.remote_code import agree, agreed_revision
-from src_core.errors import ConfigError, ProjectError, WeightsUnavailableError
+from src_core.encoders.remote_slides import TitanSlideEncoder
+from src_core.errors import (
+    ConfigError,
+    EncoderFailedError,
+    ProjectError,
+    WeightsUnavailableError,
+)
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TITAN, PRISM = encoder_card("titan"), encoder_card("prism")
@@ -124,6 +131,66 @@ def test_what_goes_wrong_is_one_sentence_without_a_token(
         create_encoder("titan", device="cpu")
     assert "hf_" not in str(caught.value).replace("HF_TOKEN", "")
     assert isinstance(error, ImportError) or caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("where", ["from_pretrained", "eval", "to"])
+@pytest.mark.parametrize("error", [AttributeError("no all_tied_weights_keys"), MemoryError()])
+def test_whatever_the_code_of_strangers_raises_is_that_encoders_failure(
+    fake_transformers: list,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    where: str,
+    error: Exception,
+) -> None:
+    agree(TITAN)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    if where == "from_pretrained":
+        sys.modules["transformers"].AutoModel.from_pretrained = fail  # type: ignore[attr-defined]
+    else:
+        monkeypatch.setattr(nn.Module, where, fail)
+    with pytest.raises(EncoderFailedError, match=r"^titan cannot be loaded \(") as caught:
+        create_encoder("titan", device="cpu")
+    assert type(error).__name__ in str(caught.value)
+    assert "transformers>=4.46,<5" in str(caught.value)
+    assert "in fail" in caplog.text, "its traceback is in the log"
+
+
+class Broken:
+    """What `titan` or `prism` may give for an embedding."""
+
+    def __init__(self, given: Any = None) -> None:
+        self.given = given
+
+    def to(self, device: Any) -> Broken:
+        return self
+
+    def encode_slide_from_patch_features(self, *_: Any) -> Any:
+        return self.no_such_thing if self.given is None else self.given  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (None, "titan broke down (AttributeError: 'Broken' object has no attribute"),
+        ({"pooled": 1}, "titan gave dict instead of numbers"),
+        (torch.zeros(1, 767), "titan gave numbers of shape (767,), and its card says (768,)"),
+        (torch.full((1, 768), torch.nan), "titan gave NaN or infinity"),
+    ],
+)
+def test_what_the_code_of_strangers_gives_is_looked_at(given: Any, told: str) -> None:
+    encoder = TitanSlideEncoder(TITAN, Broken(given), device=torch.device("cpu"))
+    with pytest.raises(EncoderFailedError) as caught:
+        encoder.encode(np.ones((1, 768), np.float32), np.array([[0, 0]]), patch_l0=512)
+    assert told in str(caught.value)
+
+
+def test_a_bug_of_ours_beside_the_code_of_strangers_stays_one() -> None:
+    encoder = TitanSlideEncoder(TITAN, Broken(), device=torch.device("cpu"))
+    with pytest.raises(AttributeError):
+        encoder.encode(None, np.array([[0, 0]]), patch_l0=512)  # type: ignore[arg-type]
 
 
 def test_a_file_of_weights_is_refused(fake_transformers: list, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from src_core.encoders import SlideEncoder, create_encoder, encoder_card, list_e
 from src_core.encoders.gigapath_slide import GigaPathSlideEncoder
 from src_core.encoders.longnet import LongNetSlide
 from src_core.encoders.remote_slides import PrismSlideEncoder, TitanSlideEncoder
-from src_core.encoders.slide_cards import SLIDE_CARDS, predicted_bytes
+from src_core.encoders.slide_cards import SLIDE_CARDS, most_patches, predicted_bytes
 from src_core.errors import (
     EncoderScaleError,
     GridMismatchError,
@@ -173,3 +173,23 @@ def test_titans_memory_is_predicted_from_its_pairs() -> None:
     assert predicted_bytes(titan, 10_000) == pytest.approx(7.2e9 + 0.6e9, rel=0.01)
     assert predicted_bytes(titan, 20_000) > 3.5 * predicted_bytes(titan, 10_000)
     assert predicted_bytes(encoder_card("prism"), 100_000) < 10e9
+
+
+@pytest.mark.parametrize(("name", "gigabytes"), [("titan", 1.86), ("prism", 4.75)])
+def test_the_weights_of_both_networks_are_known_from_their_cards(
+    name: str, gigabytes: float
+) -> None:
+    card = encoder_card(name)
+    weights = card.weights_bytes + encoder_card(str(card.patch_encoder)).weights_bytes
+    assert weights == pytest.approx(gigabytes * 1e9, rel=0.01)
+    assert encoder_card("texture").weights_bytes == 0
+
+
+@pytest.mark.parametrize("name", ["titan", "prism", "gigapath-slide", "mean-texture"])
+@pytest.mark.parametrize("free", [-(10**9), 0, 10**9, 10**11])
+def test_for_the_most_patches_there_is_memory_and_for_no_more(name: str, free: int) -> None:
+    card = encoder_card(name)
+    most = most_patches(card, free)
+    assert most >= 0
+    assert predicted_bytes(card, most + 1) > free
+    assert most == 0 or predicted_bytes(card, most) <= free

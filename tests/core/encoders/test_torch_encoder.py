@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from src_core.encoders import encoder_card
 from src_core.encoders.torch_encoder import TorchPatchEncoder
+from src_core.errors import EncoderFailedError
 from src_core.types import Rgb
 
 CPU = torch.device("cpu")
@@ -80,7 +81,7 @@ def test_out_of_memory_halves_the_chunk_and_loses_nothing(tissue: Rgb) -> None:
 
 def test_a_network_of_another_width_than_its_card_is_told(tissue: Rgb) -> None:
     card = dataclasses.replace(CARD, dim=4)
-    with pytest.raises(ValueError, match="not the 4 of its card"):
+    with pytest.raises(EncoderFailedError, match="not the 4 of its card"):
         TorchPatchEncoder(card, Channels(), device=CPU).encode(tissue)
 
 
