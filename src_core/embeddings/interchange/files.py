@@ -26,6 +26,7 @@ from src_core.embeddings.interchange.records import PatchFile, SlideVector
 from src_core.encoders.state_dicts import check_weights_file
 from src_core.errors import ExchangeError
 from src_core.patches.lattice import MAX_CELLS
+from src_core.types import Float64
 
 if TYPE_CHECKING:
     import torch
@@ -81,12 +82,18 @@ def _checked(found: PatchFile | SlideVector) -> PatchFile | SlideVector:
             )
         if found.vector.size > _LONGEST or not np.isfinite(found.vector).all():
             raise ExchangeError(f"{found.path} holds no embedding of finite numbers.")
+        if found.patches is not None:
+            _check_patches(found.patches)
         return found
+    _check_patches(found)
+    return found
+
+
+def _check_patches(found: PatchFile) -> None:
     if len(found.coords) == 0:
         raise ExchangeError(f"{found.path} is empty: it holds no patches.")
     if not np.isfinite(found.coords).all() or np.abs(found.coords).max() > 1e9:
         raise ExchangeError(f"{found.path} has coordinates that are no finite numbers.")
-    return found
 
 
 def _read_hdf5(path: Path) -> PatchFile | SlideVector:
@@ -96,7 +103,7 @@ def _read_hdf5(path: Path) -> PatchFile | SlideVector:
         features = table(file, "features", path=path)
         coords = table(file, "coords", path=path)
         if features is not None and (features.ndim == 1 or _is_slides(path, features)):
-            return _trident_vector(path, features)
+            return _trident_vector(path, features, coords)
         if coords is None:
             raise ExchangeError(f"{path} has no coords, so nobody knows where its patches lie.")
         images = table(file, "imgs", path=path) if "imgs" in file and features is None else None
@@ -112,32 +119,32 @@ def _is_slides(path: Path, features: Any) -> bool:
     return path.parent.name.startswith("slide_features_") and features.shape[0] == 1
 
 
-def _trident_vector(path: Path, features: Any) -> SlideVector:
+def _trident_vector(path: Path, features: Any, coords: Any | None) -> SlideVector:
     if features.size > _LONGEST:
         raise ExchangeError(f"{path} holds {features.size} numbers, too many for one slide.")
     about = attributes(features)
+    patches = None
+    if coords is not None and features.size:  # of a slide without tissue neither holds anything
+        patches = _with_trident(_patches(path, coords, None), attributes(coords), None)
     return SlideVector(
         path=path,
         tool="trident",
         slide=_named(about, path),
         encoder=_text(about, "encoder") or _folder_encoder(path, "slide_features_"),
         vector=np.asarray(features[()], np.float32).reshape(-1),
+        patches=patches,
     )
 
 
 def _patches(path: Path, coords: Any, features: Any | None) -> PatchFile:
     """Return the corners and the way to the embeddings, whoever wrote them."""
-    shape = shape_2d(coords)
-    if shape is None or shape[1] != 2:
-        raise ExchangeError(f"{path}: coords have shape {coords.shape}, not (patches, 2).")
-    if shape[0] > MAX_CELLS:
-        raise ExchangeError(f"{path}: {shape[0]} patches are more than any slide has.")
+    corners = _corners(path, coords)
     found = PatchFile(
         path=path,
         tool="clam",
         slide=path.stem.removesuffix("_patches"),
         encoder=None,
-        coords=rows(coords, 0, shape[0]).astype(np.float64),
+        coords=corners,
     )
     if features is None:
         return found
@@ -147,9 +154,10 @@ def _patches(path: Path, coords: Any, features: Any | None) -> PatchFile:
             f"{path}: {features.name} are {features.dtype} of shape {features.shape}, "
             "not numbers of (patches, dimensions)."
         )
-    if size[0] != shape[0]:
+    if size[0] != len(corners):
         raise ExchangeError(
-            f"{path} has {size[0]} embeddings and {shape[0]} corners of patches; extract it again."
+            f"{path} has {size[0]} embeddings and {len(corners)} corners of patches; "
+            "extract it again."
         )
     name = features.name
 
@@ -161,6 +169,17 @@ def _patches(path: Path, coords: Any, features: Any | None) -> PatchFile:
             yield from blocks(again, size[0])
 
     return replace(found, dim=size[1], stored_as=str(features.dtype), embeddings=read)
+
+
+def _corners(path: Path, coords: Any) -> Float64:
+    """Return the corners, (N, 2); of a single patch TRIDENT's slide features hold (2,)."""
+    shape = (1, 2) if coords.shape == (2,) else shape_2d(coords)
+    if shape is None or shape[1] != 2:
+        raise ExchangeError(f"{path}: coords have shape {coords.shape}, not (patches, 2).")
+    if shape[0] > MAX_CELLS:
+        raise ExchangeError(f"{path}: {shape[0]} patches are more than any slide has.")
+    count = 2 if coords.ndim == 1 else shape[0]
+    return rows(coords, 0, count).astype(np.float64).reshape(shape)
 
 
 def _with_trident(found: PatchFile, about: dict[str, Any], encoder: str | None) -> PatchFile:

@@ -16,7 +16,7 @@ from src_core.patches.lattice import MAX_CELLS, Lattice
 from src_core.slides.base import SlideProperties
 from src_core.types import Cells, Float64, Int64
 
-__all__ = ["Placement", "place"]
+__all__ = ["Placement", "check_fits", "place"]
 
 _log = logging.getLogger(__name__)
 
@@ -74,8 +74,9 @@ def place(
     mpp = properties.require_mpp()
     corners = found.coords / mpp if found.unit == "um" else found.coords
     patch = _patch_l0(found, properties, mpp)
-    _check_slide(found, properties, mpp)
+    _check_slide(found, properties)
     _check_corners(found, corners, properties, patch)
+    _check_alone(found, corners)
     for lattice in known:
         cells = _cells_of(lattice, corners, patch)
         if cells is not None:
@@ -85,6 +86,19 @@ def place(
     )
     lattice = _lattice(found, fit, patch, properties, mpp)
     return _sorted(found, lattice, fit.cells.astype(np.int32), fit.displacement, raster=fit)
+
+
+def check_fits(found: PatchFile, properties: SlideProperties) -> None:
+    """Raise unless patches can be of a slide, wherever on it; what is not known is not checked.
+
+    Raises
+    ------
+    ExchangeError
+        If the file is of a slide of another size or scale, or patches lie beyond this one.
+    """
+    _check_slide(found, properties)
+    corners = found.coords / properties.require_mpp() if found.unit == "um" else found.coords
+    _check_corners(found, corners, properties, found.patch_l0)
 
 
 def _patch_l0(found: PatchFile, properties: SlideProperties, mpp: float) -> float:
@@ -116,15 +130,15 @@ def _patch_l0(found: PatchFile, properties: SlideProperties, mpp: float) -> floa
     return float(values[np.argmax(counts)])
 
 
-def _check_slide(found: PatchFile, properties: SlideProperties, mpp: float) -> None:
+def _check_slide(found: PatchFile, properties: SlideProperties) -> None:
     """Raise if the file says that its slide is another than this one."""
-    name, size = properties.path.name, found.level0_size
+    name, size, mpp = properties.path.name, found.level0_size, properties.mpp
     if size is not None and size != properties.dimensions:
         raise ExchangeError(
             f"{found.path} was made from a slide of {size[0]} x {size[1]} px, and {name} has "
             f"{properties.dimensions[0]} x {properties.dimensions[1]}; name the right slide."
         )
-    if found.level0_mpp is not None:
+    if found.level0_mpp is not None and mpp is not None:
         ratio = found.level0_mpp / mpp
         if not _SCALE_BAND[0] < ratio < _SCALE_BAND[1]:
             raise ExchangeError(
@@ -137,10 +151,10 @@ def _check_slide(found: PatchFile, properties: SlideProperties, mpp: float) -> N
 
 
 def _check_corners(
-    found: PatchFile, corners: Float64, properties: SlideProperties, patch: float
+    found: PatchFile, corners: Float64, properties: SlideProperties, patch: float | None
 ) -> None:
     width, height = properties.dimensions
-    if not 8 <= patch <= max(width, height, 8):
+    if patch is not None and not 8 <= patch <= max(width, height, 8):
         raise ExchangeError(
             f"{found.path} has patches of {patch:g} level-0 px, and {properties.path.name} has "
             f"{width} x {height}; it is of another slide or scale."
@@ -153,6 +167,9 @@ def _check_corners(
             f"({width} x {height} px), the first at {x:.0f}, {y:.0f}; it is of another slide or "
             "counts in other pixels than level 0's."
         )
+
+
+def _check_alone(found: PatchFile, corners: Float64) -> None:
     twice = len(corners) - len(np.unique(corners, axis=0))
     if twice:
         raise ExchangeError(
