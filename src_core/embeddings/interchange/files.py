@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src_core.embeddings.interchange.hdf5 import (
-    ROWS,
     attributes,
     blocks,
     number,
@@ -23,13 +22,10 @@ from src_core.embeddings.interchange.hdf5 import (
 )
 from src_core.embeddings.interchange.qupath import is_outlines, outlines_name, read_squares
 from src_core.embeddings.interchange.records import PatchFile, SlideVector
-from src_core.encoders.state_dicts import check_weights_file
+from src_core.embeddings.interchange.tensors import read_table
 from src_core.errors import ExchangeError
 from src_core.patches.lattice import MAX_CELLS
 from src_core.types import Float64
-
-if TYPE_CHECKING:
-    import torch
 
 __all__ = ["read_file"]
 
@@ -283,7 +279,7 @@ def _read_stamp(path: Path, file: Any) -> PatchFile | SlideVector:
 
 
 def _read_tensor(path: Path) -> PatchFile:
-    """Read a bare tensor of CLAM or TRIDENT, whose corners are in a file beside it."""
+    """Read a bare table of CLAM or TRIDENT, whose corners are in a file beside it."""
     above = path.parent.parent
     folders = [above / "h5_files", above / "patches", above.parent / "patches"]
     near = [one / f"{path.stem}{end}.h5" for one in folders for end in ("", "_patches")]
@@ -293,9 +289,9 @@ def _read_tensor(path: Path) -> PatchFile:
             f"{path} holds no corners of patches, and there is no h5_files/{path.stem}.h5 or "
             f"patches/{path.stem}.h5 near it; import that file too."
         )
-    found = _read_hdf5(beside)
-    tensor = _tensor(path)
-    if isinstance(found, SlideVector) or len(found.coords) != len(tensor):
+    found = _checked(_read_hdf5(beside))
+    features = read_table(path)
+    if isinstance(found, SlideVector) or len(found.coords) != len(features):
         raise ExchangeError(f"{path} and {beside} are not of the same patches.")
     encoder = found.encoder or _folder_encoder(path, "features_")
     encoder = encoder or _folder_encoder(path.parent, "features_")
@@ -303,34 +299,10 @@ def _read_tensor(path: Path) -> PatchFile:
         found,
         path=path,
         encoder=encoder,
-        dim=tensor.shape[1],
-        stored_as="float16" if str(tensor.dtype) == "torch.float16" else "float32",
-        embeddings=lambda: _tensor_blocks(tensor),
+        dim=features.dim,
+        stored_as=features.stored_as,
+        embeddings=features.blocks,
     )
-
-
-def _tensor(path: Path) -> torch.Tensor:
-    """Map CLAM's tensor, (patches, dimensions), of half or single precision."""
-    import torch
-
-    try:
-        check_weights_file(path, what="patches")
-        tensor = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # whatever a stranger's pickle raises
-        raise ExchangeError(f"{path} is no tensor alone; nothing else is loaded.") from error
-    if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
-        raise ExchangeError(f"{path} is no tensor of numbers.")
-    if tensor.layout != torch.strided or tensor.nbytes > path.stat().st_size:
-        raise ExchangeError(f"{path} claims more numbers than it holds; extract it again.")
-    table: torch.Tensor = tensor[0] if tensor.ndim == 3 and len(tensor) == 1 else tensor
-    if table.ndim != 2 or not 0 < table.shape[1] <= _LONGEST or len(table) > MAX_CELLS:
-        raise ExchangeError(f"{path} has shape {tuple(tensor.shape)}, not (patches, dimensions).")
-    return table
-
-
-def _tensor_blocks(tensor: torch.Tensor) -> Iterator[NDArray[Any]]:
-    for start in range(0, len(tensor), ROWS):
-        yield tensor[start : start + ROWS].detach().float().numpy()
 
 
 def _read_vector(path: Path) -> SlideVector:
