@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from src_core.encoders.cards import EncoderCard
-from src_core.encoders.remote_code import remote_problem
 
-__all__ = ["SLIDE_CARDS", "most_patches", "predicted_bytes", "slide_problem"]
+__all__ = ["SLIDE_CARDS", "most_patches", "predicted_bytes"]
 
 _CC_NC_ND = "CC-BY-NC-ND-4.0"
 _HUGGING_FACE = "https://huggingface.co/"
@@ -177,21 +176,6 @@ SLIDE_CARDS: dict[EncoderCard, str | None] = {
     ): None,
 }
 """Each with its loader in :mod:`src_core.encoders`, or None if it is only imported."""
-
-_IMPORT_ONLY = {card.name for card, loader in SLIDE_CARDS.items() if loader is None}
-
-
-def slide_problem(card: EncoderCard) -> str | None:
-    """Return in a sentence why a slide encoder's code is not to be run here, or None.
-
-    Whether its weights are here is another question; see `weights.why_unavailable`.
-    """
-    if card.name in _IMPORT_ONLY:
-        return (
-            f"{card.name} is not run here, for its code is its authors' own: embed the slides with "
-            f"the code of {card.source_url}, and take the embeddings in with fusecpath import."
-        )
-    return remote_problem(card)
 
 
 @dataclass(frozen=True, slots=True)

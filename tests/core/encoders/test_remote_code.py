@@ -99,7 +99,7 @@ def test_a_version_that_breaks_the_code_is_told(
         raise PackageNotFoundError
 
     monkeypatch.setattr(remote_code, "version", absent)
-    with pytest.raises(WeightsUnavailableError, match="needs transformers; run pip install"):
+    with pytest.raises(WeightsUnavailableError, match="needs transformers, einops, einops-exts; "):
         create_encoder("titan", device="cpu")
     assert fake_transformers == []
 
