@@ -151,13 +151,13 @@ class EncoderRow(QWidget):
         scale = "any scale" if card.mpp is None else f"{card.mpp:g} µm"
         use = ", research only" if card.research_only else ""
         self.text.setText(
-            f"{card.honest_name}. {number(card.dim, 'number')} a {of}, from {card.patch_px} px at "
-            f"{scale}. Licence: {card.licence}{use}. {state}."
+            f"{card.honest_name}. {_reads(card, of, scale)}. Licence: {card.licence}{use}. {state}."
         )
+        made = "" if card.varies else f"Made for patches of {card.patch_px} px at {scale}. "
         for widget in (self.box, self.text):
             widget.setToolTip(
-                f"<p>{escape(card.description)}</p><p>Made for patches of {card.patch_px} px at "
-                f"{scale}. Licence: {escape(card.licence)}{use}.</p>"
+                f"<p>{escape(card.description)}</p>"
+                f"<p>{made}Licence: {escape(card.licence)}{use}.</p>"
                 f"<p>Weights: {escape(standing.access.detail)}</p>"
                 + "".join(f"<p>{escape(one)}</p>" for one in standing.access.lacks)
             )
@@ -169,6 +169,12 @@ class EncoderRow(QWidget):
             self.button.setText(words[self.remedy])
         self.button.setAccessibleName(f"{card.name}: {self.button.text()}")
         self.button.setVisible(bool(self.remedy))
+
+
+def _reads(card: EncoderCard, of: str, scale: str) -> str:
+    if card.varies:
+        return f"Any number of numbers a {of}"
+    return f"{number(card.dim, 'number')} a {of}, from {card.patch_px} px at {scale}"
 
 
 def _needs_consent(card: EncoderCard, standing: Standing) -> bool:

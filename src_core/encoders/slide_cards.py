@@ -174,6 +174,48 @@ SLIDE_CARDS: dict[EncoderCard, str | None] = {
         patch_px=224,
         patch_encoder="virchow2",
     ): None,
+    _imported(
+        "eagle",
+        "EAGLE (KatherLab)",
+        dim=1280,
+        description=(
+            "The mean of Virchow2's class tokens of the 25 patches to which CHIEF attends most; "
+            "CHIEF reads the same patches by CTransPath, at 2 µm per pixel."
+        ),
+        page="https://github.com/KatherLab/EAGLE",
+        licence="not stated here; see its page",
+        patch_px=224,
+        mpp=2.0,
+        patch_encoder="virchow2",
+    ): None,
+    _imported(
+        "threads",
+        "THREADS (Mahmood Lab)",
+        dim=1024,
+        description=(
+            "Attention pooling over CONCH v1.5, aligned with genes and their expression. Its "
+            "weights are not published, so embeddings of any length are taken."
+        ),
+        page="https://arxiv.org/abs/2501.16652",
+        licence="none published",
+        patch_px=512,
+        patch_encoder="conch_v15",
+        varies=True,
+    ): None,
+    _imported(
+        "abmil",
+        "Attention pooling trained by its user (ABMIL)",
+        dim=768,
+        description=(
+            "It has no published weights: whoever trained it chose the patch encoder, and its "
+            "embeddings are as long as those of the patches. CONCH v1.5 stands here as an example."
+        ),
+        page="https://github.com/mahmoodlab/TRIDENT",
+        licence="that of its patch encoder; ask who trained it",
+        patch_px=512,
+        patch_encoder="conch_v15",
+        varies=True,
+    ): None,
 }
 """Each with its loader in :mod:`src_core.encoders`, or None if it is only imported."""
 

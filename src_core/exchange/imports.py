@@ -352,6 +352,8 @@ def _patches_of(slide: SlideFolder, patches: PatchFile, encoder: str) -> list[st
         card = encoder_card(encoder)
     except UnknownEncoderError:
         return []
+    if card.varies:
+        return []
     mpp, side, px = properties.mpp or patches.level0_mpp, patches.patch_l0, patches.patch_px
     notes = []
     if mpp is not None and side is not None and px is not None:

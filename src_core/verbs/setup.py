@@ -96,7 +96,7 @@ def _encoder_lines(result: Result) -> str:
         _row(
             card["name"],
             card["kind"],
-            str(card["dim"]),
+            "any" if card["varies"] else str(card["dim"]),
             size_text(card["download_mb"] * 1e6) if card["download_mb"] else "-",
             card["licence"],
             card["status"],

@@ -111,9 +111,11 @@ def check_dim(name: str, dim: int, *, where: str) -> None:
     Raises
     ------
     ExchangeError
-        If the encoder is known and its embeddings have another length, or the length is one
+        If the encoder is known and its embeddings always have another length, or the length is one
         that another program is known to cut them to.
     """
+    if _varies(name):
+        return
     wanted = _card_dim(name)
     trap = _TRAPS.get((name, dim))
     if wanted == dim or (wanted is None and trap is None):
@@ -123,6 +125,13 @@ def check_dim(name: str, dim: int, *, where: str) -> None:
         f"{where} holds {dim} numbers a patch, and {name} does not make that many ({why}); "
         "give the encoder a name of its own."
     )
+
+
+def _varies(name: str) -> bool:
+    try:
+        return encoder_card(name).varies
+    except UnknownEncoderError:
+        return False
 
 
 def _card_dim(name: str) -> int | None:

@@ -423,6 +423,8 @@ TRIDENT = {
     "midnight12k": "midnight12k",
     "genbio-pathfm": "genbio-pathfm",
     "titan": "titan",
+    "threads": "threads",
+    "abmil": "abmil",
     "mean-conch_v15": "mean-conch_v15",
     "mean-uni_v1": "mean-uni",
     "mean-ctranspath": "mean-chief-ctranspath",
@@ -452,10 +454,11 @@ STAMP = {
     "musk": "musk",
     "keep": "keep",
     "mahmood-titan": "titan",
+    "eagle": "eagle",
 }
 UNKNOWN = {
     "trident": ("digepath", "gigapath-flash", "virchow2-cls", "phaet", "mascaret", "gemma4-26b"),
-    "stamp": ("dino-bloom", "mstar", "plip", "ticon", "kronos2", "cobra", "eagle"),
+    "stamp": ("dino-bloom", "mstar", "plip", "ticon", "kronos2", "cobra"),
 }
 
 
@@ -476,6 +479,9 @@ def test_what_has_no_card_here_keeps_its_name(tool: str, names: tuple[str, ...])
 def test_lengths_that_cannot_be_the_encoders() -> None:
     check_dim("texture", 91, where="a.h5")
     check_dim("never-heard-of", 17, where="a.h5")
+    check_dim("abmil", 17, where="a.h5")
+    with pytest.raises(ExchangeError, match="its card says 1280"):
+        check_dim("eagle", 2560, where="a.h5")
     with pytest.raises(ExchangeError, match="its card says 91"):
         check_dim("texture", 92, where="a.h5")
     with pytest.raises(ExchangeError, match="class token alone"):
