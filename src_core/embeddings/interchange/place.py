@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,8 +16,6 @@ from src_core.slides.base import SlideProperties
 from src_core.types import Cells, Float64, Int64
 
 __all__ = ["Placement", "check_fits", "place"]
-
-_log = logging.getLogger(__name__)
 
 _SCALE_BAND = (1 / 1.5, 1.7)
 """A tool takes a slide's scale for 10, 20, 40 or 80 times: half or twice as much is a mistake.
@@ -73,10 +70,30 @@ def place(
     """
     mpp = properties.require_mpp()
     corners = found.coords / mpp if found.unit == "um" else found.coords
-    patch = _patch_l0(found, properties, mpp)
+    told = _patch_l0(found, properties, mpp)
+    patch = _least_distance(found) if told is None else told
     _check_slide(found, properties)
     _check_corners(found, corners, properties, patch)
     _check_alone(found, corners)
+    placed = _placed(found, corners, patch, properties, mpp, known)
+    if told is not None:
+        return placed
+    guess = (
+        f"the file does not say how large its patches are, and they are taken for {patch:g} "
+        "level-0 px, as far as they are apart; import it with the file of its coordinates "
+        "(patches/) beside it if they overlap or lie apart"
+    )
+    return replace(placed, notes=(guess, *placed.notes))
+
+
+def _placed(
+    found: PatchFile,
+    corners: Float64,
+    patch: float,
+    properties: SlideProperties,
+    mpp: float,
+    known: Iterable[Lattice],
+) -> Placement:
     for lattice in known:
         cells = _cells_of(lattice, corners, patch)
         if cells is not None:
@@ -101,8 +118,8 @@ def check_fits(found: PatchFile, properties: SlideProperties) -> None:
     _check_corners(found, corners, properties, found.patch_l0)
 
 
-def _patch_l0(found: PatchFile, properties: SlideProperties, mpp: float) -> float:
-    """Return the side of a patch in level-0 pixels, as its maker read it."""
+def _patch_l0(found: PatchFile, properties: SlideProperties, mpp: float) -> float | None:
+    """Return the side of a patch in level-0 pixels, as its maker read it; None if nobody says."""
     if found.patch_um is not None:
         # STAMP reads whole pixels: never fewer than the micrometres ask for.
         return float(math.ceil(found.patch_um / mpp - 1e-9))
@@ -119,6 +136,11 @@ def _patch_l0(found: PatchFile, properties: SlideProperties, mpp: float) -> floa
                 )
             times = properties.downsamples[level]
         return found.patch_px * times
+    return None
+
+
+def _least_distance(found: PatchFile) -> float:
+    """Return how far patches are mostly apart, along either axis."""
     gaps = np.concatenate([np.diff(np.unique(found.coords[:, axis])) for axis in (0, 1)])
     values, counts = np.unique(np.rint(gaps[gaps > 8]), return_counts=True)
     if len(values) == 0:
@@ -126,7 +148,6 @@ def _patch_l0(found: PatchFile, properties: SlideProperties, mpp: float) -> floa
             f"{found.path} does not say how large its patches are, and they are too few to tell; "
             "import it with the file of its coordinates (patches/) beside it."
         )
-    _log.warning("%s does not say how large its patches are: as far as they are apart", found.path)
     return float(values[np.argmax(counts)])
 
 
