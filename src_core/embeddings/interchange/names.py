@@ -7,7 +7,7 @@ import re
 from src_core.encoders.registry import encoder_card
 from src_core.errors import ExchangeError, UnknownEncoderError
 
-__all__ = ["check_dim", "differences", "known_name"]
+__all__ = ["check_dim", "differences", "known_name", "trident_name"]
 
 _NAMES = {
     "uni": "uni",
@@ -50,6 +50,21 @@ _NAMES = {
 _NAMES_OF = {"trident": {"ctranspath": "chief-ctranspath"}}
 """What a name means in one program alone: TRIDENT's ctranspath has the weights that come with CHIEF
 (``trident/patch_encoder_models/load.py``), STAMP's has those of its authors."""
+
+_TRIDENTS = {
+    "chief-ctranspath": "ctranspath",
+    "conch": "conch_v1",
+    "ctranspath": "xiyuewang-ctranspath",  # not CHIEF's, which TRIDENT calls so
+    "gigapath-slide": "gigapath",
+    "h-optimus-0": "hoptimus0",
+    "h-optimus-1": "hoptimus1",
+    "hibou-l": "hibou_l",
+    "phikon-v2": "phikon_v2",
+    "resnet50-truncated": "resnet50",
+    "uni": "uni_v1",
+    "uni2-h": "uni_v2",
+}
+"""What TRIDENT calls encoders that have another name here."""
 
 _DIFFERENCES = {
     ("trident", "lunit-vits8"): "TRIDENT scales the colours of lunit-vits8 by ImageNet's "
@@ -97,6 +112,13 @@ def known_name(name: str, *, tool: str | None = None) -> str:
         if _card_dim(candidate) is not None:
             return candidate
     return _NAMES.get(plain, stem)
+
+
+def trident_name(name: str) -> str:
+    """Return TRIDENT's name of the encoder called `name` here; one that it lacks keeps its own."""
+    if name.startswith(_MEAN):
+        return _MEAN + trident_name(name.removeprefix(_MEAN))
+    return _TRIDENTS.get(name, name)
 
 
 def differences(name: str, *, tool: str) -> tuple[str, ...]:

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from src_core.embeddings.interchange.files import read_file
-from src_core.embeddings.interchange.names import check_dim, known_name
+from src_core.embeddings.interchange.names import check_dim, known_name, trident_name
 from src_core.embeddings.interchange.records import PatchFile, SlideVector
-from src_core.encoders import encoder_card
+from src_core.encoders import encoder_card, list_encoders
 from src_core.errors import ExchangeError
 
 COORDS = np.argwhere(np.ones((3, 4))) * 512
@@ -468,6 +468,14 @@ UNKNOWN = {
 def test_the_names_that_each_program_writes_are_known(tool: str, names: dict[str, str]) -> None:
     assert {name: known_name(name, tool=tool) for name in names} == names
     assert all(encoder_card(ours) for ours in names.values())
+
+
+def test_every_encoder_comes_back_from_the_name_that_trident_has_for_it() -> None:
+    for ours in list_encoders():
+        again = known_name(trident_name(ours), tool="trident")
+        assert ours in (again, f"{again}-slide")
+    theirs = {trident_name(ours): ours for ours in TRIDENT.values()}
+    assert theirs == TRIDENT
 
 
 @pytest.mark.parametrize(("tool", "names"), UNKNOWN.items())
