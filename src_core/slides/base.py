@@ -43,7 +43,6 @@ class SlideProperties:
     """Scanned rectangle in level-0 pixels: x, y, width, height."""
     background_rgb: tuple[int, int, int]
     """Shown where the scanner recorded nothing."""
-    stain: Stain = "brightfield"
     interpolated: frozenset[int] = frozenset()
     """Levels that are read between their pixels, wherever the place that is asked for."""
 
@@ -100,6 +99,13 @@ class SlideReader(Protocol):
             If the file cannot be read there.
         SlideLostError
             If the file had to be opened again and cannot be.
+        """
+        ...
+
+    def stain(self) -> Stain:
+        """Tell what the slide is, by its pixels: some of them are read when it is first asked.
+
+        A slide whose pixels cannot be read is called brightfield: reading them says what is wrong.
         """
         ...
 

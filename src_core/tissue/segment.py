@@ -109,9 +109,10 @@ def segment_tissue(
     """
     properties = reader.properties
     properties.require_mpp()
-    if properties.stain != "brightfield":
+    stain = reader.stain()
+    if stain != "brightfield":
         raise SlideReadError(
-            f"{properties.path.name} is a {properties.stain} slide, and tissue is found by the "
+            f"{properties.path.name} is a {stain} slide, and tissue is found by the "
             "colour of a brightfield stain such as H&E; paint the tissue mask by hand."
         )
     blank = blank_mask(reader, config)
