@@ -309,7 +309,7 @@ def _judge(
 ) -> Prepared:
     """Measure the patches unless that is stored, and leave out those that flaws exclude."""
     config = project.config.quality
-    if reader.properties.stain != "brightfield":  # flaws are told by the colours of stains
+    if reader.stain() != "brightfield":  # flaws are told by the colours of stains
         return Prepared(grid=grid, is_unjudged=True)
     recipe = quality_recipe(grid.grid_id, config)
     folder = slide.quality(grid.grid_id, recipe_id(recipe))

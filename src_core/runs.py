@@ -124,6 +124,8 @@ def _sources(project: Project, cohort: Cohort) -> dict[str, EmbeddingSource]:
 def _teacher(project: Project, cohort: Cohort, name: str) -> EmbeddingSource:
     """Return what is known of a teacher, and of how many slides its embeddings were imported."""
     source = _source(name, None)
+    dim = cohort.teacher_dims.get(name, source.dim)  # a card may not know it
+    source = replace(source, dim=dim, recipe={**source.recipe, "dim": dim})
     taught = [slide.slide_id for slide in cohort.slides if name in slide.teachers]
     tools = [import_of(project.slide(slide_id), name) for slide_id in taught]
     imported = [tool for tool in tools if tool is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 from src_core.config import Config, Help, Range
 from src_core.errors import ProjectError, SlideReadError
@@ -97,6 +98,11 @@ class SlideFolder:
     def slide_embedding(self, encoder: str) -> Path:
         """Folder of the slide's embedding by one slide encoder."""
         return self.root / "slide_embeddings" / quoted_name(encoder, what="an encoder")
+
+    def slide_encoders(self) -> tuple[str, ...]:
+        """Return the slide encoders that have embedded the slide, sorted."""
+        folders = (self.root / "slide_embeddings").glob("*/meta.json")
+        return tuple(sorted(unquote(meta.parent.name) for meta in folders))
 
     @property
     def marks(self) -> MarkStore:

@@ -39,7 +39,7 @@ def import_slide_embedding(
         A slide of a project.
     encoder : str
         The slide encoder that made it. One that is not known here can be no teacher, and how
-        long its embeddings are is not checked.
+        long its embeddings are is not checked; nor is it where that varies.
     vector : ndarray, shape (dim,)
         The embedding; a leading axis of length 1 is dropped.
     source : Path
@@ -126,7 +126,7 @@ def _dim_of(encoder: str, otherwise: int) -> int:
         return otherwise
     if card.kind != "slide":
         raise ProjectError(f"Encoder {encoder!r} reads patches; name the slide encoder.")
-    return card.dim
+    return otherwise if card.varies else card.dim
 
 
 def stored_meta(folder: Path) -> dict[str, Any]:

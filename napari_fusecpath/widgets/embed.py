@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
@@ -259,7 +260,7 @@ class EmbedPanel(StepPanel):
         for name, row in self.rows.items():
             standing, told = standing_of(row.card), self._answers.get(name)
             if told is not None and standing.access.status == "gated":
-                standing = Standing(access=told, commit=standing.commit)
+                standing = replace(standing, access=replace(told, lacks=standing.access.lacks))
             self._standings[name] = standing
         self._show_rows(self.session.snapshot)
 
@@ -302,7 +303,7 @@ class EmbedPanel(StepPanel):
         job.failed.connect(self._on_no_answer)
 
     def _take_answers(self, result: dict[str, Any]) -> None:
-        keys = ("status", "detail", "usable")
+        keys = ("status", "detail")
         self._answers = {
             one["name"]: Access(**{key: one[key] for key in keys}) for one in result["encoders"]
         }

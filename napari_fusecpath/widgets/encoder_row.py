@@ -41,7 +41,7 @@ def standing_of(card: EncoderCard) -> Standing:
         commit = agreed_revision(card) if brings_code(card) else None
         return Standing(access=encoder_access(card.name), commit=commit)
     except FusecpathError as error:
-        return Standing(access=Access(status="missing", detail=str(error), usable=False))
+        return Standing(access=Access(status="missing", detail=str(error)))
 
 
 def access_text(card: EncoderCard, standing: Standing, *, is_stored: bool = False) -> str:
@@ -61,8 +61,6 @@ def access_text(card: EncoderCard, standing: Standing, *, is_stored: bool = Fals
     size = "" if card.download_mb is None else f" {size_text(card.download_mb * 1e6)}"
     if access.status == "import only":
         return "Import only, and imported" if is_stored else "Import only"
-    if _needs_consent(card, standing):
-        return "Runs code of its own: needs your consent"
     texts = {
         "ready": "Ready",
         "cached": "Ready",
@@ -72,7 +70,11 @@ def access_text(card: EncoderCard, standing: Standing, *, is_stored: bool = Fals
         "gated, no token": f"Asks for its licence on {page}; needs a token",
         "gated, refused": f"Asks for its licence on {page}: your account was not accepted yet",
     }
-    return texts.get(access.status, access.detail.removesuffix("."))
+    told = [texts.get(access.status, access.detail.removesuffix("."))]
+    lacks = list(access.lacks)
+    if _needs_consent(card, standing):
+        lacks = [*lacks[1:], "Runs code of its own: needs your consent"]
+    return ". ".join([*told, *(one.removesuffix(".") for one in lacks)])
 
 
 class EncoderRow(QWidget):
@@ -120,7 +122,7 @@ class EncoderRow(QWidget):
             return ""
         if brings_code(self.card) and self._standing.access.status != "missing":
             # Whoever has agreed may need a token next, and may still turn to another commit.
-            is_next = self._standing.access.status in _TO_ASK
+            is_next = self._standing.commit is not None and self._standing.access.status in _TO_ASK
             return "token" if is_next else "consent"
         return "token" if self._standing.access.status in _TO_ASK else ""
 
@@ -149,14 +151,15 @@ class EncoderRow(QWidget):
         scale = "any scale" if card.mpp is None else f"{card.mpp:g} µm"
         use = ", research only" if card.research_only else ""
         self.text.setText(
-            f"{card.honest_name}. {number(card.dim, 'number')} a {of}, from {card.patch_px} px at "
-            f"{scale}. Licence: {card.licence}{use}. {state}."
+            f"{card.honest_name}. {_reads(card, of, scale)}. Licence: {card.licence}{use}. {state}."
         )
+        made = "" if card.varies else f"Made for patches of {card.patch_px} px at {scale}. "
         for widget in (self.box, self.text):
             widget.setToolTip(
-                f"<p>{escape(card.description)}</p><p>Made for patches of {card.patch_px} px at "
-                f"{scale}. Licence: {escape(card.licence)}{use}.</p>"
+                f"<p>{escape(card.description)}</p>"
+                f"<p>{made}Licence: {escape(card.licence)}{use}.</p>"
                 f"<p>Weights: {escape(standing.access.detail)}</p>"
+                + "".join(f"<p>{escape(one)}</p>" for one in standing.access.lacks)
             )
         self.box.setEnabled(standing.access.usable or is_stored or is_chosen)
         words = {"token": "Log in…", "consent": "Let its code run…", "": ""}
@@ -166,6 +169,12 @@ class EncoderRow(QWidget):
             self.button.setText(words[self.remedy])
         self.button.setAccessibleName(f"{card.name}: {self.button.text()}")
         self.button.setVisible(bool(self.remedy))
+
+
+def _reads(card: EncoderCard, of: str, scale: str) -> str:
+    if card.varies:
+        return f"Any number of numbers a {of}"
+    return f"{number(card.dim, 'number')} a {of}, from {card.patch_px} px at {scale}"
 
 
 def _needs_consent(card: EncoderCard, standing: Standing) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
@@ -101,6 +101,7 @@ class Cohort:
             _check_same_views(first, slide)
             if not 0 <= slide.target < len(self.classes):
                 raise ValueError(f"slide {slide.slide_id}: target {slide.target} is no class index")
+        _check_same_teachers(self.slides)
 
     @property
     def encoders(self) -> tuple[str, ...]:
@@ -163,6 +164,19 @@ class Cohort:
     @property
     def _names(self) -> list[str]:
         return [self.classes[slide.target] for slide in self.slides]
+
+
+def _check_same_teachers(slides: Sequence[CohortSlide]) -> None:
+    """Raise unless a teacher's embeddings are of one length, as imported ones may not be."""
+    lengths: dict[str, tuple[int, str]] = {}
+    for slide in slides:
+        for name, vector in slide.teachers.items():
+            length, first = lengths.setdefault(name, (len(vector), slide.slide_id))
+            if length != len(vector):
+                raise GridMismatchError(
+                    f"The embeddings of slides {first} and {slide.slide_id} by {name} hold "
+                    f"{length} and {len(vector)} numbers; import those of one model for both."
+                )
 
 
 def _check_same_views(first: CohortSlide, slide: CohortSlide) -> None:

@@ -23,7 +23,7 @@ from src_core.patches.lattice import Lattice
 from src_core.patches.reader import read_patches
 from src_core.progress import Report, Stop, Tracker, check, ignore, never
 from src_core.provenance import read_array, read_json, write_array, write_json
-from src_core.slides.base import SlideReader
+from src_core.slides.base import SlideReader, require_brightfield
 from src_core.types import Cells, Float32, Int64, Rgb
 
 __all__ = ["Shortfall", "embed_patches", "load_slide_embedding", "save_slide_embedding"]
@@ -119,7 +119,7 @@ def embed_patches(
     JobCancelled
         If `stop` says so.
     """
-    reader.properties.require_brightfield()
+    require_brightfield(reader)
     try:
         with store.locked(report=report, stop=stop):
             name = reader.properties.path.name

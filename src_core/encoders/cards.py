@@ -103,6 +103,9 @@ class EncoderCard:
     """For a slide encoder, whose embeddings it reads."""
     own_lattice: bool = False
     """For a slide encoder: it reads patches of `patch_px` at `mpp` and no others."""
+    varies: bool = False
+    """For a slide encoder: which patches it reads and how long its embeddings are depends on who
+    trained it, or is not published; what the card says of both is a likely case."""
     output: str | None = None
     """For a slide encoder: which of the network's outputs is the embedding, if it has several."""
 
@@ -180,6 +183,7 @@ class EncoderCard:
             and not self.patch_encoder,
             "an own lattice is of a slide encoder, and has a scale": self.own_lattice
             and (self.kind != "slide" or self.mpp is None),
+            "only a slide encoder varies": self.varies and self.kind != "slide",
             "the crop is larger than what it is cut from": (self.resize_px or self.input_px or 0)
             < (self.input_px or 0),
         }

@@ -14,21 +14,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TypeAlias, cast
 
 from src_core.devices import DeviceName
-from src_core.encoders.access import Access, AccessStatus, weights_access
+from src_core.encoders.access import Access, weights_access
 from src_core.encoders.base import PatchEncoder, SlideEncoder
 from src_core.encoders.breakdown import as_failure_of
 from src_core.encoders.cards import STAND_INS, EncoderCard, EncoderKind, mean_card
 from src_core.encoders.foundation_cards import FOUNDATION_CARDS
 from src_core.encoders.import_cards import IMPORT_CARDS
 from src_core.encoders.local_weights import local_file
-from src_core.encoders.remote_code import brings_code
-from src_core.encoders.slide_cards import SLIDE_CARDS, slide_problem
+from src_core.encoders.remote_code import brings_code, remote_problems
+from src_core.encoders.slide_cards import SLIDE_CARDS
 from src_core.encoders.weights import fetch_weights
 from src_core.errors import UnknownEncoderError, WeightsUnavailableError
 from src_core.progress import Report, Stop, ignore, never
@@ -125,24 +125,25 @@ def encoder_access(name: str, *, ask_hub: bool = False) -> Access:
     """Return how this machine and this user stand to the weights of an encoder.
 
     Loads nothing, and uses the network only if `ask_hub`: then for one question, of a few seconds
-    at most, about weights that are not here. A mean needs what its patch encoder needs.
+    at most, about weights that are not here. A mean needs what its patch encoder needs. What a
+    model that brings its code lacks beside its weights is told apart from how they stand.
     """
+    problem = import_problem(name)
+    if problem is not None:
+        return Access(status="import only", detail=problem)
     card = encoder_card(name)
     if card.weights.startswith(_MEAN_WEIGHTS):
         card = encoder_card(str(card.patch_encoder))
-    refusal = _refusal(card)
-    if refusal is not None:
-        return refusal
-    return weights_access(card, ask_hub=ask_hub)
+    return replace(weights_access(card, ask_hub=ask_hub), lacks=remote_problems(card))
 
 
 def encoder_problem(name: str) -> str | None:
-    """Return why the encoder is not ready, in a sentence, or None if its weights are here.
+    """Return why the encoder is not ready, in a sentence, or None if nothing is missing.
 
     Looks at this machine only, loads nothing and never uses the network.
     """
     access = encoder_access(name)
-    return None if access.here else access.detail
+    return next(iter(access.lacks), None if access.here else access.detail)
 
 
 def import_problem(name: str) -> str | None:
@@ -156,9 +157,14 @@ def import_problem(name: str) -> str | None:
     card = encoder_card(name)
     if card.weights.startswith(_MEAN_WEIGHTS):
         card = encoder_card(str(card.patch_encoder))
-    refusal = _refusal(card)
-    is_import = refusal is not None and refusal.status == "import only"
-    return refusal.detail if refusal is not None and is_import else None
+    entry = _entries.get(card.name)
+    if entry is None or entry.loader is not None:
+        return None
+    what = "patches" if card.kind == "patch" else "slides"
+    return (
+        f"{card.name} is not run here, for its code is its authors' own: embed the {what} with "
+        f"the code of {card.source_url}, and take the embeddings in with fusecpath import."
+    )
 
 
 def create_encoder(
@@ -203,30 +209,14 @@ def create_encoder(
         If `stop` said so.
     """
     card = encoder_card(name)
-    refusal = _refusal(card)
-    if refusal is not None:
-        raise WeightsUnavailableError(refusal.detail)
+    problem = import_problem(name)
+    for refusal in remote_problems(card) if problem is None else (problem,):
+        raise WeightsUnavailableError(refusal)
     path = local_file(name) if weights is None else Path(weights)
     if path is None and not brings_code(card):  # such code fetches what it needs by itself
         fetch_weights(card, report=report, stop=stop)
     with as_failure_of(name, did="cannot be loaded"):
         return _loader(name)(card, device, path)
-
-
-def _refusal(card: EncoderCard) -> Access | None:
-    """Return why the encoder's network is not run here, whatever its weights, or None."""
-    problem = slide_problem(card)
-    if problem is not None:
-        missing: AccessStatus = "not installed" if brings_code(card) else "import only"
-        return Access(status=missing, detail=problem, usable=False)
-    entry = _entries.get(card.name)
-    if entry is None or entry.loader is not None:
-        return None
-    sentence = (
-        f"{card.name} is not run here, for its code is its authors' own: embed the patches with "
-        f"the code of {card.source_url}, and take the embeddings in with fusecpath import."
-    )
-    return Access(status="import only", detail=sentence, usable=False)
 
 
 def _loader(name: str) -> Loader:

@@ -30,21 +30,25 @@ __all__ = [
     "brings_code",
     "by_its_authors",
     "load_remote_model",
-    "remote_problem",
+    "remote_problems",
 ]
 
 _VARIABLE = "FUSECPATH_TRUSTED_CODE"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_PIP = {
-    "titan": "'transformers>=4.46,<5' einops einops-exts",
-    "prism": "'transformers>=4.46,<5' einops environs sacremoses",
+_NEEDS = {
+    "titan": ("transformers", "einops", "einops-exts"),
+    "prism": ("transformers", "einops", "environs", "sacremoses"),
 }
 """What the code of a model imports."""
+_TOO_NEW = 5
+"""Release of transformers that expects of a model what the code of neither has: TITAN's stops for
+want of ``all_tied_weights_keys``, PRISM's has a list where a mapping is read."""
+_TRANSFORMERS = f"'transformers>=4.46,<{_TOO_NEW}'"
 
 
 def brings_code(card: EncoderCard) -> bool:
     """Return whether a model's code comes with its weights."""
-    return card.name in _PIP
+    return card.name in _NEEDS
 
 
 def agree(card: EncoderCard, revision: str | None = None) -> None:
@@ -83,27 +87,44 @@ def agreed_card(card: EncoderCard) -> EncoderCard:
     return dataclasses.replace(card, weights=f"hub:{card.repository}@{commit}")
 
 
-def remote_problem(card: EncoderCard) -> str | None:
-    """Return in a sentence why the model's code cannot be run here, or None; imports nothing."""
+def remote_problems(card: EncoderCard) -> tuple[str, ...]:
+    """Return what the model's code lacks to be run here, a sentence each; imports nothing.
+
+    First the user's consent, then packages; empty for a model that brings no code.
+    """
     if not brings_code(card):
-        return None
+        return ()
+    found = []
     other = "or import its slide embedding"
     if agreed_revision(card) is None:
         commit = "" if card.revision else "@COMMIT"
-        return (
+        found.append(
             f"{card.name} runs code of {card.source_url} (licence: {card.licence}) on this "
             f"machine; read it and agree to it (trust_remote_code {card.name}{commit}), {other}."
         )
-    try:
-        found = version("transformers")
-    except PackageNotFoundError:
-        return f"{card.name} needs transformers; run pip install {_PIP[card.name]}, {other}."
-    if int(found.split(".")[0]) >= 5:
-        return (
-            f"The code of {card.name} does not work with transformers {found}; "
-            f"run pip install {_PIP[card.name]}, {other}."
+    releases = {name: _release(name) for name in _NEEDS[card.name]}
+    missing = [name for name, release in releases.items() if release is None]
+    release = releases["transformers"]
+    if missing:
+        names = ", ".join(missing)
+        found.append(f"{card.name} needs {names}; run pip install {_pip(card)}, {other}.")
+    elif release is not None and int(release.split(".")[0]) >= _TOO_NEW:
+        found.append(
+            f"The code of {card.name} does not work with transformers {release}; "
+            f"run pip install {_pip(card)}, {other}."
         )
-    return None
+    return tuple(found)
+
+
+def _release(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _pip(card: EncoderCard) -> str:
+    return " ".join((_TRANSFORMERS, *_NEEDS[card.name][1:]))
 
 
 def by_its_authors(card: EncoderCard, *, did: str = "broke down") -> AbstractContextManager[None]:
@@ -114,7 +135,7 @@ def by_its_authors(card: EncoderCard, *, did: str = "broke down") -> AbstractCon
     return as_failure_of(
         card.name,
         did=did,
-        remedy=f"its code is that of {card.source_url}, made for {_PIP[card.name]}: install "
+        remedy=f"its code is that of {card.source_url}, made for {_pip(card)}: install "
         "these, compute on the CPU if memory was short, or import its slide embedding",
         is_foreign=True,
     )
@@ -131,8 +152,7 @@ def load_remote_model(card: EncoderCard) -> Any:
     EncoderFailedError
         If the code breaks down.
     """
-    problem = remote_problem(card)
-    if problem is not None:
+    for problem in remote_problems(card):
         raise WeightsUnavailableError(problem)
     revision = str(agreed_revision(card))
     what: dict[str, Any] = {"revision": revision, "code_revision": revision}
@@ -145,7 +165,7 @@ def load_remote_model(card: EncoderCard) -> Any:
         except ImportError as error:
             raise WeightsUnavailableError(
                 f"The code of {card.name} needs more packages ({str(error)[:200]}); "
-                f"run pip install {_PIP[card.name]}, or import its slide embedding."
+                f"run pip install {_pip(card)}, or import its slide embedding."
             ) from error
         except OSError:  # transformers' word for gated, absent and unreachable alike
             # from None: what lies beneath may quote the request, and with it a token.

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from src_core.encoders.cards import EncoderCard
-from src_core.encoders.remote_code import remote_problem
 
-__all__ = ["SLIDE_CARDS", "most_patches", "predicted_bytes", "slide_problem"]
+__all__ = ["SLIDE_CARDS", "most_patches", "predicted_bytes"]
 
 _CC_NC_ND = "CC-BY-NC-ND-4.0"
 _HUGGING_FACE = "https://huggingface.co/"
@@ -175,23 +174,50 @@ SLIDE_CARDS: dict[EncoderCard, str | None] = {
         patch_px=224,
         patch_encoder="virchow2",
     ): None,
+    _imported(
+        "eagle",
+        "EAGLE (KatherLab)",
+        dim=1280,
+        description=(
+            "The mean of Virchow2's class tokens of the 25 patches to which CHIEF attends most; "
+            "CHIEF reads the same patches by CTransPath, at 2 µm per pixel."
+        ),
+        page="https://github.com/KatherLab/EAGLE",
+        licence="not stated here; see its page",
+        patch_px=224,
+        mpp=2.0,
+        patch_encoder="virchow2",
+    ): None,
+    _imported(
+        "threads",
+        "THREADS (Mahmood Lab)",
+        dim=1024,
+        description=(
+            "Attention pooling over CONCH v1.5, aligned with genes and their expression. Its "
+            "weights are not published, so embeddings of any length are taken."
+        ),
+        page="https://arxiv.org/abs/2501.16652",
+        licence="none published",
+        patch_px=512,
+        patch_encoder="conch_v15",
+        varies=True,
+    ): None,
+    _imported(
+        "abmil",
+        "Attention pooling trained by its user (ABMIL)",
+        dim=768,
+        description=(
+            "It has no published weights: whoever trained it chose the patch encoder, and its "
+            "embeddings are as long as those of the patches. CONCH v1.5 stands here as an example."
+        ),
+        page="https://github.com/mahmoodlab/TRIDENT",
+        licence="that of its patch encoder; ask who trained it",
+        patch_px=512,
+        patch_encoder="conch_v15",
+        varies=True,
+    ): None,
 }
 """Each with its loader in :mod:`src_core.encoders`, or None if it is only imported."""
-
-_IMPORT_ONLY = {card.name for card, loader in SLIDE_CARDS.items() if loader is None}
-
-
-def slide_problem(card: EncoderCard) -> str | None:
-    """Return in a sentence why a slide encoder's code is not to be run here, or None.
-
-    Whether its weights are here is another question; see `weights.why_unavailable`.
-    """
-    if card.name in _IMPORT_ONLY:
-        return (
-            f"{card.name} is not run here, for its code is its authors' own: embed the slides with "
-            f"the code of {card.source_url}, and take the embeddings in with fusecpath import."
-        )
-    return remote_problem(card)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src_core.clustering.result import load_clusters
-from src_core.embeddings.interchange import trident
 from src_core.embeddings.store import EmbeddingStore
 from src_core.errors import ConfigError, ProjectError
+from src_core.exchange.embedded import Written, in_a_name, tracked, whole_encoders
 from src_core.geojson import Polygon, write_polygons
 from src_core.inference.palette import cluster_colors
 from src_core.inference.prediction import Prediction
@@ -30,12 +29,8 @@ __all__ = [
     "export_anndata",
     "export_geojson",
     "export_tissue",
-    "export_trident",
     "patch_table",
-    "trident_notes",
 ]
-
-_log = logging.getLogger(__name__)
 
 _TILES = 5000
 """Between two reports: about half a second."""
@@ -120,72 +115,6 @@ def _marks(slide: SlideFolder, grid: PatchGrid) -> tuple[str, ...]:
     return tuple(found.tolist())
 
 
-def export_trident(
-    slide: SlideFolder, out: Path, *, report: Report = ignore, stop: Stop = never
-) -> list[Path]:
-    """Write a slide's patches and embeddings the way TRIDENT lays them out.
-
-    Parameters
-    ----------
-    slide : SlideFolder
-    out : Path
-        The job folder: it gets ``<scale>/patches`` and ``<scale>/features_<encoder>``.
-    report, stop : callable, optional
-        Told of, and asked after, each file; see :mod:`src_core.progress`.
-
-    Returns
-    -------
-    list of Path
-        The files.
-    """
-    grid = slide.load_grid()
-    reader = slide.open()
-    try:
-        size = reader.properties.dimensions
-    finally:
-        reader.close()
-    job = out / trident.job_name(grid)
-    name = slide.slide_id
-    path = job / "patches" / f"{name}_patches.h5"
-    trident.write_patches(path, grid, trident.geometry(grid, size, name=name, folder=path.parent))
-    written = [path]
-    store = EmbeddingStore(slide.embeddings(grid.lattice_id))
-    encoders = _whole(slide, store, grid)
-    tracker = _files(len(encoders), report, stop)
-    for encoder in encoders:
-        path = job / f"features_{_in_a_name(encoder)}" / f"{name}.h5"
-        about = trident.geometry(grid, size, name=name, folder=path.parent)
-        trident.write_features(path, grid, store.view(encoder, grid.cells), about)
-        written.append(path)
-        tracker.advance(1, detail=path.name)
-    return written
-
-
-def trident_notes(slide: SlideFolder) -> tuple[str, ...]:
-    """Say what TRIDENT's files cannot tell of a slide's patches."""
-    return trident.notes(slide.load_grid())
-
-
-def _files(count: int, report: Report, stop: Stop) -> Tracker:
-    return Tracker(report, stop, stage="Writing embeddings", total=count, unit="files")
-
-
-def _whole(slide: SlideFolder, store: EmbeddingStore, grid: PatchGrid) -> list[str]:
-    """Return the encoders that have embedded every patch; say which have not."""
-    lacking = {name: int(store.missing(name, grid.cells).sum()) for name in store.encoders()}
-    for name, count in lacking.items():
-        if count:
-            _log.warning(
-                "%s: %s is left out, for %d of %d patches have no embedding by it; run Embed",
-                slide.slide_id, name, count, len(grid),
-            )  # fmt: skip
-    return [name for name, count in lacking.items() if count == 0]
-
-
-def _in_a_name(encoder: str) -> str:
-    return "".join(one if one.isalnum() or one in "._-" else "_" for one in encoder)
-
-
 def export_geojson(
     table: PatchTable, path: Path, *, report: Report = ignore, stop: Stop = never
 ) -> int:
@@ -259,7 +188,7 @@ def export_anndata(
     *,
     report: Report = ignore,
     stop: Stop = never,
-) -> list[Path]:
+) -> Written:
     """Write a slide's embeddings as AnnData, a file an encoder, with what is known of each patch.
 
     ``X`` is the embeddings; ``obs`` the slide, cell, corner, cluster, attention, probabilities and
@@ -285,11 +214,11 @@ def export_anndata(
     make = _anndata()
     grid = table.grid
     store = EmbeddingStore(slide.embeddings(grid.lattice_id))
-    whole = _whole(slide, store, grid)
+    whole, notes = whole_encoders(store, grid)
     if not whole:
         raise ProjectError(f"Slide {slide.slide_id!r} has no embeddings of its patches; run Embed.")
     written = []
-    tracker = _files(len(whole), report, stop)
+    tracker = tracked(len(whole), report, stop)
     for encoder in whole:
         view = store.view(encoder, grid.cells)
         data = make(
@@ -302,12 +231,12 @@ def export_anndata(
                 "slide_mpp": grid.lattice.slide_mpp,
             },
         )
-        path = folder / f"{slide.slide_id}-{_in_a_name(encoder)}.h5ad"
+        path = folder / f"{slide.slide_id}-{in_a_name(encoder)}.h5ad"
         with written_whole(path) as temporary:
             data.write_h5ad(temporary)
         written.append(path)
         tracker.advance(1, detail=path.name)
-    return written
+    return Written(written, tuple(notes))
 
 
 def _anndata() -> Any:

@@ -12,12 +12,18 @@ import numpy as np
 
 from src_core.embeddings.interchange.files import read_file
 from src_core.embeddings.interchange.names import check_dim, differences, known_name
-from src_core.embeddings.interchange.place import Placement, place
+from src_core.embeddings.interchange.place import Placement, check_fits, place
 from src_core.embeddings.interchange.qupath import is_outlines
 from src_core.embeddings.interchange.records import PatchFile, SlideVector, Tool
 from src_core.embeddings.store import EmbeddingStore
-from src_core.encoders.registry import list_encoders
-from src_core.errors import ExchangeError, FusecpathError, TooFewPatchesError
+from src_core.encoders.registry import encoder_card, list_encoders
+from src_core.encoders.scale import unlike_card
+from src_core.errors import (
+    ExchangeError,
+    FusecpathError,
+    TooFewPatchesError,
+    UnknownEncoderError,
+)
 from src_core.exchange.storing import store_embeddings
 from src_core.patches.grid import IMPORTED, PatchGrid, build_lattice
 from src_core.patches.lattice import Lattice
@@ -127,11 +133,7 @@ def import_file(
     name = None if found.embeddings is None else _encoder_of(found, encoder)
     if name is not None:
         check_dim(name, found.dim, where=str(path))
-    reader = slide.open()
-    try:
-        properties = reader.properties
-    finally:
-        reader.close()
+    properties = _properties(slide)
     known, notes = _known_lattices(project, slide, properties)
     placed = place(found, properties, known)
     common = _in_common(slide, placed, besides=name)
@@ -229,6 +231,14 @@ def is_called(slide: SlideFolder, name: str) -> bool:
     )
 
 
+def _properties(slide: SlideFolder) -> SlideProperties:
+    reader = slide.open()
+    try:
+        return reader.properties
+    finally:
+        reader.close()
+
+
 def _encoder_of(found: PatchFile | SlideVector, encoder: str | None) -> str:
     name = encoder or (
         None if found.encoder is None else known_name(found.encoder, tool=found.tool)
@@ -317,14 +327,41 @@ def import_vector(slide: SlideFolder, found: SlideVector, encoder: str | None) -
     if f"{name}-slide" in list_encoders("slide"):  # elsewhere both parts of it have one name
         name = f"{name}-slide"
     check_dim(name, len(found.vector), where=str(found.path))
+    notes = [] if found.patches is None else _patches_of(slide, found.patches, name)
     import_slide_embedding(slide, name, found.vector, found.path, tool=found.tool)
     return Imported(
         slide_id=slide.slide_id,
         tool=found.tool,
         encoder=name,
         n_patches=0,
-        notes=(*_guessed(found, encoder), *(_OF_PATIENT if found.is_of_patient else ())),
+        notes=(*_guessed(found, encoder), *(_OF_PATIENT if found.is_of_patient else ()), *notes),
     )
+
+
+def _patches_of(slide: SlideFolder, patches: PatchFile, encoder: str) -> list[str]:
+    """Check the patches that a slide's embedding was made from; say what is odd about them.
+
+    Raises
+    ------
+    ExchangeError
+        If they cannot be of this slide.
+    """
+    properties = _properties(slide)
+    check_fits(patches, properties)
+    try:
+        card = encoder_card(encoder)
+    except UnknownEncoderError:
+        return []
+    if card.varies:
+        return []
+    mpp, side, px = properties.mpp or patches.level0_mpp, patches.patch_l0, patches.patch_px
+    notes = []
+    if mpp is not None and side is not None and px is not None:
+        unlike = unlike_card(card, mpp=mpp * side / px, patch_px=px)
+        notes = [] if unlike is None else [unlike]
+    if patches.overlap_l0 and card.own_lattice:
+        notes.append(f"{card.name} was made for patches side by side, and these overlap")
+    return notes
 
 
 def imported_encoders(results: Sequence[Imported]) -> tuple[str, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import struct
 import threading
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias, cast
 
@@ -22,7 +23,6 @@ from src_core.slides.claims import check_side, check_tile
 from src_core.slides.file_reader import FileReader
 from src_core.slides.geometry import check_region, level_downsample
 from src_core.slides.scale import find_mpp, objective_power
-from src_core.slides.stain import find_stain
 from src_core.types import Rgb
 
 __all__ = ["MAX_PICTURE_PX", "ArrayReader"]
@@ -33,6 +33,9 @@ MAX_PICTURE_PX: Final = 200_000_000
 _CACHE_BYTES: Final = 64 * 2**20
 _LOOKED_AT: Final = 16
 """Tiles of the coarsest level from which deep grey values learn how bright they become."""
+
+_AT_ONCE: Final = 4 * 2**20
+"""Bytes of a tile or strip that is decoded when the file is opened; larger ones are asked later."""
 
 _MAX_PAGES: Final = 4096
 
@@ -45,7 +48,8 @@ class ArrayReader(FileReader):
     """A plain picture with the behaviour of a slide.
 
     TIFF files are read tile by tile (or strip by strip), with the levels they have; other
-    pictures are decoded whole at the first read.
+    pictures are decoded whole at the first read. Opening reads what the file says of itself, and
+    small tiles only.
 
     Parameters
     ----------
@@ -67,7 +71,6 @@ class ArrayReader(FileReader):
         self._tiles = self._source.tiles
         try:
             self._properties = _properties(path, self._source, slide_mpp)
-            self._properties = replace(self._properties, stain=_stain(self._source, self))
         except BaseException:
             self.close()
             raise
@@ -96,13 +99,20 @@ class ArrayReader(FileReader):
             region[top - row : bottom - row, left - column : right - column] = pixels
         return region
 
+    def _find_stain(self) -> Stain:
+        found = "fluorescence" if self._source.has_channels else super()._find_stain()
+        return "grey" if self._source.is_grey and found == "brightfield" else found
+
     def close(self) -> None:
         """Release the file and the decoded pixels; reading afterwards opens it again."""
         self._source.close()
 
 
-_DECODE_ERRORS: Final = (OSError, ValueError, TypeError, KeyError, IndexError, RuntimeError)
-"""What decoders raise on damaged bytes (imagecodecs' errors are RuntimeErrors)."""
+_DECODE_ERRORS: Final = (
+    *(OSError, ValueError, TypeError, KeyError, IndexError, RuntimeError),
+    *(SyntaxError, EOFError, struct.error),
+)
+"""What decoders raise on damaged bytes: imagecodecs RuntimeErrors, Pillow the last three too."""
 
 
 _Part: TypeAlias = tuple[Sequence[int], Sequence[int]]
@@ -119,11 +129,6 @@ class _Source(Protocol):
     def read(self, level: int, top: int, left: int, bottom: int, right: int) -> Rgb: ...
 
     def close(self) -> None: ...
-
-
-def _stain(source: _Source, reader: ArrayReader) -> Stain:
-    found = "fluorescence" if source.has_channels else find_stain(reader)
-    return "grey" if source.is_grey and found == "brightfield" else found
 
 
 def _properties(path: Path, source: _Source, slide_mpp: float | None) -> SlideProperties:
@@ -233,8 +238,9 @@ class _Tiff:
         with tifffile.TiffFile(path) as file:
             _check_pages(file, path)
             self._describe(file)
-        # A codec that is missing is told at once, and deep values are seen as what they are.
-        self._shift = self._find_shift(len(self.sizes) - 1)
+        self._shifts: NDArray[np.uint8] | None = None
+        if self._segment_bytes <= _AT_ONCE:  # so that a codec that is missing is told at once
+            self._find_shift()
 
     def _describe(self, file: tifffile.TiffFile) -> None:
         path = self._path
@@ -253,6 +259,9 @@ class _Tiff:
             samples = pages[0].samplesperpixel * len(pages)
             if width * height * samples * pages[0].bitspersample // 8 > 3 * MAX_PICTURE_PX:
                 raise _too_large(path)
+        coarsest = levels[-1]
+        samples = coarsest[0].samplesperpixel * len(coarsest)
+        self._segment_bytes = math.prod(self.tiles[-1]) * samples * coarsest[0].bitspersample // 8
         self.values = _tiff_values(first[0])
         # What tifffile would look up in the file later, which is closed by then.
         self._parts = [[(one.dataoffsets, one.databytecounts) for one in pages] for pages in levels]
@@ -303,16 +312,22 @@ class _Tiff:
         # Tiles as stored may count darkness: 0 is white (TIFF 6.0, PhotometricInterpretation).
         return np.iinfo(pixels.dtype).max - pixels if self._is_inverted else pixels
 
-    def _find_shift(self, level: int) -> NDArray[np.uint8]:
+    def _find_shift(self) -> NDArray[np.uint8]:
+        """Return by how much deep values are shifted, to be seen as what they are."""
+        if self._shifts is not None:
+            return self._shifts
+        level = len(self.sizes) - 1
         count = len(self._parts[level][0][0])
         places = {round(place) for place in np.linspace(0, count - 1, _LOOKED_AT)}
         shifts = [display_shift(self._segment(level, place)) for place in sorted(places)]
-        return np.max(shifts, axis=0) if self.is_grey or self.has_channels else shifts[0]
+        has_one = not self.is_grey and not self.has_channels
+        self._shifts = shifts[0] if has_one else np.max(shifts, axis=0)
+        return self._shifts
 
     def _shown(self, pixels: NDArray[Any]) -> Rgb:
         if self.has_channels:
-            return mixed(pixels, self._shift)
-        return rgb_of(pixels, self._shift if self.is_grey else None)
+            return mixed(pixels, self._find_shift())
+        return rgb_of(pixels, self._find_shift() if self.is_grey else None)
 
     def _blank(self, level: int) -> NDArray[Any]:
         width, height = self.tiles[level]

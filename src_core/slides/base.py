@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from src_core.slides.levels import LevelArray
 
-__all__ = ["MppSource", "SlideProperties", "SlideReader", "Stain"]
+__all__ = ["MppSource", "SlideProperties", "SlideReader", "Stain", "require_brightfield"]
 
 MppSource: TypeAlias = Literal["openslide", "vendor", "tiff", "objective", "user", "unknown"]
 """Where the size of a pixel was found, in the order of trust."""
@@ -43,7 +43,6 @@ class SlideProperties:
     """Scanned rectangle in level-0 pixels: x, y, width, height."""
     background_rgb: tuple[int, int, int]
     """Shown where the scanner recorded nothing."""
-    stain: Stain = "brightfield"
     interpolated: frozenset[int] = frozenset()
     """Levels that are read between their pixels, wherever the place that is asked for."""
 
@@ -61,15 +60,6 @@ class SlideProperties:
                 "about 0.25 at 40x and 0.5 at 20x."
             )
         return self.mpp
-
-    def require_brightfield(self) -> None:
-        """Raise `SlideReadError` with the remedy, if the colours are not those of a stain."""
-        if self.stain != "brightfield":
-            raise SlideReadError(
-                f"{self.path.name} is a {self.stain} slide, and tissue is found, and patches are "
-                "embedded, by the colours of a brightfield stain such as H&E; paint the tissue "
-                "mask by hand, and import embeddings of another program."
-            )
 
 
 @runtime_checkable
@@ -109,6 +99,13 @@ class SlideReader(Protocol):
             If the file cannot be read there.
         SlideLostError
             If the file had to be opened again and cannot be.
+        """
+        ...
+
+    def stain(self) -> Stain:
+        """Tell what the slide is, by its pixels: some of them are read when it is first asked.
+
+        A slide whose pixels cannot be read is called brightfield: reading them says what is wrong.
         """
         ...
 
@@ -162,3 +159,14 @@ class SlideReader(Protocol):
     def close(self) -> None:
         """Release the file; reading afterwards opens it again."""
         ...
+
+
+def require_brightfield(reader: SlideReader) -> None:
+    """Raise `SlideReadError` with the remedy, if a slide's colours are not those of a stain."""
+    stain = reader.stain()
+    if stain != "brightfield":
+        raise SlideReadError(
+            f"{reader.properties.path.name} is a {stain} slide, and tissue is found, and patches "
+            "are embedded, by the colours of a brightfield stain such as H&E; paint the tissue "
+            "mask by hand, and import embeddings of another program."
+        )

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from src_core.slides.base import SlideProperties, SlideReader
+from src_core.errors import SlideReadError
+from src_core.slides.base import SlideProperties, SlideReader, Stain
 from src_core.slides.geometry import level_location, pyramid_origin
+from src_core.slides.stain import find_stain
 from src_core.types import Rgb
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ class FileReader(SlideReader):
     Children set both when they open the file, and add `read_region` and `close`.
     """
 
+    _stain: Stain | None = None
     _properties: SlideProperties
     _tiles: tuple[tuple[int, int], ...]
     """(width, height) of the storage tiles of each level."""
@@ -33,6 +36,18 @@ class FileReader(SlideReader):
     def properties(self) -> SlideProperties:
         """Geometry and scale."""
         return self._properties
+
+    def stain(self) -> Stain:
+        """Tell what the slide is; see :class:`src_core.slides.base.SlideReader`."""
+        if self._stain is None:  # two threads at once would only find the same twice
+            try:
+                self._stain = self._find_stain()
+            except SlideReadError:  # not kept: the file may be readable again
+                return "brightfield"
+        return self._stain
+
+    def _find_stain(self) -> Stain:
+        return find_stain(self)
 
     @property
     def pyramid_origin_xy(self) -> tuple[int, int]:

@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +22,6 @@ from src_core.slides.file_reader import FileReader
 from src_core.slides.geometry import check_region, level_downsample, level_location
 from src_core.slides.jpeg_tiles import TIFF_ERRORS, JpegTiles, open_jpeg_tiles
 from src_core.slides.scale import find_mpp, objective_power
-from src_core.slides.stain import find_stain
 from src_core.types import Rgb
 
 __all__ = ["OpenSlideReader"]
@@ -77,8 +75,6 @@ class OpenSlideReader(FileReader):
         self._properties = _properties(slide, self._named, slide_mpp)
         self._jpeg: JpegTiles | None = None
         self._exact: dict[int, bool] = {}
-        self._jpeg_sought = True  # not yet: opening has to be quick, and the stain needs little
-        self._properties = replace(self._properties, stain=self._stain())
         self._jpeg_sought = False
 
     def read_region(self, xy: tuple[int, int], level: int, size: tuple[int, int]) -> Rgb:
@@ -132,8 +128,8 @@ class OpenSlideReader(FileReader):
         slide.set_cache(self._cache)
         return slide
 
-    def _stain(self) -> Stain:
-        found = find_stain(self)
+    def _find_stain(self) -> Stain:
+        found = super()._find_stain()
         return "grey" if found == "brightfield" and _has_one_sample(self._path) else found
 
     def _jpeg_tiles(self) -> JpegTiles | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from src_core.errors import SlideReadError
 from src_core.slides.base import SlideReader, Stain
 from src_core.types import Rgb
 
@@ -18,7 +17,10 @@ _DARK, _GLASS = 64, 180
 def find_stain(reader: SlideReader) -> Stain:
     """Look at 4 x 4 small fields of the coarsest level.
 
-    A slide whose pixels cannot be read is called brightfield: reading them says what is wrong.
+    Raises
+    ------
+    SlideReadError
+        If they cannot be read.
     """
     properties = reader.properties
     level = len(properties.level_dimensions) - 1
@@ -29,18 +31,15 @@ def find_stain(reader: SlideReader) -> Stain:
     )
     steps = (np.arange(_FIELDS) + 0.5) / _FIELDS
     half = [side * properties.downsamples[level] / 2 for side in size]
-    try:
-        fields = [
-            reader.read_region(
-                (round(x + u * width - half[0]), round(y + v * height - half[1])),
-                level,
-                (size[0], size[1]),
-            ).reshape(-1, 3)
-            for u in steps
-            for v in steps
-        ]
-    except SlideReadError:
-        return "brightfield"
+    fields = [
+        reader.read_region(
+            (round(x + u * width - half[0]), round(y + v * height - half[1])),
+            level,
+            (size[0], size[1]),
+        ).reshape(-1, 3)
+        for u in steps
+        for v in steps
+    ]
     return stain_of(np.concatenate(fields))
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from src_core.config import Config, Help, Range
 from src_core.errors import SlideLostError, SlideReadError
 from src_core.progress import Report, Stop, Tracker, ignore, never
-from src_core.slides.base import SlideProperties, SlideReader
+from src_core.slides.base import SlideProperties, SlideReader, require_brightfield
 from src_core.slides.scaled import Scale, finer_scale, pieces, read_scaled
 from src_core.tissue.mask import TissueMask
 from src_core.types import BoolArray, Rgb
@@ -109,7 +109,7 @@ def segment_tissue(
     """
     properties = reader.properties
     properties.require_mpp()
-    properties.require_brightfield()
+    require_brightfield(reader)
     blank = blank_mask(reader, config)
     scale = _mask_scale(properties, config)
     pixels, unknown = _read_overview(reader, scale, blank.mask.shape, report, stop)

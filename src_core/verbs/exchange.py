@@ -11,13 +11,12 @@ from src_core.config import Config, Help
 from src_core.embeddings.interchange.stamp_table import read_stamp_table
 from src_core.errors import ProjectError
 from src_core.exchange.cohort_files import import_cohort
+from src_core.exchange.embedded import Written
 from src_core.exchange.exports import (
     export_anndata,
     export_geojson,
     export_tissue,
-    export_trident,
     patch_table,
-    trident_notes,
 )
 from src_core.exchange.imports import (
     Imported,
@@ -26,6 +25,7 @@ from src_core.exchange.imports import (
     imported_encoders,
     use_imported,
 )
+from src_core.exchange.to_trident import export_trident
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
 from src_core.verbs.base import (
@@ -145,8 +145,8 @@ def _export(options: ExportOptions, report: Report, stop: Stop) -> Result:
 
     def export(slide: SlideFolder) -> None:
         written = _export_slide(project, slide, options.format, run_id, out, report, stop)
-        files[slide.slide_id] = [str(path) for path in written]
-        for note in trident_notes(slide) if options.format == "trident" else ():
+        files[slide.slide_id] = [str(path) for path in written.files]
+        for note in written.notes:
             noted.setdefault(note, []).append(slide.slide_id)
 
     failures = pipeline.each_slide(chosen_slides(project, options.slides), export, stop=stop)
@@ -170,24 +170,24 @@ def _export_slide(
     out: Path,
     report: Report,
     stop: Stop,
-) -> list[Path]:
+) -> Written:
     """Write one slide's files and return them."""
     if form == "trident":
         return export_trident(slide, out, report=report, stop=stop)
     if form == "figure":
         path = out / f"{slide.slide_id}-{run_id}.png"
         runs.draw(project, str(run_id), slide, path)
-        return [path]
+        return Written([path])
     if form == "tissue":  # named like the slide, as prepare --tissue FOLDER looks for it
         path = out / "tissue" / f"{slide.slide_id}.geojson.gz"
         export_tissue(slide, path)
-        return [path]
+        return Written([path])
     table = patch_table(project, slide, run_id=run_id)
     if form == "anndata":
         return export_anndata(slide, table, out, report=report, stop=stop)
     path = out / f"{slide.slide_id}.geojson.gz"
     export_geojson(table, path, report=report, stop=stop)
-    return [path]
+    return Written([path])
 
 
 IMPORT = Verb(

@@ -64,7 +64,8 @@ def _encoders(options: EncodersOptions, report: Report, stop: Stop) -> Result:
         # A mean needs what its patch encoder needs: the hub is asked once.
         ask = options.check and not name.startswith(_MEAN)
         access = encoder_access(name, ask_hub=ask)
-        rows.append({**encoder_card(name).to_dict(), **asdict(access)})
+        usable = {"usable": access.usable}
+        rows.append({**encoder_card(name).to_dict(), **asdict(access), **usable})
         tracker.advance(1, detail=name)
     return {"encoders": rows}
 
@@ -95,7 +96,7 @@ def _encoder_lines(result: Result) -> str:
         _row(
             card["name"],
             card["kind"],
-            str(card["dim"]),
+            "any" if card["varies"] else str(card["dim"]),
             size_text(card["download_mb"] * 1e6) if card["download_mb"] else "-",
             card["licence"],
             card["status"],
@@ -103,8 +104,15 @@ def _encoder_lines(result: Result) -> str:
         for card in cards
     ]
     lines += ["", *_wrapped("mean-NAME", "any patch encoder NAME, averaged over the slide")]
-    lines += ["", *(line for card in cards for line in _wrapped(card["name"], card["detail"]))]
+    told = [(card["name"], " ".join((_sentence(card), *card["lacks"]))) for card in cards]
+    lines += ["", *(line for name, text in told for line in _wrapped(name, text))]
     return "\n".join(lines)
+
+
+def _sentence(card: dict[str, Any]) -> str:
+    """Return how its weights stand; with a full stop if more is told after it."""
+    detail = str(card["detail"])
+    return detail if detail.endswith(".") or not card["lacks"] else f"{detail}."
 
 
 def _row(*words: str) -> str:

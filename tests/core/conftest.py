@@ -44,6 +44,7 @@ class MemorySlide:
         self.reads: list[tuple[tuple[int, int], int, tuple[int, int]]] = []
         self.fail_inside = None  # (x, y) whose region cannot be read
         self._lock = threading.Lock()
+        self._stain = stain
         self.properties = SlideProperties(
             path=Path(name),
             vendor="memory",
@@ -54,7 +55,6 @@ class MemorySlide:
             objective_power=None,
             bounds_xywh=bounds or (*offset_xy, width, height),
             background_rgb=(255, 255, 255),
-            stain=stain,
         )
 
     pyramid_origin_xy = (0, 0)
@@ -77,6 +77,10 @@ class MemorySlide:
         height, width = part.shape[:2]
         out[y0 - top : y0 - top + height, x0 - left : x0 - left + width] = part
         return out
+
+    def stain(self) -> Stain:
+        """Say what the test wants."""
+        return self._stain
 
     def pyramid(self, cache: Path | None = None):
         """Unused."""

@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src_core.embeddings.interchange.hdf5 import (
-    ROWS,
     attributes,
     blocks,
     number,
@@ -23,12 +22,10 @@ from src_core.embeddings.interchange.hdf5 import (
 )
 from src_core.embeddings.interchange.qupath import is_outlines, outlines_name, read_squares
 from src_core.embeddings.interchange.records import PatchFile, SlideVector
-from src_core.encoders.state_dicts import check_weights_file
+from src_core.embeddings.interchange.tensors import read_table
 from src_core.errors import ExchangeError
 from src_core.patches.lattice import MAX_CELLS
-
-if TYPE_CHECKING:
-    import torch
+from src_core.types import Float64
 
 __all__ = ["read_file"]
 
@@ -81,12 +78,18 @@ def _checked(found: PatchFile | SlideVector) -> PatchFile | SlideVector:
             )
         if found.vector.size > _LONGEST or not np.isfinite(found.vector).all():
             raise ExchangeError(f"{found.path} holds no embedding of finite numbers.")
+        if found.patches is not None:
+            _check_patches(found.patches)
         return found
+    _check_patches(found)
+    return found
+
+
+def _check_patches(found: PatchFile) -> None:
     if len(found.coords) == 0:
         raise ExchangeError(f"{found.path} is empty: it holds no patches.")
     if not np.isfinite(found.coords).all() or np.abs(found.coords).max() > 1e9:
         raise ExchangeError(f"{found.path} has coordinates that are no finite numbers.")
-    return found
 
 
 def _read_hdf5(path: Path) -> PatchFile | SlideVector:
@@ -96,7 +99,7 @@ def _read_hdf5(path: Path) -> PatchFile | SlideVector:
         features = table(file, "features", path=path)
         coords = table(file, "coords", path=path)
         if features is not None and (features.ndim == 1 or _is_slides(path, features)):
-            return _trident_vector(path, features)
+            return _trident_vector(path, features, coords)
         if coords is None:
             raise ExchangeError(f"{path} has no coords, so nobody knows where its patches lie.")
         images = table(file, "imgs", path=path) if "imgs" in file and features is None else None
@@ -112,32 +115,32 @@ def _is_slides(path: Path, features: Any) -> bool:
     return path.parent.name.startswith("slide_features_") and features.shape[0] == 1
 
 
-def _trident_vector(path: Path, features: Any) -> SlideVector:
+def _trident_vector(path: Path, features: Any, coords: Any | None) -> SlideVector:
     if features.size > _LONGEST:
         raise ExchangeError(f"{path} holds {features.size} numbers, too many for one slide.")
     about = attributes(features)
+    patches = None
+    if coords is not None and features.size:  # of a slide without tissue neither holds anything
+        patches = _with_trident(_patches(path, coords, None), attributes(coords), None)
     return SlideVector(
         path=path,
         tool="trident",
         slide=_named(about, path),
         encoder=_text(about, "encoder") or _folder_encoder(path, "slide_features_"),
         vector=np.asarray(features[()], np.float32).reshape(-1),
+        patches=patches,
     )
 
 
 def _patches(path: Path, coords: Any, features: Any | None) -> PatchFile:
     """Return the corners and the way to the embeddings, whoever wrote them."""
-    shape = shape_2d(coords)
-    if shape is None or shape[1] != 2:
-        raise ExchangeError(f"{path}: coords have shape {coords.shape}, not (patches, 2).")
-    if shape[0] > MAX_CELLS:
-        raise ExchangeError(f"{path}: {shape[0]} patches are more than any slide has.")
+    corners = _corners(path, coords)
     found = PatchFile(
         path=path,
         tool="clam",
         slide=path.stem.removesuffix("_patches"),
         encoder=None,
-        coords=rows(coords, 0, shape[0]).astype(np.float64),
+        coords=corners,
     )
     if features is None:
         return found
@@ -147,9 +150,10 @@ def _patches(path: Path, coords: Any, features: Any | None) -> PatchFile:
             f"{path}: {features.name} are {features.dtype} of shape {features.shape}, "
             "not numbers of (patches, dimensions)."
         )
-    if size[0] != shape[0]:
+    if size[0] != len(corners):
         raise ExchangeError(
-            f"{path} has {size[0]} embeddings and {shape[0]} corners of patches; extract it again."
+            f"{path} has {size[0]} embeddings and {len(corners)} corners of patches; "
+            "extract it again."
         )
     name = features.name
 
@@ -161,6 +165,17 @@ def _patches(path: Path, coords: Any, features: Any | None) -> PatchFile:
             yield from blocks(again, size[0])
 
     return replace(found, dim=size[1], stored_as=str(features.dtype), embeddings=read)
+
+
+def _corners(path: Path, coords: Any) -> Float64:
+    """Return the corners, (N, 2); of a single patch TRIDENT's slide features hold (2,)."""
+    shape = (1, 2) if coords.shape == (2,) else shape_2d(coords)
+    if shape is None or shape[1] != 2:
+        raise ExchangeError(f"{path}: coords have shape {coords.shape}, not (patches, 2).")
+    if shape[0] > MAX_CELLS:
+        raise ExchangeError(f"{path}: {shape[0]} patches are more than any slide has.")
+    count = 2 if coords.ndim == 1 else shape[0]
+    return rows(coords, 0, count).astype(np.float64).reshape(shape)
 
 
 def _with_trident(found: PatchFile, about: dict[str, Any], encoder: str | None) -> PatchFile:
@@ -264,7 +279,7 @@ def _read_stamp(path: Path, file: Any) -> PatchFile | SlideVector:
 
 
 def _read_tensor(path: Path) -> PatchFile:
-    """Read a bare tensor of CLAM or TRIDENT, whose corners are in a file beside it."""
+    """Read a bare table of CLAM or TRIDENT, whose corners are in a file beside it."""
     above = path.parent.parent
     folders = [above / "h5_files", above / "patches", above.parent / "patches"]
     near = [one / f"{path.stem}{end}.h5" for one in folders for end in ("", "_patches")]
@@ -274,9 +289,9 @@ def _read_tensor(path: Path) -> PatchFile:
             f"{path} holds no corners of patches, and there is no h5_files/{path.stem}.h5 or "
             f"patches/{path.stem}.h5 near it; import that file too."
         )
-    found = _read_hdf5(beside)
-    tensor = _tensor(path)
-    if isinstance(found, SlideVector) or len(found.coords) != len(tensor):
+    found = _checked(_read_hdf5(beside))
+    features = read_table(path)
+    if isinstance(found, SlideVector) or len(found.coords) != len(features):
         raise ExchangeError(f"{path} and {beside} are not of the same patches.")
     encoder = found.encoder or _folder_encoder(path, "features_")
     encoder = encoder or _folder_encoder(path.parent, "features_")
@@ -284,34 +299,10 @@ def _read_tensor(path: Path) -> PatchFile:
         found,
         path=path,
         encoder=encoder,
-        dim=tensor.shape[1],
-        stored_as="float16" if str(tensor.dtype) == "torch.float16" else "float32",
-        embeddings=lambda: _tensor_blocks(tensor),
+        dim=features.dim,
+        stored_as=features.stored_as,
+        embeddings=features.blocks,
     )
-
-
-def _tensor(path: Path) -> torch.Tensor:
-    """Map CLAM's tensor, (patches, dimensions), of half or single precision."""
-    import torch
-
-    try:
-        check_weights_file(path, what="patches")
-        tensor = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # whatever a stranger's pickle raises
-        raise ExchangeError(f"{path} is no tensor alone; nothing else is loaded.") from error
-    if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
-        raise ExchangeError(f"{path} is no tensor of numbers.")
-    if tensor.layout != torch.strided or tensor.nbytes > path.stat().st_size:
-        raise ExchangeError(f"{path} claims more numbers than it holds; extract it again.")
-    table: torch.Tensor = tensor[0] if tensor.ndim == 3 and len(tensor) == 1 else tensor
-    if table.ndim != 2 or not 0 < table.shape[1] <= _LONGEST or len(table) > MAX_CELLS:
-        raise ExchangeError(f"{path} has shape {tuple(tensor.shape)}, not (patches, dimensions).")
-    return table
-
-
-def _tensor_blocks(tensor: torch.Tensor) -> Iterator[NDArray[Any]]:
-    for start in range(0, len(tensor), ROWS):
-        yield tensor[start : start + ROWS].detach().float().numpy()
 
 
 def _read_vector(path: Path) -> SlideVector:

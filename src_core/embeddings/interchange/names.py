@@ -7,7 +7,7 @@ import re
 from src_core.encoders.registry import encoder_card
 from src_core.errors import ExchangeError, UnknownEncoderError
 
-__all__ = ["check_dim", "differences", "known_name"]
+__all__ = ["check_dim", "differences", "known_name", "trident_name"]
 
 _NAMES = {
     "uni": "uni",
@@ -50,6 +50,21 @@ _NAMES = {
 _NAMES_OF = {"trident": {"ctranspath": "chief-ctranspath"}}
 """What a name means in one program alone: TRIDENT's ctranspath has the weights that come with CHIEF
 (``trident/patch_encoder_models/load.py``), STAMP's has those of its authors."""
+
+_TRIDENTS = {
+    "chief-ctranspath": "ctranspath",
+    "conch": "conch_v1",
+    "ctranspath": "xiyuewang-ctranspath",  # not CHIEF's, which TRIDENT calls so
+    "gigapath-slide": "gigapath",
+    "h-optimus-0": "hoptimus0",
+    "h-optimus-1": "hoptimus1",
+    "hibou-l": "hibou_l",
+    "phikon-v2": "phikon_v2",
+    "resnet50-truncated": "resnet50",
+    "uni": "uni_v1",
+    "uni2-h": "uni_v2",
+}
+"""What TRIDENT calls encoders that have another name here."""
 
 _DIFFERENCES = {
     ("trident", "lunit-vits8"): "TRIDENT scales the colours of lunit-vits8 by ImageNet's "
@@ -99,6 +114,13 @@ def known_name(name: str, *, tool: str | None = None) -> str:
     return _NAMES.get(plain, stem)
 
 
+def trident_name(name: str) -> str:
+    """Return TRIDENT's name of the encoder called `name` here; one that it lacks keeps its own."""
+    if name.startswith(_MEAN):
+        return _MEAN + trident_name(name.removeprefix(_MEAN))
+    return _TRIDENTS.get(name, name)
+
+
 def differences(name: str, *, tool: str) -> tuple[str, ...]:
     """Say in what a program's embeddings by the encoder called `name` here are unlike ours."""
     note = _DIFFERENCES.get((tool, name))
@@ -111,9 +133,11 @@ def check_dim(name: str, dim: int, *, where: str) -> None:
     Raises
     ------
     ExchangeError
-        If the encoder is known and its embeddings have another length, or the length is one
+        If the encoder is known and its embeddings always have another length, or the length is one
         that another program is known to cut them to.
     """
+    if _varies(name):
+        return
     wanted = _card_dim(name)
     trap = _TRAPS.get((name, dim))
     if wanted == dim or (wanted is None and trap is None):
@@ -123,6 +147,13 @@ def check_dim(name: str, dim: int, *, where: str) -> None:
         f"{where} holds {dim} numbers a patch, and {name} does not make that many ({why}); "
         "give the encoder a name of its own."
     )
+
+
+def _varies(name: str) -> bool:
+    try:
+        return encoder_card(name).varies
+    except UnknownEncoderError:
+        return False
 
 
 def _card_dim(name: str) -> int | None:

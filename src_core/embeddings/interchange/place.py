@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,9 +15,7 @@ from src_core.patches.lattice import MAX_CELLS, Lattice
 from src_core.slides.base import SlideProperties
 from src_core.types import Cells, Float64, Int64
 
-__all__ = ["Placement", "place"]
-
-_log = logging.getLogger(__name__)
+__all__ = ["Placement", "check_fits", "place"]
 
 _SCALE_BAND = (1 / 1.5, 1.7)
 """A tool takes a slide's scale for 10, 20, 40 or 80 times: half or twice as much is a mistake.
@@ -73,9 +70,30 @@ def place(
     """
     mpp = properties.require_mpp()
     corners = found.coords / mpp if found.unit == "um" else found.coords
-    patch = _patch_l0(found, properties, mpp)
-    _check_slide(found, properties, mpp)
+    told = _patch_l0(found, properties, mpp)
+    patch = _least_distance(found) if told is None else told
+    _check_slide(found, properties)
     _check_corners(found, corners, properties, patch)
+    _check_alone(found, corners)
+    placed = _placed(found, corners, patch, properties, mpp, known)
+    if told is not None:
+        return placed
+    guess = (
+        f"the file does not say how large its patches are, and they are taken for {patch:g} "
+        "level-0 px, as far as they are apart; import it with the file of its coordinates "
+        "(patches/) beside it if they overlap or lie apart"
+    )
+    return replace(placed, notes=(guess, *placed.notes))
+
+
+def _placed(
+    found: PatchFile,
+    corners: Float64,
+    patch: float,
+    properties: SlideProperties,
+    mpp: float,
+    known: Iterable[Lattice],
+) -> Placement:
     for lattice in known:
         cells = _cells_of(lattice, corners, patch)
         if cells is not None:
@@ -87,8 +105,21 @@ def place(
     return _sorted(found, lattice, fit.cells.astype(np.int32), fit.displacement, raster=fit)
 
 
-def _patch_l0(found: PatchFile, properties: SlideProperties, mpp: float) -> float:
-    """Return the side of a patch in level-0 pixels, as its maker read it."""
+def check_fits(found: PatchFile, properties: SlideProperties) -> None:
+    """Raise unless patches can be of a slide, wherever on it; what is not known is not checked.
+
+    Raises
+    ------
+    ExchangeError
+        If the file is of a slide of another size or scale, or patches lie beyond this one.
+    """
+    _check_slide(found, properties)
+    corners = found.coords / properties.require_mpp() if found.unit == "um" else found.coords
+    _check_corners(found, corners, properties, found.patch_l0)
+
+
+def _patch_l0(found: PatchFile, properties: SlideProperties, mpp: float) -> float | None:
+    """Return the side of a patch in level-0 pixels, as its maker read it; None if nobody says."""
     if found.patch_um is not None:
         # STAMP reads whole pixels: never fewer than the micrometres ask for.
         return float(math.ceil(found.patch_um / mpp - 1e-9))
@@ -105,6 +136,11 @@ def _patch_l0(found: PatchFile, properties: SlideProperties, mpp: float) -> floa
                 )
             times = properties.downsamples[level]
         return found.patch_px * times
+    return None
+
+
+def _least_distance(found: PatchFile) -> float:
+    """Return how far patches are mostly apart, along either axis."""
     gaps = np.concatenate([np.diff(np.unique(found.coords[:, axis])) for axis in (0, 1)])
     values, counts = np.unique(np.rint(gaps[gaps > 8]), return_counts=True)
     if len(values) == 0:
@@ -112,19 +148,18 @@ def _patch_l0(found: PatchFile, properties: SlideProperties, mpp: float) -> floa
             f"{found.path} does not say how large its patches are, and they are too few to tell; "
             "import it with the file of its coordinates (patches/) beside it."
         )
-    _log.warning("%s does not say how large its patches are: as far as they are apart", found.path)
     return float(values[np.argmax(counts)])
 
 
-def _check_slide(found: PatchFile, properties: SlideProperties, mpp: float) -> None:
+def _check_slide(found: PatchFile, properties: SlideProperties) -> None:
     """Raise if the file says that its slide is another than this one."""
-    name, size = properties.path.name, found.level0_size
+    name, size, mpp = properties.path.name, found.level0_size, properties.mpp
     if size is not None and size != properties.dimensions:
         raise ExchangeError(
             f"{found.path} was made from a slide of {size[0]} x {size[1]} px, and {name} has "
             f"{properties.dimensions[0]} x {properties.dimensions[1]}; name the right slide."
         )
-    if found.level0_mpp is not None:
+    if found.level0_mpp is not None and mpp is not None:
         ratio = found.level0_mpp / mpp
         if not _SCALE_BAND[0] < ratio < _SCALE_BAND[1]:
             raise ExchangeError(
@@ -137,10 +172,10 @@ def _check_slide(found: PatchFile, properties: SlideProperties, mpp: float) -> N
 
 
 def _check_corners(
-    found: PatchFile, corners: Float64, properties: SlideProperties, patch: float
+    found: PatchFile, corners: Float64, properties: SlideProperties, patch: float | None
 ) -> None:
     width, height = properties.dimensions
-    if not 8 <= patch <= max(width, height, 8):
+    if patch is not None and not 8 <= patch <= max(width, height, 8):
         raise ExchangeError(
             f"{found.path} has patches of {patch:g} level-0 px, and {properties.path.name} has "
             f"{width} x {height}; it is of another slide or scale."
@@ -153,6 +188,9 @@ def _check_corners(
             f"({width} x {height} px), the first at {x:.0f}, {y:.0f}; it is of another slide or "
             "counts in other pixels than level 0's."
         )
+
+
+def _check_alone(found: PatchFile, corners: Float64) -> None:
     twice = len(corners) - len(np.unique(corners, axis=0))
     if twice:
         raise ExchangeError(

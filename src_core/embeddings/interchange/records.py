@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -63,4 +63,5 @@ class SlideVector:
     is_encoder_guessed: bool = False
     is_of_patient: bool = False
     """It was made from all slides of a patient."""
-    about: dict[str, Any] = field(default_factory=dict)
+    patches: PatchFile | None = None
+    """Those that it was made from, without embeddings, where the file says which they were."""

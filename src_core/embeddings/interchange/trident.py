@@ -12,8 +12,16 @@ from src_core.embeddings.store import EmbeddingView
 from src_core.patches.grid import PatchGrid
 from src_core.patches.lattice import EPS_PX, Lattice
 from src_core.provenance import written_whole
+from src_core.types import Float32
 
-__all__ = ["geometry", "job_name", "notes", "write_features", "write_patches"]
+__all__ = [
+    "geometry",
+    "job_name",
+    "notes",
+    "write_features",
+    "write_patches",
+    "write_slide_features",
+]
 
 _ROWS = 4096
 
@@ -105,10 +113,12 @@ def write_patches(path: Path, grid: PatchGrid, about: dict[str, Any]) -> None:
     _write(path, lambda file: _coords(file, grid, about))
 
 
-def write_features(path: Path, grid: PatchGrid, view: EmbeddingView, about: dict[str, Any]) -> None:
+def write_features(
+    path: Path, grid: PatchGrid, view: EmbeddingView, about: dict[str, Any], *, encoder: str
+) -> None:
     """Write ``features_<encoder>/<slide>.h5``, whole or not at all.
 
-    The numbers are float32, a row a chunk, as TRIDENT's own.
+    The numbers are float32, a row a chunk, as TRIDENT's own, and `encoder` is its name of it.
     """
 
     def write(file: Any) -> None:
@@ -120,9 +130,40 @@ def write_features(path: Path, grid: PatchGrid, view: EmbeddingView, about: dict
             rows = np.arange(start, min(start + _ROWS, len(view)))
             features[start : start + len(rows)] = view.rows(rows)
         features.attrs.update(
-            {"name": about["name"], "savetodir": about["savetodir"], "encoder": view.encoder}
+            {"name": about["name"], "savetodir": about["savetodir"], "encoder": encoder}
         )
         _coords(file, grid, about)
+
+    _write(path, write)
+
+
+def write_slide_features(
+    path: Path, grid: PatchGrid | None, vector: Float32, about: dict[str, Any], *, encoder: str
+) -> None:
+    """Write ``slide_features_<encoder>/<slide>.h5``, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    grid : PatchGrid, optional
+        The patches that the embedding was made from, where they are known.
+    vector : ndarray of float32, shape (dim,)
+    about : dict
+        Their geometry, or the slide's name and the folder alone.
+    encoder : str
+        TRIDENT's name of the slide encoder. It tells that by the folder alone, which may have
+        lost some letters.
+    """
+
+    def write(file: Any) -> None:
+        features = file.create_dataset("features", data=np.asarray(vector, np.float32))
+        features.attrs.update(
+            {"name": about["name"], "savetodir": about["savetodir"], "encoder": encoder}
+        )
+        if grid is not None:
+            # Squeezed, as TRIDENT's: of a single patch there are two numbers.
+            coords = file.create_dataset("coords", data=np.squeeze(grid.coords_xy))
+            coords.attrs.update(about)
 
     _write(path, write)
 

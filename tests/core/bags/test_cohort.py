@@ -54,6 +54,18 @@ def test_slides_must_share_encoders_and_recipes(planted: Any) -> None:
         Cohort(slides=(one, changed), classes=("a", "b"), target_name="t")
 
 
+def test_a_teachers_embeddings_are_of_one_length(planted: Any) -> None:
+    slides = planted(3).slides
+    taught = [
+        dataclasses.replace(slide, teachers={"abmil": np.ones(length, np.float32)})
+        for slide, length in zip(slides, (768, 768, 1024), strict=True)
+    ]
+    of: Any = {"classes": ("normal", "tumour"), "target_name": "diagnosis"}
+    assert Cohort(slides=tuple(taught[:2]), **of).teacher_dims == {"abmil": 768}
+    with pytest.raises(GridMismatchError, match="s0 and s2 by abmil hold 768 and 1024 numbers"):
+        Cohort(slides=tuple(taught), **of)
+
+
 def test_no_slides_and_wrong_classes_are_refused(planted: Any) -> None:
     with pytest.raises(ProjectError, match="No slide has a label"):
         Cohort(slides=(), classes=("a", "b"), target_name="t")

@@ -62,6 +62,7 @@ def test_recipe_of_a_mean_follows_its_patch_encoder() -> None:
         ({"kind": "slide"}, "patch encoder"),
         ({"input_px": None}, "input_px"),
         ({"resize_px": 200}, "crop"),
+        ({"varies": True}, "only a slide encoder"),
     ],
 )
 def test_a_card_that_cannot_be_true_is_refused(change: dict[str, Any], word: str) -> None:

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any
@@ -27,7 +27,15 @@ import torch
 from huggingface_hub import constants, file_download
 from safetensors.torch import save
 
-from src_core.encoders import encoder_card, hub, hub_refusals
+from src_core.encoders import (
+    encoder_access,
+    encoder_card,
+    encoder_problem,
+    hub,
+    hub_refusals,
+    registry,
+    remote_code,
+)
 from src_core.encoders.access import weights_access
 from src_core.encoders.hub import cached_file, hub_access, hub_file, store_token
 from src_core.encoders.state_dicts import read_state_dict
@@ -46,7 +54,7 @@ CARD = dataclasses.replace(
 GATED = dataclasses.replace(CARD, weights="hub:lab/gated", gated=True)
 WEIGHTS = save({"weight": torch.arange(100_000.0)})
 ETAG = hashlib.sha256(WEIGHTS).hexdigest()
-COMMIT = "c" * 40
+COMMIT, AGREED = "c" * 40, "d" * 40
 SECRET = "hf_" + "Secret" * 5
 BAD_CREDENTIALS = {"X-Error-Message": "Invalid credentials in Authorization header"}
 
@@ -70,7 +78,7 @@ class Hub(BaseHTTPRequestHandler):
             self.reply(*refusals[repository])
         elif repository not in {"open", "short", "wrong", "granted"}:
             self.reply(404, {"X-Error-Code": "RepoNotFound"})
-        elif not self.path.endswith("/model.safetensors"):
+        elif not self.path.endswith(("/model.safetensors", f"/{AGREED}/config.json")):
             self.reply(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
         else:
             etag = "0" * 64 if repository == "wrong" else ETAG
@@ -366,6 +374,77 @@ def test_without_asking_the_hub_access_is_told_from_this_machine(
     assert "127.0.0.1:9/lab/gated" in access.detail
     nowhere = dataclasses.replace(CARD, weights="hub:none")
     assert weights_access(nowhere).status == "import only"
+
+
+@pytest.fixture
+def own_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Path]:
+    """Put the weights of PRISM, which brings its code, into a repository of the lab."""
+    monkeypatch.setenv("FUSECPATH_TRUSTED_CODE", str(tmp_path / "trusted.json"))
+
+    def move(repository: str) -> Path:
+        entry = registry._entries["prism"]
+        card = dataclasses.replace(entry.card, repository=f"lab/{repository}")
+        entries = {**registry._entries, "prism": dataclasses.replace(entry, card=card)}
+        monkeypatch.setattr(registry, "_entries", entries)
+        return tmp_path / "trusted.json"
+
+    return move
+
+
+@pytest.mark.parametrize(
+    ("repository", "status"),
+    [
+        ("open", "gated, accepted"),
+        ("gated", "gated, refused"),
+        ("none", "missing"),
+        ("broken", "unreachable"),
+    ],
+)
+def test_what_a_model_lacks_beside_its_weights_hides_not_how_they_stand(
+    server: str, own_code: Any, monkeypatch: pytest.MonkeyPatch, repository: str, status: str
+) -> None:
+    trusted = own_code(repository)
+    monkeypatch.setattr(remote_code, "version", lambda _: "5.0.1")
+    assert encoder_access("prism").status == "gated", "somebody is logged in"
+    lacks = encoder_access("prism").lacks
+    assert "agree to it" in lacks[0]
+    assert "does not work with transformers 5.0.1" in lacks[1]
+    assert encoder_problem("prism") == lacks[0]
+    trusted.write_text(json.dumps({"prism": AGREED}))
+    access = encoder_access("prism", ask_hub=True)
+    assert (access.status, access.lacks, access.usable) == (status, lacks[1:], False)
+    monkeypatch.setattr(remote_code, "version", lambda _: "4.57.6")
+    access = encoder_access("prism", ask_hub=True)
+    assert (access.lacks, access.usable) == ((), repository == "open")
+    assert "--use" not in access.detail, "it takes no file"
+    assert encoder_access("mean-virchow").lacks == ()
+
+
+def test_a_model_that_brings_code_is_cached_at_the_commit_that_was_agreed_to(
+    server: str, cache: Path, own_code: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_code, "version", lambda _: "4.57.6")
+    trusted = own_code("open")
+    for commit in (COMMIT, AGREED):
+        (cache / f"models--lab--open/snapshots/{commit}").mkdir(parents=True, exist_ok=True)
+    (cache / f"models--lab--open/snapshots/{AGREED}/pytorch_model.bin").write_bytes(WEIGHTS)
+    for commit, status in ((COMMIT, "gated"), (AGREED, "cached")):
+        trusted.write_text(json.dumps({"prism": commit}))
+        assert encoder_access("prism").status == status
+    assert encoder_problem("prism") is None
+    trusted.unlink()
+    assert "agree to it" in str(encoder_problem("prism"))
+
+
+def test_an_open_door_needs_no_token(
+    server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of a repository that is gated no longer."""
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    access = weights_access(dataclasses.replace(GATED, weights="hub:lab/open"), ask_hub=True)
+    assert (access.status, access.usable) == ("gated, accepted", True)
+    assert access.detail == "12 MB downloaded from lab/open at first use"
 
 
 @pytest.mark.parametrize("token", ["", "abc", "hf_short", "hf_with blank12", f"{SECRET}\n{SECRET}"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 import types
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from torch import nn
 
 from src_core.encoders import create_encoder, encoder_card, encoder_problem, remote_code
@@ -106,9 +109,31 @@ def test_a_version_that_breaks_the_code_is_told(
         raise PackageNotFoundError
 
     monkeypatch.setattr(remote_code, "version", absent)
-    with pytest.raises(WeightsUnavailableError, match="needs transformers; run pip install"):
+    with pytest.raises(WeightsUnavailableError, match="needs transformers, einops, einops-exts; "):
         create_encoder("titan", device="cpu")
     assert fake_transformers == []
+
+
+def test_the_extra_brings_what_the_code_needs_and_nothing_that_it_refuses(
+    project_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tomllib.loads((project_root / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = {one.name: one.specifier for one in map(Requirement, extras["foundation"])}
+    assert set(wanted) == {name for names in remote_code._NEEDS.values() for name in names}
+    assert f"'transformers{spelled(wanted['transformers'])}'" == remote_code._TRANSFORMERS
+    agree(TITAN)
+    for release, refused in (("4.46.0", False), ("4.57.6", False), ("5.0.0", True)):
+        monkeypatch.setattr(remote_code, "version", lambda _, release=release: release)
+        assert bool(remote_code.remote_problems(TITAN)) is refused
+        assert (release in wanted["transformers"]) is not refused
+    every = [*project["dependencies"], *(one for extra in extras.values() for one in extra)]
+    bounded = [one for one in every if "<" in one or "==" in one or "~=" in one]
+    assert bounded == [one for one in extras["foundation"] if one.startswith("transformers")]
+
+
+def spelled(specifiers: SpecifierSet) -> str:
+    return ",".join(sorted(map(str, specifiers), key=lambda one: one.startswith("<")))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from src_core.encoders import encoder_card
 from src_core.errors import JobCancelled, ProjectError
 from src_core.geojson import read_polygons
 from src_core.project import Project
-from src_core.verbs import run_verb
+from src_core.verbs import VERBS, run_verb
 from tests.core.exchange.helpers import embedded, verb, write_clam
 
 
@@ -159,18 +159,29 @@ def test_an_encoder_that_trident_shows_other_colours_is_noted(target, features: 
     assert differences("lunit-vits8", tool="stamp") == differences("uni", tool="trident") == ()
 
 
+@pytest.mark.parametrize("form", ["trident", "anndata"])
 def test_an_encoder_that_lacks_patches_is_left_out_with_a_note(
-    source: Project, features: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    source: Project, tmp_path: Path, form: str
 ) -> None:
+    """Of two encoders by one file: AnnData has to have something to write."""
+    if form == "anndata":
+        pytest.importorskip("anndata")
     copy = Project.open(shutil.copytree(source.root, tmp_path / "copy"))
     slide = copy.slides()[0]
-    path = slide.embeddings(slide.load_grid().lattice_id) / "texture" / "cells.npy"
+    store = slide.embeddings(slide.load_grid().lattice_id)
+    shutil.copytree(store / "texture", store / "whole")
+    path = store / "texture" / "cells.npy"
     np.save(path, np.load(path)[:-2])
-    result = verb("export", project=str(copy.root), format="trident", out=str(tmp_path / "out"))
-    assert len(result["files"]["a-slide"]) == 1
-    (note,) = result["notes"]  # of patches of 272.34 px
-    assert note.startswith("a-slide: the side of a patch is no whole number")
-    assert "texture is left out, for 2 of" in caplog.text
+    result = verb("export", project=str(copy.root), format=form, out=str(tmp_path / "out"))
+    names = " ".join(result["files"]["a-slide"])
+    assert "whole" in names
+    assert "texture" not in names
+    *others, note = result["notes"]
+    assert note.startswith("a-slide: texture is left out, for 2 of ")
+    assert note.endswith("have no embedding by it; run Embed.")
+    assert note in VERBS["export"].describe(result).splitlines()
+    told = [one.startswith("a-slide: the side of a patch is no whole") for one in others]
+    assert told == [True] * (form == "trident")  # of patches of 272.34 px
 
 
 def test_own_embeddings_are_never_mixed_with_imported_ones(source, features, tmp_path) -> None:

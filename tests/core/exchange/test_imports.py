@@ -14,7 +14,7 @@ import pytest
 from src_core.embeddings.extract import load_slide_embedding
 from src_core.project import Project
 from src_core.verbs import VERBS
-from tests.core.exchange.helpers import embedded, verb
+from tests.core.exchange.helpers import embedded, verb, write_clam
 
 
 def test_encoders_without_the_imported_patches_are_named(target: Project, features: Path) -> None:
@@ -179,6 +179,24 @@ def test_new_settings_of_the_grid_say_what_moves_imported_patches(
     assert not verb("prepare", fresh_tissue=True, **options)["failures"]
     assert target.slides()[0].load_grid().lattice.patch_px == 128
     assert not verb("prepare", set=["grid.patch_px=256"], **options)["failures"]
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_clams_file_without_the_size_of_its_patches_says_what_they_are_taken_for(
+    target: Project, tmp_path: Path, is_told: bool
+) -> None:
+    path = tmp_path / "clam" / "h5_files" / "a-slide.h5"
+    coords = np.array([(256, 256), (512, 256), (512, 512), (256, 768)])
+    write_clam(path, coords, np.ones((4, 8)), patch_size=256)
+    if not is_told:
+        (tmp_path / "clam" / "patches" / "a-slide.h5").unlink()
+    result = verb("import", project=str(target.root), files=[str(path)], encoder="mine")
+    assert not result["failures"]
+    guesses = [one for one in result["imported"][0]["notes"] if "how large its patches are" in one]
+    assert len(guesses) == (not is_told)
+    for guess in guesses:
+        assert "taken for 256 level-0 px" in guess
+        assert guess in VERBS["import"].describe(result)
 
 
 @pytest.mark.parametrize(

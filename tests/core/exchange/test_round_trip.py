@@ -87,12 +87,12 @@ def test_trident_gives_back_what_it_was_given(made: Any, seed: int) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "features_uni" / "a.h5"
         about = trident.geometry(grid, SIZE, name="a", folder=path.parent)
-        trident.write_features(path, grid, cast("Any", View(values)), about)
+        trident.write_features(path, grid, cast("Any", View(values)), about, encoder="uni_v1")
         found = read_file(path)
         assert isinstance(found, PatchFile)
         assert found.embeddings is not None
         numbers = np.concatenate(list(found.embeddings()))
-    assert (found.tool, found.slide, found.encoder) == ("trident", "a", "uni")
+    assert (found.tool, found.slide, found.encoder) == ("trident", "a", "uni_v1")
     assert found.patch_px == grid.lattice.patch_px
     placed = place(found, properties, [grid.lattice])
     assert placed.lattice == grid.lattice

@@ -21,7 +21,7 @@ from tests.core.exchange.helpers import verb
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Four small slides by an encoder of ours and one of theirs; TITAN has seen three."""
+    """Four small slides by an encoder of ours and one of theirs; two teachers have seen three."""
     folder = tmp_path_factory.mktemp("cohort")
     table = ["slide_id,path,label"]
     for number in range(4):
@@ -41,11 +41,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project.open(root)
     assert project.config.encoders == ("texture", "theirs")
     training = TrainConfig.preset("bench").replace(probe_teachers=False)
-    project.reconfigured(project.config.replace(teachers=["titan"], training=training.to_dict()))
-    for number in range(3):
-        vector = np.random.default_rng(number).normal(size=768).astype(np.float32)
-        np.save(folder / f"s{number}.npy", vector + number % 2)
-        verb("import", project=root, files=[str(folder / f"s{number}.npy")], encoder="titan")
+    teachers = {"titan": 768, "abmil": 24}
+    project.reconfigured(
+        project.config.replace(teachers=list(teachers), training=training.to_dict())
+    )
+    for name, length in teachers.items():
+        (folder / name).mkdir()
+        for number in range(3):
+            vector = np.random.default_rng(number).normal(size=length).astype(np.float32)
+            np.save(folder / name / f"s{number}.npy", vector + number % 2)
+            verb(
+                "import", project=root, files=[str(folder / name / f"s{number}.npy")], encoder=name
+            )
     verb("cluster", project=root)
     verb("train", project=root, device="cpu")
     verb("predict", project=root, slides=["s1"], device="cpu")
@@ -75,11 +82,14 @@ def test_where_embeddings_came_from_reaches_model_and_prediction(trained: Projec
         None,
         "Embeddings by theirs were imported from TRIDENT.",
     ]
-    (teacher,) = meta.teachers
-    assert teacher.recipe["imported_slides"] == taught
-    told = f"Embeddings by titan of {taught} slides were imported from a file."
-    assert teacher.imported == told
-    assert predicted(trained).notes == (meta.encoders[1].imported, told)
+    lengths = {one.name: (one.dim, one.recipe["dim"]) for one in meta.teachers}
+    assert lengths == {"titan": (768, 768), "abmil": (24, 24)}, "as imported, where a card varies"
+    assert {one.recipe["imported_slides"] for one in meta.teachers} == {taught}
+    told = tuple(
+        f"Embeddings by {name} of {taught} slides were imported from a file." for name in lengths
+    )
+    assert tuple(one.imported for one in meta.teachers) == told
+    assert predicted(trained).notes == (meta.encoders[1].imported, *told)
 
 
 def test_qupath_gets_marks_and_what_the_model_says(trained: Project, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 from src_core.errors import SlideReadError, SlideScaleError
-from src_core.slides import array_reader
+from src_core.slides import array_reader, open_slide
 from src_core.slides.array_reader import ArrayReader
 
 _PIXELS = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
@@ -25,6 +25,69 @@ def test_a_png_is_read_exactly_and_lazily(tmp_path: Path) -> None:
     np.testing.assert_array_equal(reader.read_region((30, 20), 0, (50, 60)), _PIXELS[20:80, 30:80])
     reader.close()
     np.testing.assert_array_equal(reader.pyramid()[0].compute(), _PIXELS)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_a_picture_is_decoded_once_and_not_before_its_pixels_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    dark = _PIXELS // 8
+    dark[150:, :] = 40
+    Image.fromarray(dark).save(tmp_path / name)
+    decoded: list[Image.Image] = []
+    rgb_of = array_reader._rgb_of
+
+    def counted(image: Image.Image) -> Any:
+        decoded.append(image)
+        return rgb_of(image)
+
+    monkeypatch.setattr(array_reader, "_rgb_of", counted)
+    reader = open_slide(tmp_path / name, slide_mpp=0.5)
+    assert reader.properties.dimensions == (400, 300)
+    assert [level.shape for level in reader.levels()] == [(300, 400, 3)]
+    assert decoded == []
+    assert reader.stain() == "fluorescence"
+    reader.read_region((0, 0), 0, (400, 300))
+    assert len(decoded) == 1
+    reader.close()
+    assert reader.stain() == "fluorescence"
+    assert len(decoded) == 1, "the stain is kept"
+
+
+def test_a_strip_as_large_as_the_picture_is_decoded_when_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = _PIXELS[..., 0].astype(np.uint16) * 16  # twelve bits
+    tifffile.imwrite(tmp_path / "a.tiff", deep, rowsperstrip=300, photometric="minisblack")
+    monkeypatch.setattr(array_reader, "_AT_ONCE", 2 * 400 * 300 - 1)
+    reader = ArrayReader(tmp_path / "a.tiff")
+    source = reader._source
+    assert isinstance(source, array_reader._Tiff)
+    assert len(source._cache) == 0
+    region = reader.read_region((0, 0), 0, (400, 300))
+    np.testing.assert_array_equal(region[..., 1], _PIXELS[..., 0])
+    monkeypatch.setattr(array_reader, "_AT_ONCE", 2 * 400 * 300)
+    again = ArrayReader(tmp_path / "a.tiff")._source
+    assert isinstance(again, array_reader._Tiff)
+    assert len(again._cache) == 1
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_a_damaged_picture_opens_and_says_so_when_it_is_read(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    Image.fromarray(_PIXELS // 8).save(path)
+    whole = path.read_bytes()
+    half = len(whole) // 2
+    # A PNG whose second piece has no name, a JPEG that ends early.
+    torn = whole.replace(b"IDAT", b"\0\1\2\3").replace(b"\0\1\2\3", b"IDAT", 1)
+    path.write_bytes(torn if name == "a.png" else whole[:half])
+    reader = open_slide(path)
+    assert reader.stain() == "brightfield", "nobody knows"
+    with pytest.raises(SlideReadError, match=rf"{name} cannot be read at \(0, 0\)") as caught:
+        reader.read_region((0, 0), 0, (400, 300))
+    assert str(caught.value).endswith("copy it again from its source.")
+    path.write_bytes(whole)
+    assert reader.stain() == "fluorescence", "what was not seen was not kept"
 
 
 def test_outside_a_picture_there_is_white(tmp_path: Path) -> None:

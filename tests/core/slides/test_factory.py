@@ -41,7 +41,12 @@ def test_real_slides_say_what_they_are(
     reader = open_slide(path)
     found = reader.properties
     assert isinstance(reader, SlideReader)
-    assert (found.path, found.vendor, found.dimensions, found.stain) == (path, vendor, size, stain)
+    assert (found.path, found.vendor, found.dimensions, reader.stain()) == (
+        path,
+        vendor,
+        size,
+        stain,
+    )
     assert len(found.level_dimensions) == len(found.downsamples) == n_levels
     assert found.mpp == (None if mpp is None else pytest.approx(mpp, abs=1e-5))
     assert found.mpp_source == ("unknown" if mpp is None else "openslide")

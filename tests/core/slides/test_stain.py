@@ -11,8 +11,8 @@ from src_core.slides.stain import stain_of
 
 def test_a_fluorescence_slide_is_told_from_stained_ones(shared_data: Path) -> None:
     slides = shared_data / "slides"
-    assert open_slide(slides / "test3-DAPI-2-387.ndpi").properties.stain == "fluorescence"
-    assert open_slide(slides / "CMU-1-Small-Region.svs").properties.stain == "brightfield"
+    assert open_slide(slides / "test3-DAPI-2-387.ndpi").stain() == "fluorescence"
+    assert open_slide(slides / "CMU-1-Small-Region.svs").stain() == "brightfield"
 
 
 @pytest.mark.parametrize(

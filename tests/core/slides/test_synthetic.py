@@ -21,9 +21,10 @@ _SMALL = SyntheticSlide(size_px=(1280, 1024), seed=3, nodule_fraction=0.25)
 
 def test_a_sample_slide_opens_with_its_scale_and_levels(tmp_path: Path) -> None:
     write_sample_slide(tmp_path / "a.tiff", _SMALL)
-    found = open_slide(tmp_path / "a.tiff").properties
+    reader = open_slide(tmp_path / "a.tiff")
+    found = reader.properties
     assert found.level_dimensions == ((1280, 1024), (320, 256), (80, 64))
-    assert (found.mpp, found.vendor, found.stain) == (0.5, "generic-tiff", "brightfield")
+    assert (found.mpp, found.vendor, reader.stain()) == (0.5, "generic-tiff", "brightfield")
 
 
 def test_the_same_seed_gives_the_same_slide(tmp_path: Path) -> None:

@@ -37,8 +37,32 @@ def test_the_table_fits_a_terminal_and_json_has_everything(
     assert main(["encoders", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["encoders"]
     assert [card["name"] for card in rows] == list(list_encoders())
-    needed = {"licence", "gated", "download_mb", "repository", "status", "detail", "usable"}
+    needed = {
+        "licence",
+        "gated",
+        "download_mb",
+        "repository",
+        "status",
+        "detail",
+        "usable",
+        "lacks",
+    }
     assert all(needed <= card.keys() for card in rows)
+
+
+def test_a_model_that_brings_code_says_how_its_weights_stand_and_what_else_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"HF_TOKEN": "hf_none", "FUSECPATH_TRUSTED_CODE": "none.json"}.items():
+        monkeypatch.setenv(name, str(tmp_path / value) if name.startswith("FUSE") else value)
+    assert main(["encoders"]) == 0
+    out = capsys.readouterr().out
+    for name in ("titan", "prism"):
+        row, *_ = (line for line in out.splitlines() if line.startswith(f"{name} "))
+        assert row.endswith("CC-BY-NC-ND-4.0          gated")
+    told = " ".join(out.split())
+    assert "MahmoodLab/TITAN at first use, if you were accepted there. titan runs code of" in told
+    assert "agree to it (trust_remote_code titan)" in told
 
 
 def test_a_file_is_used_until_it_is_forgotten(

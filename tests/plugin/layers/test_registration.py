@@ -18,7 +18,7 @@ from napari_fusecpath.layers.overlays import show_clusters, show_prediction
 from napari_fusecpath.layers.selection import show_selection
 from napari_fusecpath.layers.slide import slide_layer
 from src_core.patches.grid import Lattice, PatchGrid
-from src_core.slides.base import SlideProperties
+from src_core.slides.base import SlideProperties, Stain
 
 CELL = (3, 2)
 """(col, row) of the cell that is dark on the slide."""
@@ -75,6 +75,9 @@ class FakeReader:
     def read_level(
         self, level: int, start_hw: tuple[int, int], end_hw: tuple[int, int]
     ) -> NDArray[np.uint8]:
+        raise NotImplementedError
+
+    def stain(self) -> Stain:
         raise NotImplementedError
 
     def close(self) -> None:

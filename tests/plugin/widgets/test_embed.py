@@ -22,7 +22,7 @@ from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.embeddings.extract import save_slide_embedding
 from src_core.embeddings.store import EmbeddingStore
 from src_core.encoders.registry import encoder_card
-from src_core.encoders.remote_code import agreed_revision
+from src_core.encoders.remote_code import agree, agreed_revision
 from src_core.preparing import prepare_grid
 from src_core.progress import ignore, never
 from src_core.project import Project
@@ -119,6 +119,8 @@ def test_every_encoder_says_how_it_stands(window: Open, sample: Path) -> None:
     assert texts["hibou-b"].endswith("Import only.")
     assert texts["chief"].endswith("Import only.")
     assert texts["titan"].endswith("Runs code of its own: needs your consent.")
+    assert "licence on huggingface.co/MahmoodLab/TITAN; needs a token. " in texts["titan"]
+    assert panel.rows["titan"].remedy == panel.rows["prism"].remedy == "consent"
     enabled = {name for name, row in panel.rows.items() if row.box.isEnabled()}
     assert {"lite0", "phikon-v2", "mean-lite0"} <= enabled
     assert not {"uni2-h", "hibou-b", "chief", "titan", "mean-hibou-b"} & enabled
@@ -230,6 +232,14 @@ def test_a_token_is_asked_for_and_told_to_nobody(
     texts = {name: panel.rows[name].text.text() for name in ("uni2-h", "virchow2")}
     assert "You were accepted: downloads" in texts["uni2-h"]
     assert "your account was not accepted yet" in texts["virchow2"]
+    titan = panel.rows["titan"]
+    assert "your account was not accepted yet" in titan.text.text()
+    assert titan.text.text().endswith("needs your consent.")
+    agree(titan.card)
+    panel.on_enter()
+    assert "your account was not accepted yet" in titan.text.text(), "what the hub said stays true"
+    assert "needs your consent" not in titan.text.text()
+    assert titan.remedy == "token"
     assert panel.warning.text() == ""
 
     options = [job.options for job in asked if job is not None]

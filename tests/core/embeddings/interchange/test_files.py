@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,9 @@ import pytest
 import torch
 
 from src_core.embeddings.interchange.files import read_file
-from src_core.embeddings.interchange.names import check_dim, known_name
+from src_core.embeddings.interchange.names import check_dim, known_name, trident_name
 from src_core.embeddings.interchange.records import PatchFile, SlideVector
-from src_core.encoders import encoder_card
+from src_core.encoders import encoder_card, list_encoders
 from src_core.errors import ExchangeError
 
 COORDS = np.argwhere(np.ones((3, 4))) * 512
@@ -270,6 +272,122 @@ def test_tridents_tensor_has_its_corners_in_patches(tmp_path: Path) -> None:
     np.testing.assert_array_equal(numbers(found), FEATURES)
 
 
+def tridents(folder: Path, values: Any, *, old_numpy: bool = False) -> Path:
+    """Write features as TRIDENT's ``extract_patch_features(saveas="pt")`` does."""
+    about = {"patch_size": 256, "patch_size_level0": 512, "level0_magnification": 40, "name": "a"}
+    if not (folder / "patches").exists():
+        write(folder / "patches" / "a_patches.h5", {"coords": about}, coords=COORDS)
+    path = folder / "features_uni_v2" / "a.pt"
+    path.parent.mkdir(exist_ok=True)
+    torch.save(values, path)
+    if old_numpy:
+        rewritten(path, lambda pickled: pickled.replace(b"numpy._core.", b"numpy.core."))
+    return path
+
+
+def rewritten(path: Path, change: Any) -> None:
+    """Change what is pickled in a file of ``torch.save``."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, change(content) if name.endswith("/data.pkl") else content)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4"])
+@pytest.mark.parametrize("old_numpy", [False, True])
+def test_trident_saves_an_array_of_numpy(tmp_path: Path, dtype: str, old_numpy: bool) -> None:
+    batches = [FEATURES[:7].astype(dtype), FEATURES[7:].astype(dtype)]
+    joined = np.concatenate(batches, axis=0)
+    joined = joined.astype(dtype)  # concatenate turns the bytes around
+    path = tridents(tmp_path, joined, old_numpy=old_numpy)
+    assert (b"numpy.core." in path.read_bytes()) == old_numpy
+    found = read_file(path)
+    assert isinstance(found, PatchFile)
+    assert (found.tool, found.slide, found.encoder) == ("trident", "a", "uni_v2")
+    assert (found.dim, found.stored_as) == (5, "float16" if dtype == "f2" else "float32")
+    np.testing.assert_array_equal(numbers(found), FEATURES)
+    assert numbers(found).dtype == np.float32
+
+
+def test_an_array_by_columns_keeps_its_rows(tmp_path: Path) -> None:
+    found = read_file(tridents(tmp_path, np.asfortranarray(FEATURES)))
+    assert isinstance(found, PatchFile)
+    np.testing.assert_array_equal(numbers(found), FEATURES)
+
+
+class _OfArrays:
+    """Calls what only an array's pickle may name."""
+
+    def __init__(self, call: Any, *arguments: Any) -> None:
+        self.called = call, arguments
+
+    def __reduce__(self) -> Any:
+        return self.called
+
+
+def at_once(count: int) -> Any:
+    return lambda pickled: pickled.replace(
+        b"K\x0cK\x05\x86", b"M" + count.to_bytes(2, "little") + b"K\x05\x86"
+    )
+
+
+HOSTILE: dict[str, tuple[Any, Any]] = {
+    "runs": (_Runs(), None),
+    "memory": (_OfArrays(np.ndarray, (10**6, 10**6)), None),
+    "state that runs": (np.array([[_Runs()]], dtype=object), None),
+    "two arrays": ([FEATURES, FEATURES], None),
+    "texts": (np.array([["a", "b"]]), None),
+    "whole numbers": (FEATURES.astype(np.int64), None),
+    "one axis": (FEATURES[0], None),
+    "more rows than numbers": (FEATURES, at_once(60_000)),
+    "fewer rows than numbers": (FEATURES, at_once(11)),
+    "another call": (FEATURES, lambda one: one.replace(b"_codecs\nencode", b"posix\nsystem")),
+    "another class": (FEATURES, lambda one: one.replace(b"numpy\nndarray", b"numpy\nmatrix_")),
+    "cut off": (FEATURES, lambda one: one[:-40]),
+    "text that is none": (FEATURES, lambda one: one.replace(b"\xc2\x80", b"\xff\xfe")),
+    "endless": (FEATURES, lambda one: one[:-1] + b"q\x00" * 10**5 + b"."),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_pickle_that_is_not_one_array_is_refused_and_nothing_of_it_runs(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values, change = HOSTILE[kind]
+    ran: list[Any] = []
+    path = tridents(tmp_path, values)
+    if change is not None:
+        before = path.read_bytes()
+        rewritten(path, change)
+        assert path.read_bytes() != before
+    monkeypatch.setattr(Path, "touch", lambda *_: ran.append(1))
+    with pytest.raises(ExchangeError, match=r"not one whole array|is no tensor") as caught:
+        read_file(path)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value)) < 400 + len(str(path))
+    assert ran == []
+
+
+def test_no_array_is_made_before_it_is_known_to_be_whole(tmp_path: Path) -> None:
+    path = tridents(tmp_path, np.zeros((12, 200_000), np.float32)[:, :60_000].copy())
+    rewritten(path, lambda one: one.replace(b"M`\xea", b"J\x00\x00\x00\x7f"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ExchangeError, match="not one whole array"):
+            read_file(path)
+        assert tracemalloc.get_traced_memory()[1] < 6 * path.stat().st_size
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_slide_without_tissue_is_told_so(tmp_path: Path) -> None:
+    path = tridents(tmp_path, np.empty((0, 5), np.float32))
+    write(tmp_path / "patches" / "a_patches.h5", coords=COORDS[:0])
+    with pytest.raises(ExchangeError, match="holds no patches"):
+        read_file(path)
+
+
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [("texture", "texture"), ("UNI_v2", "uni2-h"), ("uni2-0a1b2c3d", "uni2-h"), ("odd", "odd")],
@@ -305,6 +423,8 @@ TRIDENT = {
     "midnight12k": "midnight12k",
     "genbio-pathfm": "genbio-pathfm",
     "titan": "titan",
+    "threads": "threads",
+    "abmil": "abmil",
     "mean-conch_v15": "mean-conch_v15",
     "mean-uni_v1": "mean-uni",
     "mean-ctranspath": "mean-chief-ctranspath",
@@ -334,10 +454,11 @@ STAMP = {
     "musk": "musk",
     "keep": "keep",
     "mahmood-titan": "titan",
+    "eagle": "eagle",
 }
 UNKNOWN = {
     "trident": ("digepath", "gigapath-flash", "virchow2-cls", "phaet", "mascaret", "gemma4-26b"),
-    "stamp": ("dino-bloom", "mstar", "plip", "ticon", "kronos2", "cobra", "eagle"),
+    "stamp": ("dino-bloom", "mstar", "plip", "ticon", "kronos2", "cobra"),
 }
 
 
@@ -349,6 +470,14 @@ def test_the_names_that_each_program_writes_are_known(tool: str, names: dict[str
     assert all(encoder_card(ours) for ours in names.values())
 
 
+def test_every_encoder_comes_back_from_the_name_that_trident_has_for_it() -> None:
+    for ours in list_encoders():
+        again = known_name(trident_name(ours), tool="trident")
+        assert ours in (again, f"{again}-slide")
+    theirs = {trident_name(ours): ours for ours in TRIDENT.values()}
+    assert theirs == TRIDENT
+
+
 @pytest.mark.parametrize(("tool", "names"), UNKNOWN.items())
 def test_what_has_no_card_here_keeps_its_name(tool: str, names: tuple[str, ...]) -> None:
     """Another network or output than those here: to take one for the other would be wrong."""
@@ -358,6 +487,9 @@ def test_what_has_no_card_here_keeps_its_name(tool: str, names: tuple[str, ...])
 def test_lengths_that_cannot_be_the_encoders() -> None:
     check_dim("texture", 91, where="a.h5")
     check_dim("never-heard-of", 17, where="a.h5")
+    check_dim("abmil", 17, where="a.h5")
+    with pytest.raises(ExchangeError, match="its card says 1280"):
+        check_dim("eagle", 2560, where="a.h5")
     with pytest.raises(ExchangeError, match="its card says 91"):
         check_dim("texture", 92, where="a.h5")
     with pytest.raises(ExchangeError, match="class token alone"):
