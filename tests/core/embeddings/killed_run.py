@@ -16,7 +16,7 @@ import numpy as np
 
 from src_core.embeddings import EmbeddingStore, embed_patches, writer
 from src_core.patches import GridConfig, PatchGrid, build_lattice
-from src_core.slides.base import SlideProperties
+from src_core.slides.base import SlideProperties, Stain
 from src_core.types import Float32, Int64, Rgb
 
 
@@ -70,6 +70,10 @@ class NumberedSlide:
         bounds_xywh=(0, 0, 2080, 1120),
         background_rgb=(255, 255, 255),
     )
+
+    def stain(self) -> Stain:
+        """Pass for stained: the numbers matter."""
+        return "brightfield"
 
     def read_region(self, xy: tuple[int, int], level: int, size: tuple[int, int]) -> Rgb:
         x = (np.arange(size[0]) + xy[0]) // 16
