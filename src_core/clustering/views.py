@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,14 +17,36 @@ from numpy.typing import NDArray
 from src_core.errors import GridMismatchError
 from src_core.types import Float32
 
-__all__ = ["Moments", "check_views", "chunks", "moments", "prepare_views", "standardise"]
+__all__ = ["Moments", "View", "check_views", "chunks", "moments", "prepare_views", "standardise"]
 
 _CHUNK_BYTES = 32 * 2**20
 _CONSTANT = 1e-6
 """A spread below this share of the mean is the rounding of one repeated float32 value."""
 
 
-def prepare_views(views: Sequence[NDArray[Any]]) -> list[Float32]:
+class View(Protocol):
+    """One encoder's embeddings of N patches: an array, or what reads rows when asked for them."""
+
+    @property
+    def ndim(self) -> int:
+        """2."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, D)."""
+        ...
+
+    def __len__(self) -> int:
+        """Return N."""
+        ...
+
+    def __getitem__(self, rows: Any, /) -> NDArray[Any]:
+        """Return the rows of a slice, or those that are numbered."""
+        ...
+
+
+def prepare_views(views: Sequence[View]) -> list[Float32]:
     """Check `views` and standardise each.
 
     Parameters
@@ -48,7 +70,7 @@ def prepare_views(views: Sequence[NDArray[Any]]) -> list[Float32]:
     return [standardise(view, name=f"View {number}") for number, view in enumerate(views)]
 
 
-def check_views(views: Sequence[NDArray[Any]]) -> None:
+def check_views(views: Sequence[View]) -> None:
     """Raise if `views` are not matrices of the same patches; see `prepare_views`."""
     if isinstance(views, np.ndarray) and views.ndim < 3:
         raise ValueError("Give a list of views, even for one: [view].")
@@ -87,7 +109,7 @@ class Moments:
         return torch.where(varies, 1 / torch.where(varies, width, 1.0), 0.0)
 
 
-def moments(view: NDArray[Any], *, name: str = "The view") -> Moments:
+def moments(view: View, *, name: str = "The view") -> Moments:
     """Measure a view in one pass over its chunks.
 
     Parameters
@@ -123,7 +145,7 @@ def moments(view: NDArray[Any], *, name: str = "The view") -> Moments:
     return Moments(mean, torch.where(varies, deviation, 0.0))
 
 
-def standardise(view: NDArray[Any], *, name: str = "The view") -> Float32:
+def standardise(view: View, *, name: str = "The view") -> Float32:
     """Return `view` with mean 0 and variance 1 / D in each dimension.
 
     A dimension that is the same everywhere becomes 0.
@@ -147,7 +169,7 @@ def standardise(view: NDArray[Any], *, name: str = "The view") -> Float32:
     return out
 
 
-def chunks(view: NDArray[Any]) -> Iterator[tuple[int, torch.Tensor]]:
+def chunks(view: View) -> Iterator[tuple[int, torch.Tensor]]:
     """Yield the rows of a view as float32, a few megabytes at a time, each with its first row."""
     step = max(1, _CHUNK_BYTES // (8 * view.shape[1]))
     for start in range(0, len(view), step):
