@@ -16,6 +16,7 @@ from src_core.clustering.tables import (
     ComparisonRow,
     SweepConfig,
     SweepRow,
+    check_counts,
     load_rows,
     save_rows,
 )
@@ -53,8 +54,6 @@ def sweep_slide(
     GridMismatchError
         If some patches are not embedded yet.
     """
-    from src_core.clustering.sweep import check_counts, sweep_clusters
-
     grid = slide.load_grid()
     views = stored_views(slide, grid, encoders)
     check_counts(sweep.counts, len(grid))
@@ -63,10 +62,15 @@ def sweep_slide(
     known: dict[int, SweepRow] = {}
     with suppress(ProjectError):  # none yet, or damaged: it is made anew
         known = {row.k: row for row in load_rows(path, SweepRow)[0]}
+    if known.keys() >= set(sweep.counts):
+        return tuple(known[k] for k in sweep.counts)
 
     def keep(row: SweepRow) -> None:
         known[row.k] = row
         save_rows(path, [known[k] for k in sweep.counts if k in known], recipe)
+
+    # Loads torch and scikit-learn, which takes longer than reading a table.
+    from src_core.clustering.sweep import sweep_clusters
 
     return sweep_clusters(
         views,
@@ -116,14 +120,14 @@ def compare_slide(
     GridMismatchError
         If some patches are not embedded yet.
     """
-    from src_core.clustering.comparison import compare_clusterings
-
     grid = slide.load_grid()
     views = stored_views(slide, grid, encoders)
     recipe = {**clusters_recipe(grid, views, config), "way": WAY}
     path = slide.comparison(grid.grid_id, recipe_id(recipe))
     with suppress(ProjectError):
         return load_rows(path, ComparisonRow)[0]
+    from src_core.clustering.comparison import compare_clusterings
+
     rows = compare_clusterings(views, encoders, config, device=device, report=report, stop=stop)
     save_rows(path, rows, recipe)
     return rows

@@ -16,13 +16,12 @@ from types import MappingProxyType
 from src_core.clustering.cotraining import clusters_of
 from src_core.clustering.measured import graphs_and_space, indices_of
 from src_core.clustering.result import ClusterConfig
-from src_core.clustering.tables import SweepRow
+from src_core.clustering.tables import SweepRow, check_counts
 from src_core.clustering.views import View, check_views
 from src_core.devices import DeviceName
-from src_core.errors import TooFewPatchesError
 from src_core.progress import Report, Stop, Tracker, ignore, never
 
-__all__ = ["check_counts", "sweep_clusters"]
+__all__ = ["sweep_clusters"]
 
 _NONE_KNOWN: Mapping[int, SweepRow] = MappingProxyType({})
 
@@ -82,25 +81,6 @@ def sweep_clusters(
     return tuple(rows[k] for k in counts)
 
 
-def check_counts(counts: Sequence[int], n_patches: int) -> None:
-    """Raise unless `n_patches` can form each of these numbers of clusters, and it can be measured.
-
-    Raises
-    ------
-    TooFewPatchesError
-        If there are fewer patches than clusters.
-    ValueError
-        If there is no number, or one is below 2.
-    """
-    if not counts or min(counts) < 2:
-        raise ValueError(f"The numbers of clusters are {list(counts)}; give some from 2 on.")
-    if max(counts) > n_patches:
-        raise TooFewPatchesError(
-            f"{n_patches} patches cannot form {max(counts)} clusters; "
-            f"try at most {n_patches}, or find more tissue."
-        )
-
-
 def _new_rows(
     views: Sequence[View],
     config: ClusterConfig,
@@ -122,7 +102,7 @@ def _new_rows(
     tracker.advance(len(graphs.left_out))  # they have no eigenvectors
     for k in counts:
         detail, began = f"{k} clusters, ", time.perf_counter()
-        bases = [basis[:, :k] for basis in first]
+        bases = [basis[:, :k].contiguous() for basis in first]
         labels = clusters_of(
             graphs, bases, n_clusters=k, n_iter=config.n_iter, seed=seed, step=step
         )

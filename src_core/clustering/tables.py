@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
 from src_core.config import Config, Help, Range
-from src_core.errors import ConfigError, ProjectError
+from src_core.errors import ConfigError, ProjectError, TooFewPatchesError
 from src_core.provenance import read_json, write_json
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "SweepConfig",
     "SweepRow",
     "best_rows",
+    "check_counts",
     "load_rows",
     "save_rows",
 ]
@@ -117,6 +118,25 @@ class ComparisonRow(Row):
         int, Range(0, 10**9), Help("Patches that were clustered; the others joined the nearest")
     ]
     note: Annotated[str, Help("What else is to be known")] = ""
+
+
+def check_counts(counts: Sequence[int], n_patches: int) -> None:
+    """Raise unless `n_patches` can form each of these numbers of clusters, and it can be measured.
+
+    Raises
+    ------
+    TooFewPatchesError
+        If there are fewer patches than clusters.
+    ValueError
+        If there is no number, or one is below 2.
+    """
+    if not counts or min(counts) < 2:
+        raise ValueError(f"The numbers of clusters are {list(counts)}; give some from 2 on.")
+    if max(counts) > n_patches:
+        raise TooFewPatchesError(
+            f"{n_patches} patches cannot form {max(counts)} clusters; "
+            f"try at most {n_patches}, or find more tissue."
+        )
 
 
 RowT = TypeVar("RowT", bound=Row)
