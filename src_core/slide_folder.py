@@ -95,6 +95,15 @@ class SlideFolder:
         """Folder of one clustering of a grid."""
         return self.grid(grid_id) / "clusters" / checked_name(clusters_id, what="clustering")
 
+    def sweep(self, grid_id: str, sweep_id: str) -> Path:
+        """File of what several numbers of clusters of a grid are worth."""
+        return self.grid(grid_id) / "sweeps" / checked_name(sweep_id, what="sweep") / "sweep.json"
+
+    def comparison(self, grid_id: str, comparison_id: str) -> Path:
+        """File of what several ways to cluster a grid are worth."""
+        folder = checked_name(comparison_id, what="comparison")
+        return self.grid(grid_id) / "comparisons" / folder / "comparison.json"
+
     def slide_embedding(self, encoder: str) -> Path:
         """Folder of the slide's embedding by one slide encoder."""
         return self.root / "slide_embeddings" / quoted_name(encoder, what="an encoder")

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from dataclasses import dataclass, replace
+from typing import TypeAlias, TypeVar
 
 import torch
-from numpy.typing import NDArray
 
+from src_core.clustering.kmeans import group
 from src_core.clustering.listed import Lists, listed_neighbours
 from src_core.clustering.neighbours import nearest_neighbours
 from src_core.clustering.result import Search
 from src_core.clustering.spaces import Space, space_of
 from src_core.clustering.spectral import leading_of_filtered, leading_of_graph, rows_of_length_one
+from src_core.clustering.views import View
 from src_core.devices import few_threads
 from src_core.progress import Stop, never
-from src_core.types import Float32
+from src_core.types import Float32, Labels
 
-__all__ = ["EXACT_UP_TO", "Graphs", "Step", "co_train", "embedding_of", "graphs_of"]
+__all__ = ["EXACT_UP_TO", "Graphs", "Step", "clusters_of", "co_train", "embedding_of", "graphs_of"]
 
 EXACT_UP_TO = 5000
 """Patches whose neighbours are looked for everywhere, unless told otherwise, and in float64."""
@@ -68,6 +69,15 @@ class Graphs:
         ]
         return torch.cat(near)
 
+    def alone(self, own: int) -> Graphs:
+        """Return the graph of one of `spaces` without the others."""
+        return replace(
+            self,
+            lists=(self.lists[own],),
+            spaces=(self.spaces[own],),
+            neighbours=(self.neighbours[own],),
+        )
+
     def first_bases(self, count: int, *, seed: int, step: Step) -> list[torch.Tensor]:
         """Return the leading eigenvectors of every graph, shapes (N, count)."""
 
@@ -83,7 +93,7 @@ class Graphs:
 
 
 def graphs_of(
-    views: Sequence[NDArray[Any]],
+    views: Sequence[View],
     *,
     n_neighbors: int,
     search: Search,
@@ -180,6 +190,21 @@ def _each_view(
         ThreadPoolExecutor(max_workers=at_once) as pool,
     ):
         yield from pool.map(work, views)
+
+
+def clusters_of(
+    graphs: Graphs,
+    bases: list[torch.Tensor],
+    *,
+    n_clusters: int,
+    n_iter: int,
+    seed: int,
+    step: Step,
+) -> Labels:
+    """Co-train from first eigenvectors and cluster what comes of it, shape (N,); see `group`."""
+    bases = co_train(graphs, bases, n_clusters=n_clusters, n_iter=n_iter, step=step)
+    labels, _ = group(embedding_of(bases), n_clusters, seed)
+    return labels
 
 
 def embedding_of(bases: Sequence[torch.Tensor]) -> Float32:

@@ -7,14 +7,12 @@ what lies along the others is mostly noise, and the search costs a fraction.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.utils.extmath import randomized_svd
 
-from src_core.clustering.views import chunks, moments
+from src_core.clustering.views import View, chunks, moments
 from src_core.seeding import generator
 
 __all__ = ["AXES", "Space", "space_of"]
@@ -43,7 +41,7 @@ class Space:
         """Whether all patches are at one place."""
         return not bool(self.axes.any())
 
-    def place(self, view: NDArray[Any]) -> torch.Tensor:
+    def place(self, view: View) -> torch.Tensor:
         """Return the points of other patches, shape (M, D) to (M, d).
 
         Raises
@@ -59,7 +57,7 @@ class Space:
 
 
 def space_of(
-    view: NDArray[Any], *, scaled: bool, projected: bool, seed: int, name: str = "The view"
+    view: View, *, scaled: bool, projected: bool, seed: int, name: str = "The view"
 ) -> Space:
     """Return the points of a view.
 
@@ -89,7 +87,7 @@ def space_of(
     return Space(points=_placed(view, mean, axes), mean=mean, axes=axes)
 
 
-def _placed(view: NDArray[Any], mean: torch.Tensor, axes: torch.Tensor) -> torch.Tensor:
+def _placed(view: View, mean: torch.Tensor, axes: torch.Tensor) -> torch.Tensor:
     width = axes.shape[-1]
     points = torch.empty((len(view), width), dtype=torch.float32)
     for start, chunk in chunks(view):
@@ -98,9 +96,7 @@ def _placed(view: NDArray[Any], mean: torch.Tensor, axes: torch.Tensor) -> torch
     return points
 
 
-def _principal_axes(
-    view: NDArray[Any], mean: torch.Tensor, scale: torch.Tensor, seed: int
-) -> torch.Tensor:
+def _principal_axes(view: View, mean: torch.Tensor, scale: torch.Tensor, seed: int) -> torch.Tensor:
     """Return the leading right singular vectors of a sample, shape (D, d)."""
     rows = np.arange(len(view))
     if len(view) > _SAMPLE:

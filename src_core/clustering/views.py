@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from src_core.types import Float32
 
 __all__ = [
     "Moments",
+    "View",
     "check_lengths",
     "check_views",
     "chunks",
@@ -32,7 +33,29 @@ _CONSTANT = 1e-6
 """A spread below this share of the mean is the rounding of one repeated float32 value."""
 
 
-def prepare_views(views: Sequence[NDArray[Any]]) -> list[Float32]:
+class View(Protocol):
+    """One encoder's embeddings of N patches: an array, or what reads rows when asked for them."""
+
+    @property
+    def ndim(self) -> int:
+        """2."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, D)."""
+        ...
+
+    def __len__(self) -> int:
+        """Return N."""
+        ...
+
+    def __getitem__(self, rows: Any, /) -> NDArray[Any]:
+        """Return the rows of a slice, or those that are numbered."""
+        ...
+
+
+def prepare_views(views: Sequence[View]) -> list[Float32]:
     """Check `views` and standardise each.
 
     Parameters
@@ -56,7 +79,7 @@ def prepare_views(views: Sequence[NDArray[Any]]) -> list[Float32]:
     return [standardise(view, name=f"View {number}") for number, view in enumerate(views)]
 
 
-def check_views(views: Sequence[NDArray[Any]]) -> None:
+def check_views(views: Sequence[View]) -> None:
     """Raise if `views` are not matrices of the same patches; see `prepare_views`."""
     if isinstance(views, np.ndarray) and views.ndim < 3:
         raise ValueError("Give a list of views, even for one: [view].")
@@ -99,7 +122,7 @@ class Moments:
         return torch.where(varies, 1 / torch.where(varies, width, 1.0), 0.0)
 
 
-def moments(view: NDArray[Any], *, name: str = "The view") -> Moments:
+def moments(view: View, *, name: str = "The view") -> Moments:
     """Measure a view in one pass over its chunks.
 
     Parameters
@@ -135,7 +158,7 @@ def moments(view: NDArray[Any], *, name: str = "The view") -> Moments:
     return Moments(mean, torch.where(varies, deviation, 0.0))
 
 
-def standardise(view: NDArray[Any], *, name: str = "The view") -> Float32:
+def standardise(view: View, *, name: str = "The view") -> Float32:
     """Return `view` with mean 0 and variance 1 / D in each dimension.
 
     A dimension that is the same everywhere becomes 0.
@@ -159,7 +182,7 @@ def standardise(view: NDArray[Any], *, name: str = "The view") -> Float32:
     return out
 
 
-def chunks(view: NDArray[Any]) -> Iterator[tuple[int, torch.Tensor]]:
+def chunks(view: View) -> Iterator[tuple[int, torch.Tensor]]:
     """Yield the rows of a view as float32, a few megabytes at a time, each with its first row."""
     step = max(1, _CHUNK_BYTES // (8 * view.shape[1]))
     for start in range(0, len(view), step):

@@ -66,6 +66,22 @@ class EmbeddingView:
     def __len__(self) -> int:
         return len(self.stored_rows)
 
+    @property
+    def ndim(self) -> int:
+        """2, as of a matrix."""
+        return 2
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, dim)."""
+        return len(self), self.dim
+
+    def __getitem__(self, wanted: Any) -> Float32:
+        """Return rows by number, numbers or slice, as of a matrix: no more than these are read."""
+        numbers = np.arange(len(self))[wanted]
+        found = self.rows(numbers)
+        return found if np.ndim(numbers) else found[0]
+
     def rows(self, indices: ArrayLike) -> Float32:
         """Return some embeddings.
 

@@ -12,6 +12,7 @@ from typing import Any
 from src_core.errors import ConfigError
 from src_core.progress import Report, Stop
 from src_core.verbs.base import Result, Verb
+from src_core.verbs.choosing import COMPARE
 from src_core.verbs.exchange import EXPORT, IMPORT
 from src_core.verbs.models import EVALUATE, PREDICT, TRAIN
 from src_core.verbs.prepare import PREPARE
@@ -29,6 +30,7 @@ VERBS: dict[str, Verb] = {
         PREPARE,
         CLUSTER,
         SIMILAR,
+        COMPARE,
         TRAIN,
         EVALUATE,
         PREDICT,

@@ -8,7 +8,9 @@ from typing import Annotated
 
 from src_core import pipeline
 from src_core.clustering.result import load_agreement, load_clusters
+from src_core.clustering.tables import SweepConfig
 from src_core.config import Config, Help, Range
+from src_core.errors import ConfigError
 from src_core.joint import cluster_jointly
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
@@ -24,6 +26,7 @@ from src_core.verbs.base import (
     chosen_slides,
     result_of,
 )
+from src_core.verbs.choosing import describe_sweeps, sweep_slides
 
 __all__ = ["CLUSTER", "PYRAMID"]
 
@@ -40,11 +43,41 @@ class ClusterOptions(Config):
     joint: Annotated[
         bool, Help("Cluster slides together, so that a cluster means the same on all of them")
     ] = False
+    sweep: Annotated[
+        str | None,
+        Help("Try FROM:TO:STEP clusters instead, such as 30:70:10, and change nothing"),
+    ] = None
     device: Device = "auto"
+
+    def __post_init__(self) -> None:
+        """Check each setting, and that one thing is asked for."""
+        Config.__post_init__(self)
+        if self.sweep is not None and self.n_clusters is not None:
+            raise ConfigError(
+                "ClusterOptions.sweep tries several numbers of clusters; give either it or "
+                "ClusterOptions.n_clusters."
+            )
+        if self.sweep is not None and self.joint:
+            raise ConfigError(
+                "ClusterOptions.sweep tries numbers of clusters slide by slide; give either it or "
+                "ClusterOptions.joint."
+            )
+        self.numbers()
+
+    def numbers(self) -> SweepConfig | None:
+        """Return the numbers of clusters to try, if that is asked for."""
+        if self.sweep is None:
+            return None
+        return SweepConfig.parse(self.sweep, name="ClusterOptions.sweep")
 
 
 def _cluster(options: ClusterOptions, report: Report, stop: Stop) -> Result:
     project = Project.open(options.project)
+    sweep = options.numbers()
+    if sweep is not None:
+        return sweep_slides(
+            project, options.slides, sweep, device=options.device, report=report, stop=stop
+        )
     if options.n_clusters is not None:
         clustering = project.config.clustering.replace(n_clusters=options.n_clusters)
         project = project.reconfigured(project.config.replace(clustering=clustering.to_dict()))
@@ -94,6 +127,10 @@ def _cluster_jointly(
     )
 
 
+def _describe(result: Result) -> str:
+    return describe_sweeps(result) if "sweeps" in result else as_lines(result)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PyramidOptions(Config):
     """Settings of ``pyramid``."""
@@ -112,7 +149,7 @@ def _pyramid(options: PyramidOptions, report: Report, stop: Stop) -> Result:
 
 
 CLUSTER = Verb(
-    "cluster", "cluster patches by all encoders at once", ClusterOptions, _cluster, as_lines
+    "cluster", "cluster patches by all encoders at once", ClusterOptions, _cluster, _describe
 )
 PYRAMID = Verb(
     "pyramid",

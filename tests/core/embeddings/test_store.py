@@ -44,6 +44,16 @@ def test_a_view_gives_rows_in_the_order_of_the_cells_asked_for(tmp_path: Path) -
     assert view.rows([]).shape == (0, 3)
 
 
+def test_a_view_can_be_sliced_like_a_matrix_that_is_read_in_part(tmp_path: Path) -> None:
+    view = filled(tmp_path, 7, 3, 12, 99, 0).view("toy", cells_of(0, 99, 7))
+    assert (view.ndim, view.shape) == (2, (3, 3))
+    for wanted in (slice(None), slice(1, 3), slice(2, 9), np.array([2, 0]), [1], -1, 1):
+        np.testing.assert_array_equal(view[wanted], view.array()[wanted])
+    assert view[:2].dtype == np.float32
+    with pytest.raises(IndexError):
+        view[3]
+
+
 @pytest.mark.parametrize("wrong", [[-1], [0, 3]])
 def test_rows_that_are_none_are_refused(tmp_path: Path, wrong: list[int]) -> None:
     view = filled(tmp_path, 1, 2, 3).view("toy", cells_of(1, 2, 3))
