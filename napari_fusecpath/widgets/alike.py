@@ -41,7 +41,7 @@ class AlikePatches(QWidget):
         super().__init__(parent)
         self._session = session
         self._found: list[dict[str, Any]] = []
-        self.find = QPushButton("Find patches like it", self)
+        self.ask = QPushButton("Find patches like it", self)
         self.everywhere = QCheckBox("on all slides", self)
         self.everywhere.setToolTip("Look through every slide of the project that is embedded")
         self.table = Table(["Slide", "Distance"], name="Patches alike", numbers=(1,), parent=self)
@@ -49,19 +49,19 @@ class AlikePatches(QWidget):
         self.table.itemSelectionChanged.connect(self._go)
         self.table.hide()
         line = QHBoxLayout()
-        line.addWidget(self.find, stretch=1)
+        line.addWidget(self.ask, stretch=1)
         line.addWidget(self.everywhere)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(line)
         layout.addWidget(self.table)
-        self.find.clicked.connect(self._ask)
+        self.ask.clicked.connect(self._ask)
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Offer what can be done with what is selected."""
         is_one = len(self._session.workbench.selected) == 1
-        self.find.setEnabled(is_one and snapshot.grid is not None and snapshot.is_embedded)
-        self.find.setToolTip(
+        self.ask.setEnabled(is_one and snapshot.grid is not None and snapshot.is_embedded)
+        self.ask.setToolTip(
             "The nearest patches by all encoders"
             if is_one
             else "First click one patch on the slide"
