@@ -23,7 +23,6 @@ from qtpy.QtWidgets import (
 
 from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.layers.overlays import show_marks
-from napari_fusecpath.widgets.marks_raster import marks_raster, squares_of
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel
 from napari_fusecpath.widgets.tables import Table, colour_icon
@@ -33,6 +32,7 @@ from src_core.patches.lattice import Lattice
 from src_core.project import Project
 from src_core.provenance import read_json, write_json
 from src_core.review.marks import MarkStore
+from src_core.review.raster import marks_raster, squares_of
 
 __all__ = ["ReviewPanel"]
 
