@@ -206,7 +206,8 @@ def _deal(
     ordered = shuffled[np.argsort(labels[shuffled], kind="stable")]
     dealt = ordered[len(labels) - clusters.sizes.sum() :]
     starts = np.cumsum(clusters.sizes)[:, None] - clusters.sizes
-    return dealt[starts + clusters.places(n_bags)].astype(np.int64, copy=False)
+    rows: Int64 = dealt[starts + clusters.places(n_bags)].astype(np.int64, copy=False)
+    return rows
 
 
 def _in_order(rows: Int64) -> Int64:
@@ -232,7 +233,7 @@ def _cluster_sizes(labels: Labels) -> Int64:
         )
     if labels.size and labels.min() < -1:
         raise ValueError(f"Cluster label {labels.min()} is below -1.")
-    sizes = np.bincount(labels[labels >= 0])
+    sizes: Int64 = np.bincount(labels[labels >= 0])
     if not sizes.any():
         raise TooFewPatchesError("No patch of the slide has a cluster; cluster it again.")
     return sizes

@@ -159,15 +159,15 @@ def test_an_edit_leaves_the_blocks_of_other_clusters_as_they_were(
     excluded[row], pins[row] = -1, ~pins[row]
     after_pin = _draw(labels, n, bags, seed, pinned=pins)
     other = np.flatnonzero(np.unique(labels[labels >= 0]) != labels[row])
-    blocks = [drawn.reshape(bags, -1, n)[:, other] for drawn in (before, after_pin)]
-    np.testing.assert_array_equal(*blocks)
+    blocks, with_pin = (drawn.reshape(bags, -1, n)[:, other] for drawn in (before, after_pin))
+    np.testing.assert_array_equal(blocks, with_pin)
     if (excluded >= 0).any():
         after = _draw(excluded, n, bags, seed, pinned=pinned)
         assert row not in after
         # A cluster without patches has no block; else the others stand where they stood.
         gone = not (excluded == labels[row]).any()
         kept = after.reshape(bags, -1, n)
-        np.testing.assert_array_equal(blocks[0], kept if gone else kept[:, other])
+        np.testing.assert_array_equal(blocks, kept if gone else kept[:, other])
 
 
 @given(slide=some_slides(), n=counts, bags=counts, seed=seeds)
