@@ -54,6 +54,12 @@ class Workbench:
         self.grid_id = self.clusters_id = self.slide_mpp = None
         self.slide_path, self.slide_id = path, slide_id
 
+    def turn_to_grid(self, grid_id: str) -> None:
+        """Let `selected` and `highlighted` count the rows of another grid, none of them yet."""
+        if grid_id != self.grid_id:
+            self.selected, self.highlighted = (), None
+            self.grid_id = grid_id
+
 
 _workbenches: WeakKeyDictionary[ViewerModel, Workbench] = WeakKeyDictionary()
 

@@ -32,7 +32,7 @@ def load_cohort(
     classes: Sequence[str] | None = None,
     only: Collection[str] | None = None,
 ) -> tuple[Cohort, list[Failure]]:
-    """Gather the labelled slides of a project with their views, clusters and teachers.
+    """Gather the labelled slides of a project: views, clusters, teachers, edited selections.
 
     Parameters
     ----------
@@ -83,14 +83,17 @@ def _cohort_slide(
 ) -> CohortSlide:
     grid = slide.load_grid()
     views = stored_views(slide, grid, config.encoders)
+    clusters = stored_clusters(slide, grid, views, config.clustering)
+    edits = slide.selection.edits(grid)
     return CohortSlide(
         slide_id=slide.slide_id,
         patient_id=patient_id,
         target=target,
         views=views,
-        labels=stored_clusters(slide, grid, views, config.clustering),
+        labels=edits.applied(clusters, slide_id=slide.slide_id),
         cells=grid.cells,
         teachers=_stored_teachers(slide, config.teachers),
+        edits=edits or None,
     )
 
 

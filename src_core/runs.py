@@ -19,11 +19,11 @@ from src_core.bags.cohort import Cohort
 from src_core.clustering.result import ClusterConfig, load_clusters
 from src_core.cohorts import load_cohort, names_in, split_cohort
 from src_core.devices import DeviceName
-from src_core.encoders.registry import encoder_card
-from src_core.errors import CheckpointError, ConfigError, ProjectError, UnknownEncoderError
+from src_core.errors import CheckpointError, ConfigError, ProjectError
 from src_core.inference.export import prediction_panels, save_figure
 from src_core.inference.prediction import Prediction
-from src_core.models.checkpoint_meta import EmbeddingSource, checkpoint_meta
+from src_core.model_origins import preparation_of, sources_of
+from src_core.models.checkpoint_meta import checkpoint_meta
 from src_core.patches.lattice import Lattice
 from src_core.pipeline import (
     Failure,
@@ -37,10 +37,8 @@ from src_core.project import Project, ProjectConfig, SlideFolder
 from src_core.provenance import ConfigT, read_json, write_bytes, write_json
 from src_core.slides import SlideReader
 from src_core.slides.scaled import finer_scale, read_scaled
-from src_core.teacher_imports import import_of
 from src_core.training.config import TrainConfig
 from src_core.training.metrics import Metric, auroc
-from src_core.types import Json
 
 if TYPE_CHECKING:
     from src_core.models.checkpoint import Checkpoint
@@ -81,15 +79,11 @@ def train(
     cohort, failures = load_cohort(project, target)
     learn, held_back = split_cohort(project, cohort)
     config = project.config.training.replace(device=device)
-    result = fit(learn, config, sources=_sources(project, learn), report=report, stop=stop)
+    result = fit(learn, config, sources=sources_of(project, learn), report=report, stop=stop)
     slides = [project.slide(slide.slide_id) for slide in learn.slides]
     mixed = computed_notes(slides, project.config.encoders)
     notes = [*result.metrics["notes"], *mixed.values()]
-    preparation: dict[str, Json] = {
-        "grid": project.config.grid.to_dict(),
-        "clustering": project.config.clustering.to_dict(),
-    }
-    meta = replace(result.checkpoint.meta, preparation=preparation)
+    meta = replace(result.checkpoint.meta, preparation=preparation_of(project, learn))
     asked = {
         "target": target,
         "project": project.config.to_dict(),
@@ -107,52 +101,6 @@ def train(
         return _named_run(project, building), failures
     finally:
         shutil.rmtree(building, ignore_errors=True)
-
-
-def _sources(project: Project, cohort: Cohort) -> dict[str, EmbeddingSource]:
-    """Return what must travel with a model: the licence and the recipe of all it learned from."""
-    first = cohort.slides[0]
-    recipes = {view.encoder: dict(view.recipe) for view in first.views}
-    sources = {}
-    for name in project.config.encoders:
-        sources[name] = _source(name, recipes.get(name))
-    for name in project.config.teachers:
-        sources[name] = _teacher(project, cohort, name)
-    return sources
-
-
-def _teacher(project: Project, cohort: Cohort, name: str) -> EmbeddingSource:
-    """Return what is known of a teacher, and of how many slides its embeddings were imported."""
-    source = _source(name, None)
-    dim = cohort.teacher_dims.get(name, source.dim)  # a card may not know it
-    source = replace(source, dim=dim, recipe={**source.recipe, "dim": dim})
-    taught = [slide.slide_id for slide in cohort.slides if name in slide.teachers]
-    tools = [import_of(project.slide(slide_id), name) for slide_id in taught]
-    imported = [tool for tool in tools if tool is not None]
-    if not imported:
-        return source
-    tool = imported[0] if len(set(imported)) == 1 else "several"
-    told: dict[str, Json] = {"imported": tool, "imported_slides": len(imported)}
-    return replace(source, recipe={**source.recipe, **told})
-
-
-def _source(name: str, recipe: dict[str, Json] | None) -> EmbeddingSource:
-    """Return what is known of an encoder; one that only another program has needs no card."""
-    try:
-        card = encoder_card(name)
-    except UnknownEncoderError:
-        dim = (recipe or {}).get("dim")
-        if recipe is None or "imported" not in recipe or not isinstance(dim, int):
-            raise
-        licence = "unknown (imported)"
-        return EmbeddingSource(name=name, dim=dim, licence=licence, commercial=None, recipe=recipe)
-    return EmbeddingSource(
-        name=name,
-        dim=card.dim,
-        licence=card.licence,
-        commercial=card.commercial,
-        recipe=card.recipe() if recipe is None else recipe,
-    )
 
 
 def _named_run(project: Project, building: Path) -> str:
@@ -228,6 +176,8 @@ class Predictor:
         ------
         ProjectError, GridMismatchError
             If the slide is not embedded as the model needs it.
+        TooFewPatchesError
+            If all its patches are excluded.
         """
         from src_core.inference.predict import predict_slide
 
@@ -250,6 +200,7 @@ class Predictor:
             views,
             load_clusters(clusters)[0],
             grid.cells,
+            edits=slide.selection.edits(grid),
             slide_id=slide.slide_id,
             n_bags=training.n_bags,
             seed=meta.seed,

@@ -14,6 +14,7 @@ from src_core.names import checked_name, is_safe_name, quoted_name
 from src_core.patches.grid import PatchGrid
 from src_core.provenance import read_config, write_json
 from src_core.review.marks import MarkStore
+from src_core.review.selection import SelectionStore
 from src_core.slides import SlideReader, open_slide
 from src_core.slides.identity import slide_fingerprint
 from src_core.tissue.mask import TissueMask
@@ -117,6 +118,11 @@ class SlideFolder:
     def marks(self) -> MarkStore:
         """The reviewers' marks."""
         return MarkStore(self.root / "review" / "marks.jsonl")
+
+    @property
+    def selection(self) -> SelectionStore:
+        """The patches that people have excluded from its bags, or pinned into them."""
+        return SelectionStore(self.root / "review" / "selection.jsonl")
 
     @property
     def record(self) -> SlideRecord:

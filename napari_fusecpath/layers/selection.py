@@ -1,12 +1,15 @@
-"""Frames the few patches that are selected."""
+"""Frames the few patches that are selected, or that a person has excluded or pinned."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Vectors
+from napari.utils.colormaps.standardize_color import transform_color
 from numpy.typing import ArrayLike
 
 from napari_fusecpath.layers.canvas import camera_of
@@ -21,16 +24,34 @@ from napari_fusecpath.layers.stack import insert_by_role, place_layer, scale_in_
 from src_core.patches.grid import Lattice
 from src_core.types import Float64
 
-__all__ = ["show_selection"]
+__all__ = ["Frames", "show_frames", "show_selection"]
 
 _FRAME_SHARE = 0.06
 """Width of a frame as a share of the patch's side."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frames:
+    """Patches that are framed alike."""
+
+    cells: ArrayLike
+    """Shape (n, 2): (col, row)."""
+    color: str
+    rings: tuple[int, ...] = (0,)
+    """Squares around each patch: 0 lies against it, each further one around that."""
+    is_struck: bool = False
+    """A line goes from corner to corner."""
+
+
 def show_selection(
     viewer: ViewerModel, lattice: Lattice, cells: ArrayLike, *, color: str = "yellow"
 ) -> Vectors:
-    """Frame chosen patches; the frame lies around the patch and hides none of it.
+    """Frame chosen patches, shape (n, 2), alike; see `show_frames`."""
+    return show_frames(viewer, lattice, [Frames(cells=cells, color=color)])
+
+
+def show_frames(viewer: ViewerModel, lattice: Lattice, groups: Sequence[Frames]) -> Vectors:
+    """Frame chosen patches; a frame lies around its patch and hides none of it.
 
     Lines, for they stay thin and quick: points are cut off once their centre leaves the canvas
     or a patch outgrows what the graphics card can draw, and shapes take seconds from thousands.
@@ -41,21 +62,25 @@ def show_selection(
         Where.
     lattice : Lattice
         Of the cells.
-    cells : array_like of int, shape (n, 2)
-        (col, row) of the patches; some thousands at most.
-    color : str
-        Of the frames.
+    groups : sequence of Frames
+        The last lies on top; some thousands of patches at most.
     """
     place = world_placement(scale_in_view(viewer, lattice.slide_mpp))
     ratio = scale_ratio(lattice.slide_mpp, place.mpp)
-    centres = world_of_cells(lattice, np.asarray(cells).reshape(-1, 2)) * ratio
     side = patch_side(lattice) * ratio
     width = _frame_width(viewer, side)
-    before, frames = find_layer(viewer, "selection"), _frames(centres, side)
+    lines = [_lines(group, lattice, ratio) for group in groups]
+    frames = np.concatenate([np.empty((0, 2, 2)), *lines])
+    colors = [transform_color(group.color) for group in groups]
+    counts = [len(one) for one in lines]
+    # napari finds no colour in an empty list.
+    color = np.repeat(np.concatenate(colors), counts, axis=0) if sum(counts) else "yellow"
+    before = find_layer(viewer, "selection")
     # A slice of more vectors that is still on its way would be looked up among the fewer new ones.
     if isinstance(before, Vectors) and before.data.shape == frames.shape:
         before.data = frames
         about(before)["side"], before.edge_width = side, width
+        before.edge_color = color
         place_layer(before, place)
         return before
     layer = Vectors(
@@ -77,14 +102,29 @@ def show_selection(
     return layer
 
 
-def _frames(centres: Float64, side: float) -> Float64:
-    """Return the sides of squares as napari's vectors, shape (4n, 2, 2): start and way."""
-    half = side / 2 * (1 + _FRAME_SHARE)
+def _lines(group: Frames, lattice: Lattice, ratio: float) -> Float64:
+    """Return a group's lines as napari's vectors, shape (m, 2, 2): start and way."""
+    side = patch_side(lattice) * ratio
+    centres = world_of_cells(lattice, np.asarray(group.cells).reshape(-1, 2)) * ratio
+    lines = [_square(centres, side * (1 + 2 * ring * _FRAME_SHARE), side) for ring in group.rings]
+    if group.is_struck:
+        strike = np.empty((len(centres), 2, 2))
+        strike[:, 1] = (-side, side)
+        strike[:, 0] = centres - strike[:, 1] / 2
+        lines.append(strike)
+    return np.concatenate(lines)
+
+
+def _square(centres: Float64, inner: float, side: float) -> Float64:
+    """Return the sides of squares around what is `inner` wide, shape (4n, 2, 2)."""
+    share = _FRAME_SHARE * side
+    half = (inner + share) / 2
     corners = np.array([[-half, -half], [-half, half], [half, half], [half, -half]])
     ways = np.roll(corners, -1, axis=0) - corners
+    along = np.sign(ways) * share  # the corners are filled
     frames = np.empty((len(centres), 4, 2, 2))
-    frames[:, :, 0] = centres[:, None] + corners - ways * _FRAME_SHARE / 2
-    frames[:, :, 1] = ways * (1 + _FRAME_SHARE)
+    frames[:, :, 0] = centres[:, None] + corners - along / 2
+    frames[:, :, 1] = ways + along
     return frames.reshape(-1, 2, 2)
 
 

@@ -186,7 +186,8 @@ def _clusters(viewer: Viewer, project: Project, slide: SlideFolder, clusters_id:
         layer = show_clusters(viewer, grid, labels, names=_names(meta["n_clusters"]))
         about(layer)["shown"] = shown
     workbench = workbench_of(viewer)
-    workbench.grid_id, workbench.clusters_id = grid.grid_id, clusters_id
+    workbench.turn_to_grid(grid.grid_id)
+    workbench.clusters_id = clusters_id
     return {"clusters", *_agreement(viewer, grid, slide.clusters(grid.grid_id, clusters_id))}
 
 
@@ -215,7 +216,8 @@ def _prediction(viewer: Viewer, project: Project, slide: SlideFolder, run_id: st
     workbench = workbench_of(viewer)
     if workbench.class_name not in prediction.classes:
         workbench.class_name = prediction.predicted
-    workbench.grid_id, workbench.run_id = grid.grid_id, run_id
+    workbench.turn_to_grid(grid.grid_id)
+    workbench.run_id = run_id
     name = workbench.class_name or prediction.predicted
     column = prediction.classes.index(name)
     show_attention(viewer, grid, prediction.attention)

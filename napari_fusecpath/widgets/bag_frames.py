@@ -1,24 +1,28 @@
-"""The box that frames, on the slide, the patches of one selection as models draw it."""
+"""The frames on the slide: the patches of one selection, and those that a person has edited."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from napari.layers import Layer
 from qtpy.QtWidgets import QCheckBox, QWidget
 
 from napari_fusecpath.layers.find import about
-from napari_fusecpath.layers.selection import show_selection
+from napari_fusecpath.layers.selection import Frames, show_frames
 from napari_fusecpath.widgets.encoder_boxes import set_quietly
 from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from src_core.bags.selection import select_bags
+from src_core.errors import TooFewPatchesError
+from src_core.patches.grid import PatchGrid
 from src_core.seeding import generator
-from src_core.types import Int64
+from src_core.types import BoolArray, Int64, Labels
 
 __all__ = ["BagFrames", "one_bag"]
+
+_BAG, _PINNED, _EXCLUDED, _PICKED = "yellow", "deepskyblue", "black", "lime"
 
 
 def one_bag(snapshot: Snapshot) -> Int64:
@@ -26,17 +30,35 @@ def one_bag(snapshot: Snapshot) -> Int64:
 
     The first of those by which a model reads the slide, if it learned by these settings.
     """
-    clusters, slide, training = snapshot.clusters, snapshot.slide, snapshot.config.training
+    slide, edits, training = snapshot.slide, snapshot.edits, snapshot.config.training
+    clusters = _clusters(snapshot)
     if clusters is None or slide is None or clusters.max(initial=-1) < 0:
         return np.empty(0, np.int64)
-    rng = generator(training.seed, "predict", slide.slide_id)
-    bags = select_bags(clusters, n_per_cluster=training.n_per_cluster, n_bags=1, rng=rng)
+    bags = select_bags(
+        clusters,
+        n_per_cluster=training.n_per_cluster,
+        n_bags=1,
+        rng=generator(training.seed, "predict", slide.slide_id),
+        pinned=None if edits is None else edits.pinned,
+    )
     rows: Int64 = bags[bags >= 0]
     return rows
 
 
+def _clusters(snapshot: Snapshot) -> Labels | None:
+    """Return the clusters that bags are drawn from; None if there are none left."""
+    if snapshot.clusters is None or snapshot.edits is None:
+        return snapshot.clusters
+    try:
+        return snapshot.edits.applied(snapshot.clusters, slide_id=snapshot.slide_name)
+    except TooFewPatchesError:  # whoever needs them says so
+        return None
+
+
 class BagFrames(QCheckBox):
-    """Off until it is wanted: hundreds of frames hide what lies beneath.
+    """Frames one selection; off until it is wanted, for hundreds of frames hide what lies beneath.
+
+    Excluded and pinned patches, and those picked on the slide, are framed whether it is on or off.
 
     Parameters
     ----------
@@ -49,38 +71,76 @@ class BagFrames(QCheckBox):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
-        self._clusters: tuple[int, ...] = ()
+        self._of: tuple[int, ...] = ()
         self._layer: Layer | None = None
+        self._unwanted: object = None
         self.setToolTip("What a model reads at once, drawn by chance from every cluster")
         self.toggled.connect(self._draw)
 
     def show_bag(self, clusters: Sequence[int] = ()) -> None:
-        """Frame what is stored now, of `clusters` alone if some are chosen."""
+        """Frame what is stored now; of the bag that of `clusters` alone, if some are chosen."""
         snapshot = self._session.snapshot
-        self._clusters = tuple(clusters)
+        self._of = tuple(clusters)
         count = number(snapshot.config.training.n_per_cluster, "patch", "patches")
         self.setText(f"Frame a selection: {count} a cluster")
         self.setVisible(snapshot.clusters is not None)
         if self._layer is not None and self._layer not in self._session.viewer.layers:
             self._layer = None  # the user has taken the frames away
             set_quietly(self, False)
+            self._unwanted = self._key(list(self._groups(snapshot)))
         self._draw()
 
     def _draw(self) -> None:
         snapshot, viewer = self._session.snapshot, self._session.viewer
-        if snapshot.grid is None or snapshot.clusters is None or not self.isChecked():
+        groups = list(self._groups(snapshot))
+        key = self._key(groups)
+        if snapshot.grid is None or not groups or key == self._unwanted:
             layer, self._layer = self._layer, None
             if layer is not None and layer in viewer.layers:
                 viewer.layers.remove(layer)
             return
-        rows = one_bag(snapshot)
-        if self._clusters:
-            rows = rows[np.isin(snapshot.clusters[rows], self._clusters)]
-        shown = (snapshot.grid.grid_id, rows.tobytes())
-        if self._layer is None or about(self._layer).get("shown") != shown:
+        self._unwanted = None
+        if self._layer is None or about(self._layer).get("shown") != key:
             active = viewer.layers.selection.active
-            layer = show_selection(viewer, snapshot.grid.lattice, snapshot.grid.cells[rows])
+            layer = show_frames(viewer, snapshot.grid.lattice, groups)
             if active in viewer.layers:  # its value goes on standing in the status bar
                 viewer.layers.selection.active = active
-            about(layer)["shown"] = shown
+            about(layer)["shown"] = key
             self._layer = layer
+
+    def _key(self, groups: Sequence[Frames]) -> object:
+        """Return what stands for the frames, to draw them only when they change."""
+        grid = self._session.snapshot.grid
+        cells = tuple((one.color, np.asarray(one.cells).tobytes()) for one in groups)
+        return None if grid is None else (grid.grid_id, cells)
+
+    def _groups(self, snapshot: Snapshot) -> Iterator[Frames]:
+        """Yield what is to be framed, the last on top; nothing before there are clusters."""
+        grid, clusters, edits = snapshot.grid, snapshot.clusters, snapshot.edits
+        if grid is None or clusters is None or edits is None:
+            return
+        bag = np.zeros(len(grid), np.bool_)
+        if self.isChecked():
+            bag[one_bag(snapshot)] = True
+            bag &= ~edits.pinned
+            if self._of:
+                bag &= np.isin(clusters, self._of)
+        yield from _framed(grid, bag, _BAG)
+        yield from _framed(grid, edits.excluded, _EXCLUDED, is_struck=True)
+        yield from _framed(grid, edits.pinned, _PINNED, rings=(0, 1))
+        if not self._of:  # of chosen clusters the others are dimmed instead
+            picked = np.zeros(len(grid), np.bool_)
+            picked[self._session.selected] = True
+            yield from _framed(grid, picked, _PICKED)
+
+
+def _framed(
+    grid: PatchGrid,
+    which: BoolArray,
+    color: str,
+    *,
+    rings: tuple[int, ...] = (0,),
+    is_struck: bool = False,
+) -> Iterator[Frames]:
+    if which.any():
+        yield Frames(cells=grid.cells[which], color=color, rings=rings, is_struck=is_struck)

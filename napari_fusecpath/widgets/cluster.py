@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.widgets.bag_frames import BagFrames
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
+from napari_fusecpath.widgets.picking import PatchPicker
+from napari_fusecpath.widgets.selection_edits import SelectionEditor
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number
 from napari_fusecpath.widgets.tables import Table, colour_icon
@@ -49,6 +51,10 @@ class ClusterPanel(StepPanel):
         self.table.cellDoubleClicked.connect(self._show_alone)
         self.frames = BagFrames(self.session, self)
         self.foot.addWidget(self.frames)
+        self.editor = SelectionEditor(self.session, self)
+        self.editor.said.connect(self.warn)
+        self.foot.addWidget(self.editor)
+        PatchPicker(self.session, self).picked.connect(self._pick)
         self.foot.addWidget(self.table, stretch=1)
         self._config_shown: object = None
         self._labels_shown: str | None = None
@@ -68,6 +74,7 @@ class ClusterPanel(StepPanel):
             self.form.set_values(snapshot.config.clustering.to_dict())
         self._fill(snapshot)
         self.frames.show_bag(self.table.chosen)
+        self.editor.show_edits(snapshot)
         self.offer_next("review", "")
         if snapshot.grid is None:
             text = "There are no patches yet; Prepare finds them."
@@ -123,11 +130,18 @@ class ClusterPanel(StepPanel):
     def _select(self) -> None:
         rows = self.table.chosen
         self._paint(rows, others=_DIMMED)
-        self.frames.show_bag(rows)
         clusters = self.session.snapshot.clusters
         if clusters is not None:
             chosen = np.flatnonzero(np.isin(clusters, rows))
             self.session.workbench.selected = tuple(int(row) for row in chosen)
+        self.frames.show_bag(rows)
+
+    def _pick(self, row: int, is_more: bool) -> None:
+        """Select the patch that was clicked on the slide, beside those before if there is more."""
+        kept = set(self.session.selected.tolist()) if is_more and not self.table.chosen else set()
+        clicked = {row} if row >= 0 else set()
+        self.table.clearSelection()
+        self.session.workbench.selected = tuple(sorted(kept ^ clicked))
 
     def _show_alone(self, row: int, _column: int) -> None:
         self._paint([row], others=0.0)

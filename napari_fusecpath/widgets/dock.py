@@ -79,6 +79,8 @@ class FuseCPathWidget(QWidget):
         layout.addWidget(self.stack, stretch=1)
         layout.addWidget(self.progress)
         self.setMinimumWidth(_WIDTH_PX)
+        # Else napari adds a spacer, which takes the more the more docks were opened before.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._buttons.idClicked.connect(self._turned)
         self.session.refreshed.connect(self._show)
         self.go(_STEPS[0].key)

@@ -107,8 +107,9 @@ class PredictPanel(StepPanel):
         elif snapshot.prediction is None:
             self.offer(f"Next: what {run_id} says of {snapshot.slide_name}.", "Predict this slide")
         else:
-            text = f"{snapshot.slide_name}: {_odds(snapshot.prediction)}."
-            self.offer(text, "Predict again")
+            is_old = not snapshot.is_prediction_of_today
+            text = f"{snapshot.slide_name}: {_odds(snapshot.prediction)}"
+            self.offer(f"{text}{', before its selections were edited' * is_old}.", "Predict again")
 
     def run_main(self) -> None:
         """Predict the slide in view."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -23,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.layers.overlays import show_marks
-from napari_fusecpath.widgets.marks_raster import marks_raster, squares_of
+from napari_fusecpath.reviewer import user_name
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel
 from napari_fusecpath.widgets.tables import Table, colour_icon
@@ -33,6 +32,7 @@ from src_core.patches.lattice import Lattice
 from src_core.project import Project
 from src_core.provenance import read_json, write_json
 from src_core.review.marks import MarkStore
+from src_core.review.raster import marks_raster, squares_of
 
 __all__ = ["ReviewPanel"]
 
@@ -48,7 +48,7 @@ class ReviewPanel(StepPanel):
 
     def build(self) -> None:
         """Add the reviewer, the labels and undo."""
-        self.reviewer = QLineEdit(_user(), self)
+        self.reviewer = QLineEdit(user_name(), self)
         self.reviewer.setToolTip("Stored with every mark; undo takes back only your own")
         who = QHBoxLayout()
         who.addWidget(QLabel("Reviewer", self))
@@ -268,7 +268,7 @@ class ReviewPanel(StepPanel):
             self.table.selectRow(row)
 
     def _who(self) -> str:
-        return self.reviewer.text().strip() or _user()
+        return self.reviewer.text().strip() or user_name()
 
     def _has_marks(self) -> bool:
         try:
@@ -292,13 +292,6 @@ class ReviewPanel(StepPanel):
             act()
         except FusecpathError as error:
             self.warn(str(error))
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # no such user in a container
-        return "reviewer"
 
 
 def _names_path(project: Project) -> Any:

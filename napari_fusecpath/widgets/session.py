@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Layer
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
@@ -18,7 +19,7 @@ from napari_fusecpath.state import Workbench, workbench_of
 from napari_fusecpath.widgets.snapshot import Snapshot, default_project, take_snapshot
 from src_core.errors import FusecpathError, ProjectError
 from src_core.project import Project, SlideFolder
-from src_core.types import Json
+from src_core.types import Int64, Json
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -100,6 +101,13 @@ class Session(QObject):
         """Whether there is a slide to work on that is neither in view nor on its way there."""
         is_there = find_layer(self.viewer, "slide") is not None
         return self.workbench.slide_path is not None and not is_there and not self.is_opening
+
+    @property
+    def selected(self) -> Int64:
+        """The selected patches, as rows of the grid; none if they are of another grid."""
+        grid, bench = self.snapshot.grid, self.workbench
+        is_of_it = grid is not None and bench.grid_id == grid.grid_id
+        return np.array(bench.selected if is_of_it else (), dtype=np.int64)
 
     def show_again(self) -> None:
         """Open the slide anew that is worked on.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_fusecpath.layers.find import about, find_layer
+from src_core.bags.edits import SelectionEdits
 from src_core.bags.label_table import LabelTable
 from src_core.clustering.result import load_agreement, load_clusters, load_typical
 from src_core.embeddings.made import changed_key
@@ -19,7 +20,7 @@ from src_core.embeddings.store import EmbeddingStore
 from src_core.encoders.file_hashes import quick_sha256
 from src_core.encoders.registry import encoder_card, list_encoders
 from src_core.encoders.weights import known_recipe
-from src_core.errors import FusecpathError
+from src_core.errors import FusecpathError, GridMismatchError
 from src_core.inference.prediction import Prediction
 from src_core.patches.grid import PatchGrid
 from src_core.preparing import load_flags
@@ -72,6 +73,8 @@ class Snapshot:
     """Shape (clusters, 12): patches nearest to the middle of each, -1 where there are fewer."""
     is_cluster_recipe_current: bool = False
     """The clusters were made by the project's encoders and settings of today."""
+    edits: SelectionEdits | None = None
+    """Patches of the grid that people have excluded or pinned; None without a grid."""
     labels: LabelTable | None = None
     runs: tuple[str, ...] = ()
     run_id: str | None = None
@@ -83,6 +86,12 @@ class Snapshot:
     def config(self) -> ProjectConfig:
         """The project's choices, or those that a new one would have."""
         return self.project.config if self.project is not None else ProjectConfig()
+
+    @property
+    def is_prediction_of_today(self) -> bool:
+        """The prediction was made from the selections as they are edited now."""
+        edits_id = "" if self.edits is None else self.edits.edits_id
+        return self.prediction is not None and self.prediction.edits_id == edits_id
 
     @property
     def is_embedded(self) -> bool:
@@ -144,7 +153,9 @@ def take_snapshot(viewer: ViewerModel, workbench: Workbench) -> Snapshot:
                 values |= {"slide": slide, "record": record}
                 values |= _scale_of(record)
                 values |= _of_slide(project, slide, record, values["run_id"], read)
-                values |= _clusters_of(project, slide, record, workbench.is_joint, read)
+                values |= _clusters_of(
+                    project, slide, record, values.get("grid"), workbench.is_joint, read
+                )
     return Snapshot(**values, problems=tuple(dict.fromkeys(problems)))
 
 
@@ -169,6 +180,7 @@ def _of_slide(
     if grid is None:
         return {}
     values: dict[str, Any] = {"grid": grid, "missing": _missing(project, slide, grid, read)}
+    values["edits"] = read(lambda: slide.selection.edits(grid))
     values["imported"] = _imported(project, slide, grid, read)
     values["outdated"] = dict(_outdated(project, slide, grid, read))
     values["stored"] = frozenset(_stored(slide, grid))
@@ -186,6 +198,7 @@ def _clusters_of(
     project: Project,
     slide: SlideFolder,
     record: SlideRecord,
+    grid: PatchGrid | None,
     is_joint: bool,
     read: Callable[[Callable[[], Any]], Any],
 ) -> dict[str, Any]:
@@ -193,7 +206,7 @@ def _clusters_of(
     if record.grid_id is None:
         return values
     if record.clusters_id is not None:
-        found = read(lambda: load_clusters(slide.current_clusters()))
+        found = read(lambda: _own_clusters(slide, grid))
         if found is not None:
             values["clusters"], meta = found
             values["is_cluster_recipe_current"] = is_current(meta.get("recipe"), project.config)
@@ -204,6 +217,16 @@ def _clusters_of(
     if values:
         values |= read(lambda: _likeness(slide.shown_clusters(joint=is_joint))) or {}
     return values
+
+
+def _own_clusters(slide: SlideFolder, grid: PatchGrid | None) -> tuple[Labels, dict[str, Any]]:
+    labels, meta = load_clusters(slide.current_clusters())
+    if grid is not None and len(labels) != len(grid):
+        raise GridMismatchError(
+            f"The clusters of slide {slide.slide_id} are of {len(labels)} patches, the grid has "
+            f"{len(grid)}; cluster the slide again."
+        )
+    return labels, meta
 
 
 def _likeness(folder: Path) -> dict[str, Any]:

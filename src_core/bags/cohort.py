@@ -8,10 +8,11 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from src_core.bags.edits import SelectionEdits
 from src_core.bags.label_table import LabelRow, LabelTable, read_labels
 from src_core.bags.splits import split_folds, split_holdout
 from src_core.errors import GridMismatchError, ProjectError
-from src_core.types import Cells, Float32, Int64, Labels
+from src_core.types import BoolArray, Cells, Float32, Int64, Labels
 
 __all__ = ["Cohort", "CohortSlide", "LabelRow", "LabelTable", "View", "check_views", "read_labels"]
 
@@ -63,7 +64,7 @@ class CohortSlide:
     """Index into the cohort's classes."""
     views: tuple[View, ...]
     labels: Labels
-    """Cluster of each patch, shape (N,); -1 is none."""
+    """Cluster of each patch, shape (N,); -1 is none, and what excluded patches have."""
     cells: Cells
     """Shape (N, 2)."""
     teachers: Mapping[str, Float32] = field(default_factory=dict)
@@ -71,6 +72,8 @@ class CohortSlide:
     truth: Labels | None = None
     """Known class of each patch, shape (N,): -1 unknown, the number of classes: none of them.
     It measures the maps and never trains."""
+    edits: SelectionEdits | None = None
+    """Which patches a person has excluded or pinned; they are applied to `labels` already."""
 
     def __post_init__(self) -> None:
         """Check that everything describes the same patches."""
@@ -82,6 +85,13 @@ class CohortSlide:
                 f"Slide {self.slide_id}: cells or known classes are of other patches than its "
                 "clusters; cluster the slide again."
             )
+        if self.edits is not None and (self.edits.applied(self.labels) != self.labels).any():
+            raise ValueError(f"slide {self.slide_id}: excluded patches are still in clusters")
+
+    @property
+    def pinned(self) -> BoolArray | None:
+        """Patches that every bag holds, shape (N,); None if nobody has pinned one."""
+        return None if self.edits is None else self.edits.pinned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -151,6 +151,7 @@ class BagDataset:
                 n_bags=bags_per_slide,
                 rng=generator(self._seed, "bags", slide.slide_id, epoch),
                 repeat_short=self._repeat,
+                pinned=slide.pinned,
             )
             for slide in self.slides
         ]

@@ -21,6 +21,7 @@ from src_core.patches.grid import PatchGrid
 from src_core.progress import Report, Stop, Tracker, ignore, never
 from src_core.project import Project, SlideFolder
 from src_core.provenance import written_whole
+from src_core.review.raster import label_numbers
 from src_core.tissue.outlines import trace_outlines
 from src_core.types import Labels
 
@@ -106,13 +107,9 @@ def _marks(slide: SlideFolder, grid: PatchGrid) -> tuple[str, ...]:
     marks = slide.marks.current()
     if not marks:
         return ("",) * len(grid)
-    middles = grid.coords_xy + grid.lattice.patch_l0 / 2  # (N, 2)
-    found = np.full(len(grid), "", dtype=object)
-    for mark in marks:
-        x, y, width, height = mark.square
-        inside = (middles >= (x, y)) & (middles < (x + width, y + height))
-        found[inside.all(axis=1)] = mark.label
-    return tuple(found.tolist())
+    names = list(dict.fromkeys(mark.label for mark in marks))
+    words = np.array(["", *names], dtype=object)
+    return tuple(words[label_numbers(grid, marks, names)].tolist())
 
 
 def export_geojson(

@@ -10,6 +10,7 @@ from scipy.special import softmax
 
 from src_core.bags.cohort import View, check_views
 from src_core.bags.dataset import standardised_rows
+from src_core.bags.edits import SelectionEdits
 from src_core.bags.selection import covering_bags
 from src_core.devices import DeviceName, pick_device
 from src_core.errors import CheckpointError, GridMismatchError
@@ -30,6 +31,7 @@ def predict_slide(
     labels: Labels,
     cells: Cells,
     *,
+    edits: SelectionEdits | None = None,
     slide_id: str = "",
     n_bags: int = 8,
     seed: int = 0,
@@ -46,15 +48,14 @@ def predict_slide(
         The checkpoint's encoders among them; others are left aside.
     labels, cells : ndarray of int32
         Cluster (N,) and lattice cell (N, 2) of each patch; -1, no cluster, is left out.
+    edits : SelectionEdits, optional
+        Patches that a person has excluded are left out too, pinned ones are in every bag.
     slide_id : str
         With `seed` it decides the bags.
-    n_bags : int
-        Bags at least; as many are drawn as it takes to hold every clustered patch.
-    seed : int
-    device : str
-        See :func:`src_core.devices.pick_device`.
-    report, stop : callable
-        See :mod:`src_core.progress`.
+    n_bags, seed : int
+        Bags at least; as many are drawn as it takes, see `covering_bags`.
+    device, report, stop
+        See :func:`src_core.devices.pick_device` and :mod:`src_core.progress`.
 
     Returns
     -------
@@ -67,21 +68,20 @@ def predict_slide(
         If a view is missing or of another width.
     StaleArtifactError
         If a view was made by another recipe than the one that was learned from.
-    GridMismatchError
-        If views, clusters and cells are not of the same patches.
-    JobCancelled
-        If `stop` says so.
+    GridMismatchError, TooFewPatchesError
+        If views, clusters, cells and edits are not of the same patches, or none is left.
     """
-    meta = checkpoint.meta
+    edits, meta = edits or SelectionEdits.none(len(labels)), checkpoint.meta
     chosen = _choose_views(meta.encoders, views, slide_id)
     _check_patches(slide_id, chosen, labels, cells)
-    rng = generator(seed, "predict", slide_id)
-    bags = covering_bags(labels, n_per_cluster=meta.student.n_per_cluster, n_bags=n_bags, rng=rng)
+    left = edits.applied(labels, slide_id=slide_id)
+    rng, slots = generator(seed, "predict", slide_id), meta.student.n_per_cluster
+    bags = covering_bags(left, n_per_cluster=slots, n_bags=n_bags, rng=rng, pinned=edits.pinned)
     report(_progress(0, slide_id))
-    scores = _score(checkpoint, chosen, labels, bags, device=device, stop=stop)
+    scores = _score(checkpoint, chosen, left, bags, device=device, stop=stop)
     prediction = _assemble(checkpoint, scores, slide_id=slide_id, n_bags=len(bags), seed=seed)
     report(_progress(1, slide_id))
-    return prediction
+    return _with_edits(prediction, edits, left)
 
 
 def _choose_views(
@@ -167,6 +167,18 @@ def _assemble(
         seed=seed,
         licences={one.name: one.licence for one in sources},
         notes=tuple(one.imported for one in sources if one.imported is not None),
+    )
+
+
+def _with_edits(prediction: Prediction, edits: SelectionEdits, labels: Labels) -> Prediction:
+    """Say of a prediction which selections it was made from; `labels` are those of its bags."""
+    unseen = int(((labels >= 0) & (prediction.appearances == 0)).sum())
+    return prediction.replace(
+        notes=(*prediction.notes, *edits.notes(unseen)),
+        n_clusters=len(np.unique(labels[labels >= 0])),
+        n_excluded=edits.n_excluded,
+        n_pinned=edits.n_pinned,
+        edits_id=edits.edits_id,
     )
 
 

@@ -58,6 +58,14 @@ class Prediction:
     """Encoder -> licence of its weights."""
     run_id: str = ""
     notes: tuple[str, ...] = ()
+    n_clusters: int = 0
+    """Clusters in its bags: those of the slide less those whose patches are all excluded; 0 in a
+    prediction of an earlier version."""
+    n_excluded: int = 0
+    n_pinned: int = 0
+    """Patches that a person had excluded from the bags, or pinned into them."""
+    edits_id: str = ""
+    """Stands for exactly those; see `SelectionEdits`."""
 
     @property
     def predicted(self) -> str:
@@ -108,6 +116,7 @@ class Prediction:
             "n_bags": self.n_bags,
             "seed": self.seed,
             "run_id": self.run_id,
+            **{name: getattr(self, name) for name in _EDITS},
             "licences": dict(self.licences),
             "notes": list(self.notes),
             "use": RESEARCH_USE,
@@ -126,7 +135,7 @@ class Prediction:
         n_patches, n_classes = meta["n_patches"], len(meta["classes"])
         shapes = {name: (n_patches, n_classes)[:ndim] for name, ndim in _ARRAYS.items()}
         shapes["appearances"] = (n_patches,)
-        values: dict[str, Any] = {name: meta[name] for name in _PLAIN}
+        values: dict[str, Any] = {name: meta[name] for name in (*_PLAIN, *_EDITS)}
         for name, shape in shapes.items():
             values[name] = read_array(folder / f"{name}.npy", dtype=np.float32, shape=shape)
         for name in _VECTORS:
@@ -135,6 +144,8 @@ class Prediction:
 
 
 _PLAIN = ("slide_id", "map_source", "grid_id", "n_bags", "seed", "run_id", "licences")
+_EDITS: dict[str, int | str] = {"n_clusters": 0, "n_excluded": 0, "n_pinned": 0, "edits_id": ""}
+"""What of the edited selection is stored, with what an earlier version means by leaving it out."""
 
 
 def prediction_meta(folder: Path) -> dict[str, Any]:
@@ -162,8 +173,10 @@ def prediction_meta(folder: Path) -> dict[str, Any]:
     good_plain = isinstance(meta.get("notes"), list) and all(
         isinstance(meta.get(name), wanted.get(name, str)) for name in _PLAIN
     )
+    meta = {**_EDITS, **meta}
+    good_edits = all(isinstance(meta[name], type(none)) for name, none in _EDITS.items())
     good_texts = good_plain and _is_list([*meta["licences"].values(), *meta["notes"]], str)
-    if not (good_vectors and good_texts):
+    if not (good_vectors and good_texts and good_edits):
         raise ProjectError(f"{path} is damaged; predict the slide again.")
     return meta
 

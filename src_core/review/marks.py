@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,12 +90,15 @@ class MarkStore:
     path : Path
         The file, usually ``review/marks.jsonl`` of a slide; it need not exist yet. It is first
         read when it is needed.
+    labels : collection of str, optional
+        The only ones that there can be; by default reviewers choose their own.
     """
 
     _in_force: dict[Square, Mark] | None
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, labels: Collection[str] | None = None) -> None:
         self.path = path
+        self._labels = None if labels is None else tuple(labels)
         self._lock = threading.Lock()
         self._forget()
 
@@ -130,7 +133,7 @@ class MarkStore:
         # NumPy's numbers are welcome here; in the file they would be a sign of damage.
         painted = tuple(_square([float(value) for value in square]) for square in squares)
         act = _new("mark", reviewer, squares=painted, label=label, comment=comment)
-        _act_from(act.to_dict())
+        _act_from(act.to_dict(), self._labels)
         with self._lock:
             self._catch_up()
             self._append(act)
@@ -199,7 +202,7 @@ class MarkStore:
                 line += b"\n"  # however it goes on: it is not the torn end of anything
                 raise ValueError("this is too long to be an act")
             if line.strip():
-                self._apply(_act_from(_parse(line)))
+                self._apply(_act_from(_parse(line), self._labels))
         except ValueError as error:
             if not line.endswith(b"\n"):
                 self._torn = len(line)  # by a crash: nobody was told that this act is stored
@@ -291,7 +294,7 @@ def _parse(line: bytes) -> Any:
         raise ValueError("this is not a line of JSON") from error
 
 
-def _act_from(values: Any) -> Act:
+def _act_from(values: Any, labels: Collection[str] | None) -> Act:
     """Check what a line, or a caller, says; a `ValueError` tells what is wrong with it."""
     if not isinstance(values, dict):
         raise ValueError("this is not an act with named values")
@@ -309,10 +312,13 @@ def _act_from(values: Any) -> Act:
     squares = values.get("squares")
     if not isinstance(squares, (list, tuple)) or not squares:
         raise ValueError("a mark needs its squares")
+    label = None if values.get("label") is None else _text(values, "label")
+    if labels is not None and label is not None and label not in labels:
+        raise ValueError(f"label {label[:50]!r} is none of {', '.join(labels)}")
     return Act(
         **common,
         squares=tuple(_square(square) for square in squares),
-        label=None if values.get("label") is None else _text(values, "label"),
+        label=label,
         comment=_text(values, "comment") if values.get("comment") else "",
     )
 

@@ -87,6 +87,7 @@ def score_cohort(
             n_per_cluster=student.config.n_per_cluster,
             n_bags=config.n_bags,
             rng=generator(config.seed, "predict", slide.slide_id),
+            pinned=slide.pinned,
         )
         patches = partial(standardised_rows, slide.views, scales)
         scores = score_slide(student, branches, patches, slide.labels, bags, stop=stop)

@@ -82,6 +82,7 @@ def evaluate(
             n_per_cluster=student.config.n_per_cluster,
             n_bags=n_bags,
             rng=generator(seed, "evaluate", slide.slide_id),
+            pinned=slide.pinned,
         )
         scores = score_slide(
             student, branches, dataset.patches(index), slide.labels, bags, stop=stop
@@ -158,6 +159,7 @@ def localisation(
             n_per_cluster=student.config.n_per_cluster,
             n_bags=1,
             rng=generator(seed, "localise", slide.slide_id),
+            pinned=slide.pinned,
         )
         scores = score_slide(
             student, branches, dataset.patches(index), slide.labels, bags, maps=True, stop=stop

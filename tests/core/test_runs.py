@@ -8,12 +8,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from src_core.cli import main
+from src_core.clustering.result import load_clusters
+from src_core.cohorts import load_cohort
 from src_core.embeddings.store import EmbeddingStore
 from src_core.errors import ConfigError, ProjectError
 from src_core.inference.prediction import Prediction
+from src_core.models.checkpoint_meta import checkpoint_meta
 from src_core.pipeline import computed_notes
 from src_core.progress import ignore, never
 from src_core.project import Project
@@ -104,6 +108,61 @@ def test_a_slide_clustered_otherwise_is_predicted_all_the_same(root: str) -> Non
     run("export", project=root, slides=["s0"])
     prediction = Prediction.load(project.prediction("run-0001", "s0"))
     assert prediction.grid_id == slide.load_grid().grid_id
+
+
+def test_an_edited_selection_is_honoured_by_every_step(root: str) -> None:
+    """Excluded patches are in no bag and pinned ones in all, of whatever model, and it is said."""
+    project = Project.open(root)
+    asked = json.loads((Path(root) / "runs" / "run-0001" / "config.json").read_text())
+    learned, held = asked["trained_on"][0], asked["held_back"][0]
+    before = run("evaluate", project=root, device="cpu")
+    old = Prediction.load(project.prediction("run-0001", held))
+    edits, clusters = {}, {}
+    for name in (learned, held):
+        slide = project.slide(name)
+        grid, labels = slide.load_grid(), load_clusters(slide.current_clusters())[0]
+        of = np.flatnonzero(labels == 0)
+        slide.selection.exclude(grid, of[1:4], reviewer="ada")
+        slide.selection.pin(grid, of[:1], reviewer="ada")
+        edits[name], clusters[name] = slide.selection.edits(grid), int(labels.max()) + 1
+    cohort, _ = load_cohort(project, "label")
+    taken = {slide.slide_id: slide for slide in cohort.slides}
+    assert (taken[learned].labels[edits[learned].excluded] == -1).all()
+    assert taken[learned].pinned is not None
+    assert [name for name, slide in taken.items() if slide.edits] == sorted((learned, held))
+
+    result = run("train", project=root, preset="bench", device="cpu")
+    meta = checkpoint_meta(project.run(result["run"]) / "checkpoint")
+    assert meta.preparation["selection"] == {
+        learned: {"excluded": 3, "pinned": 1, "clusters": clusters[learned]}
+    }
+    again = run("evaluate", project=root, run="run-0001", device="cpu")
+    changed = {
+        name for name, odds in again["probabilities"].items()
+        if odds != before["probabilities"][name]
+    }  # fmt: skip
+    assert changed == {held}
+    new = Prediction.load(project.prediction("run-0001", held))
+    assert (new.n_excluded, new.n_pinned, new.n_clusters) == (3, 1, clusters[held])
+    assert np.isnan(new.attention[edits[held].excluded]).all()
+    assert (new.appearances[edits[held].pinned] == 1).all()
+    # What was predicted before the edit can be told from it, and undo makes it true again.
+    slide = project.slide(held)
+    assert old.edits_id != new.edits_id == slide.selection.edits(slide.load_grid()).edits_id
+    slide.selection.undo(reviewer="ada")
+    slide.selection.undo(reviewer="ada")
+    assert old.edits_id == slide.selection.edits(slide.load_grid()).edits_id == ""
+
+
+def test_a_slide_of_which_all_is_excluded_is_named_and_the_others_go_on(root: str) -> None:
+    slide = Project.open(root).slide("s0")
+    grid = slide.load_grid()
+    slide.selection.exclude(grid, np.arange(len(grid)), reviewer="ada")
+    for verb in ("train", "predict"):
+        options = {"preset": "bench"} if verb == "train" else {"slides": ["s0", "s1"]}
+        (failure,) = run(verb, project=root, device="cpu", **options)["failures"]
+        assert failure["slide_id"] == "s0"
+        assert "are excluded from its selections; include some of them" in failure["message"]
 
 
 def test_the_target_names_the_run(root: str) -> None:

@@ -9,8 +9,15 @@ import torch
 from scipy.special import softmax
 
 from src_core.bags.dataset import standardised_rows
+from src_core.bags.edits import SelectionEdits
 from src_core.bags.selection import covering_bags
-from src_core.errors import CheckpointError, GridMismatchError, JobCancelled, StaleArtifactError
+from src_core.errors import (
+    CheckpointError,
+    GridMismatchError,
+    JobCancelled,
+    StaleArtifactError,
+    TooFewPatchesError,
+)
 from src_core.inference import predict_slide
 from src_core.models.checkpoint import EmbeddingSource
 from src_core.seeding import generator
@@ -64,6 +71,60 @@ def test_every_clustered_patch_is_in_a_map_and_no_other(model: Any, slide: Any) 
     # A bag's attention sums to 1, times its length: over all places the mean is 1.
     assert (seen * places).sum() / places.sum() == pytest.approx(1, rel=1e-3)
     np.testing.assert_allclose(prediction.patch_probabilities[clustered].sum(axis=1), 1, rtol=1e-5)
+
+
+def edited(slide: Any, excluded: Any, pinned: Any) -> SelectionEdits:
+    rows = np.arange(len(slide.labels))
+    return SelectionEdits(excluded=np.isin(rows, excluded), pinned=np.isin(rows, pinned))
+
+
+def test_excluded_patches_are_in_no_map_and_pinned_ones_in_every_bag(
+    model: Any, slide: Any
+) -> None:
+    of = [np.flatnonzero(slide.labels == cluster) for cluster in range(6)]
+    edits = edited(slide, [*of[0], *of[1][:5]], [*of[1][5:8], *of[2][:1]])
+    prediction = predict(model[1], slide, n_bags=1, edits=edits)
+    seen = (slide.labels >= 0) & ~edits.excluded
+    np.testing.assert_array_equal(np.isfinite(prediction.attention), seen)
+    np.testing.assert_array_equal(np.isfinite(prediction.patch_probabilities[:, 0]), seen)
+    assert not prediction.contributions[edits.excluded].any()
+    assert (prediction.appearances[edits.pinned] == 1).all()
+    assert prediction.appearances[seen & ~edits.pinned].max() < 1
+    total = prediction.bias + prediction.contributions.sum(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(total, prediction.logits, atol=1e-4)
+    assert prediction.n_clusters == 5, "of the first nothing is left"
+    assert (prediction.n_excluded, prediction.n_pinned) == (len(of[0]) + 5, 4)
+    assert prediction.edits_id == edits.edits_id != ""
+    assert prediction.notes[-1].startswith(f"By hand, {len(of[0]) + 5} patches were excluded")
+    plain = predict(model[1], slide, n_bags=1)
+    assert (plain.n_clusters, plain.n_excluded, plain.n_pinned, plain.edits_id) == (6, 0, 0, "")
+    assert not np.array_equal(plain.logits, prediction.logits)
+
+
+def test_where_all_places_are_pinned_the_prediction_says_what_it_has_not_seen(
+    model: Any, slide: Any
+) -> None:
+    of = np.flatnonzero(slide.labels == 0)
+    edits = edited(slide, [], of[:12])
+    prediction = predict(model[1], slide, edits=edits)
+    assert np.isnan(prediction.attention[of[12:]]).all()
+    assert np.isfinite(prediction.attention[of[:12]]).all(), "they take turns"
+    assert prediction.notes[-1].startswith(f"{len(of) - 12} more patches are in no map")
+
+
+def test_a_slide_of_which_all_is_excluded_is_refused(model: Any, slide: Any) -> None:
+    everything = edited(slide, np.arange(200), [])
+    with pytest.raises(TooFewPatchesError, match="slide 's' are excluded"):
+        predict(model[1], slide, edits=everything)
+    other = edited(slide, [], [1])
+    with pytest.raises(GridMismatchError):
+        predict_slide(
+            model[1],
+            slide.views,
+            slide.labels,
+            slide.cells,
+            edits=SelectionEdits(excluded=other.excluded[1:], pinned=other.pinned[1:]),
+        )
 
 
 def test_the_logits_are_those_of_the_whole_model_bag_by_bag(model: Any, slide: Any) -> None:

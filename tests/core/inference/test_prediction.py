@@ -40,6 +40,10 @@ def prediction() -> Prediction:
         seed=3,
         licences={"lite0": "Apache-2.0"},
         notes=("a note",),
+        n_clusters=3,
+        n_excluded=2,
+        n_pinned=1,
+        edits_id="0123456789abcdef",
     )
 
 
@@ -51,6 +55,19 @@ def test_what_is_saved_is_read_back(prediction: Prediction, tmp_path: Path) -> N
         np.testing.assert_array_equal(getattr(again, name), getattr(prediction, name))
     assert again.predicted == prediction.predicted
     prediction.save(tmp_path / "p")  # over an open memory map
+
+
+def test_a_prediction_of_an_earlier_version_was_made_of_unedited_selections(
+    prediction: Prediction, tmp_path: Path
+) -> None:
+    prediction.save(tmp_path)
+    path = tmp_path / "prediction.json"
+    stored = json.loads(path.read_text())
+    for name in ("n_clusters", "n_excluded", "n_pinned", "edits_id"):
+        stored.pop(name)
+    path.write_text(json.dumps(stored))
+    again = Prediction.load(tmp_path)
+    assert (again.n_excluded, again.n_pinned, again.edits_id) == (0, 0, "")
 
 
 def test_the_sidecar_says_research_use_and_licences(prediction: Prediction, tmp_path: Path) -> None:
@@ -90,6 +107,8 @@ def test_another_grid_is_refused(prediction: Prediction) -> None:
         {"probabilities": [float("nan"), 1.0]},
         {"notes": [1]},
         {"n_patches": 8},
+        {"n_excluded": "2"},
+        {"edits_id": None},
     ],
 )
 def test_a_damaged_sidecar_is_refused(

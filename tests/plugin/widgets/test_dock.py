@@ -95,6 +95,16 @@ def test_without_a_slide_every_step_says_so(window: Open) -> None:
     assert dock.session.runner.running is None
 
 
+def test_the_steps_have_the_height_that_is_left_whatever_was_opened_before(
+    window: Open, qtbot: Any
+) -> None:
+    for _ in range(2):  # napari's spacers grow with every dock of the process
+        dock = window()
+        qtbot.waitUntil(lambda dock=dock: dock.height() > 600)
+        others = dock.project.height() + dock.progress.height()
+        assert dock.stack.height() > dock.height() - others - 100
+
+
 def test_a_plain_picture_is_opened_from_the_menu(
     window: Open, tmp_path: Path, monkeypatch: Any
 ) -> None:

@@ -181,3 +181,26 @@ def test_turn_to_the_next_slide(window: Open, project: Project) -> None:
     assert find_layer(dock.session.viewer, "clusters") is clusters
     assert dock.project.slides.chosen == [1]
     assert len([x for x in dock.session.viewer.layers if role_of(x) == "slide"]) == 1
+
+
+def test_an_edited_selection_asks_for_another_prediction(
+    window: Open, until_idle: Wait, project: Project
+) -> None:
+    dock = window(project.root)
+    predict: Any = dock.panels["predict"]
+    editor: Any = dock.panels["cluster"].editor  # type: ignore[attr-defined]
+    dock.run("predict")
+    until_idle(dock)
+    before = predict.say.text()
+    dock.session.workbench.selected = (0, 1, 2)
+    dock.session.refresh()
+    editor.exclude.click()
+    assert predict.say.text() == f"{before[:-1]}, before its selections were edited."
+    predict.main.click()
+    until_idle(dock)
+    assert "before" not in predict.say.text()
+    assert "By hand, 3 patches were excluded from the patch selections." in predict.licences.text()
+    layer: Any = find_layer(dock.session.viewer, "prediction")
+    cells = project.slide("s0").load_grid().cells
+    shown = layer.data[cells[:, 1], cells[:, 0]]
+    assert np.isnan(shown).tolist() == [True] * 3 + [False] * (len(cells) - 3)

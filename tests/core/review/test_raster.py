@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_fusecpath.widgets.marks_raster import marks_raster, squares_of
 from src_core.patches.lattice import Lattice
 from src_core.review.marks import Mark, Square
+from src_core.review.raster import marks_raster, squares_of
 
 
 def mark(square: Square, label: str = "a") -> Mark:

@@ -1,0 +1,130 @@
+"""Takes the selected patches out of a model's selections, or puts them into all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from napari_fusecpath.reviewer import user_name
+from napari_fusecpath.widgets.result_texts import number
+from napari_fusecpath.widgets.session import Session
+from napari_fusecpath.widgets.snapshot import Snapshot
+from napari_fusecpath.widgets.step import wrapped_label
+from src_core.errors import FusecpathError
+from src_core.review.selection import EXCLUDED, PINNED
+from src_core.types import BoolArray
+
+__all__ = ["SelectionEditor"]
+
+
+class SelectionEditor(QWidget):
+    """Three buttons that act on the patches selected in the workbench, and what came of it.
+
+    Parameters
+    ----------
+    session : Session
+        Whose slide and selected patches it acts on.
+    parent : QWidget, optional
+        Usual.
+
+    Signals
+    -------
+    said(str)
+        Why an act failed; empty where it did not.
+    """
+
+    said = Signal(str)
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self.text = wrapped_label(parent=self)
+        self.text.setToolTip(
+            "On the slide: selected patches are framed in green, excluded ones struck out, pinned "
+            "ones framed in thick blue"
+        )
+        self.exclude, self.pin = QPushButton("Exclude", self), QPushButton("Pin", self)
+        self.undo = QPushButton("Undo", self)
+        self.exclude.setToolTip("Keep out of every selection: neither learned from nor predicted")
+        self.pin.setToolTip("Keep in every selection, for training and prediction alike")
+        self.undo.setToolTip("Take back what you excluded or pinned last, after a restart too")
+        self.exclude.clicked.connect(lambda: self._edit(EXCLUDED))
+        self.pin.clicked.connect(lambda: self._edit(PINNED))
+        self.undo.clicked.connect(self._undo)
+        buttons = QHBoxLayout()
+        for button in (self.exclude, self.pin, self.undo):
+            buttons.addWidget(button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(buttons)
+        layout.addWidget(self.text)
+
+    def show_edits(self, snapshot: Snapshot) -> None:
+        """Say what is selected and what was edited, and what the buttons do about it."""
+        edits = snapshot.edits
+        self.setVisible(snapshot.clusters is not None and edits is not None)
+        if edits is None:
+            return
+        n_selected = len(self._session.selected)
+        self.exclude.setText("Include" if self._are_all(edits.excluded) else "Exclude")
+        self.pin.setText("Unpin" if self._are_all(edits.pinned) else "Pin")
+        for button in (self.exclude, self.pin):
+            button.setEnabled(n_selected > 0)
+        self.text.setText(_words(snapshot, n_selected))
+
+    def _are_all(self, of: BoolArray) -> bool:
+        rows = self._session.selected
+        return len(rows) > 0 and bool(of[rows].all())
+
+    def _edit(self, label: str) -> None:
+        """Exclude or pin what is selected; if all of that is so already, take it back."""
+        snapshot, rows = self._session.snapshot, self._session.selected
+        slide, grid, edits = snapshot.slide, snapshot.grid, snapshot.edits
+        if slide is None or grid is None or edits is None or not len(rows):
+            return
+        store = slide.selection
+        acts = {EXCLUDED: (store.exclude, edits.excluded), PINNED: (store.pin, edits.pinned)}
+        act, of = acts[label]
+        if self._are_all(of):
+            act = store.release
+        self._try(lambda: act(grid, rows, reviewer=user_name()))
+
+    def _undo(self) -> None:
+        slide = self._session.snapshot.slide
+        if slide is not None:
+            self._try(lambda: slide.selection.undo(reviewer=user_name()), nothing="to undo")
+
+    def _try(self, act: Callable[[], object], *, nothing: str = "") -> None:
+        try:
+            done = act()
+        except FusecpathError as error:
+            self.said.emit(str(error))
+            return
+        self.said.emit(
+            f"There is nothing of {user_name()} {nothing}." if nothing and done is None else ""
+        )
+        self._session.refresh()
+
+
+def _words(snapshot: Snapshot, n_selected: int) -> str:
+    """Return such as ``1 patch selected. 3 excluded, 2 pinned.``."""
+    edits, clusters = snapshot.edits, snapshot.clusters
+    if edits is None or clusters is None:
+        return ""
+    said = [f"{number(n_selected, 'patch', 'patches')} selected."] if n_selected else []
+    counts = {"excluded": edits.n_excluded, "pinned": edits.n_pinned}
+    edited = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    if edited:
+        said.append(f"{edited}.")
+    if not said:
+        return "Click patches on the slide (Shift for more) or a cluster, to edit the selections."
+    full = edits.full_clusters(clusters, snapshot.config.training.n_per_cluster)
+    if len(full) == 1:
+        said.append(f"Cluster {full[0]} is read by its pinned patches alone.")
+    elif len(full):
+        said.append(f"{len(full)} clusters are read by their pinned patches alone.")
+    if not (clusters >= 0)[~edits.excluded].any():
+        said.append("Nothing is left for a model to read.")
+    return " ".join(said)

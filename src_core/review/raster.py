@@ -1,0 +1,84 @@
+"""Marks as a raster of the lattice, and painted cells as the squares that are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src_core.patches.grid import PatchGrid
+from src_core.patches.lattice import Lattice
+from src_core.review.marks import Mark, Square
+from src_core.types import Float64
+
+__all__ = ["label_numbers", "marks_raster", "squares_of"]
+
+_EPS = 1e-6
+"""Cells; a square's edge on a centre belongs to one side, whatever the last digit."""
+
+
+def squares_of(lattice: Lattice, rows: Iterable[int], cols: Iterable[int]) -> list[Square]:
+    """Return the squares of cells in level-0 pixels; they touch but never overlap.
+
+    Where patches overlap a square is smaller than its patch, or it would mark its neighbours.
+    """
+    side = min(lattice.stride_l0, lattice.patch_l0)
+    inset = (lattice.patch_l0 - side) / 2
+    x, y = lattice.origin_xy
+    stride = lattice.stride_l0
+    return [
+        (x + col * stride + inset, y + row * stride + inset, side, side)
+        for row, col in zip(map(int, rows), map(int, cols), strict=True)
+    ]
+
+
+def marks_raster(
+    lattice: Lattice, marks: Iterable[Mark], names: Sequence[str]
+) -> NDArray[np.unsignedinteger[Any]]:
+    """Draw marks on the cells whose centre lies inside, whatever lattice they were made on.
+
+    Parameters
+    ----------
+    lattice : Lattice
+        That is shown now.
+    marks : iterable of Mark
+        The oldest first: a later one covers it.
+    names : sequence of str
+        The labels; one that is not among them is not drawn.
+
+    Returns
+    -------
+    ndarray of unsigned integers, shape (rows, cols)
+        Index of the label + 1, 0 for none.
+    """
+    known = list(marks)
+    raster = np.zeros(lattice.shape_hw, np.result_type(np.uint16, np.min_scalar_type(len(names))))
+    numbers = {name: index + 1 for index, name in enumerate(names)}
+    values = np.array([numbers.get(mark.label, 0) for mark in known], dtype=raster.dtype)
+    squares = np.array([mark.square for mark in known]).reshape(-1, 4)
+    corners = np.stack([squares[:, :2], squares[:, :2] + squares[:, 2:]])  # (2, n, xy)
+    # A cell whose centre lies on a square's edge is inside if the edge is the first one.
+    cells = np.ceil((corners - _first_centre(lattice)) / lattice.stride_l0 - _EPS)
+    first, end = np.clip(cells, 0, lattice.shape_hw[::-1]).astype(np.int64)  # (n, xy)
+    there = (end > first).all(axis=1)
+    first, end, values = first[there], end[there], values[there]
+    if (end - first == 1).all():  # of repeated cells NumPy keeps the last value, and so do we
+        raster[first[:, 1], first[:, 0]] = values
+        return raster
+    for (left, top), (right, bottom), value in zip(first, end, values, strict=True):
+        raster[top:bottom, left:right] = value
+    return raster
+
+
+def _first_centre(lattice: Lattice) -> Float64:
+    return np.array(lattice.origin_xy) + lattice.patch_l0 / 2
+
+
+def label_numbers(
+    grid: PatchGrid, marks: Iterable[Mark], names: Sequence[str]
+) -> NDArray[np.unsignedinteger[Any]]:
+    """Return the mark in force at the middle of each patch, shape (N,); see `marks_raster`."""
+    raster = marks_raster(grid.lattice, marks, names)
+    return raster[grid.cells[:, 1], grid.cells[:, 0]]
