@@ -8,9 +8,12 @@ import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_fusecpath.layers.find import find_layer
+from napari_fusecpath.widgets.alike import AlikePatches
 from napari_fusecpath.widgets.bag_frames import BagFrames
+from napari_fusecpath.widgets.cohort_clusters import CohortClusters
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
 from napari_fusecpath.widgets.picking import PatchPicker
 from napari_fusecpath.widgets.selection_edits import SelectionEditor
@@ -55,9 +58,32 @@ class ClusterPanel(StepPanel):
         self.editor.said.connect(self.warn)
         self.foot.addWidget(self.editor)
         PatchPicker(self.session, self).picked.connect(self._pick)
+        self.foot.addWidget(self._comparisons())
         self.foot.addWidget(self.table, stretch=1)
         self._config_shown: object = None
         self._labels_shown: str | None = None
+
+    def _comparisons(self) -> Fold:
+        self.typical = QPushButton("Select typical patches", self)
+        self.typical.setToolTip("The patches in the middle of the chosen clusters, or of each")
+        self.typical.clicked.connect(self._select_typical)
+        self.alike = AlikePatches(self.session, self)
+        self.cohort = CohortClusters(self.session, self)
+        self.alike.asked.connect(lambda options: self.submit("similar", options))
+        self.cohort.asked.connect(lambda options: self.submit("cluster", options))
+        content = QWidget(self)
+        column = QVBoxLayout(content)
+        column.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.typical, self.alike, self.cohort):
+            column.addWidget(widget)
+        return Fold("Typical patches, patches alike, other slides", content, self)
+
+    def on_done(self, result: dict[str, Any]) -> None:
+        """Show what was found or made for comparison."""
+        if "similar" in result:
+            self.alike.show_found(result)
+        elif "patches_of_cluster" in result:
+            self.cohort.show_made()
 
     def is_done(self, snapshot: Snapshot) -> bool:
         """Tell whether the slide has clusters by the settings of the project."""
@@ -73,7 +99,10 @@ class ClusterPanel(StepPanel):
             self._config_shown = snapshot.config.clustering
             self.form.set_values(snapshot.config.clustering.to_dict())
         self._fill(snapshot)
-        self.frames.show_bag(self.table.chosen)
+        self._show_bag()
+        self.typical.setEnabled(snapshot.typical is not None)
+        self.alike.show_snapshot(snapshot)
+        self.cohort.show_snapshot(snapshot)
         self.editor.show_edits(snapshot)
         self.offer_next("review", "")
         if snapshot.grid is None:
@@ -115,26 +144,49 @@ class ClusterPanel(StepPanel):
             text = f"{found}, but some patches are not embedded by all encoders."
             self.send_to("embed", text, "Run 2 Embed")
 
+    @property
+    def _is_joint(self) -> bool:
+        return self.session.workbench.is_joint and self.session.snapshot.joint is not None
+
+    @property
+    def _shown(self) -> NDArray[np.int32] | None:
+        """The clusters in view: the slide's own, or those of all slides."""
+        snapshot = self.session.snapshot
+        return snapshot.joint if self._is_joint else snapshot.clusters
+
     def _fill(self, snapshot: Snapshot) -> None:
-        record, clusters = snapshot.record, snapshot.clusters
+        record, clusters = snapshot.record, self._shown
         shown = None
         if clusters is not None and record is not None:
-            shown = f"{record.slide_id}/{record.grid_id}/{record.clusters_id}"
+            of = record.joint_id if self._is_joint else record.clusters_id
+            shown = f"{record.slide_id}/{record.grid_id}/{of}"
         if shown == self._labels_shown:
             return
         self._labels_shown = shown
-        rows = [] if clusters is None else _rows(clusters, snapshot.agreement)
+        count = snapshot.n_joint if self._is_joint else 0
+        rows = [] if clusters is None else _rows(clusters, snapshot.agreement, at_least=count)
         icons = [colour_icon(colour) for colour in cluster_colors(len(rows))]
         self.table.show_rows(rows, icons=icons)
 
     def _select(self) -> None:
         rows = self.table.chosen
         self._paint(rows, others=_DIMMED)
-        clusters = self.session.snapshot.clusters
-        if clusters is not None:
-            chosen = np.flatnonzero(np.isin(clusters, rows))
+        if self._shown is not None:
+            chosen = np.flatnonzero(np.isin(self._shown, rows))
             self.session.workbench.selected = tuple(int(row) for row in chosen)
-        self.frames.show_bag(rows)
+        self._show_bag()
+
+    def _show_bag(self) -> None:
+        """Frame a selection by the slide's own clusters: of them bags are drawn."""
+        self.frames.show_bag(() if self._is_joint else self.table.chosen)
+
+    def _select_typical(self) -> None:
+        typical = self.session.snapshot.typical
+        if typical is None:
+            return
+        rows = typical[self.table.chosen] if self.table.chosen else typical[:, :1]
+        self.table.clearSelection()
+        self.session.workbench.selected = tuple(sorted(int(row) for row in rows[rows >= 0]))
 
     def _pick(self, row: int, is_more: bool) -> None:
         """Select the patch that was clicked on the slide, beside those before if there is more."""
@@ -163,11 +215,12 @@ class ClusterPanel(StepPanel):
 
 
 def _rows(
-    clusters: NDArray[np.int32], agreement: Float32 | None
+    clusters: NDArray[np.int32], agreement: Float32 | None, *, at_least: int
 ) -> list[tuple[str, str, str, str]]:
     """Return the legend: name, patches, share of the slide and agreement of each cluster."""
     known = np.ones((len(clusters), 0), np.float32) if agreement is None else agreement
-    found = summarise(clusters, known, int(clusters.max(initial=-1)) + 1)
+    count = max(at_least, int(clusters.max(initial=-1)) + 1)
+    found = summarise(clusters, known, count)
     return [
         (
             f"cluster {number}",

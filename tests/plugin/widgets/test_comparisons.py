@@ -1,0 +1,103 @@
+"""Typical patches, patches alike and clusters of all slides, in a window with two slides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_fusecpath.layers.find import find_layer
+from napari_fusecpath.widgets.dock import FuseCPathWidget
+from src_core.project import Project
+from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
+
+Open = Callable[..., FuseCPathWidget]
+Wait = Callable[[FuseCPathWidget], None]
+
+
+@pytest.fixture
+def dock(window: Open, until_idle: Wait, sample: Path, tmp_path: Path) -> FuseCPathWidget:
+    """A window on a project of two slides that are embedded, and one of them clustered."""
+    other = tmp_path / "other.tiff"
+    slide = SyntheticSlide(size_px=(2048, 2048), nodule_fraction=0.4, seed=8)
+    write_sample_slide(other, slide, downsamples=(4.0,))
+    root = tmp_path / "project"
+    dock = window()
+    job = dock.session.submit(
+        "prepare",
+        {"project": str(root), "slides": [str(sample), str(other)], "encoders": ["texture"]},
+    )
+    until_idle(dock)
+    assert job.ended
+    dock.session.submit("cluster", {"project": str(root), "slides": ["other"], "n_clusters": 3})
+    until_idle(dock)
+    dock.session.open_project(root, slide_id="other")
+    dock.session.refresh()
+    return dock
+
+
+def test_typical_patches_are_selected(dock: FuseCPathWidget) -> None:
+    panel: Any = dock.panels["cluster"]
+    panel.typical.click()
+    dock.session.refresh()
+    snapshot = dock.session.snapshot
+    assert snapshot.clusters is not None
+    chosen = dock.session.workbench.selected
+    assert sorted(snapshot.clusters[list(chosen)]) == [0, 1, 2]
+    panel.table.selectRow(1)
+    panel.typical.click()
+    chosen = dock.session.workbench.selected
+    assert set(snapshot.clusters[list(chosen)]) == {1}
+    assert 1 <= len(chosen) <= 12
+
+
+def test_patches_alike_are_listed_and_gone_to(dock: FuseCPathWidget, until_idle: Wait) -> None:
+    panel: Any = dock.panels["cluster"]
+    session = dock.session
+    assert not panel.alike.ask.isEnabled()
+    session.workbench.selected = (3,)
+    session.refresh()
+    panel.alike.everywhere.setChecked(True)
+    panel.alike.ask.click()
+    until_idle(dock)
+    table = panel.alike.table
+    slides = {table.item(row, 0).text() for row in range(table.rowCount())}
+    assert slides == {"small", "other"}
+    distances = [float(table.item(row, 1).text()) for row in range(table.rowCount())]
+    assert distances == sorted(distances)
+    assert 3 not in session.workbench.selected
+    row = next(row for row in range(table.rowCount()) if table.item(row, 0).text() == "small")
+    table.selectRow(row)
+    assert session.workbench.slide_id == "small"
+    assert session.snapshot.grid is not None
+    assert len(session.workbench.selected) > 0
+
+
+def test_clusters_of_all_slides_are_shown_and_put_away(
+    dock: FuseCPathWidget, until_idle: Wait
+) -> None:
+    panel: Any = dock.panels["cluster"]
+    session = dock.session
+    assert not panel.cohort.show_them.isEnabled()
+    own = find_layer(session.viewer, "clusters").data.copy()  # type: ignore[union-attr]
+    panel.cohort.make.click()
+    until_idle(dock)
+    assert panel.cohort.show_them.isChecked()
+    root = session.workbench.project
+    assert root is not None
+    joint = session.snapshot.joint
+    grid = session.snapshot.grid
+    assert joint is not None
+    assert grid is not None
+    shown = find_layer(session.viewer, "clusters").data  # type: ignore[union-attr]
+    np.testing.assert_array_equal(shown, grid.raster((joint + 1).astype(shown.dtype), fill=0))
+    assert panel.table.rowCount() == session.snapshot.n_joint > 1
+    assert session.snapshot.clusters is not None, "bags keep to the slide's own"
+    assert Project.open(root).slide("small").record.joint_id is not None
+    panel.cohort.show_them.setChecked(False)
+    again = find_layer(session.viewer, "clusters").data  # type: ignore[union-attr]
+    np.testing.assert_array_equal(again, own)
+    assert panel.table.rowCount() == 3
