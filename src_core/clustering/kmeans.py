@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from src_core.devices import few_threads
 from src_core.seeding import generator
-from src_core.types import Float32, Labels
+from src_core.types import Float32, Float64, Labels
 
 __all__ = ["group", "k_means"]
 
@@ -22,7 +22,7 @@ _STARTS_ON = 10_000
 """Rows on which starts are tried."""
 
 
-def k_means(points: Float32, n_clusters: int, **settings: Any) -> KMeans:
+def k_means(points: Float32 | Float64, n_clusters: int, **settings: Any) -> KMeans:
     """Return scikit-learn's k-means, fitted; of too few distinct rows nothing is said."""
     # Its own loops use all threads; what it multiplies between them is small.
     with few_threads(1), warnings.catch_warnings():
@@ -43,12 +43,17 @@ def group(embedding: Float32, n_clusters: int, seed: int) -> tuple[Labels, Float
     centers : ndarray of float32, shape (clusters, d)
         In that order. Fewer than `n_clusters` where rows coincide.
     """
+    # Starts in float64: scikit-learn turns float32 into it again for every distance.
     if len(embedding) <= _STARTS_ON:
-        model = k_means(embedding, n_clusters, n_init=_STARTS, random_state=seed)
+        points = embedding.astype(np.float64)
+        model = k_means(points, n_clusters, n_init=_STARTS, random_state=seed)
     else:
         rows = generator(seed, "starts").choice(len(embedding), _STARTS_ON, replace=False)
-        best = k_means(embedding[rows], n_clusters, n_init=_STARTS, random_state=seed)
-        model = k_means(embedding, n_clusters, n_init=1, init=best.cluster_centers_)
+        points = embedding[rows].astype(np.float64)
+        best = k_means(points, n_clusters, n_init=_STARTS, random_state=seed)
+        model = k_means(
+            embedding, n_clusters, n_init=1, init=best.cluster_centers_.astype(np.float32)
+        )
     order, labels = _by_size(model.labels_)
     return labels, np.asarray(model.cluster_centers_[order], dtype=np.float32)
 

@@ -18,7 +18,9 @@ from src_core.types import BoolArray, Float32, Float64, Int64
 
 __all__ = ["nearest_neighbours"]
 
-_BLOCK = 2000  # a power of two would make transposing a block thrash the cache
+_BLOCK = 700
+"""Rows of a block: small ones waste little on the diagonal, where pairs are measured twice. A power
+of two would make transposing a block thrash the cache."""
 _GROUP = 16
 """Distances of which only the least is kept to bound a row's k-th neighbour."""
 _SPARE = 32
