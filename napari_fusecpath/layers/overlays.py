@@ -192,7 +192,7 @@ def show_agreement(viewer: ViewerModel, grid: PatchGrid, agreement: ArrayLike) -
         grid,
         agreement,
         name="Agreement",
-        caption="Agreement of the encoders: 1 = all alike",
+        caption="Agreement of the encoders: share of like patches in the same cluster",
         colormap="cividis",
         limits=(0.0, 1.0),
     )

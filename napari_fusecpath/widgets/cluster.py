@@ -117,6 +117,9 @@ class ClusterPanel(StepPanel):
             self.offer(f"Next: group {patches} by what looks alike to {by}.", "Cluster")
         else:
             self._offer_again(snapshot)
+        if self._is_joint:
+            of_all = number(snapshot.n_joint, "cluster")
+            self.say.setText(f"{of_all} of all slides. Models read each slide by its own clusters.")
 
     def run_main(self) -> None:
         """Store the settings in the project and cluster the slide in view."""
