@@ -148,7 +148,7 @@ def _indexed(
     missing = [one for one in slides if not _is_stored(one, space_id, digest)]
     if missing:
         _store(missing, space, space_id, digest, report=report, stop=stop)
-    return [_load(one, space_id) for one in slides]
+    return [_load(one, space_id, space.axes.shape[1] + 1) for one in slides]
 
 
 def _match(one: _Indexed, row: int, distance: float) -> Match:
@@ -171,8 +171,9 @@ def _space(project: Project, slides: Sequence[_Indexed], space_id: str) -> Fused
         )
         write_array(folder / "mean.npy", found.mean)
         write_artifact(folder, "axes.npy", found.axes, {"recipe": slides[0].recipe})
-    mean = read_array(folder / "mean.npy", dtype=np.float32, shape=(None,))
-    axes = read_array(folder / "axes.npy", dtype=np.float32, shape=(len(mean), None))
+    width = sum(view.dim for view in slides[0].views)
+    mean = read_array(folder / "mean.npy", dtype=np.float32, shape=(width,))
+    axes = read_array(folder / "axes.npy", dtype=np.float32, shape=(width, None))
     return FusedSpace(np.asarray(mean), np.asarray(axes))
 
 
@@ -207,8 +208,8 @@ def _folder(one: _Indexed, space_id: str) -> Path:
     return one.slide.grid(one.grid.grid_id) / "spaces" / space_id
 
 
-def _load(one: _Indexed, space_id: str) -> Float32:
+def _load(one: _Indexed, space_id: str, width: int) -> Float32:
     vectors: Float32 = read_array(
-        _folder(one, space_id) / "vectors.npy", dtype=np.float32, shape=(len(one.grid), None)
+        _folder(one, space_id) / "vectors.npy", dtype=np.float32, shape=(len(one.grid), width)
     )
     return vectors

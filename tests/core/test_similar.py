@@ -99,3 +99,15 @@ def test_slides_of_other_weights_are_said(root: Path, capsys: pytest.CaptureFixt
     told = similar(capsys, root, "--row", "3", "--cohort", status=1)
     assert {one["slide_id"] for one in told["similar"]} == {"s0"}
     assert "other weights" in told["failures"][0]["message"]
+
+
+@pytest.mark.parametrize("name", ["mean", "axes", "vectors"])
+def test_a_damaged_file_is_one_sentence(
+    root: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    similar(capsys, root, "--row", "3")
+    (path,) = root.glob(f"**/spaces/*/{name}.npy")
+    np.save(path, np.load(path)[..., :-3])
+    assert main(["similar", str(root), "s0", "--row", "3"]) == (0 if name == "axes" else 1)
+    # Axes of another space are taken for one that was found anew: patches are stored again.
+    assert (f"{name}.npy" in capsys.readouterr().err) == (name != "axes")
