@@ -15,6 +15,7 @@ import numpy as np
 from src_core.clustering.result import load_clusters, save_clusters
 from src_core.devices import DeviceName
 from src_core.embeddings.store import EmbeddingView
+from src_core.errors import ProjectError
 from src_core.patches.grid import PatchGrid
 from src_core.pipeline import Failure, clusters_recipe, each_slide, stored_views
 from src_core.progress import Report, Stop
@@ -55,8 +56,9 @@ def cluster_jointly(
 ) -> Joint:
     """Cluster the patches of slides together, unless that is stored already.
 
-    Slides that are not embedded take no part. A run that is killed goes on with the slides that
-    lack their clusters; slides are turned to the new ones when all have them.
+    Slides that are not embedded, or by other weights than the first, take no part. A run that is
+    killed goes on with the slides that lack their clusters; slides are turned to the new ones when
+    all have them.
 
     Raises
     ------
@@ -68,7 +70,13 @@ def cluster_jointly(
 
     def gather(slide: SlideFolder) -> None:
         grid = slide.load_grid()
-        found.append((slide, grid, stored_views(slide, grid, project.config.encoders)))
+        views = stored_views(slide, grid, project.config.encoders)
+        if found and _weights(views) != _weights(found[0][2]):
+            raise ProjectError(
+                f"Slide {slide.slide_id!r} is embedded by other weights than "
+                f"{found[0][0].slide_id!r}; prepare it again, or cluster slides of one kind."
+            )
+        found.append((slide, grid, views))
 
     failures = each_slide(slides, gather, stop=stop)
     recipes = {one[0].slide_id: clusters_recipe(one[1], one[2], config) for one in found}
@@ -83,7 +91,8 @@ def cluster_jointly(
     stored = {one.slide.slide_id: load_clusters(one.folder) for one in ready}
     n_clusters = max((meta["n_clusters"] for _, meta in stored.values()), default=0)
     counts = {
-        slide: np.bincount(labels, minlength=n_clusters) for slide, (labels, _) in stored.items()
+        slide: np.bincount(labels[labels >= 0], minlength=n_clusters)
+        for slide, (labels, _) in stored.items()
     }
     sizes = np.zeros(n_clusters, dtype=np.int64)
     for count in counts.values():
@@ -93,6 +102,10 @@ def cluster_jointly(
         sizes=tuple(sizes.tolist()),
         failures=failures,
     )
+
+
+def _weights(views: Sequence[EmbeddingView]) -> list[str]:
+    return [recipe_id(view.recipe) for view in views]
 
 
 def _placed(

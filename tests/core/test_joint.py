@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +91,19 @@ def test_a_slide_that_a_killed_run_left_is_made_alike(
     assert main(command) == 0
     assert (folder / "labels.npy").read_bytes() == before
     capsys.readouterr()
+
+
+def test_slides_of_other_weights_take_no_part(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(root, tmp_path / "p"))
+    (path,) = copy.glob("slides/s1/lattices/*/embeddings/texture/meta.json")
+    meta = json.loads(path.read_text())
+    meta["recipe"]["version"] = "another"
+    path.write_text(json.dumps(meta))
+    capsys.readouterr()
+    command = ["cluster", str(copy), "--slides", "s0", "s1", "--joint", "--json"]
+    assert main(command) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert set(told["clusters"]) == {"s0"}
+    assert "other weights than 's0'" in told["failures"][0]["message"]
