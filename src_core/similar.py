@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src_core.clustering.fused import FusedSpace, find_fused_space, find_nearest
+from src_core.clustering.fused import FUSED_AXES, Found, FusedSpace, find_fused_space, find_nearest
 from src_core.embeddings.store import EmbeddingView
 from src_core.errors import ProjectError
 from src_core.patches.grid import PatchGrid
@@ -104,14 +104,25 @@ def find_similar(
     rest = [other for other in others if other.slide_id != slide.slide_id]
     alike, failures = _alike(project, asked, rest, stop=stop)
     ready = [asked, *alike]
-    vectors = _indexed(project, ready, report=report, stop=stop)
+    space_id = recipe_id({"views": asked.recipe, "sample": _SAMPLE})
+    space = _space(project, asked, space_id, stop=stop)
+    vectors = _indexed(ready, space, space_id, report=report, stop=stop)
     found = find_nearest(vectors, np.asarray(vectors[0][row]), n + 1)
-    matches = [
-        _match(ready[which], int(at), float(distance))
+    if not np.isfinite(found.distances).all():
+        where = _folder(asked, space_id).parent
+        raise ProjectError(
+            f"What is stored in {where} is damaged; remove that folder and ask again."
+        )
+    return _matches(found, ready, row)[:n], failures
+
+
+def _matches(found: Found, slides: Sequence[_Indexed], row: int) -> list[Match]:
+    """Return what was found but for the patch itself, which is `row` of the first slide."""
+    return [
+        _match(slides[which], int(at), float(distance))
         for which, at, distance in zip(found.slides, found.rows, found.distances, strict=True)
         if (which, at) != (0, row)
     ]
-    return matches[:n], failures
 
 
 def _gathered(project: Project, slide: SlideFolder) -> _Indexed:
@@ -139,12 +150,10 @@ def _alike(
 
 
 def _indexed(
-    project: Project, slides: Sequence[_Indexed], *, report: Report, stop: Stop
+    slides: Sequence[_Indexed], space: FusedSpace, space_id: str, *, report: Report, stop: Stop
 ) -> list[Float32]:
     """Return the patches of slides as they are compared, stored where they were not yet."""
-    space_id = recipe_id({"views": slides[0].recipe, "sample": _SAMPLE})
-    space = _space(project, slides, space_id)
-    digest = hashlib.sha256(space.axes.tobytes()).hexdigest()[:16]
+    digest = hashlib.sha256(space.axes.tobytes() + space.mean.tobytes()).hexdigest()[:16]
     missing = [one for one in slides if not _is_stored(one, space_id, digest)]
     if missing:
         _store(missing, space, space_id, digest, report=report, stop=stop)
@@ -156,25 +165,46 @@ def _match(one: _Indexed, row: int, distance: float) -> Match:
     return Match(slide_id=one.slide.slide_id, row=row, x=x, y=y, distance=distance)
 
 
-def _space(project: Project, slides: Sequence[_Indexed], space_id: str) -> FusedSpace:
-    """Return the space of these encoders, found from these slides if there is none yet."""
+def _space(project: Project, asked: _Indexed, space_id: str, *, stop: Stop) -> FusedSpace:
+    """Return the space of these encoders.
+
+    It is found from all slides of the project that they have embedded, whichever are looked
+    through, and again when these have twice the patches that a small sample had.
+    """
     folder = project.root / "cohort" / "spaces" / space_id
-    if not (folder / "meta.json").is_file():
-        each = -(-_SAMPLE // len(slides))
-        parts: list[list[Float32]] = []
-        for one in slides:
-            rng = generator(0, "space", one.slide.slide_id)
-            rows = np.sort(rng.permutation(len(one.grid))[:each])
-            parts.append([view.rows(rows) for view in one.views])
-        found = find_fused_space(
-            [np.concatenate(view) for view in zip(*parts, strict=True)], seed=0
-        )
-        write_array(folder / "mean.npy", found.mean)
-        write_artifact(folder, "axes.npy", found.axes, {"recipe": slides[0].recipe})
-    width = sum(view.dim for view in slides[0].views)
+    sampled = _sampled(folder)
+    if sampled < _SAMPLE:
+        others = [one for one in project.slides() if one.slide_id != asked.slide.slide_id]
+        slides = [asked, *_alike(project, asked, others, stop=stop)[0]]
+        if min(_SAMPLE, sum(len(one.grid) for one in slides)) >= max(1, 2 * sampled):
+            _find_space(folder, slides)
+    width = sum(view.dim for view in asked.views)
     mean = read_array(folder / "mean.npy", dtype=np.float32, shape=(width,))
     axes = read_array(folder / "axes.npy", dtype=np.float32, shape=(width, None))
+    if axes.shape[1] > FUSED_AXES or not (np.isfinite(axes).all() and np.isfinite(mean).all()):
+        raise ProjectError(f"{folder} is damaged; remove that folder and ask again.")
     return FusedSpace(np.asarray(mean), np.asarray(axes))
+
+
+def _sampled(folder: Path) -> int:
+    """Return of how many patches a space was found, 0 if there is none."""
+    path = folder / "meta.json"
+    found = read_json(path).get("sampled") if path.is_file() else 0
+    return found if isinstance(found, int) else 0
+
+
+def _find_space(folder: Path, slides: Sequence[_Indexed]) -> None:
+    each = -(-_SAMPLE // len(slides))
+    parts: list[list[Float32]] = []
+    for one in slides:
+        rng = generator(0, "space", one.slide.slide_id)
+        rows = np.sort(rng.permutation(len(one.grid))[:each])
+        parts.append([view.rows(rows) for view in one.views])
+    views = [np.concatenate(view) for view in zip(*parts, strict=True)]
+    found = find_fused_space(views, seed=0)
+    write_array(folder / "mean.npy", found.mean)
+    meta = {"recipe": slides[0].recipe, "sampled": len(views[0])}
+    write_artifact(folder, "axes.npy", found.axes, meta)
 
 
 def _store(

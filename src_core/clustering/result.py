@@ -31,11 +31,14 @@ Search: TypeAlias = Literal["auto", "exact", "listed"]
 """How neighbours are looked for; see `MultiViewSpectralClustering`."""
 
 
+_MOST_CLUSTERS = 1000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterConfig(Config):
     """Settings of multi-view clustering; the defaults are the paper's."""
 
-    n_clusters: Annotated[int, Range(1, 1000), Help("Clusters of a slide")] = 50
+    n_clusters: Annotated[int, Range(1, _MOST_CLUSTERS), Help("Clusters of a slide")] = 50
     n_neighbors: Annotated[
         int, Range(2, 100), Help("Neighbours of a patch, itself included", advanced=True)
     ] = 10
@@ -106,7 +109,14 @@ def load_clusters(folder: Path) -> tuple[Labels, dict[str, Any]]:
     """
     meta = read_json(folder / "meta.json")
     n_patches, n_clusters = meta.get("n_patches"), meta.get("n_clusters")
-    if not (type(n_patches) is int and type(n_clusters) is int and n_patches >= 0):
+    if not (
+        type(n_patches) is int
+        and type(n_clusters) is int
+        and n_patches >= 0
+        and 0 <= n_clusters <= _MOST_CLUSTERS
+        and isinstance(meta.get("left_out", []), list)
+        and isinstance(meta.get("recipe"), dict)
+    ):
         raise ProjectError(f"{folder / 'meta.json'} is incomplete; cluster the slide again.")
     labels: Labels = read_array(folder / "labels.npy", dtype=np.int32, shape=(n_patches,))
     if n_patches and not (labels.min() >= -1 and labels.max() < n_clusters):
@@ -125,7 +135,10 @@ def load_agreement(folder: Path, n_patches: int) -> Float32:
     ProjectError
         If the file is missing or damaged.
     """
-    found: Float32 = read_array(folder / "agreement.npy", dtype=np.float32, shape=(n_patches, None))
+    path = folder / "agreement.npy"
+    found: Float32 = read_array(path, dtype=np.float32, shape=(n_patches, None))
+    if found.size and not (found.min() >= 0 and found.max() <= 1):
+        raise ProjectError(f"{path} is not of 0 to 1; cluster the slide again.")
     return found
 
 

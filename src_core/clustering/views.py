@@ -153,6 +153,8 @@ def moments(view: View, *, name: str = "The view") -> Moments:
         squares += apart + shift.square() * (count * len(chunk) / total)
         mean += shift * (len(chunk) / total)
         count = total
+    if not torch.isfinite(squares).all():
+        raise ValueError(f"{name} holds numbers too large to be compared; embed the slide again.")
     deviation = (squares / max(1, count)).sqrt()
     varies = deviation > _CONSTANT * mean.abs()
     return Moments(mean, torch.where(varies, deviation, 0.0))

@@ -101,7 +101,7 @@ def _cluster(options: ClusterOptions, report: Report, stop: Stop) -> Result:
         known = load_agreement(folder, len(labels))
         if known.shape[1]:
             agreement[slide.slide_id] = float(known.mean())
-        views, left_out = meta["recipe"]["views"], meta.get("left_out") or ()
+        views, left_out = meta["recipe"].get("views") or (), meta.get("left_out") or ()
         blind = [name for view, name in enumerate(views) if view in left_out]
         if blind:
             names = ", ".join(blind)

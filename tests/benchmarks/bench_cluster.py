@@ -111,7 +111,7 @@ def time_ours(n: int, search: str) -> dict[str, Any]:
 
 def time_mvlearn(n: int) -> dict[str, Any]:
     """Cluster the same patches, standardised, by the public implementation."""
-    from mvlearn.cluster import (  # type: ignore[import-not-found]
+    from mvlearn.cluster import (
         MultiviewSpectralClustering,
     )
 

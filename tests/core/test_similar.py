@@ -111,3 +111,30 @@ def test_a_damaged_file_is_one_sentence(
     assert main(["similar", str(root), "s0", "--row", "3"]) == (0 if name == "axes" else 1)
     # Axes of another space are taken for one that was found anew: patches are stored again.
     assert (f"{name}.npy" in capsys.readouterr().err) == (name != "axes")
+
+
+def test_the_space_is_of_all_slides_whichever_is_asked_about(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    similar(capsys, root, "--row", "3")
+    (path,) = root.glob("cohort/spaces/*/meta.json")
+    patches = [len(one.load_grid()) for one in Project.open(root).slides()]
+    assert json.loads(path.read_text())["sampled"] == sum(patches)
+    meta = json.loads(path.read_text())
+    path.write_text(json.dumps({**meta, "sampled": 2}))  # as if there had been two then
+    np.save(path.with_name("axes.npy"), np.zeros_like(np.load(path.with_name("axes.npy"))))
+    found = similar(capsys, root, "--row", "3")["similar"]
+    assert all(one["distance"] > 0 for one in found)
+
+
+@pytest.mark.parametrize("name", ["mean", "axes", "vectors"])
+def test_numbers_that_are_none_are_refused(
+    root: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    similar(capsys, root, "--row", "3")
+    (path,) = root.glob(f"**/spaces/*/{name}.npy")
+    array = np.load(path)
+    array[...] = np.nan
+    np.save(path, array)
+    assert main(["similar", str(root), "s0", "--row", "3"]) == 1
+    assert "damaged; remove that folder" in capsys.readouterr().err

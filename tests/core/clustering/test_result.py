@@ -84,3 +84,20 @@ def test_reading_clusters_loads_no_heavy_library(project_root: Path) -> None:
         [sys.executable, "-c", code], cwd=project_root, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "claim", [{"n_clusters": 10**14}, {"n_clusters": -1}, {"left_out": 5}, {"recipe": None}]
+)
+def test_a_claim_that_no_clustering_makes_is_refused(stored: Path, claim: dict) -> None:
+    meta = json.loads((stored / "meta.json").read_text())
+    (stored / "meta.json").write_text(json.dumps({**meta, **claim}))
+    with pytest.raises(ProjectError, match="incomplete"):
+        load_clusters(stored)
+
+
+def test_agreement_is_a_share(stored: Path) -> None:
+    for wrong in (np.nan, 1.5, -0.1):
+        np.save(stored / "agreement.npy", np.full((4, 2), wrong, np.float32))
+        with pytest.raises(ProjectError, match="0 to 1"):
+            load_agreement(stored, 4)

@@ -66,3 +66,9 @@ def test_views_must_fit_together() -> None:
         prepare_views([np.ones(5)])
     with pytest.raises(ValueError, match="a list of views"):
         prepare_views(np.ones((5, 2)))  # type: ignore[arg-type]
+
+
+def test_numbers_too_large_to_be_squared_are_told() -> None:
+    view = np.random.default_rng(0).normal(size=(20, 3)) * 1e20
+    with pytest.raises(ValueError, match="too large to be compared"):
+        standardise(view)
