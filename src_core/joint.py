@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from src_core.clustering.result import load_clusters, save_clusters
+from src_core.clustering.result import has_clusters, load_clusters, save_clusters
 from src_core.devices import DeviceName
 from src_core.embeddings.store import EmbeddingView
 from src_core.errors import ProjectError
@@ -37,7 +37,7 @@ class Joint:
     """Slides that were not ready, and took no part."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Ready:
     slide: SlideFolder
     grid: PatchGrid
@@ -82,7 +82,7 @@ def cluster_jointly(
     recipes = {one[0].slide_id: clusters_recipe(one[1], one[2], config) for one in found}
     cohort = recipe_id({"slides": recipes})
     ready = [_placed(slide, grid, views, recipes, cohort) for slide, grid, views in found]
-    missing = [one for one in ready if not (one.folder / "meta.json").is_file()]
+    missing = [one for one in ready if not has_clusters(one.folder)]
     if missing:
         _make(ready, missing, project, device=device, report=report, stop=stop)
     for one in ready:
@@ -138,5 +138,7 @@ def _make(
         report=report,
         stop=stop,
     )
-    for one in missing:
-        save_clusters(one.folder, joint.of_slide(one.views, report=report, stop=stop), one.recipe)
+    for number, one in enumerate(ready):
+        if one in missing:
+            result = joint.of_slide(number, one.views, report=report, stop=stop)
+            save_clusters(one.folder, result, one.recipe)

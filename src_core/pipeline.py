@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from src_core.clustering.result import ClusterConfig, load_clusters, save_clusters
+from src_core.clustering.result import ClusterConfig, has_clusters, load_clusters, save_clusters
 from src_core.devices import DeviceName
 from src_core.embedder import Embedder
 from src_core.embeddings.pace import Pace
@@ -247,7 +247,7 @@ def made_clusters(
 
     recipe = clusters_recipe(grid, views, config)
     folder = slide.clusters(grid.grid_id, recipe_id(recipe))
-    if not (folder / "meta.json").is_file():
+    if not has_clusters(folder):
         result = cluster_views(
             [view.array() for view in views], config, device=device, report=report, stop=stop
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
@@ -13,6 +15,7 @@ from napari_fusecpath.layers.stack import scale_in_view
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.tables import Table
+from src_core.patches.grid import PatchGrid
 
 __all__ = ["AlikePatches"]
 
@@ -101,16 +104,23 @@ class AlikePatches(QWidget):
             self._session.refresh()
             self._select()
         grid, viewer = self._session.snapshot.grid, self._session.viewer
-        if grid is not None and one["row"] < len(grid):
+        row = None if grid is None else _row_of(grid, one)
+        if grid is not None and row is not None:
             mpp = grid.lattice.slide_mpp
             ratio = scale_ratio(mpp, scale_in_view(viewer, mpp))
-            middle = world_of_cells(grid.lattice, grid.cells[one["row"]]) * ratio
+            middle = world_of_cells(grid.lattice, grid.cells[row]) * ratio
             camera = camera_of(viewer)
             camera.center = (*camera.center[:-2], float(middle[0]), float(middle[1]))
 
     def _select(self) -> None:
         grid, slide = self._session.snapshot.grid, self._session.snapshot.slide
         if grid is not None and slide is not None:
-            found = {one["row"] for one in self._found if one["slide_id"] == slide.slide_id}
-            rows = sorted(row for row in found if row < len(grid))
-            self._session.workbench.selected = tuple(rows)
+            here = [one for one in self._found if one["slide_id"] == slide.slide_id]
+            rows = {row for one in here if (row := _row_of(grid, one)) is not None}
+            self._session.workbench.selected = tuple(sorted(rows))
+
+
+def _row_of(grid: PatchGrid, one: Mapping[str, Any]) -> int | None:
+    """Return a found patch in the grid of now, which may be another than the one searched."""
+    rows = np.flatnonzero((grid.coords_xy == (one["x"], one["y"])).all(axis=1))
+    return int(rows[0]) if len(rows) else None

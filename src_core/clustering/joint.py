@@ -48,6 +48,8 @@ class JointClusters:
     """Clusters of landmarks, into which the patches of any slide can be put."""
 
     model: MultiViewSpectralClustering
+    drawn: tuple[Int64, ...]
+    """The landmarks of each slide, as rows of its grid, ascending."""
 
     @property
     def n_clusters(self) -> int:
@@ -55,14 +57,21 @@ class JointClusters:
         return len(self.model.cluster_centers_)
 
     def of_slide(
-        self, views: Sequence[StoredView], *, report: Report = ignore, stop: Stop = never
+        self,
+        number: int,
+        views: Sequence[StoredView],
+        *,
+        report: Report = ignore,
+        stop: Stop = never,
     ) -> ClusterResult:
-        """Return the joint clusters of a slide's patches.
+        """Return the joint clusters of a slide's patches; landmarks keep what they were given.
 
         Parameters
         ----------
+        number : int
+            Which of the slides that gave landmarks it is.
         views : sequence of StoredView
-            By the same encoders, in the same order as the landmarks'.
+            Its own.
         report, stop : callable
             Progress between chunks of patches; a true `stop` raises `JobCancelled`.
         """
@@ -74,13 +83,23 @@ class JointClusters:
             tracker.advance(len(rows))
         labels = np.concatenate([part.labels for part in parts])
         distances = np.concatenate([part.distances for part in parts])
+        agreement = np.concatenate([part.agreement for part in parts])
+        own, among = self.drawn[number], self._among_landmarks(number)
+        labels[own] = self.model.labels_[among]
+        agreement[own] = self.model.agreement_[among]
+        middle = self.model.cluster_centers_[labels[own]]
+        distances[own] = np.linalg.norm(self.model.embedding_[among] - middle, axis=1)
         return ClusterResult(
             labels=labels,
             n_clusters=self.n_clusters,
-            agreement=np.concatenate([part.agreement for part in parts]),
+            agreement=agreement,
             typical=typical_patches(labels, distances, self.n_clusters),
             left_out=self.model.left_out_,
         )
+
+    def _among_landmarks(self, number: int) -> slice:
+        start = sum(len(rows) for rows in self.drawn[:number])
+        return slice(start, start + len(self.drawn[number]))
 
 
 def find_joint_clusters(
@@ -121,11 +140,13 @@ def find_joint_clusters(
     if not counts.sum():
         raise TooFewPatchesError("The slides have no patch to cluster; check their tissue masks.")
     shares = _shares(counts, n_landmarks)
-    drawn: list[list[Float32]] = []
+    drawn: list[Int64] = []
+    parts: list[list[Float32]] = []
     for number, (views, share) in enumerate(zip(slides, shares, strict=True)):
         rng = generator(config.seed, "landmarks", number)
         rows = np.sort(rng.choice(len(views[0]), int(share), replace=False))
-        drawn.append([view.rows(rows) for view in views])
+        drawn.append(rows)
+        parts.append([view.rows(rows) for view in views])
     model = MultiViewSpectralClustering(
         config.effective_clusters(int(shares.sum())),
         n_neighbors=config.n_neighbors,
@@ -135,8 +156,8 @@ def find_joint_clusters(
         device=device,
         random_state=config.seed,
     )
-    joined = [np.concatenate(view) for view in zip(*drawn, strict=True)]
-    return JointClusters(model.fit(joined, report=report, stop=stop))
+    joined = [np.concatenate(view) for view in zip(*parts, strict=True)]
+    return JointClusters(model.fit(joined, report=report, stop=stop), tuple(drawn))
 
 
 def _shares(counts: Int64, wanted: int) -> Int64:

@@ -21,6 +21,7 @@ __all__ = [
     "ClusterConfig",
     "ClusterResult",
     "Search",
+    "has_clusters",
     "load_agreement",
     "load_clusters",
     "load_typical",
@@ -125,6 +126,17 @@ def load_clusters(folder: Path) -> tuple[Labels, dict[str, Any]]:
             "cluster the slide again."
         )
     return labels, meta
+
+
+def has_clusters(folder: Path) -> bool:
+    """Tell whether whole clusters are stored; damaged ones are made again."""
+    if not (folder / "meta.json").is_file():
+        return False
+    try:
+        load_clusters(folder)
+    except ProjectError:
+        return False
+    return True
 
 
 def load_agreement(folder: Path, n_patches: int) -> Float32:

@@ -160,7 +160,7 @@ def time_cohort(folder: str, n_slides: int) -> dict[str, Any]:
     began, used = time.perf_counter(), time.process_time()
     joint = find_joint_clusters(slides, ClusterConfig(n_clusters=N_CLUSTERS))
     landmarks = time.perf_counter() - began
-    labels = [joint.of_slide(views).labels for views in slides]
+    labels = [joint.of_slide(number, views).labels for number, views in enumerate(slides)]
     wall, cpu = time.perf_counter() - began, time.process_time() - used
     truth = [np.load(Path(folder) / f"{slide}_truth.npy") for slide in range(n_slides)]
     # Pages of the mapped files that are in memory count as the process's: they are the system's.

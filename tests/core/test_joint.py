@@ -107,3 +107,16 @@ def test_slides_of_other_weights_take_no_part(
     told = json.loads(capsys.readouterr().out)
     assert set(told["clusters"]) == {"s0"}
     assert "other weights than 's0'" in told["failures"][0]["message"]
+
+
+def test_damaged_clusters_are_made_again(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["cluster", str(root), "--slides", "s0", "s1", "--n-clusters", "3"]
+    for joint in ([], ["--joint"]):
+        assert main([*command, *joint]) == 0
+        slide = Project.open(root).slide("s1")
+        folder = slide.joint_clusters() if joint else slide.current_clusters()
+        before = (folder / "labels.npy").read_bytes()
+        (folder / "labels.npy").write_bytes(b"")
+        assert main([*command, *joint]) == 0
+        assert (folder / "labels.npy").read_bytes() == before
+    capsys.readouterr()

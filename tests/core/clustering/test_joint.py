@@ -40,7 +40,7 @@ def test_a_cluster_is_the_same_tissue_on_every_slide() -> None:
     slides, truth = _cohort((900, 120, 1500))
     config = ClusterConfig(n_clusters=6)
     joint = find_joint_clusters(slides, config, n_landmarks=700)
-    results = [joint.of_slide(views) for views in slides]
+    results = [joint.of_slide(number, views) for number, views in enumerate(slides)]
     together = np.concatenate([result.labels for result in results])
     assert adjusted_rand_score(np.concatenate(truth), together) > 0.97
     names = [
@@ -65,8 +65,8 @@ def test_only_a_part_is_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("src_core.clustering.joint._CHUNK", 256)
     slides, _ = _cohort((900, 1500))
     joint = find_joint_clusters(slides, ClusterConfig(n_clusters=6), n_landmarks=400)
-    for views in slides:
-        joint.of_slide(views)
+    for number, views in enumerate(slides):
+        joint.of_slide(number, views)
     assert max(view.most for views in slides for view in views) <= 256
 
 
@@ -74,7 +74,7 @@ def test_one_seed_gives_the_same_clusters() -> None:
     slides, _ = _cohort((400, 500))
     config = ClusterConfig(n_clusters=6)
     first, second = (
-        find_joint_clusters(slides, config, n_landmarks=300).of_slide(slides[1]).labels
+        find_joint_clusters(slides, config, n_landmarks=300).of_slide(1, slides[1]).labels
         for _ in range(2)
     )
     np.testing.assert_array_equal(first, second)
@@ -106,4 +106,14 @@ def test_what_cannot_be_clustered_is_refused() -> None:
         find_joint_clusters([[slides[0][0], slides[1][1]]], config)
     joint = find_joint_clusters(slides, config)
     with pytest.raises(JobCancelled):
-        joint.of_slide(slides[0], stop=lambda: True)
+        joint.of_slide(0, slides[0], stop=lambda: True)
+
+
+def test_landmarks_keep_what_they_were_given() -> None:
+    slides, _ = _cohort((150, 200))
+    joint = find_joint_clusters(slides, ClusterConfig(n_clusters=6))
+    results = [joint.of_slide(number, views) for number, views in enumerate(slides)]
+    labels = np.concatenate([result.labels for result in results])
+    agreement = np.concatenate([result.agreement for result in results])
+    np.testing.assert_array_equal(labels, joint.model.labels_)
+    np.testing.assert_array_equal(agreement, joint.model.agreement_)
