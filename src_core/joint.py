@@ -5,22 +5,21 @@ Bags are drawn from a slide's own clusters, as in the paper; these are for compa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from src_core.clustering.result import has_clusters, load_clusters, save_clusters
+from src_core.clustering.result import has_clusters, left_out_encoders, load_clusters, save_clusters
 from src_core.devices import DeviceName
-from src_core.embeddings.store import EmbeddingView
-from src_core.errors import ProjectError
-from src_core.patches.grid import PatchGrid
-from src_core.pipeline import Failure, clusters_recipe, each_slide, stored_views
+from src_core.embedded import EmbeddedSlide, gather_alike
+from src_core.pipeline import Failure, clusters_recipe
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
 from src_core.provenance import recipe_id
+from src_core.types import Int64
 
 __all__ = ["Joint", "cluster_jointly"]
 
@@ -33,17 +32,10 @@ class Joint:
     """Clusters that each slide has patches of."""
     sizes: tuple[int, ...]
     """Patches of each cluster over all slides."""
+    left_out: dict[str, tuple[str, ...]]
+    """Encoders to which all patches are the same."""
     failures: list[Failure]
     """Slides that were not ready, and took no part."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Ready:
-    slide: SlideFolder
-    grid: PatchGrid
-    views: tuple[EmbeddingView, ...]
-    folder: Path
-    recipe: dict[str, Any]
 
 
 def cluster_jointly(
@@ -66,69 +58,46 @@ def cluster_jointly(
         If there is no patch.
     """
     config = project.config.clustering
-    found: list[tuple[SlideFolder, PatchGrid, tuple[EmbeddingView, ...]]] = []
-
-    def gather(slide: SlideFolder) -> None:
-        grid = slide.load_grid()
-        views = stored_views(slide, grid, project.config.encoders)
-        if found and _weights(views) != _weights(found[0][2]):
-            raise ProjectError(
-                f"Slide {slide.slide_id!r} is embedded by other weights than "
-                f"{found[0][0].slide_id!r}; prepare it again, or cluster slides of one kind."
-            )
-        found.append((slide, grid, views))
-
-    failures = each_slide(slides, gather, stop=stop)
-    recipes = {one[0].slide_id: clusters_recipe(one[1], one[2], config) for one in found}
+    ready, failures = gather_alike(slides, project.config.encoders, stop=stop)
+    recipes = {one.slide.slide_id: clusters_recipe(one.grid, one.views, config) for one in ready}
     cohort = recipe_id({"slides": recipes})
-    ready = [_placed(slide, grid, views, recipes, cohort) for slide, grid, views in found]
-    missing = [one for one in ready if not has_clusters(one.folder)]
-    if missing:
-        _make(ready, missing, project, device=device, report=report, stop=stop)
+    recipes = {name: {**recipe, "cohort": cohort} for name, recipe in recipes.items()}
+    _make_missing(ready, recipes, project, device=device, report=report, stop=stop)
+    counts: dict[str, Int64] = {}
+    left_out: dict[str, tuple[str, ...]] = {}
     for one in ready:
+        name, folder = one.slide.slide_id, _folder(one, recipes)
         if one.slide.record.grid_id == one.grid.grid_id:
-            one.slide.remember(joint_id=one.folder.name)
-    stored = {one.slide.slide_id: load_clusters(one.folder) for one in ready}
-    n_clusters = max((meta["n_clusters"] for _, meta in stored.values()), default=0)
-    counts = {
-        slide: np.bincount(labels[labels >= 0], minlength=n_clusters)
-        for slide, (labels, _) in stored.items()
-    }
-    sizes = np.zeros(n_clusters, dtype=np.int64)
-    for count in counts.values():
-        sizes += count
+            one.slide.remember(joint_id=folder.name)
+        labels, meta = load_clusters(folder)
+        counts[name] = np.bincount(labels[labels >= 0], minlength=meta["n_clusters"])
+        left_out[name] = left_out_encoders(meta)
     return Joint(
-        clusters={slide: int((count > 0).sum()) for slide, count in counts.items()},
-        sizes=tuple(sizes.tolist()),
+        clusters={name: int((count > 0).sum()) for name, count in counts.items()},
+        sizes=tuple(np.sum(list(counts.values()), axis=0).tolist()) if counts else (),
+        left_out=left_out,
         failures=failures,
     )
 
 
-def _weights(views: Sequence[EmbeddingView]) -> list[str]:
-    return [recipe_id(view.recipe) for view in views]
+def _folder(one: EmbeddedSlide, recipes: Mapping[str, Mapping[str, Any]]) -> Path:
+    return one.slide.clusters(one.grid.grid_id, recipe_id(recipes[one.slide.slide_id]))
 
 
-def _placed(
-    slide: SlideFolder,
-    grid: PatchGrid,
-    views: tuple[EmbeddingView, ...],
-    recipes: dict[str, dict[str, Any]],
-    cohort: str,
-) -> _Ready:
-    recipe = {**recipes[slide.slide_id], "cohort": cohort}
-    folder = slide.clusters(grid.grid_id, recipe_id(recipe))
-    return _Ready(slide, grid, views, folder, recipe)
-
-
-def _make(
-    ready: Sequence[_Ready],
-    missing: Sequence[_Ready],
+def _make_missing(
+    ready: Sequence[EmbeddedSlide],
+    recipes: Mapping[str, Mapping[str, Any]],
     project: Project,
     *,
     device: DeviceName,
     report: Report,
     stop: Stop,
 ) -> None:
+    missing = [
+        number for number, one in enumerate(ready) if not has_clusters(_folder(one, recipes))
+    ]
+    if not missing:
+        return
     from src_core.clustering.joint import find_joint_clusters
 
     joint = find_joint_clusters(
@@ -138,7 +107,7 @@ def _make(
         report=report,
         stop=stop,
     )
-    for number, one in enumerate(ready):
-        if one in missing:
-            result = joint.of_slide(number, one.views, report=report, stop=stop)
-            save_clusters(one.folder, result, one.recipe)
+    for number in missing:
+        one = ready[number]
+        result = joint.of_slide(number, one.views, report=report, stop=stop)
+        save_clusters(_folder(one, recipes), result, recipes[one.slide.slide_id])

@@ -248,9 +248,7 @@ def made_clusters(
     recipe = clusters_recipe(grid, views, config)
     folder = slide.clusters(grid.grid_id, recipe_id(recipe))
     if not has_clusters(folder):
-        result = cluster_views(
-            [view.array() for view in views], config, device=device, report=report, stop=stop
-        )
+        result = cluster_views(views, config, device=device, report=report, stop=stop)
         save_clusters(folder, result, recipe)
     return folder
 

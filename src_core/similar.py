@@ -14,14 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from src_core.clustering.fused import FUSED_AXES, Found, FusedSpace, find_fused_space, find_nearest
-from src_core.embeddings.store import EmbeddingView
+from src_core.embedded import EmbeddedSlide, gather_alike
 from src_core.errors import ProjectError
-from src_core.patches.grid import PatchGrid
-from src_core.pipeline import Failure, each_slide, stored_views
+from src_core.pipeline import Failure
 from src_core.progress import Report, Stop, Tracker
 from src_core.project import Project, SlideFolder
 from src_core.provenance import read_array, read_json, recipe_id, write_array, write_artifact
-from src_core.seeding import generator
 from src_core.types import Float32
 
 __all__ = ["Match", "find_similar"]
@@ -43,17 +41,6 @@ class Match:
     y: int
     distance: float
     """In the space of all encoders, 0 is the same."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Indexed:
-    slide: SlideFolder
-    grid: PatchGrid
-    views: tuple[EmbeddingView, ...]
-
-    @property
-    def recipe(self) -> dict[str, str]:
-        return {view.encoder: recipe_id(view.recipe) for view in self.views}
 
 
 def find_similar(
@@ -95,16 +82,15 @@ def find_similar(
     GridMismatchError
         If it is not embedded by all encoders of the project.
     """
-    asked = _gathered(project, slide)
+    asked = EmbeddedSlide.of(slide, project.config.encoders)
     if not 0 <= row < len(asked.grid):
         raise ProjectError(
             f"Slide {slide.slide_id!r} has no patch {row}; its patches are 0 to "
             f"{len(asked.grid) - 1}."
         )
     rest = [other for other in others if other.slide_id != slide.slide_id]
-    alike, failures = _alike(project, asked, rest, stop=stop)
-    ready = [asked, *alike]
-    space_id = recipe_id({"views": asked.recipe, "sample": _SAMPLE})
+    ready, failures = gather_alike(rest, project.config.encoders, first=asked, stop=stop)
+    space_id = recipe_id({"views": asked.weights, "sample": _SAMPLE})
     space = _space(project, asked, space_id, stop=stop)
     vectors = _indexed(ready, space, space_id, report=report, stop=stop)
     found = find_nearest(vectors, np.asarray(vectors[0][row]), n + 1)
@@ -116,7 +102,7 @@ def find_similar(
     return _matches(found, ready, row)[:n], failures
 
 
-def _matches(found: Found, slides: Sequence[_Indexed], row: int) -> list[Match]:
+def _matches(found: Found, slides: Sequence[EmbeddedSlide], row: int) -> list[Match]:
     """Return what was found but for the patch itself, which is `row` of the first slide."""
     return [
         _match(slides[which], int(at), float(distance))
@@ -125,32 +111,8 @@ def _matches(found: Found, slides: Sequence[_Indexed], row: int) -> list[Match]:
     ]
 
 
-def _gathered(project: Project, slide: SlideFolder) -> _Indexed:
-    grid = slide.load_grid()
-    return _Indexed(slide, grid, stored_views(slide, grid, project.config.encoders))
-
-
-def _alike(
-    project: Project, asked: _Indexed, others: Sequence[SlideFolder], *, stop: Stop
-) -> tuple[list[_Indexed], list[Failure]]:
-    """Return the slides that the same encoders have embedded with the same weights."""
-    ready: list[_Indexed] = []
-
-    def gather(other: SlideFolder) -> None:
-        one = _gathered(project, other)
-        if one.recipe != asked.recipe:
-            raise ProjectError(
-                f"Slide {other.slide_id!r} is embedded by other weights; prepare it again to look "
-                "through it."
-            )
-        ready.append(one)
-
-    failures = each_slide(others, gather, stop=stop)
-    return ready, failures
-
-
 def _indexed(
-    slides: Sequence[_Indexed], space: FusedSpace, space_id: str, *, report: Report, stop: Stop
+    slides: Sequence[EmbeddedSlide], space: FusedSpace, space_id: str, *, report: Report, stop: Stop
 ) -> list[Float32]:
     """Return the patches of slides as they are compared, stored where they were not yet."""
     digest = hashlib.sha256(space.axes.tobytes() + space.mean.tobytes()).hexdigest()[:16]
@@ -160,12 +122,12 @@ def _indexed(
     return [_load(one, space_id, space.axes.shape[1] + 1) for one in slides]
 
 
-def _match(one: _Indexed, row: int, distance: float) -> Match:
+def _match(one: EmbeddedSlide, row: int, distance: float) -> Match:
     x, y = (int(value) for value in one.grid.coords_xy[row])
     return Match(slide_id=one.slide.slide_id, row=row, x=x, y=y, distance=distance)
 
 
-def _space(project: Project, asked: _Indexed, space_id: str, *, stop: Stop) -> FusedSpace:
+def _space(project: Project, asked: EmbeddedSlide, space_id: str, *, stop: Stop) -> FusedSpace:
     """Return the space of these encoders.
 
     It is found from all slides of the project that they have embedded, whichever are looked
@@ -175,7 +137,7 @@ def _space(project: Project, asked: _Indexed, space_id: str, *, stop: Stop) -> F
     sampled = _sampled(folder)
     if sampled < _SAMPLE:
         others = [one for one in project.slides() if one.slide_id != asked.slide.slide_id]
-        slides = [asked, *_alike(project, asked, others, stop=stop)[0]]
+        slides, _ = gather_alike(others, project.config.encoders, first=asked, stop=stop)
         if min(_SAMPLE, sum(len(one.grid) for one in slides)) >= max(1, 2 * sampled):
             _find_space(folder, slides)
     width = sum(view.dim for view in asked.views)
@@ -193,22 +155,18 @@ def _sampled(folder: Path) -> int:
     return found if isinstance(found, int) else 0
 
 
-def _find_space(folder: Path, slides: Sequence[_Indexed]) -> None:
-    each = -(-_SAMPLE // len(slides))
-    parts: list[list[Float32]] = []
-    for one in slides:
-        rng = generator(0, "space", one.slide.slide_id)
-        rows = np.sort(rng.permutation(len(one.grid))[:each])
-        parts.append([view.rows(rows) for view in one.views])
-    views = [np.concatenate(view) for view in zip(*parts, strict=True)]
+def _find_space(folder: Path, slides: Sequence[EmbeddedSlide]) -> None:
+    from src_core.clustering.sampling import draw_patches  # loads torch, for which a question waits
+
+    _, views = draw_patches([one.views for one in slides], _SAMPLE, seed=0, name="space")
     found = find_fused_space(views, seed=0)
     write_array(folder / "mean.npy", found.mean)
-    meta = {"recipe": slides[0].recipe, "sampled": len(views[0])}
+    meta = {"recipe": slides[0].weights, "sampled": len(views[0])}
     write_artifact(folder, "axes.npy", found.axes, meta)
 
 
 def _store(
-    slides: Sequence[_Indexed],
+    slides: Sequence[EmbeddedSlide],
     space: FusedSpace,
     space_id: str,
     digest: str,
@@ -221,24 +179,24 @@ def _store(
     for one in slides:
         vectors = np.empty((len(one.grid), space.axes.shape[1] + 1), dtype=np.float32)
         for start in range(0, len(one.grid), _CHUNK):
-            rows = np.arange(start, min(start + _CHUNK, len(one.grid)))
-            vectors[rows] = space.place([view.rows(rows) for view in one.views])
-            tracker.advance(len(rows), detail=one.slide.slide_id)
+            placed = space.place([view[start : start + _CHUNK] for view in one.views])
+            vectors[start : start + len(placed)] = placed
+            tracker.advance(len(placed), detail=one.slide.slide_id)
         meta = {"space": space_id, "axes": digest, "n_patches": len(vectors)}
         write_artifact(_folder(one, space_id), "vectors.npy", vectors, meta)
 
 
-def _is_stored(one: _Indexed, space_id: str, digest: str) -> bool:
+def _is_stored(one: EmbeddedSlide, space_id: str, digest: str) -> bool:
     """Tell whether a slide's patches lie in this very space; one found anew differs."""
     path = _folder(one, space_id) / "meta.json"
     return path.is_file() and read_json(path).get("axes") == digest
 
 
-def _folder(one: _Indexed, space_id: str) -> Path:
+def _folder(one: EmbeddedSlide, space_id: str) -> Path:
     return one.slide.grid(one.grid.grid_id) / "spaces" / space_id
 
 
-def _load(one: _Indexed, space_id: str, width: int) -> Float32:
+def _load(one: EmbeddedSlide, space_id: str, width: int) -> Float32:
     vectors: Float32 = read_array(
         _folder(one, space_id) / "vectors.npy", dtype=np.float32, shape=(len(one.grid), width)
     )

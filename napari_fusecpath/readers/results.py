@@ -200,7 +200,7 @@ def _agreement(viewer: Viewer, grid: PatchGrid, folder: Path) -> set[Role]:
     """Show how far the encoders agree; clusters of an earlier version do not know."""
     if not (folder / "agreement.npy").is_file():
         return set()
-    agreement = load_agreement(folder, len(grid))
+    agreement = load_agreement(folder)
     if not agreement.shape[1]:
         return set()
     show_agreement(viewer, grid, agreement.mean(axis=1))

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_fusecpath.layers.canvas import camera_of
-from napari_fusecpath.layers.geometry import scale_ratio, world_of_cells
+from napari_fusecpath.layers.geometry import world_of_xy
 from napari_fusecpath.layers.stack import scale_in_view
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
@@ -104,11 +103,9 @@ class AlikePatches(QWidget):
             self._session.refresh()
             self._select()
         grid, viewer = self._session.snapshot.grid, self._session.viewer
-        row = None if grid is None else _row_of(grid, one)
-        if grid is not None and row is not None:
-            mpp = grid.lattice.slide_mpp
-            ratio = scale_ratio(mpp, scale_in_view(viewer, mpp))
-            middle = world_of_cells(grid.lattice, grid.cells[row]) * ratio
+        if grid is not None:
+            mpp = scale_in_view(viewer, grid.lattice.slide_mpp)
+            middle = world_of_xy(_middle(grid, one), mpp=mpp)
             camera = camera_of(viewer)
             camera.center = (*camera.center[:-2], float(middle[0]), float(middle[1]))
 
@@ -116,11 +113,11 @@ class AlikePatches(QWidget):
         grid, slide = self._session.snapshot.grid, self._session.snapshot.slide
         if grid is not None and slide is not None:
             here = [one for one in self._found if one["slide_id"] == slide.slide_id]
-            rows = {row for one in here if (row := _row_of(grid, one)) is not None}
+            rows = {row for one in here if (row := grid.row_at(_middle(grid, one))) is not None}
             self._session.workbench.selected = tuple(sorted(rows))
 
 
-def _row_of(grid: PatchGrid, one: Mapping[str, Any]) -> int | None:
-    """Return a found patch in the grid of now, which may be another than the one searched."""
-    rows = np.flatnonzero((grid.coords_xy == (one["x"], one["y"])).all(axis=1))
-    return int(rows[0]) if len(rows) else None
+def _middle(grid: PatchGrid, one: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the middle of a found patch: its row may be another's once the grid has changed."""
+    half = grid.lattice.patch_l0 / 2
+    return one["x"] + half, one["y"] + half

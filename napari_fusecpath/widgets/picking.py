@@ -9,7 +9,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QWidget
 
-from napari_fusecpath.layers.geometry import patch_side, scale_ratio, world_of_cells
+from napari_fusecpath.layers.geometry import xy_of_world
 from napari_fusecpath.layers.stack import scale_in_view
 from napari_fusecpath.widgets.session import Session
 from src_core.types import Float64
@@ -62,11 +62,8 @@ class PatchPicker(QObject):
     def _row_at(self, world: Float64) -> int:
         """Return the row of the patch that holds a world point (row, column), -1 if none does."""
         grid = self._session.snapshot.grid
-        if grid is None or not len(grid):
+        if grid is None:
             return -1
-        lattice = grid.lattice
-        mpp = scale_in_view(self._session.viewer, lattice.slide_mpp)
-        ratio = scale_ratio(lattice.slide_mpp, mpp)
-        away = np.abs(world_of_cells(lattice, grid.cells) * ratio - world).max(axis=1)  # (N,)
-        row = int(np.argmin(away))  # of patches that overlap the one whose middle is nearest
-        return row if away[row] <= patch_side(lattice) * ratio / 2 else -1
+        mpp = scale_in_view(self._session.viewer, grid.lattice.slide_mpp)
+        row = grid.row_at(xy_of_world(world, mpp=mpp))
+        return -1 if row is None else row

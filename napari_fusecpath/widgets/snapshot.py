@@ -233,12 +233,7 @@ def _likeness(folder: Path) -> dict[str, Any]:
     """Return what the clusters that are shown are like; those of an earlier version do not know."""
     if not (folder / "agreement.npy").is_file():
         return {}
-    meta = load_clusters(folder)[1]
-    patches, clusters = meta["n_patches"], meta["n_clusters"]
-    return {
-        "agreement": load_agreement(folder, patches),
-        "typical": load_typical(folder, patches, clusters),
-    }
+    return {"agreement": load_agreement(folder), "typical": load_typical(folder)}
 
 
 def _missing(

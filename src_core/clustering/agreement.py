@@ -13,9 +13,17 @@ import numpy as np
 
 from src_core.types import Float32, Float64, Int64, Labels
 
-__all__ = ["ClusterSummary", "agreement_of", "summarise", "typical_patches"]
+__all__ = [
+    "N_TYPICAL",
+    "ClusterSummary",
+    "agreement_of",
+    "share_alike",
+    "summarise",
+    "typical_patches",
+]
 
 N_TYPICAL = 12
+"""Patches that stand for a cluster."""
 
 
 def agreement_of(neighbours: Sequence[Int64], labels: Labels) -> Float32:
@@ -33,11 +41,27 @@ def agreement_of(neighbours: Sequence[Int64], labels: Labels) -> Float32:
         Share of the patch's neighbours, in that view, that are in its cluster: 0 to 1. Chance alone
         gives a cluster's share of the slide.
     """
-    out = np.ones((len(labels), len(neighbours)), dtype=np.float32)
-    for view, nearest in enumerate(neighbours):
-        others = nearest[:, 1:]
-        if others.shape[1]:
-            out[:, view] = (labels[others] == labels[:, None]).mean(axis=1)
+    return share_alike([labels[nearest[:, 1:]] for nearest in neighbours], labels)
+
+
+def share_alike(around: Sequence[Labels], labels: Labels) -> Float32:
+    """Return how many of the clusters around each patch are its own.
+
+    Parameters
+    ----------
+    around : sequence of ndarray of int32, shapes (N, k)
+        In every view the clusters of a patch's neighbours.
+    labels : ndarray of int32, shape (N,)
+
+    Returns
+    -------
+    ndarray of float32, shape (N, views)
+        A share, 0 to 1; 1 where there is nobody around.
+    """
+    out = np.ones((len(labels), len(around)), dtype=np.float32)
+    for view, clusters in enumerate(around):
+        if clusters.shape[1]:
+            out[:, view] = (clusters == labels[:, None]).mean(axis=1)
     return out
 
 

@@ -28,6 +28,8 @@ _READ = 12
 _PER_CENTRE = 40
 """Points of the sample by which a centre is placed."""
 _ITERATIONS = 6
+_TIE = 64 * torch.finfo(torch.float32).eps
+"""Of the largest squared length: what rounding may make of a distance."""
 
 
 def listed_neighbours(lists: Lists, n_neighbors: int, *, stop: Stop = never) -> torch.Tensor:
@@ -69,7 +71,7 @@ class Lists:
     middle: torch.Tensor
     """Shape (d,)."""
     squares: torch.Tensor
-    """Shape (N,), squared lengths."""
+    """Shape (N,), squared lengths; a little more the later the point."""
     rows: torch.Tensor
     """Shape (N,), where each point stood."""
     bounds: list[int]
@@ -91,6 +93,9 @@ class Lists:
         apart.fill_diagonal_(-1.0)
         near = apart.argsort(dim=1, stable=True)[:, : 4 * _READ].tolist()
         squares = (ordered**2).sum(dim=1)
+        # Of patches that are one but for rounding the first ones are named, by all of them: else
+        # copies would fall apart into pieces that know nothing of each other.
+        squares += _TIE * squares.max() * (order / len(order))
         return cls(ordered, middle, squares, order, bounds, centres, near)
 
     def __len__(self) -> int:

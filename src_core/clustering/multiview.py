@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -18,22 +18,22 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import check_is_fitted
 
-from src_core.clustering.agreement import agreement_of, typical_patches
+from src_core.clustering.agreement import agreement_of, share_alike, typical_patches
 from src_core.clustering.cotraining import Graphs, Step, co_train, embedding_of, graphs_of
 from src_core.clustering.kmeans import group
 from src_core.clustering.result import ClusterConfig, ClusterResult, Search
 from src_core.clustering.spectral import rows_of_length_one
-from src_core.clustering.views import check_views
+from src_core.clustering.views import View, check_views
 from src_core.devices import DeviceName, pick_device
 from src_core.errors import GridMismatchError, TooFewPatchesError
 from src_core.progress import Report, Stop, Tracker, ignore, never
 from src_core.types import Float32, Labels
 
-__all__ = ["Assignment", "MultiViewSpectralClustering", "cluster_views"]
+__all__ = ["Assignment", "MultiViewSpectralClustering", "cluster_views", "estimator_for"]
 
 
 def cluster_views(
-    views: Sequence[NDArray[Any]],
+    views: Sequence[View],
     config: ClusterConfig,
     *,
     device: DeviceName = "cpu",
@@ -44,8 +44,8 @@ def cluster_views(
 
     Parameters
     ----------
-    views : sequence of ndarray, shapes (N, D_i)
-        One encoder's embeddings each, row ``i`` the same patch in all.
+    views : sequence of View, shapes (N, D_i)
+        One encoder's embeddings each, row ``i`` the same patch in all; read in chunks.
     config : ClusterConfig
         A slide of few patches gets ``N // n_per_cluster`` clusters, at least 1.
     device : str
@@ -69,22 +69,29 @@ def cluster_views(
     check_views(views)
     if len(views[0]) == 0:
         raise TooFewPatchesError("The slide has no patch to cluster; check its tissue mask.")
-    model = MultiViewSpectralClustering(
-        config.effective_clusters(len(views[0])),
+    model = estimator_for(config, len(views[0]), device=device)
+    model.fit(views, report=report, stop=stop)
+    return ClusterResult(
+        labels=model.labels_,
+        n_clusters=len(model.cluster_centers_),
+        agreement=model.agreement_,
+        typical=typical_patches(model.labels_, model.distances_, len(model.cluster_centers_)),
+        left_out=model.left_out_,
+    )
+
+
+def estimator_for(
+    config: ClusterConfig, n_patches: int, *, device: DeviceName
+) -> MultiViewSpectralClustering:
+    """Return the estimator by which `config` asks so many patches to be clustered."""
+    return MultiViewSpectralClustering(
+        config.effective_clusters(n_patches),
         n_neighbors=config.n_neighbors,
         n_iter=config.n_iter,
         neighbors=config.neighbors,
         standardise=True,
         device=device,
         random_state=config.seed,
-    ).fit(views, report=report, stop=stop)
-    apart = np.linalg.norm(model.embedding_ - model.cluster_centers_[model.labels_], axis=1)
-    return ClusterResult(
-        labels=model.labels_,
-        n_clusters=len(model.cluster_centers_),
-        agreement=model.agreement_,
-        typical=typical_patches(model.labels_, apart, len(model.cluster_centers_)),
-        left_out=model.left_out_,
     )
 
 
@@ -132,6 +139,8 @@ class MultiViewSpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[
         The views' leading eigenvectors, rows of each normalised, side by side.
     cluster_centers_ : ndarray of float32, shape (clusters, views * n_clusters)
         Of that embedding, in the order of the labels.
+    distances_ : ndarray of float32, shape (N,)
+        Of each patch to the centre of its cluster, in that embedding.
     left_out_ : tuple of int
         Views that are the same for every patch; they take no part.
     agreement_ : ndarray of float32, shape (N, views)
@@ -158,6 +167,7 @@ class MultiViewSpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[
     embedding_: Float32
     cluster_centers_: Float32
     left_out_: tuple[int, ...]
+    distances_: Float32
     agreement_: Float32
 
     def __init__(
@@ -181,14 +191,13 @@ class MultiViewSpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[
 
     def fit(
         self,
-        views: Sequence[NDArray[Any]],
+        views: Sequence[View],
         y: None = None,
         *,
         report: Report = ignore,
         stop: Stop = never,
     ) -> Self:
-        """Cluster the patches that `views` describe, shapes (N, D_i)."""
-        views = [np.asarray(view) for view in views]
+        """Cluster the patches that `views` describe, shapes (N, D_i); they are read in chunks."""
         self._check(views)
         tracker = Tracker(
             report,
@@ -220,23 +229,25 @@ class MultiViewSpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[
         self.agreement_ = agreement_of(
             [nearest.cpu().numpy() for nearest in graphs.neighbours], self.labels_
         )
+        middle = self.cluster_centers_[self.labels_]
+        self.distances_ = np.linalg.norm(self.embedding_ - middle, axis=1)
         tracker.advance(tracker.left, detail="clusters found")
         return self
 
-    def fit_predict(self, views: Sequence[NDArray[Any]], y: None = None) -> Labels:
+    def fit_predict(self, views: Sequence[View], y: None = None) -> Labels:
         """Return the clusters of the patches that `views` describe, shape (N,)."""
         return self.fit(views).labels_
 
-    def predict(self, views: Sequence[NDArray[Any]]) -> Labels:
+    def predict(self, views: Sequence[View]) -> Labels:
         """Return the clusters of patches that were not seen, shape (M,); see `assign`."""
         return self.assign(views).labels
 
-    def assign(self, views: Sequence[NDArray[Any]]) -> Assignment:
+    def assign(self, views: Sequence[View]) -> Assignment:
         """Put patches that were not seen into clusters, by their neighbours that were.
 
         Parameters
         ----------
-        views : sequence of ndarray, shapes (M, D_i)
+        views : sequence of View, shapes (M, D_i)
             The same encoders' embeddings, in the same order.
 
         Raises
@@ -253,7 +264,6 @@ class MultiViewSpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[
         brought to length 1; the nearest centre decides.
         """
         check_is_fitted(self)
-        views = [np.asarray(view) for view in views]
         check_views(views)
         if len(views) != self.n_views_in_:
             raise GridMismatchError(
@@ -272,10 +282,7 @@ class MultiViewSpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[
             apart = torch.cdist(self._extended(nearest), torch.from_numpy(self.cluster_centers_))
             distances, labels = (one.numpy() for one in apart.min(dim=1))
         labels = labels.astype(np.int32)
-        known = [self.labels_[rows] == labels[:, None] for rows in nearest]
-        agreement = np.ones((len(labels), len(known)), dtype=np.float32)
-        for view, same in enumerate(known):
-            agreement[:, view] = same.mean(axis=1)
+        agreement = share_alike([self.labels_[rows] for rows in nearest], labels)
         return Assignment(labels=labels, distances=distances, agreement=agreement)
 
     def _extended(self, nearest: Sequence[NDArray[np.int64]]) -> torch.Tensor:
@@ -303,7 +310,7 @@ class MultiViewSpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[
     def _seed(self) -> int:
         return 0 if self.random_state is None else self.random_state
 
-    def _check(self, views: list[NDArray[Any]]) -> None:
+    def _check(self, views: Sequence[View]) -> None:
         if self.n_clusters < 1 or self.n_neighbors < 2 or self.n_iter < 0:
             raise ValueError(
                 f"n_clusters is {self.n_clusters}, n_neighbors {self.n_neighbors} and n_iter "

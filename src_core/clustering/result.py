@@ -12,16 +12,19 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 
+from src_core.clustering.agreement import N_TYPICAL
 from src_core.config import Config, Help, Range
 from src_core.errors import ProjectError
 from src_core.provenance import read_array, read_json, write_array, write_artifact
 from src_core.types import Float32, Int64, Labels
 
 __all__ = [
+    "MOST_CLUSTERS",
     "ClusterConfig",
     "ClusterResult",
     "Search",
     "has_clusters",
+    "left_out_encoders",
     "load_agreement",
     "load_clusters",
     "load_typical",
@@ -32,14 +35,14 @@ Search: TypeAlias = Literal["auto", "exact", "listed"]
 """How neighbours are looked for; see `MultiViewSpectralClustering`."""
 
 
-_MOST_CLUSTERS = 1000
+MOST_CLUSTERS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterConfig(Config):
     """Settings of multi-view clustering; the defaults are the paper's."""
 
-    n_clusters: Annotated[int, Range(1, _MOST_CLUSTERS), Help("Clusters of a slide")] = 50
+    n_clusters: Annotated[int, Range(1, MOST_CLUSTERS), Help("Clusters of a slide")] = 50
     n_neighbors: Annotated[
         int, Range(2, 100), Help("Neighbours of a patch, itself included", advanced=True)
     ] = 10
@@ -114,7 +117,7 @@ def load_clusters(folder: Path) -> tuple[Labels, dict[str, Any]]:
         type(n_patches) is int
         and type(n_clusters) is int
         and n_patches >= 0
-        and 0 <= n_clusters <= _MOST_CLUSTERS
+        and 0 <= n_clusters <= MOST_CLUSTERS
         and isinstance(meta.get("left_out", []), list)
         and isinstance(meta.get("recipe"), dict)
     ):
@@ -128,6 +131,13 @@ def load_clusters(folder: Path) -> tuple[Labels, dict[str, Any]]:
     return labels, meta
 
 
+def left_out_encoders(meta: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return which encoders took no part in stored clusters: to them all patches are the same."""
+    left_out = meta.get("left_out") or ()
+    views = meta["recipe"].get("views") or ()
+    return tuple(name for number, name in enumerate(views) if number in left_out)
+
+
 def has_clusters(folder: Path) -> bool:
     """Tell whether whole clusters are stored; damaged ones are made again."""
     if not (folder / "meta.json").is_file():
@@ -139,31 +149,34 @@ def has_clusters(folder: Path) -> bool:
     return True
 
 
-def load_agreement(folder: Path, n_patches: int) -> Float32:
-    """Read how far the views agree about each patch, shape (n_patches, views).
+def load_agreement(folder: Path) -> Float32:
+    """Read how far the views that tell patches apart agree about each, shape (n_patches, views).
 
     Raises
     ------
     ProjectError
-        If the file is missing or damaged.
+        If a file is missing, damaged or does not fit the others.
     """
+    _, meta = load_clusters(folder)
+    n_views = len(meta["recipe"].get("views") or ()) - len(meta.get("left_out") or ())
     path = folder / "agreement.npy"
-    found: Float32 = read_array(path, dtype=np.float32, shape=(n_patches, None))
+    found: Float32 = read_array(path, dtype=np.float32, shape=(meta["n_patches"], n_views))
     if found.size and not (found.min() >= 0 and found.max() <= 1):
         raise ProjectError(f"{path} is not of 0 to 1; cluster the slide again.")
     return found
 
 
-def load_typical(folder: Path, n_patches: int, n_clusters: int) -> Int64:
+def load_typical(folder: Path) -> Int64:
     """Read the typical patches of each cluster, shape (n_clusters, 12).
 
     Raises
     ------
     ProjectError
-        If the file is missing, damaged or names patches that the slide has not.
+        If a file is missing, damaged or names patches that the slide has not.
     """
-    path = folder / "typical.npy"
-    found: Int64 = read_array(path, dtype=np.int64, shape=(n_clusters, None))
+    _, meta = load_clusters(folder)
+    path, n_patches = folder / "typical.npy", meta["n_patches"]
+    found: Int64 = read_array(path, dtype=np.int64, shape=(meta["n_clusters"], N_TYPICAL))
     if found.size and not (found.min() >= -1 and found.max() < n_patches):
         raise ProjectError(f"{path} names patches that the slide has not; cluster the slide again.")
     return found

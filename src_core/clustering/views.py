@@ -20,7 +20,6 @@ from src_core.types import Float32
 __all__ = [
     "Moments",
     "View",
-    "check_lengths",
     "check_views",
     "chunks",
     "moments",
@@ -88,11 +87,7 @@ def check_views(views: Sequence[View]) -> None:
     for number, view in enumerate(views):
         if view.ndim != 2 or view.shape[1] == 0:
             raise ValueError(f"View {number} has shape {view.shape}; give (patches, dimensions).")
-    check_lengths([len(view) for view in views])
-
-
-def check_lengths(lengths: Sequence[int]) -> None:
-    """Raise `GridMismatchError` if views are not of the same number of patches."""
+    lengths = [len(view) for view in views]
     if len(set(lengths)) > 1:
         raise GridMismatchError(
             f"The views describe {', '.join(map(str, lengths))} patches; "

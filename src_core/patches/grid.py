@@ -93,6 +93,22 @@ class PatchGrid:
         """Top-left corners, shape (N, 2), level-0 pixels of the whole slide, columns x, y."""
         return self.lattice.corners(self.cells)
 
+    def row_at(self, xy: ArrayLike) -> int | None:
+        """Return the patch that holds a point, None if none does.
+
+        Parameters
+        ----------
+        xy : array_like of float, shape (2,)
+            Level-0 pixels of the whole slide. Of patches that overlap there, the one whose middle
+            is nearest.
+        """
+        if not len(self):
+            return None
+        middles = self.coords_xy + self.lattice.patch_l0 / 2
+        away = np.abs(middles - np.asarray(xy, dtype=np.float64)).max(axis=1)  # (N,)
+        row = int(np.argmin(away))
+        return row if away[row] <= self.lattice.patch_l0 / 2 else None
+
     @property
     def lattice_id(self) -> str:
         """Name of the lattice, which keys the embeddings."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from src_core import choosing, pipeline
-from src_core.clustering.result import ClusterConfig
+from src_core.clustering.result import MOST_CLUSTERS, ClusterConfig
 from src_core.clustering.sweep_plot import save_sweep_plot
 from src_core.clustering.tables import INDICES, SweepConfig, best_rows
 from src_core.config import Config, Help, Range
@@ -96,7 +96,7 @@ class CompareOptions(Config):
     project: ProjectPath
     slides: SlideNames = ()
     n_clusters: Annotated[
-        int | None, Range(2, 1000), Help("Clusters per slide; the project's if none")
+        int | None, Range(2, MOST_CLUSTERS), Help("Clusters per slide; the project's if none")
     ] = None
     device: Device = "auto"
 

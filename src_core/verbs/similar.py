@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
-import numpy as np
-
 from src_core.config import Config, Help, Range
 from src_core.errors import ConfigError, ProjectError
-from src_core.patches.grid import PatchGrid
 from src_core.progress import Report, Stop
 from src_core.project import Project
 from src_core.similar import find_similar
@@ -42,7 +39,9 @@ def _similar(options: SimilarOptions, report: Report, stop: Stop) -> Result:
     if row is None:
         if options.x is None or options.y is None:
             raise ConfigError("Say which patch is meant: give x and y, or its row.")
-        row = _patch_at(slide.load_grid(), options.x, options.y)
+        row = slide.load_grid().row_at((options.x, options.y))
+        if row is None:
+            raise ProjectError(f"There is no patch at {options.x}, {options.y}; point at tissue.")
     matches, failures = find_similar(
         project,
         slide,
@@ -54,17 +53,6 @@ def _similar(options: SimilarOptions, report: Report, stop: Stop) -> Result:
     )
     told = [asdict(match) for match in matches]
     return result_of(project, failures, slide=options.slide, row=row, similar=told)
-
-
-def _patch_at(grid: PatchGrid, x: int, y: int) -> int:
-    """Return the patch whose square holds a level-0 pixel, of several the one nearest to it."""
-    side = grid.lattice.patch_l0
-    inside = np.array([x, y]) - grid.coords_xy  # (N, 2)
-    rows = np.flatnonzero(((inside >= 0) & (inside < side)).all(axis=1))
-    if not len(rows):
-        raise ProjectError(f"There is no patch at {x}, {y}; point at tissue.")
-    middle = np.abs(inside[rows] - side / 2).sum(axis=1)
-    return int(rows[middle.argmin()])
 
 
 def _as_lines(result: Result) -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from src_core import pipeline
-from src_core.clustering.result import load_agreement, load_clusters
+from src_core.clustering.result import (
+    MOST_CLUSTERS,
+    left_out_encoders,
+    load_agreement,
+    load_clusters,
+)
 from src_core.clustering.tables import SweepConfig
 from src_core.config import Config, Help, Range
 from src_core.errors import ConfigError
@@ -38,7 +44,7 @@ class ClusterOptions(Config):
     project: ProjectPath
     slides: SlideNames = ()
     n_clusters: Annotated[
-        int | None, Range(1, 1000), Help("Clusters per slide; the project's if none")
+        int | None, Range(1, MOST_CLUSTERS), Help("Clusters per slide; the project's if none")
     ] = None
     joint: Annotated[
         bool, Help("Cluster slides together, so that a cluster means the same on all of them")
@@ -85,7 +91,7 @@ def _cluster(options: ClusterOptions, report: Report, stop: Stop) -> Result:
         return _cluster_jointly(project, options, report, stop)
     clusters: dict[str, int] = {}
     agreement: dict[str, float] = {}
-    notes: dict[str, str] = {}
+    left_out: dict[str, tuple[str, ...]] = {}
 
     def cluster(slide: SlideFolder) -> None:
         folder = pipeline.cluster_slide(
@@ -98,18 +104,23 @@ def _cluster(options: ClusterOptions, report: Report, stop: Stop) -> Result:
         )
         labels, meta = load_clusters(folder)
         clusters[slide.slide_id] = int(labels.max()) + 1
-        known = load_agreement(folder, len(labels))
+        known = load_agreement(folder)
         if known.shape[1]:
             agreement[slide.slide_id] = float(known.mean())
-        views, left_out = meta["recipe"].get("views") or (), meta.get("left_out") or ()
-        blind = [name for view, name in enumerate(views) if view in left_out]
-        if blind:
-            names = ", ".join(blind)
-            notes[slide.slide_id] = f"Clustered without {names}, to which all patches are the same."
+        left_out[slide.slide_id] = left_out_encoders(meta)
 
     failures = pipeline.each_slide(chosen_slides(project, options.slides), cluster, stop=stop)
-    told = {"agreement": agreement} | ({"notes": notes} if notes else {})
-    return result_of(project, failures, clusters=clusters, **told)
+    return result_of(project, failures, clusters=clusters, agreement=agreement, **_notes(left_out))
+
+
+def _notes(left_out: Mapping[str, Sequence[str]]) -> Result:
+    """Say, by slide, which encoders did not help to cluster it."""
+    notes = {
+        slide: f"Clustered without {', '.join(names)}, to which all patches are the same."
+        for slide, names in left_out.items()
+        if names
+    }
+    return {"notes": notes} if notes else {}
 
 
 def _cluster_jointly(
@@ -123,7 +134,11 @@ def _cluster_jointly(
         stop=stop,
     )
     return result_of(
-        project, joint.failures, clusters=joint.clusters, patches_of_cluster=list(joint.sizes)
+        project,
+        joint.failures,
+        clusters=joint.clusters,
+        patches_of_cluster=list(joint.sizes),
+        **_notes(joint.left_out),
     )
 
 

@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import psutil
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 WIDTHS = (768, 2560, 1536)
 N_CLUSTERS = 50
@@ -133,20 +132,6 @@ def time_mvlearn(n: int, folder: str) -> dict[str, Any]:
     return {"wall": wall, "cpu": cpu, "labels": labels.tolist()}
 
 
-@dataclass
-class Mapped:
-    """A view on disk, of which rows are read as they are asked for."""
-
-    path: Path
-
-    def __len__(self) -> int:
-        return len(np.load(self.path, mmap_mode="r"))
-
-    def rows(self, indices: ArrayLike) -> NDArray[np.float32]:
-        stored = np.load(self.path, mmap_mode="r")
-        return np.asarray(stored[np.asarray(indices)], dtype=np.float32)
-
-
 def time_cohort(folder: str, n_slides: int) -> dict[str, Any]:
     """Cluster slides together: seconds, peak memory, agreement with what was planted."""
     from src_core.clustering import ClusterConfig
@@ -154,7 +139,10 @@ def time_cohort(folder: str, n_slides: int) -> dict[str, Any]:
     from src_core.clustering.quality import nmi
 
     slides = [
-        [Mapped(Path(folder) / f"{slide}_{view}.npy") for view in range(len(WIDTHS))]
+        [
+            np.load(Path(folder) / f"{slide}_{view}.npy", mmap_mode="r")
+            for view in range(len(WIDTHS))
+        ]
         for slide in range(n_slides)
     ]
     before = psutil.Process().memory_info().rss

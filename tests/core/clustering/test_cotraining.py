@@ -2,26 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
-from src_core.clustering.cotraining import Graphs, graphs_of
 from tests.core.clustering.dense_reference import blob_views
-
-
-def _graphs(views: list, search: str = "auto") -> Graphs:
-    return graphs_of(
-        views,
-        n_neighbors=10,
-        search=search,  # type: ignore[arg-type]
-        scaled=True,
-        seed=0,
-        device=torch.device("cpu"),
-        step=lambda _: None,
-    )
+from tests.core.clustering.graphs import quick_graphs
 
 
 def test_first_eigenvectors_of_more_clusters_begin_with_those_of_fewer() -> None:
-    graphs = _graphs(blob_views(600, 9)[0])
+    graphs = quick_graphs(blob_views(600, 9)[0])
     few = graphs.first_bases(4, seed=0, step=lambda _: None)
     many = graphs.first_bases(9, seed=0, step=lambda _: None)
     for some, more in zip(few, many, strict=True):
@@ -31,6 +18,6 @@ def test_first_eigenvectors_of_more_clusters_begin_with_those_of_fewer() -> None
 @pytest.mark.parametrize("search", ["exact", "listed"])
 def test_a_constant_view_has_no_graph(search: str) -> None:
     views = blob_views(900, 4)[0]
-    graphs = _graphs([views[0], np.ones((900, 3)), views[1]], search)
+    graphs = quick_graphs([views[0], np.ones((900, 3)), views[1]], search)
     assert graphs.left_out == (1,)
     assert [tuple(one.shape) for one in graphs.neighbours] == [(900, 10)] * 2

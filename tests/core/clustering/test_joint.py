@@ -1,32 +1,33 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
 
 from src_core.clustering import ClusterConfig
-from src_core.clustering.joint import _shares, find_joint_clusters
+from src_core.clustering.joint import find_joint_clusters
 from src_core.errors import GridMismatchError, JobCancelled, TooFewPatchesError
-from src_core.types import Float32
 from tests.core.clustering.dense_reference import blob_views
 
 
-@dataclass
 class _View:
     """An array that counts how much of it is in memory at once."""
 
-    array: NDArray
-    most: int = 0
+    ndim = 2
+
+    def __init__(self, array: NDArray) -> None:
+        self.array, self.shape, self.most = array, array.shape, 0
 
     def __len__(self) -> int:
         return len(self.array)
 
-    def rows(self, indices: ArrayLike) -> Float32:
-        self.most = max(self.most, len(np.asarray(indices)))
-        return np.asarray(self.array[np.asarray(indices)], dtype=np.float32)
+    def __getitem__(self, rows: Any) -> NDArray:
+        found = self.array[rows]
+        self.most = max(self.most, len(found))
+        return found
 
 
 def _cohort(sizes: tuple[int, ...], n_blobs: int = 6) -> tuple[list[list[_View]], list[NDArray]]:
@@ -78,23 +79,6 @@ def test_one_seed_gives_the_same_clusters() -> None:
         for _ in range(2)
     )
     np.testing.assert_array_equal(first, second)
-
-
-@pytest.mark.parametrize(
-    ("counts", "wanted", "shares"),
-    [
-        ((10, 10), 8, (4, 4)),
-        ((2, 100, 100), 42, (2, 20, 20)),
-        ((0, 5), 100, (0, 5)),
-        ((7, 3, 5), 1, (0, 0, 1)),
-    ],
-)
-def test_slides_give_alike_as_far_as_they_can(
-    counts: tuple[int, ...], wanted: int, shares: tuple[int, ...]
-) -> None:
-    found = _shares(np.array(counts), wanted)
-    assert found.sum() == min(wanted, sum(counts))
-    assert sorted(found) == sorted(shares)
 
 
 def test_what_cannot_be_clustered_is_refused() -> None:

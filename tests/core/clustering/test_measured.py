@@ -2,38 +2,29 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from sklearn.metrics import calinski_harabasz_score, silhouette_score
 
-from src_core.clustering.cotraining import Graphs, graphs_of
 from src_core.clustering.measured import indices_of, patch_space
 from src_core.clustering.spaces import AXES
 from src_core.clustering.views import standardise
 from tests.core.clustering.dense_reference import blob_views
-
-
-def _graphs(views: list, search: str = "auto") -> Graphs:
-    return graphs_of(
-        views,
-        n_neighbors=10,
-        search=search,  # type: ignore[arg-type]
-        scaled=True,
-        seed=3,
-        device=torch.device("cpu"),
-        step=lambda _: None,
-    )
+from tests.core.clustering.graphs import quick_graphs
 
 
 def test_narrow_views_are_measured_as_they_are_standardised() -> None:
     views, _ = blob_views(300, 4, widths=(6, 20))
     views = [view * 7 + 3 for view in views]
     expected = np.hstack([standardise(view) for view in views])
-    np.testing.assert_allclose(patch_space(views, _graphs(views), seed=3), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        patch_space(views, quick_graphs(views, seed=3), seed=3), expected, atol=1e-5
+    )
 
 
 def test_the_space_does_not_depend_on_how_neighbours_are_looked_for() -> None:
     views, _ = blob_views(800, 5, widths=(130, 20, 200))
-    exact, listed = (patch_space(views, _graphs(views, way), seed=3) for way in ("exact", "listed"))
+    exact, listed = (
+        patch_space(views, quick_graphs(views, way, seed=3), seed=3) for way in ("exact", "listed")
+    )
     assert exact.shape == (800, AXES + 20 + AXES)
     np.testing.assert_allclose(exact, listed, atol=1e-5)
 
@@ -42,7 +33,8 @@ def test_views_that_tell_nothing_apart_take_no_room() -> None:
     views, _ = blob_views(200, 4, widths=(6, 130))
     flat = [views[0], np.ones((200, 3), np.float32), views[1]]
     np.testing.assert_allclose(
-        patch_space(flat, _graphs(flat), seed=3), patch_space(views, _graphs(views), seed=3)
+        patch_space(flat, quick_graphs(flat, seed=3), seed=3),
+        patch_space(views, quick_graphs(views, seed=3), seed=3),
     )
 
 

@@ -140,6 +140,14 @@ def test_repeated_patches_share_a_cluster() -> None:
     assert adjusted_rand_score(np.repeat([0, 1], 40), labels) == 1.0
 
 
+def test_copies_share_a_cluster_where_neighbours_come_from_lists() -> None:
+    rng = np.random.default_rng(0)
+    which = rng.permutation(np.repeat(np.arange(5), 1300))
+    views = [rng.normal(size=(5, width))[which] for width in (4, 200)]
+    labels = cluster_views(views, ClusterConfig(n_clusters=5)).labels
+    assert adjusted_rand_score(which, labels) == 1.0
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 9, 10, 11, 19, 20, 35, 120])
 def test_any_number_of_patches(n: int) -> None:
     views, _ = blob_views(max(n, 2), 3, seed=n)

@@ -3,23 +3,28 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from src_core.clustering import ClusterConfig, ClusterResult, load_clusters, save_clusters
-from src_core.clustering.result import load_agreement, load_typical
+from src_core.clustering.agreement import N_TYPICAL
+from src_core.clustering.result import left_out_encoders, load_agreement, load_typical
 from src_core.errors import ConfigError, ProjectError
 
 
 @pytest.fixture
 def stored(tmp_path: Path) -> Path:
+    typical = np.full((3, N_TYPICAL), -1)
+    typical[:, :2] = [[0, 2], [1, -1], [3, -1]]
     result = ClusterResult(
         labels=np.array([0, 1, 0, 2], dtype=np.int32),
         n_clusters=3,
-        agreement=np.array([[1, 0.5], [0, 0], [1, 1], [0.5, 1]], dtype=np.float32),
-        typical=np.array([[0, 2], [1, -1], [3, -1]]),
+        agreement=np.array([[1], [0], [1], [0.5]], dtype=np.float32),
+        typical=typical,
         left_out=(1,),
     )
     save_clusters(tmp_path / "clusters", result, {"views": ["a", "b"], "n_clusters": 3})
@@ -35,15 +40,20 @@ def test_what_is_saved_is_loaded(stored: Path) -> None:
 
 
 def test_what_clusters_are_like_is_loaded(stored: Path) -> None:
-    np.testing.assert_array_equal(load_agreement(stored, 4)[0], [1, 0.5])
-    np.testing.assert_array_equal(load_typical(stored, 4, 3), [[0, 2], [1, -1], [3, -1]])
-    with pytest.raises(ProjectError):
-        load_agreement(stored, 5)
+    np.testing.assert_array_equal(load_agreement(stored)[:, 0], [1, 0, 1, 0.5])
+    typical = load_typical(stored)
+    assert typical.shape == (3, N_TYPICAL)
+    np.testing.assert_array_equal(typical[:, :2], [[0, 2], [1, -1], [3, -1]])
+    np.save(stored / "typical.npy", np.full((3, N_TYPICAL), 4))
     with pytest.raises(ProjectError, match="names patches that the slide has not"):
-        load_typical(stored, 3, 3)
+        load_typical(stored)
     (stored / "agreement.npy").unlink()
     with pytest.raises(ProjectError):
-        load_agreement(stored, 4)
+        load_agreement(stored)
+
+
+def test_encoders_that_were_left_out_are_named(stored: Path) -> None:
+    assert left_out_encoders(load_clusters(stored)[1]) == ("b",)
 
 
 def test_missing_and_damaged_are_told(stored: Path, tmp_path: Path) -> None:
@@ -98,6 +108,17 @@ def test_a_claim_that_no_clustering_makes_is_refused(stored: Path, claim: dict) 
 
 def test_agreement_is_a_share(stored: Path) -> None:
     for wrong in (np.nan, 1.5, -0.1):
-        np.save(stored / "agreement.npy", np.full((4, 2), wrong, np.float32))
+        np.save(stored / "agreement.npy", np.full((4, 1), wrong, np.float32))
         with pytest.raises(ProjectError, match="0 to 1"):
-            load_agreement(stored, 4)
+            load_agreement(stored)
+
+
+@pytest.mark.parametrize(
+    ("name", "load"), [("agreement", load_agreement), ("typical", load_typical)]
+)
+def test_a_wide_claim_is_refused(
+    stored: Path, sparse_array: Any, name: str, load: Callable[[Path], object]
+) -> None:
+    sparse_array(stored / f"{name}.npy", np.load(stored / f"{name}.npy").dtype, (3, 10**9))
+    with pytest.raises(ProjectError, match=f"{name}.npy"):
+        load(stored)

@@ -36,7 +36,7 @@ def prepare(project: Project, path: Path, slide_id: str) -> SlideFolder:
         agreement=np.linspace(0, 1, 2 * len(grid), dtype=np.float32).reshape(-1, 2),
         typical=np.tile(np.arange(4)[:, None], (1, 12)),
     )
-    save_clusters(slide.clusters(grid.grid_id, "c1"), result, {"seed": 0})
+    save_clusters(slide.clusters(grid.grid_id, "c1"), result, {"views": {"a": "1", "b": "2"}})
     slide.remember(tissue_id=mask.tissue_id, grid_id=grid.grid_id, clusters_id="c1")
     return slide
 

@@ -46,7 +46,7 @@ def project(tmp_path: Path) -> Project:
         result = ClusterResult(
             labels=labels,
             n_clusters=1,
-            agreement=np.ones((4, 1), np.float32),
+            agreement=np.ones((4, len(project.config.encoders)), np.float32),
             typical=np.full((1, 12), -1),
         )
         save_clusters(slide.clusters("g", "c"), result, recipe)
