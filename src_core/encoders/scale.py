@@ -43,15 +43,6 @@ def unlike_card(card: EncoderCard, *, mpp: float, patch_px: int) -> str | None:
 
     An encoder that reads patches of its own lattice and no others was made for so many pixels;
     for the others a side that is up to 1.5 times another will do, as `scale_note` says.
-
-    Parameters
-    ----------
-    card : EncoderCard
-        One without a scale of its own fits any.
-    mpp : float
-        Micrometres per pixel of the patches.
-    patch_px : int
-        Their side.
     """
     if card.mpp is None:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections.abc import Callable
@@ -224,3 +225,33 @@ def sparse_array() -> Callable[[Path, DTypeLike, tuple[int, ...]], None]:
             stream.truncate(stream.tell() + math.prod(shape) * np.dtype(dtype).itemsize)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def embedded_pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of the slides ``s0`` and ``s1``, embedded by `texture`; copy it to change it."""
+    from src_core.cli import main
+    from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
+
+    folder = tmp_path_factory.mktemp("pair")
+    slides = [folder / f"s{number}.tiff" for number in range(2)]
+    for number, path in enumerate(slides):
+        slide = SyntheticSlide(size_px=(2048, 2048), nodule_fraction=0.3, seed=number)
+        write_sample_slide(path, slide)
+    root = folder / "p"
+    command = ["prepare", str(root), *map(str, slides), "--encoders", "texture", "--json"]
+    assert main(command) == 0
+    return root
+
+
+@pytest.fixture
+def answer(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    """Return a function that runs the command and gives its JSON: ``answer("cluster", root)``."""
+    from src_core.cli import main
+
+    def run(*arguments: object, status: int = 0) -> dict[str, Any]:
+        capsys.readouterr()
+        assert main([*map(str, arguments), "--json"]) == status
+        return dict(json.loads(capsys.readouterr().out))
+
+    return run

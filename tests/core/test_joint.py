@@ -2,121 +2,95 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from src_core.cli import main
 from src_core.clustering.result import load_clusters
+from src_core.embeddings.store import EmbeddingStore
 from src_core.project import Project
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project of two embedded slides and one that is not."""
-    folder = tmp_path_factory.mktemp("joint")
-    for number in range(3):
-        slide = SyntheticSlide(size_px=(2048, 2048), nodule_fraction=0.3, seed=number)
-        write_sample_slide(folder / f"s{number}.tiff", slide)
-    project = str(folder / "p")
-    made = [str(folder / f"s{number}.tiff") for number in range(2)]
-    assert main(["prepare", project, *made, "--encoders", "texture", "--json"]) == 0
-    assert main(["prepare", project, str(folder / "s2.tiff"), "--no-embed", "--json"]) == 0
-    return folder / "p"
+Answer = Callable[..., dict[str, Any]]
 
 
-def test_slides_are_clustered_together(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["cluster", str(root), "--n-clusters", "3", "--joint", "--json"]
-    assert main(command) == 1  # one slide is not ready, and says so
-    told = json.loads(capsys.readouterr().out)
+@pytest.fixture
+def root(embedded_pair: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(embedded_pair, tmp_path / "p"))
+
+
+JOINT = ("--n-clusters", 3, "--joint")
+
+
+def test_slides_are_clustered_together(root: Path, tmp_path: Path, answer: Answer) -> None:
+    write_sample_slide(tmp_path / "s2.tiff", SyntheticSlide(size_px=(2048, 2048), seed=2))
+    answer("prepare", root, tmp_path / "s2.tiff", "--no-embed")
+    told = answer("cluster", root, *JOINT, status=1)  # one slide is not ready, and says so
     assert [one["slide_id"] for one in told["failures"]] == ["s2"]
     project = Project.open(root)
     slides = [project.slide(f"s{number}") for number in range(2)]
     labels = [load_clusters(slide.joint_clusters())[0] for slide in slides]
     assert told["patches_of_cluster"] == np.bincount(np.concatenate(labels)).tolist()
     assert told["clusters"] == {f"s{n}": len(set(labels[n].tolist())) for n in range(2)}
-    assert all(
-        len(one) == len(slide.load_grid()) for one, slide in zip(labels, slides, strict=True)
-    )
+    assert [len(one) for one in labels] == [len(slide.load_grid()) for slide in slides]
     assert slides[0].record.clusters_id is None, "bags keep to the slide's own clusters"
     assert project.slide("s2").record.joint_id is None
 
 
 def test_a_second_run_reads_what_is_stored(
-    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    root: Path, answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = [
-        "cluster",
-        str(root),
-        "--slides",
-        "s0",
-        "s1",
-        "--n-clusters",
-        "3",
-        "--joint",
-        "--json",
-    ]
-    assert main(command) == 0
-    first = capsys.readouterr().out
+    first = answer("cluster", root, *JOINT)
 
     def fail(*_args: object, **_kwargs: object) -> None:
         raise AssertionError("it was clustered again")
 
     monkeypatch.setattr("src_core.clustering.joint.find_joint_clusters", fail)
-    assert main(command) == 0
-    assert capsys.readouterr().out == first
+    assert answer("cluster", root, *JOINT) == first
 
 
-def test_a_slide_that_a_killed_run_left_is_made_alike(
-    root: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("damage", ["absent", "empty"])
+@pytest.mark.parametrize("joint", [True, False])
+def test_what_a_killed_run_or_damage_left_is_made_again_alike(
+    root: Path, answer: Answer, joint: bool, damage: str
 ) -> None:
-    command = [
-        "cluster",
-        str(root),
-        "--slides",
-        "s0",
-        "s1",
-        "--n-clusters",
-        "3",
-        "--joint",
-        "--json",
-    ]
-    assert main(command) == 0
-    folder = Project.open(root).slide("s1").joint_clusters()
-    before = (folder / "labels.npy").read_bytes()
-    (folder / "meta.json").unlink()
-    (folder / "labels.npy").unlink()
-    assert main(command) == 0
-    assert (folder / "labels.npy").read_bytes() == before
-    capsys.readouterr()
+    def run() -> Path:
+        if joint:
+            answer("cluster", root, *JOINT)
+            return Project.open(root).slide("s1").joint_clusters()
+        answer("cluster", root, "--n-clusters", 3)
+        return Project.open(root).slide("s1").current_clusters()
+
+    labels = run() / "labels.npy"
+    before = labels.read_bytes()
+    if damage == "absent":
+        labels.with_name("meta.json").unlink()
+    labels.write_bytes(b"")
+    assert run() == labels.parent
+    assert labels.read_bytes() == before
 
 
-def test_slides_of_other_weights_take_no_part(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    copy = Path(shutil.copytree(root, tmp_path / "p"))
-    (path,) = copy.glob("slides/s1/lattices/*/embeddings/texture/meta.json")
+def test_slides_of_other_weights_take_no_part(root: Path, answer: Answer) -> None:
+    (path,) = root.glob("slides/s1/lattices/*/embeddings/texture/meta.json")
     meta = json.loads(path.read_text())
     meta["recipe"]["version"] = "another"
     path.write_text(json.dumps(meta))
-    capsys.readouterr()
-    command = ["cluster", str(copy), "--slides", "s0", "s1", "--joint", "--json"]
-    assert main(command) == 1
-    told = json.loads(capsys.readouterr().out)
+    told = answer("cluster", root, *JOINT, status=1)
     assert set(told["clusters"]) == {"s0"}
     assert "other weights than 's0'" in told["failures"][0]["message"]
 
 
-def test_damaged_clusters_are_made_again(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["cluster", str(root), "--slides", "s0", "s1", "--n-clusters", "3"]
-    for joint in ([], ["--joint"]):
-        assert main([*command, *joint]) == 0
-        slide = Project.open(root).slide("s1")
-        folder = slide.joint_clusters() if joint else slide.current_clusters()
-        before = (folder / "labels.npy").read_bytes()
-        (folder / "labels.npy").write_bytes(b"")
-        assert main([*command, *joint]) == 0
-        assert (folder / "labels.npy").read_bytes() == before
-    capsys.readouterr()
+def test_an_encoder_that_tells_no_patches_apart_is_named(root: Path, answer: Answer) -> None:
+    project = Project.open(root)
+    for slide in project.slides():
+        grid = slide.load_grid()
+        store = EmbeddingStore(slide.embeddings(grid.lattice_id))
+        writer = store.open_writer("lite0", {"encoder": "lite0"}, 4)
+        writer.append(grid.cells, np.ones((len(grid), 4), np.float32))
+        writer.commit()
+    project.reconfigured(project.config.replace(encoders=("texture", "lite0")))
+    told = answer("cluster", root, *JOINT)
+    assert told["notes"]["s0"] == "Clustered without lite0, to which all patches are the same."
