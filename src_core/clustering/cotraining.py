@@ -6,8 +6,9 @@ rounds and k-means are for one number of clusters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
@@ -86,9 +87,10 @@ class Graphs:
             return basis.to(graph.device)
 
         bases = []
-        for number, basis in enumerate(_each_view(leading, self.neighbours), start=1):
-            bases.append(basis)
-            step(f"eigenvectors of view {number} of {len(self.neighbours)}")
+        with _views_at_once(len(self.neighbours)) as each_view:
+            for number, basis in enumerate(each_view(leading, self.neighbours), start=1):
+                bases.append(basis)
+                step(f"eigenvectors of view {number} of {len(self.neighbours)}")
         return bases
 
 
@@ -137,12 +139,13 @@ def graphs_of(
         return lists, space, _neighbours(space, lists, k, device=device, stop=stop)
 
     told, left_out = [], []
-    for number, found in enumerate(_each_view(graph, range(len(views)), device)):
-        if found is None:
-            left_out.append(number)
-        else:
-            told.append(found)
-        step(f"neighbours in view {number + 1} of {len(views)}")
+    with _views_at_once(len(views), device) as each_view:
+        for number, found in enumerate(each_view(graph, range(len(views)))):
+            if found is None:
+                left_out.append(number)
+            else:
+                told.append(found)
+            step(f"neighbours in view {number + 1} of {len(views)}")
     lists, spaces, neighbours = zip(*told, strict=True) if told else ((), (), ())
     return Graphs(lists, spaces, neighbours, tuple(left_out), n)
 
@@ -160,36 +163,35 @@ def co_train(
     graphs: Graphs, bases: list[torch.Tensor], *, n_clusters: int, n_iter: int, step: Step
 ) -> list[torch.Tensor]:
     """Let the views filter one another's graphs, `n_iter` times; one alone has nobody to ask."""
-    for turn in range(1, n_iter + 1):
-        if len(bases) > 1:
-            bases = _filtered(graphs, bases, n_clusters)
-        step(f"round {turn} of {n_iter}")
-    return bases
 
-
-def _filtered(graphs: Graphs, bases: list[torch.Tensor], n_clusters: int) -> list[torch.Tensor]:
     def leading(own: int) -> torch.Tensor:
         others = torch.cat([*bases[:own], *bases[own + 1 :]], dim=1)
         return leading_of_filtered(graphs.neighbours[own], others, n_clusters)
 
-    return list(_each_view(leading, range(len(bases)), bases[0].device))
+    with _views_at_once(len(bases), bases[0].device) as each_view:
+        for turn in range(1, n_iter + 1):
+            if len(bases) > 1:
+                bases = list(each_view(leading, range(len(bases))))
+            step(f"round {turn} of {n_iter}")
+    return bases
 
 
-def _each_view(
-    work: Callable[[V], T], views: Sequence[V], device: torch.device | None = None
-) -> Iterator[T]:
-    """Work for several views at once, and yield what comes of each in their order.
+@contextmanager
+def _views_at_once(
+    n_views: int, device: torch.device | None = None
+) -> Iterator[Callable[[Callable[[V], T], Iterable[V]], Iterator[T]]]:
+    """Give a `map` that works for several views at once.
 
     On the CPU every view has its share of the threads: products of a view's size gain little from
     more of them. A GPU has one thing to do at a time.
     """
     is_cpu = device is None or device.type == "cpu"
-    at_once = max(1, min(len(views), torch.get_num_threads())) if is_cpu else 1
+    at_once = max(1, min(n_views, torch.get_num_threads())) if is_cpu else 1
     with (
         few_threads(torch.get_num_threads() // at_once),
         ThreadPoolExecutor(max_workers=at_once) as pool,
     ):
-        yield from pool.map(work, views)
+        yield pool.map
 
 
 def clusters_of(
