@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from src_core.bags.cohort import Cohort, CohortSlide
@@ -15,10 +16,10 @@ from src_core.project import Project, ProjectConfig, SlideFolder
 from src_core.provenance import read_json, write_json
 
 if TYPE_CHECKING:
-    from src_core.bags.label_table import LabelRow
+    from src_core.bags.label_table import LabelRow, LabelTable
     from src_core.types import Float32
 
-__all__ = ["load_cohort", "names_in", "split_cohort"]
+__all__ = ["corrected_labels", "load_cohort", "names_in", "split_cohort"]
 
 _HELD_BACK = 0.3
 """Share of each class's patients that is kept for the final score."""
@@ -58,7 +59,7 @@ def load_cohort(
         If there are no labels, or no labelled slide is ready.
     """
     config = config or project.config
-    table = project.labels()
+    table = corrected_labels(project)
     names = tuple(classes or table.classes(target))
     slides: list[CohortSlide] = []
 
@@ -76,6 +77,23 @@ def load_cohort(
     if failures and not slides:
         raise ProjectError(f"No labelled slide is ready; the first: {failures[0].message}")
     return Cohort(slides=tuple(slides), classes=names, target_name=target), failures
+
+
+def corrected_labels(project: Project) -> LabelTable:
+    """Return the labels table with what reviewers have corrected of it; see `SlideFolder`.
+
+    Raises
+    ------
+    ProjectError
+        If the project has no table, or a file is damaged.
+    """
+    table = project.labels()
+    rows = []
+    for row in table.rows:
+        said = project.slide(row.slide_id).corrections.current()
+        known = {target: label for target, label in said.items() if target in table.targets}
+        rows.append(replace(row, labels={**row.labels, **known}) if known else row)
+    return replace(table, rows=tuple(rows))
 
 
 def _cohort_slide(

@@ -15,7 +15,7 @@ from src_core.training.evaluation import Evaluation, evaluate
 from src_core.training.trainee import Trainee
 from src_core.types import Json
 
-__all__ = ["BAGS_A_LOOK", "Course"]
+__all__ = ["BAGS_A_LOOK", "Course", "inner_split"]
 
 BAGS_A_LOOK = 2
 """Bags of a slide when only a mean over slides is wanted: more would cost more than they tell."""
@@ -46,7 +46,7 @@ class Course:
     @classmethod
     def begin(cls, cohort: Cohort, config: TrainConfig, report: Report, stop: Stop) -> Course:
         """Split the cohort by patient and measure its views."""
-        train, inner, notes = _inner_split(cohort, config)
+        train, inner, notes = inner_split(cohort, config)
         views = tuple(
             Standardiser.fit(embedding_chunks(train.slides, view, stop=stop))
             for view in range(len(train.dims))
@@ -94,7 +94,7 @@ class Course:
         )
 
 
-def _inner_split(cohort: Cohort, config: TrainConfig) -> tuple[Cohort, Cohort | None, list[str]]:
+def inner_split(cohort: Cohort, config: TrainConfig) -> tuple[Cohort, Cohort | None, list[str]]:
     """Return the slides to learn from, those that decide when to stop, and what to say of it."""
     if config.patience is None:
         return cohort, None, []

@@ -25,7 +25,7 @@ from src_core.training.probes import probe_teacher
 from src_core.training.trainee import BestWeights, Trainee
 from src_core.types import Json
 
-__all__ = ["FitResult", "fit"]
+__all__ = ["FitResult", "class_weights", "fit", "seeded"]
 
 
 def fit(
@@ -76,7 +76,7 @@ def fit(
     teachers = list(course.train.teacher_dims)
     probes: dict[str, Json] = {}
     trainee: Trainee | None = None
-    with _seeded(config.seed, device):
+    with seeded(config.seed, device):
         if teachers and config.probe_teachers:
             trainee = _train(course, device, stage="Training without teachers")
             teachers, probes = _earn(course, trainee, teachers)
@@ -87,7 +87,7 @@ def fit(
 
 
 @contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Draw weights and dropout from `seed`, and leave the caller's generators as they were."""
     devices = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
@@ -106,7 +106,7 @@ def _train(course: Course, device: torch.device, *, stage: str = "Training") -> 
         config.student(input_dim=sum(course.train.dims), n_outputs=len(course.train.classes)),
         {name: scale.dim for name, scale in course.teachers.items()},
         config,
-        class_weights=_class_weights(course.train) if config.weight_classes else None,
+        class_weights=class_weights(course.train) if config.weight_classes else None,
         n_steps=per_epoch * config.epochs,
         n_warmup=per_epoch * config.warmup_epochs,
         device=device,
@@ -159,7 +159,8 @@ def _look(
     }
 
 
-def _class_weights(cohort: Cohort) -> Tensor:
+def class_weights(cohort: Cohort) -> Tensor:
+    """Return what makes rare classes count as much as frequent ones, shape (C,), mean 1 a slide."""
     counts = np.bincount(cohort.targets, minlength=len(cohort.classes))
     weights = len(cohort.slides) / (len(cohort.classes) * np.maximum(counts, 1))
     return torch.from_numpy(weights.astype(np.float32))
