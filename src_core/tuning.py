@@ -109,18 +109,39 @@ def finetune(
         raise ProjectError(f"{run_id} has learned from all of these marks already; mark more.")
     shown = show or review.latest
     name = CANDIDATE + recipe_id({"parent": run_id, "review": recipe, **config.to_dict()})
+    marks: dict[str, Json] = {slide: {**told} for slide, told in review.counts.items()}
+    told = {**asked, "parent": run_id, "review": recipe, "feedback": config.to_dict()}
+    told |= {"marks": marks, "reviewed": list(review.reviewed)}
+    _make(parent, review, config, name, told, shown=shown, report=report, stop=stop)
+    told_check = read_json(project.run(name) / "metrics.json").get("check", {})
+    if accept_drop or not _forgot(told_check, config):
+        name = _accepted(project, name, shown)
+    return Tuned(
+        run_id=name, check=told_check, marks=review.counts, shown=shown, failures=review.failures
+    )
+
+
+def _make(
+    parent: Predictor,
+    review: Reviewed,
+    config: FeedbackConfig,
+    name: str,
+    told: dict[str, Json],
+    *,
+    shown: str,
+    report: Report,
+    stop: Stop,
+) -> None:
+    """Make a candidate and its prediction of the slide that is shown, unless they are there."""
+    project = parent.project
     is_new = not (project.run(name) / "checkpoint").is_dir()
     try:
         if is_new:
-            told: dict[str, Json] = {**asked, "parent": run_id, "review": recipe}
-            marks: dict[str, Json] = {name: {**one} for name, one in review.counts.items()}
-            told |= {"feedback": config.to_dict(), "marks": marks}
-            told["reviewed"] = list(review.reviewed)
             tuned = _trained(parent, review, config, shown=shown, report=report, stop=stop)
             _store(project, name, tuned, told, stop=stop)
         if shown and not (project.prediction(name, shown) / "prediction.json").is_file():
-            tuned_model = Predictor.load(project, name, device=device)
-            tuned_model.predict(project.slide(shown), report=report, stop=stop)
+            model = Predictor.load(project, name, device=parent.device)
+            model.predict(project.slide(shown), report=report, stop=stop)
     except JobCancelled:
         if is_new:
             _remove(project, name)
@@ -128,12 +149,6 @@ def finetune(
     finally:
         if shown:
             FirstMap.remove(project.slide(shown).first_map)
-    told_check = read_json(project.run(name) / "metrics.json").get("check", {})
-    if accept_drop or not _forgot(told_check, config):
-        name = _accepted(project, name, shown)
-    return Tuned(
-        run_id=name, check=told_check, marks=review.counts, shown=shown, failures=review.failures
-    )
 
 
 def _accepted(project: Project, name: str, shown: str) -> str:

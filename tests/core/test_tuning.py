@@ -75,7 +75,7 @@ def mark(project: Project, slide_id: str, label: str, n: int = 3, *, first: int 
 
 
 def tune(project: Project, **options: Any) -> Any:
-    given = {"device": "cpu", "report": ignore, "stop": never} | options
+    given: dict[str, Any] = {"device": "cpu", "report": ignore, "stop": never} | options
     return finetune(project, given.pop("run_id", "run-0001"), SHORT, **given)
 
 
