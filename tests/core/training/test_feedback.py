@@ -14,6 +14,7 @@ from src_core.bags.cohort import Cohort
 from src_core.bags.dataset import standardised_rows
 from src_core.errors import CheckpointError, JobCancelled
 from src_core.models.checkpoint import Checkpoint
+from src_core.models.local_branches import LocalBranches
 from src_core.review.meanings import ARTEFACT, SILENT, UNMARKED
 from src_core.training.feedback import fine_tune
 from src_core.training.feedback_config import FeedbackConfig
@@ -30,6 +31,12 @@ def taught(planted, quick) -> tuple[Checkpoint, Cohort, Cohort]:
     """A model of weak signs, the slides it learned from, and others."""
     cohort = planted(20, strength=2.0, seed=3)
     return fit(cohort, quick).checkpoint, cohort, planted(8, strength=2.0, seed=4)
+
+
+def _branches(checkpoint: Checkpoint) -> LocalBranches:
+    branches = checkpoint.branches()
+    assert branches is not None
+    return branches
 
 
 def _marked(slide: Any, kinds: np.ndarray) -> MarkedSlide:
@@ -73,8 +80,8 @@ def test_few_marks_of_one_kind_are_drawn_beside_many_of_another(taught) -> None:
 
 def test_the_quick_phase_makes_a_better_map_of_slides_nobody_has_marked(taught) -> None:
     checkpoint, cohort, others = taught
-    before = _map_auroc(checkpoint, checkpoint.branches(), others)
-    branches = checkpoint.branches()
+    before = _map_auroc(checkpoint, _branches(checkpoint), others)
+    branches = _branches(checkpoint)
     marked = MarkedSet(_all_of(cohort, 6), checkpoint.views())
     teach_quickly(branches, marked, cohort.slides, checkpoint.views(), seed=0)
     after = _map_auroc(checkpoint, branches, others)
@@ -87,10 +94,10 @@ def test_marks_of_one_kind_alone_leave_the_map_standing(taught) -> None:
     checkpoint, cohort, others = taught
     kinds = np.full(60, UNMARKED)
     kinds[np.flatnonzero(cohort.slides[1].truth == 0)[:20]] = 0
-    branches = checkpoint.branches()
+    branches = _branches(checkpoint)
     marked = MarkedSet([_marked(cohort.slides[1], kinds)], checkpoint.views())
     teach_quickly(branches, marked, cohort.slides, checkpoint.views(), seed=0)
-    before = _map_auroc(checkpoint, checkpoint.branches(), others)
+    before = _map_auroc(checkpoint, _branches(checkpoint), others)
     assert _map_auroc(checkpoint, branches, others) >= before - 0.03
 
 
@@ -106,11 +113,11 @@ def test_a_tuned_model_says_what_it_was_told_and_what_it_has_forgotten(taught) -
     of = slide.truth == 1
     assert of.any()
     before, after = (
-        np.abs(patch_map(model.branches(), patches, 60)[of, 1] - 0.5).mean()
+        np.abs(patch_map(_branches(model), patches, 60)[of, 1] - 0.5).mean()
         for model in (checkpoint, tuned)
     )
     assert after < before, "what nothing is to be read in says less"
-    check = told.check
+    check: dict[str, Any] = told.check
     assert check["slides"] == "slides it never learned from"
     values = [check[when]["auroc"]["value"] for when in ("before", "after")]
     assert check["drop"] == values[0] - values[1]
