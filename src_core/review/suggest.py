@@ -1,9 +1,10 @@
 """Which patches a reviewer should look at next: those whose marks would teach the model most.
 
-A model gains little from being told what it knows, and little from ten patches of one kind. Half of
-what is shown are patches that the model takes most surely for what is rare on the slide: where it
-is right a mark anchors the class, where it is wrong nothing teaches more. The other half are those
-of which it, or its encoders, are least sure. Both halves are spread over the slide's clusters.
+A model gains little from being told what it knows, and little from ten patches of one kind. Three
+reasons take turns. Evidence: the model takes a patch most surely for what is rare on the slide;
+where it is right a mark anchors the class, where it is wrong nothing teaches more. Doubt: it, or
+its encoders, are least sure. Coverage: the patch stands for a cluster of which too little has been
+looked at, and what the model overlooks is found by nothing else.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from src_core.types import BoolArray, Float32, Float64, Int64, Labels
 
 __all__ = ["Reason", "Suggestions", "disagreement", "doubt", "suggest"]
 
-Reason: TypeAlias = Literal["evidence", "doubt"]
-"""Why a patch is shown: the model sees something in it, or does not know what it sees."""
+Reason: TypeAlias = Literal["evidence", "doubt", "coverage"]
+"""Why a patch is shown: the model sees something in it, does not know what it sees, or nobody has
+looked at its like."""
 
 _AGAIN = 0.7
 """What another patch of a cluster is worth, beside the one before it."""
@@ -89,7 +91,7 @@ def suggest(
     n : int
         Patches that are wanted; fewer where the slide has no more.
     marked : ndarray of bool, shape (N,), optional
-        Patches that are marked already: they are never shown.
+        Patches that are marked already: they are never shown, and cover their clusters.
     agreement : ndarray of float32, shape (N, views), optional
         How far each encoder agrees with the clusters about each patch.
 
@@ -117,8 +119,9 @@ def suggest(
     wanted: dict[Reason, Float64] = {
         "evidence": _ranks(_evidence(probabilities, free), free),
         "doubt": _ranks(unsure, free) + _ranks(np.nan_to_num(apart), free) / 2,
+        "coverage": _ranks(-np.nan_to_num(apart), free),
     }
-    rows, reasons = _spread(wanted, labels, free, n)
+    rows, reasons = _spread(wanted, labels, free, marked, n)
     return Suggestions(
         rows=rows,
         reasons=reasons,
@@ -147,19 +150,29 @@ def _ranks(values: Float64, free: BoolArray) -> Float64:
 
 
 def _spread(
-    wanted: dict[Reason, Float64], labels: Labels, free: BoolArray, n: int
+    wanted: dict[Reason, Float64], labels: Labels, free: BoolArray, marked: BoolArray, n: int
 ) -> tuple[Int64, tuple[Reason, ...]]:
     """Choose greedily, by the reasons in turn; a cluster that has had its turn is worth less."""
     left = free.copy()
-    worth = {reason: np.ones(labels.max(initial=0) + 1) for reason in wanted}
+    sizes = np.bincount(labels[labels >= 0], minlength=labels.max(initial=0) + 1)
+    looked_at = np.bincount(labels[marked & (labels >= 0)], minlength=len(sizes))
+    worth = {reason: np.ones(len(sizes)) for reason in wanted}
     rows: list[int] = []
     reasons: list[Reason] = []
     while len(rows) < n and left.any():
         reason = list(wanted)[len(rows) % len(wanted)]
-        value = np.where(left, wanted[reason] * worth[reason][labels], -1.0)
+        # As seats are dealt to parties (D'Hondt): each cluster gets its share of the looks.
+        due = sizes / (1 + looked_at)
+        value = (
+            due[labels] * (1 + wanted[reason] / 1e6)  # of a cluster the most typical patch
+            if reason == "coverage"
+            else wanted[reason] * worth[reason][labels]
+        )
+        value = np.where(left, value, -1.0)
         row = int(value.argmax())
         rows.append(row)
         reasons.append(reason)
         left[row] = False
+        looked_at[labels[row]] += 1
         worth[reason][labels[row]] *= _AGAIN
     return np.array(rows, dtype=np.int64), tuple(reasons)

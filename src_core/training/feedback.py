@@ -31,7 +31,7 @@ from src_core.training.feedback_config import FeedbackConfig
 from src_core.training.marked import MarkedSet, MarkedSlide
 from src_core.training.metrics import Metric, auroc, balanced_accuracy
 from src_core.training.packing import FitResult, pack
-from src_core.training.quick import HOLD, Anchor, marks_loss, teach_quickly
+from src_core.training.quick import Anchor, firmness, marks_loss, teach_quickly
 from src_core.training.scoring import fuse
 from src_core.training.trainee import Trainee
 from src_core.training.trainer import class_weights, seeded
@@ -183,7 +183,7 @@ class _Reviewed(Trainee):
         said = marks_loss(self.branches.score(rows).values, kinds)
         held = self._anchor.draw(self._feedback.marks_a_step, self._rng)
         now = self.branches.score(self._anchor.rows[held])
-        said = said + HOLD * self._anchor.moved(now, held)
+        said = said + firmness(self._marked.kinds) * self._anchor.moved(now, held)
         return own, loss + self._feedback.mark_weight * said
 
 

@@ -24,7 +24,7 @@ from src_core.seeding import generator
 from src_core.training.marked import MarkedSet
 from src_core.types import Float32, Int64, Labels
 
-__all__ = ["HOLD", "Anchor", "marks_loss", "patch_map", "teach_quickly"]
+__all__ = ["Anchor", "firmness", "marks_loss", "patch_map", "teach_quickly"]
 
 _MOST_MARKS = 1024
 _MOST_REPLAYED = 1024
@@ -35,8 +35,10 @@ _BATCH = 128
 _RATE = 2e-3
 _ROWS = 4096
 
-HOLD = 0.5
-"""How firmly the unmarked patches of marked slides are held, beside those learned from before."""
+_HOLD = 0.5
+"""How firmly the unmarked patches of marked slides are held while all marks are of one kind."""
+_FREE = 5
+"""Marks of other kinds than the most frequent one that halve it."""
 
 _QUIET_WEIGHT = 0.1
 """Of a silent patch, beside one of a class; as in the branches' own loss."""
@@ -110,6 +112,17 @@ class Anchor:
         return total
 
 
+def firmness(kinds: Int64) -> float:
+    """Return how firmly to hold the unmarked patches of marked slides.
+
+    Marks of one kind alone say nothing of where it ends, and would drag the slide with them; the
+    more there are of another, the less of what the model said before is worth keeping there.
+    """
+    counts = np.unique(kinds, return_counts=True)[1]
+    others = int(counts.sum() - counts.max(initial=0))
+    return _HOLD / (1 + others / _FREE)
+
+
 def teach_quickly(
     branches: LocalBranches,
     marked: MarkedSet,
@@ -144,7 +157,7 @@ def teach_quickly(
     shown = Anchor(branches, marked.gather(places, stop=stop)).projected  # (R, M, width)
     anchors = (
         (1.0, Anchor(branches, _sample(replayed, scales, rng, stop))),
-        (HOLD, Anchor(branches, marked.around(_MOST_REPLAYED, rng, stop=stop))),
+        (firmness(marked.kinds), Anchor(branches, marked.around(_MOST_REPLAYED, rng, stop=stop))),
     )
     heads = [value for name, value in branches.named_parameters() if "project" not in name]
     optimiser = torch.optim.AdamW(heads, lr=_RATE, weight_decay=0.0)

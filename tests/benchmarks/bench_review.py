@@ -221,9 +221,10 @@ def begin(patches: LungPatches, task: str, seed: int) -> Callable[[], Review]:
 
 
 def marks_to_reach(curve: NDArray[np.float64], level: float) -> int | None:
-    """Return the marks after which a curve is at a level for the first time."""
-    reached = np.flatnonzero(curve >= level)
-    return int(reached[0]) * BATCH if len(reached) else None
+    """Return the marks after which a curve never falls below a level again."""
+    below = np.flatnonzero(curve < level)
+    turn = int(below[-1]) + 1 if len(below) else 0
+    return turn * BATCH if turn < len(curve) else None
 
 
 def compare(patches: LungPatches, task: str, seeds: Sequence[int]) -> dict[str, Any]:
@@ -261,7 +262,7 @@ def summarise(task: str, found: dict[str, Any]) -> bool:
             )
         for turn in (4, 8, ROUNDS):
             level = float(np.maximum.accumulate(chance.mean(axis=0))[turn])
-            needed = marks_to_reach(chance.mean(axis=0), level)
+            needed = int(np.argmax(chance.mean(axis=0) >= level)) * BATCH  # for once is enough
             taken = marks_to_reach(mine.mean(axis=0), level)
             told = "never" if taken is None else str(taken)
             print(f"  {level:.3f}: {told} marks suggested, {needed} at random")

@@ -233,7 +233,9 @@ def test_suggested_patches_are_unmarked_ones_of_a_predicted_slide(project: Proje
     assert min(rows) >= 4
     corners = [[one["x"], one["y"]] for one in told["suggestions"]["extra"]]
     np.testing.assert_array_equal(corners, grid.coords_xy[rows])
-    assert {one["reason"] for one in told["suggestions"]["extra"]} == {"evidence", "doubt"}
+    assert {one["reason"] for one in told["suggestions"]["extra"]} == {
+        "evidence", "doubt", "coverage",
+    }  # fmt: skip
     mark(project, "extra", "tumour", n=len(grid))
     told = run("suggest", project=root, slides=["extra"])
     assert "are marked" in told["failures"][0]["message"]

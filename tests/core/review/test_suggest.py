@@ -40,15 +40,25 @@ def test_only_unmarked_patches_are_shown_and_each_once(seed: int, n: int, share:
     np.testing.assert_array_equal(found.rows, again.rows)
 
 
-def test_half_is_evidence_of_what_is_rare_and_half_is_doubt() -> None:
+def test_evidence_doubt_and_coverage_take_turns() -> None:
     odds, labels, _ = _slide()
     labels[:] = 0
     found = suggest(odds, labels, n=6)
-    assert found.reasons == ("evidence", "doubt") * 3
-    inside = found.rows
-    assert inside[0] == odds[:, 1].argmax()
-    assert inside[1] == np.setdiff1d(np.argsort(-doubt(odds)), [], assume_unique=True)[0]
+    assert found.reasons == ("evidence", "doubt", "coverage") * 2
+    assert found.rows[0] == odds[:, 1].argmax()
+    assert found.rows[1] in np.argsort(-doubt(odds))[:2]
     assert np.isnan(found.disagreement).all()
+
+
+def test_coverage_gives_each_cluster_its_share_of_the_looks() -> None:
+    odds = np.tile(np.array([0.8, 0.2], np.float32), (120, 1))
+    labels = np.repeat(np.array([0, 1, 2], np.int32), (60, 40, 20))
+    marked = np.zeros(120, np.bool_)
+    marked[:30] = True  # of the largest cluster enough has been looked at
+    found = suggest(odds, labels, n=30, marked=marked)
+    cover = [c for c, why in zip(found.clusters, found.reasons, strict=True) if why == "coverage"]
+    assert cover[0] == 1
+    assert np.bincount(cover, minlength=3)[1:].min() >= 2
 
 
 def test_the_rarer_class_is_evidence_whichever_it_is() -> None:

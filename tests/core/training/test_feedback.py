@@ -20,7 +20,7 @@ from src_core.training.feedback import fine_tune
 from src_core.training.feedback_config import FeedbackConfig
 from src_core.training.marked import MarkedSet, MarkedSlide
 from src_core.training.metrics import auroc
-from src_core.training.quick import marks_loss, patch_map, teach_quickly
+from src_core.training.quick import firmness, marks_loss, patch_map, teach_quickly
 from src_core.training.trainer import fit
 
 SHORT = FeedbackConfig(epochs=2)
@@ -63,6 +63,11 @@ def test_a_class_is_cross_entropy_and_nothing_is_silence_and_kinds_count_alike()
     own = torch.nn.functional.cross_entropy(values[0, :1], kinds[:1])
     assert torch.isclose(marks_loss(values, kinds), (own + 0.1 * 4.0**2) / 2)
     assert marks_loss(values[:, :0], kinds[:0]) == 0
+
+
+def test_marks_of_another_kind_loosen_what_is_held() -> None:
+    alone, mixed = np.zeros(50, np.int64), np.repeat(np.array([0, 1]), (50, 5))
+    assert firmness(alone) == 2 * firmness(mixed) == firmness(alone[:1])
 
 
 def test_few_marks_of_one_kind_are_drawn_beside_many_of_another(taught) -> None:
