@@ -29,7 +29,7 @@ _PER_CENTRE = 40
 """Points of the sample by which a centre is placed."""
 _ITERATIONS = 6
 _TIE = 1024 * torch.finfo(torch.float32).eps
-"""Of a patch's own squared length: more than rounding makes of distances, less than patches differ."""
+"""Of a patch's own squared length: more than rounding makes of it, less than patches differ by."""
 
 
 def listed_neighbours(lists: Lists, n_neighbors: int, *, stop: Stop = never) -> torch.Tensor:
