@@ -22,6 +22,7 @@ __all__ = [
     "mean_squared_error",
     "pearson",
     "pearson_by_target",
+    "recall",
     "summarise",
 ]
 
@@ -95,6 +96,25 @@ def balanced_accuracy(scores: ArrayLike, targets: ArrayLike) -> Metric:
         return weighted.balanced_accuracy(decided, classes, weights, n_classes=n_classes)
 
     return _metric(measure, len(classes), reason)
+
+
+def recall(decided: ArrayLike, targets: ArrayLike, c: int) -> Metric:
+    """Share of class `c` that is called so: of two classes 1's is sensitivity, 0's specificity.
+
+    Parameters
+    ----------
+    decided, targets : array_like of int, shape (n,)
+    c : int
+        Class.
+    """
+    called, classes = np.asarray(decided, np.int64), np.asarray(targets, np.int64)
+    _check_lengths(len(called), len(classes))
+
+    def measure(weights: Float64) -> Float64:
+        shares = weighted.recalls(called, classes, weights, n_classes=c + 1)
+        return np.asarray(shares[:, c])
+
+    return _metric(measure, len(classes), "", f"class {c} is missing")
 
 
 def brier(probabilities: ArrayLike, targets: ArrayLike) -> Metric:

@@ -26,6 +26,7 @@ __all__ = [
     "mean_squared_error",
     "one_against_rest",
     "pearson",
+    "recalls",
 ]
 
 Weighted: TypeAlias = Callable[[Float64], Float64]
@@ -60,13 +61,18 @@ def auprc(scores: Float64, targets: Int64, weights: Float64) -> Float64:
     return np.asarray(np.mean(each, axis=0))
 
 
+def recalls(decided: Int64, targets: Int64, weights: Float64, *, n_classes: int) -> Float64:
+    """Return the share of every class that is decided rightly, shape (B, n_classes)."""
+    own = (targets[:, None] == np.arange(n_classes)).astype(float)  # (n, C)
+    right = own * (decided == targets)[:, None]
+    return _divide(weights @ right, weights @ own)
+
+
 def balanced_accuracy(
     decided: Int64, targets: Int64, weights: Float64, *, n_classes: int
 ) -> Float64:
-    """Return means over the classes of the share decided rightly."""
-    own = (targets[:, None] == np.arange(n_classes)).astype(float)  # (n, C)
-    right = own * (decided == targets)[:, None]
-    return np.asarray(_divide(weights @ right, weights @ own).mean(axis=1))
+    """Return the mean of :func:`recalls` over the classes."""
+    return np.asarray(recalls(decided, targets, weights, n_classes=n_classes).mean(axis=1))
 
 
 def brier(probabilities: Float64, targets: Int64, weights: Float64) -> Float64:

@@ -25,6 +25,7 @@ from src_core.training.metrics import (
     mean_squared_error,
     pearson,
     pearson_by_target,
+    recall,
     summarise,
 )
 
@@ -76,6 +77,13 @@ def test_balanced_accuracy_equals_sklearns() -> None:
         balanced_accuracy_score(targets, scores.argmax(axis=1))
     )
     assert balanced_accuracy(scores[targets == 1], targets[targets == 1]).value is None
+
+
+def test_recall_is_sensitivity_or_specificity() -> None:
+    decided, targets = [1, 1, 0, 0, 1], [1, 1, 1, 0, 0]
+    assert recall(decided, targets, 1).value == pytest.approx(2 / 3)
+    assert recall(decided, targets, 0).value == 0.5
+    assert recall(decided, targets, 2).reason == "class 2 is missing"
 
 
 def test_lengths_must_agree() -> None:
