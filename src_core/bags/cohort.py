@@ -117,6 +117,8 @@ class Cohort:
         """Check that the slides belong together."""
         if not self.slides:
             raise ProjectError(f"No slide has a label for {self.target_name!r}; add labels.")
+        if self.target.level != self.per:
+            raise ValueError("survival is the patients'")
         first = self.slides[0]
         labels: dict[str, tuple[float, ...]] = {}
         for slide in self.slides:
@@ -183,7 +185,7 @@ class Cohort:
         first = np.unique(self.unit_rows, return_index=True)[1]
         return self.targets[first] if self.task == "classification" else self.values[first]
 
-    def by_unit(self, scores: Float64) -> Float64:
+    def by_unit(self, scores: Float64 | Float32) -> Float64:
         """Return the mean over each unit's slides of what has a row a slide, (n_units, ...)."""
         rows, n_units = self.unit_rows, len(self.units)
         total = np.zeros((n_units, *scores.shape[1:]))

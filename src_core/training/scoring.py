@@ -118,7 +118,8 @@ def score_slide(
         mask, log_share = _mask_and_share(bags[chunk], labels, student)
         rows = torch.from_numpy(place[bags[chunk]]).to(mask.device)  # (b, L)
         output = student.forward_projected(projected[rows], mask, log_share)
-        logits.append(centre(output.logits))  # (b, C)
+        classes = student.config.task == "classification"
+        logits.append(centre(output.logits) if classes else output.logits)  # (b, C)
         if branches is not None and scored is not None:
             taken = ScoredPatches(scored.scores[:, rows], scored.values[:, rows])
             pooled = branches.pool(taken, mask, log_share)
