@@ -123,7 +123,7 @@ class LabelTable:
                     raise ProjectError(
                         f"{self.source}, line {row.line}: {column} is {label!r}, but line {line} "
                         f"says {first!r} of the same patient, {row.patient_id}; mend one of them, "
-                        "or give each slide its own label (--per slide)."
+                        "or let each slide have a label of its own."
                     )
                 if label and not first:
                     said[row.patient_id, column] = (label, row.line)

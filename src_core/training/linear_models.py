@@ -17,7 +17,7 @@ __all__ = ["Linear", "fit_classes", "fit_cox", "fit_values"]
 Linear: TypeAlias = Callable[[Float32], Float64]
 """Slide embeddings (n, dim) -> what the fitted model says of them, (n, outputs)."""
 
-_STRENGTHS = np.logspace(-2, 5, 8)
+_STRENGTHS = np.logspace(-1, 4, 6)
 _FOLDS = 5
 
 
@@ -147,7 +147,7 @@ def _cox_weights(rows: Float64, targets: Float64, strength: float) -> Float64:
     inputs, wanted = torch.from_numpy(rows), torch.from_numpy(targets)
     n_events = wanted[:, 1].sum()
     weights = torch.zeros(rows.shape[1], dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weights], max_iter=100, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS([weights], max_iter=50, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimiser.zero_grad()

@@ -13,7 +13,7 @@ def test_the_share_explained_is_the_coefficient_of_determination_about_the_train
     predicted = truth + rng.normal(size=(40, 2)) * (0.5, 30)
     own = explained(predicted, truth, origin=truth.mean(axis=0)).value
     assert own == pytest.approx(r2_score(truth, predicted))  # sklearn's is about the test mean
-    constant = explained(np.zeros((40, 2)) + (3, 7), truth, origin=np.array([3.0, 7]))
+    constant = explained(np.tile([3.0, 7], (40, 1)), truth, origin=np.array([3.0, 7]))
     assert constant.value == pytest.approx(0)
     assert explained(truth, truth, origin=0.0).value == 1
 
