@@ -10,6 +10,7 @@ from typing import Any, Self
 from src_core import RESEARCH_USE
 from src_core.errors import CheckpointError, ConfigError, ProjectError
 from src_core.models.config import StudentConfig
+from src_core.models.operating_point import OperatingPoint
 from src_core.provenance import read_json
 from src_core.types import Json
 
@@ -29,6 +30,7 @@ TENSORS_NAME = "model.safetensors"
 
 _MAX_SOURCES = 64
 _MAX_TEXT = 2_000
+_MOST_AXES = 256
 
 
 def program_name(tool: str) -> str:
@@ -96,6 +98,15 @@ class CheckpointMeta:
     branches_logit_std: float = 1.0
     """Standard deviations on the training slides, both over one factor that makes the softmax of
     the sum as sure as unseen slides bear out: divided by them, logits may be added."""
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
+    """Of each regression target on the training slides: outputs times this, plus the mean, are in
+    the unit of the labels. Empty in other tasks."""
+    operating_point: OperatingPoint | None = None
+    """Where a probability becomes a call; None where too few patients could tell, or no classes."""
+    likeness_axes: tuple[int, ...] = ()
+    """Axes of each encoder along which slides are compared with those that were learned from (see
+    `Likeness`); empty where they are not."""
     seed: int = 0
     versions: dict[str, Json] = field(default_factory=dict)
     created: str = ""
@@ -125,6 +136,8 @@ class CheckpointMeta:
             ("branches_logit_std", self.branches_logit_std),
         ):
             _number(what, number, low=1e-12, high=1e12)
+        self._check_targets()
+        self._check_likeness()
         _number("seed", self.seed, low=0, high=2**63 - 1, whole=True)
         for what, values in (
             ("preparation", self.preparation),
@@ -134,6 +147,25 @@ class CheckpointMeta:
             ("localisation", self.localisation or {}),
         ):
             _named(what, values)
+
+    def _check_targets(self) -> None:
+        n_targets = self.student.n_outputs if self.student.task == "regression" else 0
+        for what, numbers, low in (("means", self.target_mean, -1e30), ("sds", self.target_std, 0)):
+            if len(numbers) not in {0, n_targets}:
+                raise CheckpointError(f"The checkpoint's {what} of targets are not of its targets.")
+            for one in numbers:
+                _number(f"the {what} of targets", one, low=low, high=1e30)
+        if len(self.target_mean) != len(self.target_std):
+            raise CheckpointError("The checkpoint's means and sds of targets are not of the same.")
+        if self.operating_point is not None and self.student.task != "classification":
+            raise CheckpointError("The checkpoint has an operating point, but no classes.")
+
+    def _check_likeness(self) -> None:
+        if len(self.likeness_axes) not in {0, len(self.encoders)}:
+            raise CheckpointError("The checkpoint's axes of likeness are not of its encoders.")
+        for source, count in zip(self.encoders, self.likeness_axes, strict=False):
+            high = min(source.dim, _MOST_AXES)
+            _number(f"the axes of {source.name}", count, low=1, high=high, whole=True)
 
     @property
     def commercial(self) -> bool:
@@ -153,7 +185,10 @@ class CheckpointMeta:
         values["student"] = self.student.to_dict()
         values["encoders"] = [_source_to_dict(source) for source in self.encoders]
         values["teachers"] = [_source_to_dict(source) for source in self.teachers]
-        values["classes"] = list(self.classes)
+        for key in _TUPLES:
+            values[key] = list(values[key])
+        if self.operating_point is not None:
+            values["operating_point"] = self.operating_point.to_dict()
         return values
 
     @classmethod
@@ -179,10 +214,17 @@ class CheckpointMeta:
             raise CheckpointError(f"The checkpoint's student is impossible: {error}") from error
         for key in ("encoders", "teachers"):
             given[key] = tuple(_source(one) for one in _listed(key, given.get(key, [])))
-        given["classes"] = tuple(_listed("classes", given["classes"]))
+        for key in _TUPLES:
+            given[key] = tuple(_listed(key, given.get(key, [])))
+        point = given.get("operating_point")
+        if point is not None:
+            point = _named("operating_point", point)
+            count = len(given["classes"])
+            given["operating_point"] = OperatingPoint.from_dict(point, n_classes=count)
         return cls(**given)
 
 
+_TUPLES = ("classes", "target_mean", "target_std", "likeness_axes")
 _EXTRA_KEYS = ("format_version", "note")
 
 

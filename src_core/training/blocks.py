@@ -6,7 +6,7 @@ out again and again to as many bags as the largest one needs: its blocks come ba
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +30,7 @@ class Section(NamedTuple):
     bags: slice
     blocks: Int64
     """(n_blocks, n_per_cluster): rows, -1 where empty; each block once."""
-    index: Int64
+    which: Int64
     """(n_bags, n_clusters): which of `blocks` each block of a bag is."""
 
 
@@ -79,10 +79,19 @@ def attend_blocks(
         some, real = blocks[start : start + step], mask[start : start + step]
         rows = projected[some] * real.unsqueeze(-1)  # (k, n, width)
         parts.append(student.re_embedding.attend(rows, real))
-    columns = zip(*parts, strict=True)
-    return AttendedBlocks(*(None if one[0] is None else torch.cat(one) for one in columns))
+    instances, tokens, share = zip(*parts, strict=True)
+    return AttendedBlocks(torch.cat(instances), _joined(tokens), _joined(share))
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    return None if parts[0] is None else torch.cat([one for one in parts if one is not None])
 
 
 def take_blocks(blocks: AttendedBlocks, index: Tensor) -> AttendedBlocks:
     """Put blocks into bags: `index`, (bags, clusters), says which stands where."""
-    return AttendedBlocks(*(None if one is None else one[index] for one in blocks))
+    instances, tokens, share = blocks
+    return AttendedBlocks(
+        instances[index],
+        None if tokens is None else tokens[index],
+        None if share is None else share[index],
+    )

@@ -241,12 +241,12 @@ class SlideScorer:
         for section in sections(bags, n_per_cluster=size, most=most):
             places, filled, _ = self._inputs(section.blocks, None, slice(None))
             blocks = attend_blocks(self._student, self._projected, places, filled, stop=stop)
-            for start in range(0, len(section.index), step):
+            for start in range(0, len(section.which), step):
                 check(stop)
                 first = section.bags.start + start
                 chunk = slice(first, min(first + step, section.bags.stop))
                 _, mask, share = self._inputs(bags[chunk], log_share, chunk)
-                index = torch.from_numpy(section.index[start : start + step]).to(self._device)
+                index = torch.from_numpy(section.which[start : start + step]).to(self._device)
                 taken = take_blocks(blocks, index)  # (b, clusters, ...)
                 yield chunk, self._student.forward_attended(taken, mask, share)
 
