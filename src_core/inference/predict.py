@@ -73,10 +73,9 @@ def predict_slide(
     """
     edits, meta = edits or SelectionEdits.none(len(labels)), checkpoint.meta
     chosen = choose_views(meta.encoders, views, slide_id)
-    _check_patches(slide_id, chosen, labels, cells)
+    check_patches(slide_id, chosen, labels, cells)
     left = edits.applied(labels, slide_id=slide_id)
-    rng, slots = generator(seed, "predict", slide_id), meta.student.n_per_cluster
-    bags = covering_bags(left, n_per_cluster=slots, n_bags=n_bags, rng=rng, pinned=edits.pinned)
+    bags = prediction_bags(meta, left, edits, slide_id=slide_id, n_bags=n_bags, seed=seed)
     report(_progress(0, slide_id))
     watch = LikenessWatch(checkpoint)
     scorer = slide_scorer(
@@ -89,9 +88,29 @@ def predict_slide(
     return _with_edits(prediction, edits, left)
 
 
+def prediction_bags(
+    meta: CheckpointMeta,
+    labels: Labels,
+    edits: SelectionEdits,
+    *,
+    slide_id: str,
+    n_bags: int,
+    seed: int,
+) -> Int64:
+    """Return the bags of a prediction; `labels` are those that the edits have left."""
+    return covering_bags(
+        labels,
+        n_per_cluster=meta.student.n_per_cluster,
+        n_bags=n_bags,
+        rng=generator(seed, "predict", slide_id),
+        pinned=edits.pinned,
+    )
+
+
 def choose_views(
     sources: Sequence[EmbeddingSource], views: Sequence[View], slide_id: str
 ) -> list[View]:
+    """Return the views that a checkpoint reads, in its order, if they are as it learned them."""
     there = {view.encoder: view for view in views}
     chosen = []
     for source in sources:
@@ -113,7 +132,8 @@ def choose_views(
     return chosen
 
 
-def _check_patches(slide_id: str, views: Sequence[View], labels: Labels, cells: Cells) -> None:
+def check_patches(slide_id: str, views: Sequence[View], labels: Labels, cells: Cells) -> None:
+    """Raise `GridMismatchError` unless all are of the same patches."""
     check_views(slide_id, views, len(labels))
     if len(cells) != len(labels):
         raise GridMismatchError(
