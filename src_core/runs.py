@@ -13,17 +13,20 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from src_core.bags.cohort import Cohort
+from src_core.bags.edits import SelectionEdits
 from src_core.clustering.result import ClusterConfig, load_clusters
 from src_core.cohorts import load_cohort, names_in, split_cohort
 from src_core.devices import DeviceName
+from src_core.embeddings.store import EmbeddingView
 from src_core.errors import CheckpointError, ConfigError, ProjectError
 from src_core.inference.export import prediction_panels, save_figure
 from src_core.inference.prediction import Prediction
 from src_core.model_origins import preparation_of, sources_of
 from src_core.models.checkpoint_meta import checkpoint_meta
+from src_core.patches.grid import PatchGrid
 from src_core.patches.lattice import Lattice
 from src_core.pipeline import (
     Failure,
@@ -39,6 +42,7 @@ from src_core.slides import SlideReader
 from src_core.slides.scaled import finer_scale, read_scaled
 from src_core.training.config import TrainConfig
 from src_core.training.metrics import Metric, auroc
+from src_core.types import Labels
 
 if TYPE_CHECKING:
     from src_core.models.checkpoint import Checkpoint
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Predictor",
+    "SlideInputs",
     "cross_validate_project",
     "draw",
     "latest_run",
@@ -141,6 +146,15 @@ def metrics(project: Project, run_id: str) -> dict[str, Any]:
     return read_json(project.run(run_id) / "metrics.json")
 
 
+class SlideInputs(NamedTuple):
+    """What a model reads of a slide; row ``i`` of everything is the same patch."""
+
+    grid: PatchGrid
+    views: tuple[EmbeddingView, ...]
+    labels: Labels
+    edits: SelectionEdits
+
+
 @dataclass(frozen=True, slots=True)
 class Predictor:
     """A run's model, loaded once for many slides."""
@@ -181,10 +195,35 @@ class Predictor:
         """
         from src_core.inference.predict import predict_slide
 
-        meta = self.checkpoint.meta
-        training = self._settings(TrainConfig, meta.train_config)
+        inputs = self.gather(slide, report=report, stop=stop)
+        prediction = predict_slide(
+            self.checkpoint,
+            inputs.views,
+            inputs.labels,
+            inputs.grid.cells,
+            edits=inputs.edits,
+            slide_id=slide.slide_id,
+            n_bags=self.n_bags,
+            seed=self.checkpoint.meta.seed,
+            device=self.device,
+            report=report,
+            stop=stop,
+        )
+        prediction = prediction.replace(grid_id=inputs.grid.grid_id, run_id=self.run_id)
+        prediction.save(self.project.prediction(self.run_id, slide.slide_id))
+        return prediction
+
+    def gather(self, slide: SlideFolder, *, report: Report, stop: Stop) -> SlideInputs:
+        """Return what the model reads of a slide, clustered as the run's slides were.
+
+        Raises
+        ------
+        ProjectError, GridMismatchError
+            If the slide is not embedded as the model needs it.
+        """
         grid = slide.load_grid()
-        views = stored_views(slide, grid, [source.name for source in meta.encoders])
+        encoders = [source.name for source in self.checkpoint.meta.encoders]
+        views = stored_views(slide, grid, encoders)
         # By the run's own settings, which the project may have left behind.
         clusters = made_clusters(
             slide,
@@ -195,22 +234,12 @@ class Predictor:
             report=report,
             stop=stop,
         )
-        prediction = predict_slide(
-            self.checkpoint,
-            views,
-            load_clusters(clusters)[0],
-            grid.cells,
-            edits=slide.selection.edits(grid),
-            slide_id=slide.slide_id,
-            n_bags=training.n_bags,
-            seed=meta.seed,
-            device=self.device,
-            report=report,
-            stop=stop,
-        )
-        prediction = prediction.replace(grid_id=grid.grid_id, run_id=self.run_id)
-        prediction.save(self.project.prediction(self.run_id, slide.slide_id))
-        return prediction
+        return SlideInputs(grid, views, load_clusters(clusters)[0], slide.selection.edits(grid))
+
+    @property
+    def n_bags(self) -> int:
+        """Bags of a slide at least, by the run's own settings."""
+        return self._settings(TrainConfig, self.checkpoint.meta.train_config).n_bags
 
     @property
     def _clustering(self) -> ClusterConfig:

@@ -13,6 +13,7 @@ from src_core import RESEARCH_USE
 from src_core.bags.targets import Target
 from src_core.errors import CheckpointError, ConfigError, ProjectError
 from src_core.models.config import StudentConfig
+from src_core.models.operating_point import OperatingPoint
 from src_core.provenance import read_json
 from src_core.types import Float64, Json, Level
 
@@ -35,6 +36,7 @@ TENSORS_NAME = "model.safetensors"
 
 _MAX_SOURCES = 64
 _MAX_TEXT = 2_000
+_MOST_AXES = 256
 
 
 def program_name(tool: str) -> str:
@@ -110,6 +112,11 @@ class CheckpointMeta:
     branches_logit_std: float = 1.0
     """Standard deviations on the training slides, both over one factor that makes the softmax of
     the sum as sure as unseen slides bear out: divided by them, logits may be added."""
+    operating_point: OperatingPoint | None = None
+    """Where a probability becomes a call; None where too few patients could tell, or no classes."""
+    likeness_axes: tuple[int, ...] = ()
+    """Axes of each encoder along which slides are compared with those that were learned from (see
+    `Likeness`); empty where they are not."""
     seed: int = 0
     versions: dict[str, Json] = field(default_factory=dict)
     created: str = ""
@@ -140,6 +147,7 @@ class CheckpointMeta:
             ("branches_logit_std", self.branches_logit_std),
         ):
             _number(what, number, low=1e-12, high=1e12)
+        self._check_likeness()
         _number("seed", self.seed, low=0, high=2**63 - 1, whole=True)
         for what, values in (
             ("preparation", self.preparation),
@@ -149,6 +157,13 @@ class CheckpointMeta:
             ("localisation", self.localisation or {}),
         ):
             _named(what, values)
+
+    def _check_likeness(self) -> None:
+        if len(self.likeness_axes) not in {0, len(self.encoders)}:
+            raise CheckpointError("The checkpoint's axes of likeness are not of its encoders.")
+        for source, count in zip(self.encoders, self.likeness_axes, strict=False):
+            high = min(source.dim, _MOST_AXES)
+            _number(f"the axes of {source.name}", count, low=1, high=high, whole=True)
 
     @property
     def target(self) -> Target:
@@ -183,7 +198,9 @@ class CheckpointMeta:
         values["encoders"] = [_source_to_dict(source) for source in self.encoders]
         values["teachers"] = [_source_to_dict(source) for source in self.teachers]
         for key in _TUPLES:
-            values[key] = list(getattr(self, key))
+            values[key] = list(values[key])
+        if self.operating_point is not None:
+            values["operating_point"] = self.operating_point.to_dict()
         return values
 
     @classmethod
@@ -211,11 +228,16 @@ class CheckpointMeta:
             given[key] = tuple(_source(one) for one in _listed(key, given.get(key, [])))
         for key in _TUPLES:
             given[key] = tuple(_listed(key, given.get(key, [])))
+        point = given.get("operating_point")
+        if point is not None:
+            point = _named("operating_point", point)
+            count = len(given["classes"])
+            given["operating_point"] = OperatingPoint.from_dict(point, n_classes=count)
         return cls(**given)
 
 
+_TUPLES = ("classes", "target_columns", "target_mean", "target_std", "likeness_axes")
 _EXTRA_KEYS = ("format_version", "note")
-_TUPLES = ("classes", "target_columns", "target_mean", "target_std")
 
 
 def checkpoint_meta(folder: Path) -> CheckpointMeta:
@@ -247,6 +269,8 @@ def _check_targets(meta: CheckpointMeta) -> None:
             raise CheckpointError(f"The checkpoint has {len(numbers)} numbers for {what}.")
         for number in numbers:
             _number(what, number, low=low, high=1e30)
+    if meta.operating_point is not None and meta.student.task != "classification":
+        raise CheckpointError("The checkpoint has an operating point, but no classes.")
     if len(meta.target_mean) != len(meta.target_std):
         raise CheckpointError("The checkpoint has no standard deviation for each target's mean.")
     try:

@@ -67,16 +67,17 @@ class Evaluation:
         return replace(self, branches=self.branches[list(rows)])
 
     def by_patient(self, patients: Sequence[str]) -> Evaluation:
-        """Return the means over each patient's slides, whose targets are the same.
+        """Return the means over each patient's slides, in the order in which patients appear.
 
         Parameters
         ----------
         patients : sequence of str, length n
             Whose slide each row is.
         """
-        _, first, place = np.unique(patients, return_index=True, return_inverse=True)
-        share = np.eye(len(first))[place].T  # (patients, n)
-        share /= share.sum(axis=1, keepdims=True)
+        names = list(dict.fromkeys(patients))
+        first = [list(patients).index(name) for name in names]
+        share = np.array([[float(name == one) for one in patients] for name in names])
+        share /= share.sum(axis=1, keepdims=True)  # (patients, n)
         return replace(
             self,
             student=share @ self.student,

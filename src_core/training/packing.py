@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import softmax
 
 import src_core
 from src_core.bags.dataset import BagDataset
 from src_core.models.checkpoint import Checkpoint, CheckpointMeta, EmbeddingSource
+from src_core.models.likeness import Likeness
 from src_core.models.local_branches import LocalBranches
+from src_core.models.operating_point import OperatingPoint, choose_operating_point
 from src_core.models.standardise import Standardiser
 from src_core.training.course import BAGS_A_LOOK, Course
 from src_core.training.evaluation import Evaluation, localisation, logit_sizes
@@ -78,13 +81,19 @@ def pack(
         "threads": torch.get_num_threads(),
         "device": str(next(trainee.student.parameters()).device),
     }
+    config = course.config
+    likeness = Likeness.fit(course.train.slides, course.views, seed=config.seed, stop=course.stop)
+    point = None if unseen is None else _operating_point(course, unseen, sizes, metrics)
+    meta = _meta(course, trainee, metrics, found, sizes, sources)
+    axes = () if likeness is None else tuple(len(one) for one in likeness.axes)
     checkpoint = Checkpoint.of(
-        _meta(course, trainee, metrics, found, sizes, sources),
+        replace(meta, operating_point=point, likeness_axes=axes),
         student=trainee.student,
         branches=trainee.branches,
         views=course.views,
         teachers=trainee.teachers,
         teacher_views=tuple(course.teachers.values()),
+        likeness=likeness,
     )
     return FitResult(checkpoint=checkpoint, history=tuple(course.history), metrics=metrics)
 
@@ -116,6 +125,21 @@ def _figures(course: Course, seen: Evaluation, sizes: tuple[float, float]) -> di
         **{name: metric.to_dict() for name, metric in found.items()},
         f"student_{SKILL[seen.task]}": seen.skill(),
     }
+
+
+def _operating_point(
+    course: Course, unseen: Evaluation, sizes: tuple[float, float], metrics: dict[str, Json]
+) -> OperatingPoint | None:
+    """Choose it on the inner split, and note in the metrics what was found."""
+    if course.inner is None or unseen.task != "classification":
+        return None
+    fused = fuse(unseen.student, unseen.branches, student_std=sizes[0], branches_std=sizes[1])
+    inner = course.inner
+    patients = inner.units if inner.per == "patient" else inner.patients
+    classes = unseen.targets.astype(np.int64)
+    point, reason = choose_operating_point(softmax(fused, axis=1), classes, patients)
+    metrics["operating_point"] = {"reason": reason} if point is None else point.to_dict()
+    return point
 
 
 def _localise(

@@ -100,13 +100,20 @@ def _predict(options: PredictOptions, report: Report, stop: Stop) -> Result:
     run_id = options.run or project.latest_run()
     predictor = runs.Predictor.load(project, run_id, device=options.device)
     probabilities: dict[str, dict[str, float]] = {}
+    calls: dict[str, str] = {}
+    unlike: dict[str, float] = {}
 
     def predict(slide: SlideFolder) -> None:
         prediction = predictor.predict(slide, report=report, stop=stop)
         probabilities[slide.slide_id] = prediction.by_class()
+        calls[slide.slide_id] = prediction.call
+        if prediction.is_unlike and prediction.unlikeness is not None:
+            unlike[slide.slide_id] = prediction.unlikeness
 
     failures = pipeline.each_slide(chosen_slides(project, options.slides), predict, stop=stop)
-    return result_of(project, failures, run=run_id, probabilities=probabilities)
+    return result_of(
+        project, failures, run=run_id, probabilities=probabilities, calls=calls, unlike=unlike
+    )
 
 
 TRAIN = Verb("train", "train the fused model on labelled slides", TrainOptions, _train, as_lines)
