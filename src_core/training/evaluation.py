@@ -155,7 +155,7 @@ def logit_sizes(trained: Evaluation, unseen: Evaluation | None) -> tuple[float, 
     if trained.task == "survival":
         return student, branches
     fused = fuse(seen.student, seen.branches, student_std=student, branches_std=branches)
-    sharpness = _fit_sharpness(fused, seen.targets)
+    sharpness = _fit_sharpness(fused, seen.targets.astype(np.int64))
     return student / sharpness, branches / sharpness
 
 

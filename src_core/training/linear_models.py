@@ -153,7 +153,7 @@ def _cox_weights(rows: Float64, targets: Float64, strength: float) -> Float64:
         optimiser.zero_grad()
         surprise = task_loss((inputs @ weights)[:, None], wanted, task="survival") * n_events
         loss = surprise + strength / 2 * weights.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call] # torch has no types for it
+        loss.backward()
         return loss
 
     optimiser.step(closure)
