@@ -14,6 +14,7 @@ from src_core.progress import Report, Stop
 from src_core.verbs.base import Result, Verb
 from src_core.verbs.choosing import COMPARE
 from src_core.verbs.exchange import EXPORT, IMPORT
+from src_core.verbs.explain import EXPLAIN
 from src_core.verbs.models import EVALUATE, PREDICT, TRAIN
 from src_core.verbs.prepare import PREPARE
 from src_core.verbs.setup import DOCTOR, ENCODERS
@@ -34,6 +35,7 @@ VERBS: dict[str, Verb] = {
         TRAIN,
         EVALUATE,
         PREDICT,
+        EXPLAIN,
         EXPORT,
         IMPORT,
         ENCODERS,

@@ -35,6 +35,7 @@ LIGHT_MODULES = (
     "src_core.bags.cohort",
     "src_core.bags.label_table",
     "src_core.bags.splits",
+    "src_core.bags.targets",
     "src_core.choosing",
     "src_core.cli",
     "src_core.clustering.result",

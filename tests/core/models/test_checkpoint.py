@@ -99,6 +99,51 @@ def test_comes_back_the_same(folder: Path) -> None:
     assert len(loaded.teacher_views()) == 1
 
 
+def test_a_checkpoint_of_the_first_format_is_read_as_one_of_slides_and_classes(
+    folder: Path,
+) -> None:
+    path = folder / META_NAME
+    stored = json.loads(path.read_text())
+    new = ("target_columns", "per", "target_mean", "target_std")
+    old = {key: value for key, value in stored.items() if key not in new}
+    path.write_text(json.dumps(old | {"format_version": 1}))
+    meta = Checkpoint.load(folder).meta
+    assert meta == _meta()
+    assert (meta.target.columns, meta.target.task, meta.target.level) == (
+        ("egfr",), "classification", "slide",
+    )  # fmt: skip
+
+
+def test_a_regression_speaks_in_the_unit_of_its_labels() -> None:
+    student = _meta().student.replace(task="regression")
+    scale = {"target_mean": (10.0, -2.0), "target_std": (4.0, 0.5)}
+    meta = _meta(
+        student=student, classes=("TP53", "EGFR"), target_columns=("TP53", "EGFR"), **scale
+    )
+    assert CheckpointMeta.from_dict(json.loads(json.dumps(meta.to_dict()))) == meta
+    assert meta.in_units(np.array([[1.0, 2.0], [0.0, 0.0]])).tolist() == [[14, -1], [10, -2]]
+    assert _meta().in_units(np.ones((1, 2))).tolist() == [[1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"target_mean": (1.0,), "target_std": (1.0,)}, "1 numbers for target_mean"),
+        ({"target_mean": (1.0, 2.0)}, "no standard deviation"),
+        ({"target_mean": (1.0, 2.0), "target_std": (1.0, 0.0)}, "target_std"),
+        ({"target_mean": (1.0, float("nan")), "target_std": (1.0, 1.0)}, "target_mean"),
+        ({"per": "block"}, "whose its labels"),
+        ({"target_columns": ("a", "a")}, "target is impossible"),
+    ],
+)
+def test_targets_that_cannot_be_are_refused(changes: Any, said: str) -> None:
+    student = _meta().student.replace(task="regression")
+    with pytest.raises(CheckpointError, match=said):
+        _meta(**{"student": student, **changes})
+    with pytest.raises(CheckpointError, match="numbers for target_mean"):
+        _meta(target_mean=(1.0, 2.0), target_std=(1.0, 1.0))
+
+
 def test_builds_modules_of_their_own(folder: Path) -> None:
     """Fine-tuning a student changes neither the checkpoint nor a second student."""
     checkpoint = Checkpoint.load(folder)
@@ -211,7 +256,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "list student": (_edit(lambda v: v.update(student=[["width", 3]])), "no named values"),
     "nested setting": (_edit(lambda v: v["student"].update(width={"a": 1})), "whole number"),
     "student without sizes": (_edit(lambda v: v.update(student={})), "student is impossible"),
-    "newer": (_edit(lambda v: v.update(format_version=2)), "format 2"),
+    "newer": (_edit(lambda v: v.update(format_version=3)), "format 3, this program reads 1 and 2"),
     "no version": (_edit(lambda v: v.pop("format_version")), "format None"),
     "unknown entry": (_edit(lambda v: v.update(code="import os")), "unknown entry 'code'"),
     "missing entry": (_edit(lambda v: v.pop("classes")), "lacks the entry 'classes'"),
