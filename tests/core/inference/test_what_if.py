@@ -111,7 +111,7 @@ def test_it_is_stored_and_damage_is_refused(checkpoint: Any, slide: Any, tmp_pat
     stored = json.loads(path.read_text())
     assert "research use only" in stored["use"]
     first = stored["without"][0]
-    for change in (
+    changes: tuple[dict[str, Any], ...] = (
         {"format": 9},
         {"classes": []},
         {"classes": [1, 2]},
@@ -121,7 +121,8 @@ def test_it_is_stored_and_damage_is_refused(checkpoint: Any, slide: Any, tmp_pat
         {"without": [{**first, "change": ["a", "b"]}]},
         {"without": [{**first, "more": 1}]},
         {"n_bags": "8"},
-    ):
+    )
+    for change in changes:
         path.write_text(json.dumps({**stored, **change}))
         with pytest.raises(ProjectError, match="explanation"):
             Explanation.load(path)
