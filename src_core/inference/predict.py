@@ -83,9 +83,8 @@ def predict_slide(
     )
     scores = scorer.score(bags, scorer.log_share(left, bags), maps=True, stop=stop)
     prediction = _assemble(checkpoint, scores, slide_id=slide_id, n_bags=len(bags), seed=seed)
-    prediction = prediction.replace(unlikeness=watch.unlikeness())
     report(_progress(1, slide_id))
-    return _with_edits(prediction, edits, left)
+    return _with_edits(prediction.replace(unlikeness=watch.unlikeness()), edits, left)
 
 
 def prediction_bags(

@@ -7,6 +7,7 @@ attended to again: each set costs the cross-cluster attention and the pooling of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,6 @@ from scipy.special import softmax
 
 from src_core.bags.cohort import View
 from src_core.bags.edits import SelectionEdits
-from src_core.bags.selection import select_bags
 from src_core.devices import DeviceName
 from src_core.errors import TooFewPatchesError
 from src_core.inference.explanation import Explanation, Outcome
@@ -27,7 +27,6 @@ from src_core.inference.predict import (
 )
 from src_core.models.checkpoint import Checkpoint, CheckpointMeta
 from src_core.progress import Progress, Report, Stop, ignore, never
-from src_core.seeding import generator
 from src_core.training.scoring import SlideScorer, fuse
 from src_core.types import BoolArray, Cells, Float32, Float64, Int64, Labels
 
@@ -57,16 +56,13 @@ def explain_slide(
 ) -> Explanation:
     """Predict a slide again without some of its patches.
 
-    The whole slide is predicted as by `predict_slide`. A change is the mean over `change_bags` of
-    its bags: what each says without the patches, less what it says with them. Another patch of
-    the cluster takes the place of one that is left out; a cluster that is left out leaves its
-    block empty. With as many `change_bags` as the prediction has bags, the result is what
-    `predict_slide` would give with the patches excluded, over as many bags.
+    A change is what the first `change_bags` of the prediction's bags say without the patches, less
+    what they say with them. Over all of them that is `predict_slide` with the patches excluded.
 
     Parameters
     ----------
     checkpoint, views, labels, cells, edits, slide_id, n_bags, seed, device, report, stop
-        See :func:`src_core.inference.predict.predict_slide`.
+        See :func:`src_core.inference.predict.predict_slide`, which raises the same errors.
     without : mapping of str to ndarray of bool, shape (N,), optional
         Names of sets of patches, and which patches these are; each cluster by default.
     change_bags : int
@@ -76,8 +72,6 @@ def explain_slide(
     ------
     TooFewPatchesError
         If a set leaves nothing of the slide.
-    CheckpointError, StaleArtifactError, GridMismatchError
-        As `predict_slide`.
     """
     edits, meta = edits or SelectionEdits.none(len(labels)), checkpoint.meta
     chosen = choose_views(meta.encoders, views, slide_id)
@@ -85,40 +79,34 @@ def explain_slide(
     left = edits.applied(labels, slide_id=slide_id)
     sets = clusters_to_leave_out(left) if without is None else without
     report(_progress(0, slide_id))
-    whole = prediction_bags(meta, left, edits, slide_id=slide_id, n_bags=n_bags, seed=seed)
+    draw = partial(prediction_bags, meta, edits=edits, slide_id=slide_id, seed=seed)
+    whole = draw(left, n_bags=n_bags)
     few = min(change_bags, len(whole))
-    drawn = [_Drawn(left, whole)]
-    for name, patches in sets.items():
-        remaining = np.where(patches, -1, left).astype(left.dtype)
-        if not (remaining >= 0).any():
-            raise TooFewPatchesError(
-                f"Without {name} nothing is left of slide {slide_id!r}; leave out less."
-            )
-        bags = select_bags(
-            remaining,
-            n_per_cluster=meta.student.n_per_cluster,
-            n_bags=few,
-            rng=generator(seed, "predict", slide_id),
-            pinned=edits.pinned,
-        )
-        drawn.append(_Drawn(remaining, bags))
+    remaining = [_remaining(left, patches, name, slide_id) for name, patches in sets.items()]
+    drawn = [_Drawn(left, whole), *(_Drawn(one, draw(one, n_bags=few)[:few]) for one in remaining)]
     every = np.concatenate([one.bags.ravel() for one in drawn])
     scorer = slide_scorer(checkpoint, chosen, every, len(left), device=device, stop=stop)
-    scores = _scores(scorer, drawn, meta, stop=stop)
-    outcomes = [_outcome(meta, "", 0, scores[0], scores[0][:0], scores[0][:0])]
-    for (name, patches), changed in zip(sets.items(), scores[1:], strict=True):
-        n_patches = int((patches & (left >= 0)).sum())
-        outcomes.append(_outcome(meta, name, n_patches, scores[0], scores[0][:few], changed))
+    first, *others = _scores(scorer, drawn, meta, stop=stop)
+    counts = [int((one != left).sum()) for one in remaining]
     report(_progress(1, slide_id))
     return Explanation(
         slide_id=slide_id,
         classes=meta.classes,
-        whole=outcomes[0],
-        without=tuple(outcomes[1:]),
+        whole=_outcome(meta, first, "", 0),
+        without=tuple(map(partial(_outcome, meta, first), sets, counts, others)),
         n_bags=few,
         seed=seed,
         edits_id=edits.edits_id,
     )
+
+
+def _remaining(labels: Labels, patches: BoolArray, name: str, slide_id: str) -> Labels:
+    remaining = np.where(patches, -1, labels).astype(labels.dtype)
+    if not (remaining >= 0).any():
+        raise TooFewPatchesError(
+            f"Without {name} nothing is left of slide {slide_id!r}; leave out less."
+        )
+    return remaining
 
 
 class _Drawn(NamedTuple):
@@ -175,16 +163,16 @@ def _aligned(
 
 def _outcome(
     meta: CheckpointMeta,
+    whole: Float64,
     name: str,
     n_patches: int,
-    whole: Float64,
-    before: Float64,
-    after: Float64,
+    after: Float64 | None = None,
 ) -> Outcome:
-    """Return what comes of the whole slide's bags (n, C) if some (k, C) change from before."""
+    """Return what comes of the whole slide's bags (n, C) where the first (k, C) are as `after`."""
     unit, zero = output_units(meta)
-    mean = whole.mean(axis=0)
-    moved = mean + (after - before).mean(axis=0) if len(before) else mean
+    after = whole if after is None else after
+    before, mean = whole[: len(after)], whole.mean(axis=0)
+    moved = mean + (after - before).mean(axis=0)
     if meta.student.task == "classification":
         values, was = softmax(moved), softmax(mean)
         changes = softmax(after, axis=1) - softmax(before, axis=1)
@@ -196,7 +184,7 @@ def _outcome(
         values=_plain(values),
         call=_call(meta, values),
         change=_plain(values - was),
-        spread=_plain(changes.std(axis=0) if len(before) else np.zeros(len(values))),
+        spread=_plain(changes.std(axis=0)),
     )
 
 

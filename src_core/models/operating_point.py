@@ -141,27 +141,11 @@ def choose_operating_point(
     if not 0 < sensitivity < 1 or not 0 < specificity < 1:
         raise ValueError("Sensitivity and specificity are shares between 0 and 1.")
     scores, classes = _by_patient(probabilities, targets, patients)
-    n_classes = probabilities.shape[1]
-    counts = np.bincount(classes, minlength=n_classes)
-    binary = n_classes == 2
-    wanted = (specificity, sensitivity) if binary else (max(sensitivity, specificity),) * n_classes
-    needed = [_fewest(share) for share in wanted]
-    total = len(classes)
-    if binary and (counts < needed).any():
-        few = int(np.argmax(counts < needed))
-        return None, (
-            f"Too few patients for an operating point: {counts[few]} of class {few + 1} were kept "
-            f"from learning, {needed[few]} are needed to tell a share of {wanted[few]:g}."
-        )
-    if total < needed[0]:
-        return None, (
-            f"Too few patients for an operating point: {total} were kept from learning, "
-            f"{needed[0]} are needed to tell a share of {wanted[0]:g}."
-        )
-    band = _band(scores[:, 1], classes, wanted) if binary else _bar(scores, classes, wanted[0])
-    if band is None:
-        return None, f"No threshold makes {wanted[0]:g} of at least {needed[0]} calls right."
-    low, high = band
+    counts = np.bincount(classes, minlength=probabilities.shape[1])
+    found = _thresholds(scores, classes, counts, sensitivity, specificity)
+    if isinstance(found, str):
+        return None, found
+    low, high = found
     point = OperatingPoint(
         low=low,
         high=high,
@@ -172,6 +156,42 @@ def choose_operating_point(
         accuracy=0.0,
     )
     return _measured(point, scores, classes), ""
+
+
+def _thresholds(
+    scores: Float64, classes: Int64, counts: Int64, sensitivity: float, specificity: float
+) -> tuple[float, float] | str:
+    """Return the lower and the upper one, or why there are none."""
+    if scores.shape[1] == 2:
+        shares = (specificity, sensitivity)
+        return _too_few(counts, shares) or _band(scores[:, 1], classes, shares)
+    share = max(sensitivity, specificity)
+    if reason := _too_few_in_all(counts, share):
+        return reason
+    bar = _bar(scores, classes, share)
+    if bar is None:
+        return f"No threshold makes {share:g} of {_fewest(share)} calls or more right."
+    return bar, bar
+
+
+def _too_few(counts: Int64, shares: tuple[float, float]) -> str:
+    """Say which of two classes has too few patients for its share; empty if neither has."""
+    for number, (count, share) in enumerate(zip(counts, shares, strict=True), start=1):
+        if count < _fewest(share):
+            return (
+                f"Too few patients for an operating point: {count} of class {number} were kept "
+                f"from learning, {_fewest(share)} are needed to tell a share of {share:g}."
+            )
+    return ""
+
+
+def _too_few_in_all(counts: Int64, share: float) -> str:
+    if counts.sum() >= _fewest(share):
+        return ""
+    return (
+        f"Too few patients for an operating point: {counts.sum()} were kept from learning, "
+        f"{_fewest(share)} are needed to tell a share of {share:g}."
+    )
 
 
 def _by_patient(
@@ -196,7 +216,7 @@ def _fewest(share: float) -> int:
     return math.ceil(1 / (1 - share) - 1e-9)
 
 
-def _band(positive: Float64, classes: Int64, wanted: tuple[float, ...]) -> tuple[float, float]:
+def _band(positive: Float64, classes: Int64, wanted: tuple[float, float]) -> tuple[float, float]:
     """Return thresholds on the probability of the positive class.
 
     Each lies halfway between the score that it must spare and the next one beyond.
@@ -217,7 +237,7 @@ def _spare(everyone: Float64, kind: Float64, share: float) -> float:
     return float((spared + below.max(initial=0.0)) / 2)
 
 
-def _bar(scores: Float64, classes: Int64, wanted: float) -> tuple[float, float] | None:
+def _bar(scores: Float64, classes: Int64, wanted: float) -> float | None:
     """Return the lowest bar over which enough of the most probable classes are right."""
     top = scores.max(axis=1)
     right = scores.argmax(axis=1) == classes
@@ -231,9 +251,8 @@ def _bar(scores: Float64, classes: Int64, wanted: float) -> tuple[float, float] 
         return None
     lowest = good[-1]
     if lowest == len(order) - 1:
-        return 0.0, 0.0
-    bar = float((top[order][lowest] + top[order][lowest + 1]) / 2)
-    return bar, bar
+        return 0.0
+    return float((top[order][lowest] + top[order][lowest + 1]) / 2)
 
 
 def _measured(point: OperatingPoint, scores: Float64, classes: Int64) -> OperatingPoint:

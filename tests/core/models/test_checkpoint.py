@@ -25,7 +25,9 @@ from src_core.models.checkpoint_meta import (
     checkpoint_meta,
 )
 from src_core.models.config import StudentConfig
+from src_core.models.likeness import Likeness
 from src_core.models.local_branches import LocalBranches
+from src_core.models.operating_point import OperatingPoint
 from src_core.models.standardise import Standardiser
 from src_core.models.student import Student
 from src_core.models.teachers import TeacherProjections
@@ -318,6 +320,51 @@ def test_modules_that_do_not_fit_the_sidecar_are_refused() -> None:
     wider = Student(meta.student.replace(width=32))
     with pytest.raises(CheckpointError, match="have shape"):
         Checkpoint.of(meta, student=wider, branches=branches, views=views)
+
+
+def test_what_it_knows_of_slides_and_of_its_thresholds_comes_back(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    likeness = Likeness(
+        axes=tuple(
+            rng.normal(size=(count, one.dim)).astype(np.float32)
+            for count, one in zip((3, 2), ENCODERS, strict=True)
+        ),
+        middle=rng.normal(size=7).astype(np.float32),
+        whitening=rng.normal(size=(7, 7)).astype(np.float32),
+        threshold=0.5,
+    )
+    shares = {"sensitivity": 0.95, "specificity": 0.9, "indeterminate": 0.2, "accuracy": 0.9}
+    point = OperatingPoint(low=0.25, high=0.75, n_patients=(30, 25), **shares)
+    meta = _meta(teachers=(), likeness_axes=(3, 2), operating_point=point)
+    parts: dict[str, Any] = {
+        "student": Student(meta.student),
+        "branches": LocalBranches(meta.student),
+        "views": [Standardiser.of(np.zeros(one.dim), np.ones(one.dim)) for one in ENCODERS],
+    }
+    made = Checkpoint.of(meta, **parts, likeness=likeness)
+    made.save(tmp_path / "c")
+    again = Checkpoint.load(tmp_path / "c")
+    assert again.meta == meta
+    found = again.likeness()
+    assert found is not None
+    np.testing.assert_array_equal(found.axes[1], likeness.axes[1])
+    rows = rng.normal(size=(4, 10)).astype(np.float32)
+    same = (one.unlikeness(one.coordinates(rows)) for one in (found, likeness))
+    assert len(set(same)) == 1
+    with pytest.raises(CheckpointError, match=r"lacks the weights 'likeness\.0\.axes'"):
+        Checkpoint.of(meta, **parts)
+    plain = Checkpoint.of(_meta(teachers=()), **parts)
+    assert plain.likeness() is None
+
+
+def test_a_checkpoint_of_before_knows_neither(folder: Path) -> None:
+    path = folder / META_NAME
+    stored = json.loads(path.read_text())
+    for name in ("operating_point", "likeness_axes", "target_mean", "target_std"):
+        stored.pop(name)
+    path.write_text(json.dumps(stored))
+    meta = Checkpoint.load(folder).meta
+    assert (meta.operating_point, meta.likeness_axes) == (None, ())
 
 
 def test_without_branches_and_teachers(tmp_path: Path) -> None:

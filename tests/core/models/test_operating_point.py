@@ -70,9 +70,11 @@ def test_too_few_patients_choose_nothing_and_say_so() -> None:
 
 def test_slides_of_one_patient_count_once() -> None:
     probabilities, targets, patients = scored(30)
-    three = (np.repeat(one, 3, axis=0) for one in (probabilities, targets, patients))
+    often = [name for name in patients for _ in range(3)]
     one, _ = choose_operating_point(probabilities, targets, patients)
-    again, _ = choose_operating_point(*three)
+    again, _ = choose_operating_point(
+        np.repeat(probabilities, 3, axis=0), np.repeat(targets, 3), often
+    )
     assert one is not None
     assert again is not None
     assert again.n_patients == one.n_patients == (30, 30)

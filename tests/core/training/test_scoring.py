@@ -162,6 +162,8 @@ def test_a_cluster_of_nothing_but_padding_says_nothing(slide: Slide) -> None:
     padded[:, 2 * SIZE :] = -1
     one, other = (scorer.score(bags, None, maps=True) for bags in (two, padded))
     np.testing.assert_allclose(one.student, other.student, atol=1e-6)
+    assert one.patches is not None
+    assert other.patches is not None
     np.testing.assert_allclose(one.patches.attention, other.patches.attention, atol=1e-5)
 
 
