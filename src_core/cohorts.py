@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from src_core.bags.cohort import Cohort, CohortSlide
+from src_core.bags.targets import Labelled, Target, read_targets
 from src_core.embeddings.extract import load_slide_embedding
 from src_core.errors import ProjectError
 from src_core.locking import locked
@@ -16,18 +17,18 @@ from src_core.project import Project, ProjectConfig, SlideFolder
 from src_core.provenance import read_json, write_json
 
 if TYPE_CHECKING:
-    from src_core.bags.label_table import LabelRow, LabelTable
+    from src_core.bags.label_table import LabelTable
     from src_core.types import Float32
 
 __all__ = ["corrected_labels", "load_cohort", "names_in", "split_cohort"]
 
 _HELD_BACK = 0.3
-"""Share of each class's patients that is kept for the final score."""
+"""Share of each stratum's patients (of a class, with an event) that is kept for the final score."""
 
 
 def load_cohort(
     project: Project,
-    target: str,
+    target: Target | str,
     *,
     config: ProjectConfig | None = None,
     classes: Sequence[str] | None = None,
@@ -38,8 +39,8 @@ def load_cohort(
     Parameters
     ----------
     project : Project
-    target : str
-        Column of the labels table.
+    target : Target or str
+        Columns of the labels table and what they mean; a name alone is that of classes.
     config : ProjectConfig, optional
         Encoders, teachers and clustering; the project's of today by default.
     classes : sequence of str, optional
@@ -60,23 +61,30 @@ def load_cohort(
     """
     config = config or project.config
     table = corrected_labels(project)
-    names = tuple(classes or table.classes(target))
+    target = Target((target,)) if isinstance(target, str) else target
+    names = tuple(classes or target.outputs(table))
     slides: list[CohortSlide] = []
 
-    def take(item: tuple[LabelRow, int]) -> None:
-        row, index = item
-        folder = project.slide(row.slide_id)
-        slides.append(_cohort_slide(folder, config, patient_id=row.patient_id, target=index))
+    def take(one: Labelled) -> None:
+        slides.append(_cohort_slide(project.slide(one.row.slide_id), config, one))
 
     wanted = [
-        item
-        for item in table.labelled(target, classes=names)
-        if only is None or item[0].slide_id in only
+        one
+        for one in read_targets(table, target, classes=names)
+        if only is None or one.row.slide_id in only
     ]
-    failures = each(wanted, take, name=lambda item: item[0].slide_id, stop=never)
+    failures = each(wanted, take, name=lambda one: one.row.slide_id, stop=never)
     if failures and not slides:
         raise ProjectError(f"No labelled slide is ready; the first: {failures[0].message}")
-    return Cohort(slides=tuple(slides), classes=names, target_name=target), failures
+    cohort = Cohort(
+        slides=tuple(slides),
+        classes=names,
+        target_name=target.name,
+        task=target.task,
+        per=target.level,
+        columns=target.columns,
+    )
+    return cohort, failures
 
 
 def corrected_labels(project: Project) -> LabelTable:
@@ -96,17 +104,16 @@ def corrected_labels(project: Project) -> LabelTable:
     return replace(table, rows=tuple(rows))
 
 
-def _cohort_slide(
-    slide: SlideFolder, config: ProjectConfig, *, patient_id: str, target: int
-) -> CohortSlide:
+def _cohort_slide(slide: SlideFolder, config: ProjectConfig, labelled: Labelled) -> CohortSlide:
     grid = slide.load_grid()
     views = stored_views(slide, grid, config.encoders)
     clusters = stored_clusters(slide, grid, views, config.clustering)
     edits = slide.selection.edits(grid)
     return CohortSlide(
         slide_id=slide.slide_id,
-        patient_id=patient_id,
-        target=target,
+        patient_id=labelled.row.patient_id,
+        target=labelled.target,
+        values=labelled.values,
         views=views,
         labels=edits.applied(clusters, slide_id=slide.slide_id),
         cells=grid.cells,

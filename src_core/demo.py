@@ -15,6 +15,7 @@ from src_core.config import Config, Help
 from src_core.devices import DeviceName
 from src_core.encoders.registry import encoder_problem
 from src_core.errors import ConfigError
+from src_core.held_back import score_held_back
 from src_core.progress import Report, Stop
 from src_core.project import Project, ProjectConfig, SlideFolder
 from src_core.slides.synthetic import write_sample_cohort
@@ -80,7 +81,7 @@ def run_demo(options: DemoOptions, report: Report, stop: Stop) -> dict[str, Any]
     whole = [slide for slide in ready if slide.slide_id not in failed]
     failures += pipeline.each_slide(whole, cluster, stop=stop)
     run_id, _ = runs.train(project, options.target, device=device, report=report, stop=stop)
-    scores = runs.score_held_back(project, run_id, device=device, report=report, stop=stop)
+    scores = score_held_back(project, run_id, device=device, report=report, stop=stop)
     return {
         "project": str(project.root),
         "run": run_id,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from src_core.embeddings.store import EmbeddingView
-from src_core.errors import ProjectError
+from src_core.errors import ProjectError, TooFewPatchesError
 from src_core.patches.grid import PatchGrid
 from src_core.pipeline import Failure, each_slide, stored_views
 from src_core.progress import Stop
@@ -30,10 +30,16 @@ class EmbeddedSlide:
 
         Raises
         ------
+        TooFewPatchesError
+            If it has no patch.
         GridMismatchError
             If some patches are not embedded yet.
         """
         grid = slide.load_grid()
+        if not len(grid):
+            raise TooFewPatchesError(
+                f"Slide {slide.slide_id!r} has no patch; check its tissue mask."
+            )
         return cls(slide, grid, stored_views(slide, grid, encoders))
 
     @property

@@ -10,6 +10,7 @@ from __future__ import annotations
 __all__ = [
     "CheckpointError",
     "ConfigError",
+    "DivergedError",
     "EncoderFailedError",
     "EncoderScaleError",
     "ExchangeError",
@@ -118,6 +119,10 @@ class TooFewPatchesError(FusecpathError, ValueError):
 
 class CheckpointError(FusecpathError, ValueError):
     """A checkpoint is damaged, too new, or made for other encoders."""
+
+
+class DivergedError(FusecpathError, ArithmeticError):
+    """A training has left the finite numbers, by its settings or by what it was given."""
 
 
 class JobCancelled(Exception):  # noqa: N818 - a request that was honoured, not an error

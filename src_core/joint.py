@@ -12,7 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from src_core.clustering.result import has_clusters, left_out_encoders, load_clusters, save_clusters
+from src_core.clustering.result import (
+    MOST_CLUSTERS,
+    has_clusters,
+    left_out_encoders,
+    load_clusters,
+    save_clusters,
+)
 from src_core.devices import DeviceName
 from src_core.embedded import EmbeddedSlide, gather_alike
 from src_core.pipeline import Failure, clusters_recipe
@@ -48,9 +54,9 @@ def cluster_jointly(
 ) -> Joint:
     """Cluster the patches of slides together, unless that is stored already.
 
-    Slides that are not embedded, or by other weights than the first, take no part. A run that is
-    killed goes on with the slides that lack their clusters; slides are turned to the new ones when
-    all have them.
+    Slides that are not embedded, or by other weights than the first by name, take no part. A run
+    that is killed goes on with the slides that lack their clusters, or have those of another
+    machine, which differ; slides are turned to the new ones when all have them.
 
     Raises
     ------
@@ -58,7 +64,9 @@ def cluster_jointly(
         If there is no patch.
     """
     config = project.config.clustering
-    ready, failures = gather_alike(slides, project.config.encoders, stop=stop)
+    # The landmarks, and so the clusters, follow from the order.
+    by_name = sorted(slides, key=lambda slide: slide.slide_id)
+    ready, failures = gather_alike(by_name, project.config.encoders, stop=stop)
     recipes = {one.slide.slide_id: clusters_recipe(one.grid, one.views, config) for one in ready}
     cohort = recipe_id({"slides": recipes})
     recipes = {name: {**recipe, "cohort": cohort} for name, recipe in recipes.items()}
@@ -70,14 +78,19 @@ def cluster_jointly(
         if one.slide.record.grid_id == one.grid.grid_id:
             one.slide.remember(joint_id=folder.name)
         labels, meta = load_clusters(folder)
-        counts[name] = np.bincount(labels[labels >= 0], minlength=meta["n_clusters"])
+        counts[name] = np.bincount(labels[labels >= 0], minlength=MOST_CLUSTERS)
         left_out[name] = left_out_encoders(meta)
     return Joint(
         clusters={name: int((count > 0).sum()) for name, count in counts.items()},
-        sizes=tuple(np.sum(list(counts.values()), axis=0).tolist()) if counts else (),
+        sizes=_sizes(list(counts.values())),
         left_out=left_out,
         failures=failures,
     )
+
+
+def _sizes(counts: Sequence[Int64]) -> tuple[int, ...]:
+    total = np.sum(counts, axis=0, initial=0)
+    return tuple(np.trim_zeros(np.atleast_1d(total), "b").tolist())
 
 
 def _folder(one: EmbeddedSlide, recipes: Mapping[str, Mapping[str, Any]]) -> Path:
@@ -93,10 +106,8 @@ def _make_missing(
     report: Report,
     stop: Stop,
 ) -> None:
-    missing = [
-        number for number, one in enumerate(ready) if not has_clusters(_folder(one, recipes))
-    ]
-    if not missing:
+    stored = [has_clusters(_folder(one, recipes), recipes[one.slide.slide_id]) for one in ready]
+    if all(stored):
         return
     from src_core.clustering.joint import find_joint_clusters
 
@@ -107,7 +118,9 @@ def _make_missing(
         report=report,
         stop=stop,
     )
-    for number in missing:
-        one = ready[number]
+    for number, one in enumerate(ready):
+        folder = _folder(one, recipes)
+        if stored[number] and joint.made(number, load_clusters(folder)[0]):
+            continue
         result = joint.of_slide(number, one.views, report=report, stop=stop)
-        save_clusters(_folder(one, recipes), result, recipes[one.slide.slide_id])
+        save_clusters(folder, result, recipes[one.slide.slide_id])

@@ -247,7 +247,7 @@ def made_clusters(
 
     recipe = clusters_recipe(grid, views, config)
     folder = slide.clusters(grid.grid_id, recipe_id(recipe))
-    if not has_clusters(folder):
+    if not has_clusters(folder, recipe):
         result = cluster_views(views, config, device=device, report=report, stop=stop)
         save_clusters(folder, result, recipe)
     return folder

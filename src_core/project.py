@@ -264,6 +264,12 @@ class Project:
             raise ProjectError(f"{self.root} has no labels; give a labels table (CSV).")
         return read_labels(self.labels_path)
 
+    def patients(self) -> dict[str, str]:
+        """Return whose slide each one of the labels table is; empty without a table."""
+        if not self.labels_path.is_file():
+            return {}
+        return {row.slide_id: row.patient_id for row in self.labels().rows}
+
     def import_labels(self, path: Path, *, slides: Path | None = None) -> tuple[LabelRow, ...]:
         """Take a labels table into the project and return its rows.
 

@@ -37,7 +37,11 @@ class ProjectConfig(Config):
     training: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
-        """Check that there is something to see patches with."""
+        """Check that there is something to see patches with, once."""
         Config.__post_init__(self)
+        for name in ("encoders", "teachers"):
+            given = getattr(self, name)
+            if len(set(given)) < len(given):
+                raise ConfigError(f"ProjectConfig.{name} names one twice; name each once.")
         if not self.encoders:
             raise ConfigError("ProjectConfig.encoders is empty; name at least one patch encoder.")

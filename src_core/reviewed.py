@@ -20,7 +20,7 @@ from src_core.project import Project, ProjectConfig, SlideFolder
 from src_core.provenance import check_recipe
 from src_core.review.meanings import ARTEFACT, UNMARKED, kinds_of, meanings
 from src_core.training.config import TrainConfig
-from src_core.training.marked import MarkedSlide
+from src_core.training.marked import MarkedSlide, require_teachable
 from src_core.types import Int64, Json
 
 __all__ = ["Reviewed", "gather_review"]
@@ -78,9 +78,12 @@ def gather_review(
 
     Raises
     ------
+    CheckpointError
+        If the model cannot learn from marks.
     ProjectError
         If a mark is of no class that the model knows, or nothing is left to learn from.
     """
+    require_teachable(meta)
     gathering = _Gathering(project, meta, asked)
     chosen = [project.slide(name) for name in slides] or list(project.slides())
     gathering.understand(chosen)
@@ -153,7 +156,11 @@ class _Gathering:
             )
         config = ProjectConfig.from_dict(self.asked.get("project", {}))
         cohort, failures = load_cohort(
-            self.project, target, config=config, classes=self.meta.classes, only=set(names)
+            self.project,
+            self.meta.target,
+            config=config,
+            classes=self.meta.classes,
+            only=set(names),
         )
         inner = self._inner(cohort)
         reviewed = {*names_in(self.asked.get("reviewed")), *(x.slide_id for x in self.marked)}

@@ -9,21 +9,22 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from src_core.bags.cohort import Cohort
+from src_core.bags.edits import SelectionEdits
+from src_core.bags.targets import Target
 from src_core.clustering.result import ClusterConfig, load_clusters
-from src_core.cohorts import load_cohort, names_in, split_cohort
+from src_core.cohorts import load_cohort, split_cohort
 from src_core.devices import DeviceName
+from src_core.embeddings.store import EmbeddingView
 from src_core.errors import CheckpointError, ConfigError, ProjectError
 from src_core.inference.export import prediction_panels, save_figure
 from src_core.inference.prediction import Prediction
 from src_core.model_origins import preparation_of, sources_of
 from src_core.models.checkpoint_meta import checkpoint_meta
+from src_core.patches.grid import PatchGrid
 from src_core.patches.lattice import Lattice
 from src_core.pipeline import (
     Failure,
@@ -38,7 +39,7 @@ from src_core.provenance import ConfigT, read_json, write_bytes, write_json
 from src_core.slides import SlideReader
 from src_core.slides.scaled import finer_scale, read_scaled
 from src_core.training.config import TrainConfig
-from src_core.training.metrics import Metric, auroc
+from src_core.types import Labels
 
 if TYPE_CHECKING:
     from src_core.models.checkpoint import Checkpoint
@@ -46,12 +47,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Predictor",
-    "cross_validate_project",
+    "SlideInputs",
     "draw",
     "latest_run",
     "metrics",
     "named_run",
-    "score_held_back",
     "train",
 ]
 
@@ -59,9 +59,17 @@ _THUMBNAIL_PX = 1024
 
 
 def train(
-    project: Project, target: str, *, device: DeviceName, report: Report, stop: Stop
+    project: Project, target: Target | str, *, device: DeviceName, report: Report, stop: Stop
 ) -> tuple[str, list[Failure]]:
     """Train on the slides that are not held back.
+
+    Parameters
+    ----------
+    project : Project
+    target : Target or str
+        See :func:`src_core.cohorts.load_cohort`.
+    device, report, stop
+        See :func:`src_core.training.fit`.
 
     Returns
     -------
@@ -74,6 +82,8 @@ def train(
     ------
     ProjectError
         If there are too few labelled, clustered slides or patients.
+    DivergedError
+        If the loss leaves the finite numbers; there is no new run then.
     """
     from src_core.training.trainer import fit
 
@@ -86,7 +96,10 @@ def train(
     notes = [*result.metrics["notes"], *mixed.values()]
     meta = replace(result.checkpoint.meta, preparation=preparation_of(project, learn))
     asked = {
-        "target": target,
+        "target": cohort.target_name,
+        "task": cohort.task,
+        "columns": list(cohort.target.columns),
+        "per": cohort.per,
         "project": project.config.to_dict(),
         "trained_on": [slide.slide_id for slide in learn.slides],
         "held_back": [slide.slide_id for slide in held_back.slides],
@@ -143,6 +156,15 @@ def metrics(project: Project, run_id: str) -> dict[str, Any]:
     return read_json(project.run(run_id) / "metrics.json")
 
 
+class SlideInputs(NamedTuple):
+    """What a model reads of a slide; row ``i`` of everything is the same patch."""
+
+    grid: PatchGrid
+    views: tuple[EmbeddingView, ...]
+    labels: Labels
+    edits: SelectionEdits
+
+
 @dataclass(frozen=True, slots=True)
 class Predictor:
     """A run's model, loaded once for many slides."""
@@ -183,10 +205,35 @@ class Predictor:
         """
         from src_core.inference.predict import predict_slide
 
-        meta = self.checkpoint.meta
-        training = self._settings(TrainConfig, meta.train_config)
+        inputs = self.gather(slide, report=report, stop=stop)
+        prediction = predict_slide(
+            self.checkpoint,
+            inputs.views,
+            inputs.labels,
+            inputs.grid.cells,
+            edits=inputs.edits,
+            slide_id=slide.slide_id,
+            n_bags=self.n_bags,
+            seed=self.checkpoint.meta.seed,
+            device=self.device,
+            report=report,
+            stop=stop,
+        )
+        prediction = prediction.replace(grid_id=inputs.grid.grid_id, run_id=self.run_id)
+        prediction.save(self.project.prediction(self.run_id, slide.slide_id))
+        return prediction
+
+    def gather(self, slide: SlideFolder, *, report: Report, stop: Stop) -> SlideInputs:
+        """Return what the model reads of a slide, clustered as the run's slides were.
+
+        Raises
+        ------
+        ProjectError, GridMismatchError
+            If the slide is not embedded as the model needs it.
+        """
         grid = slide.load_grid()
-        views = stored_views(slide, grid, [source.name for source in meta.encoders])
+        encoders = [source.name for source in self.checkpoint.meta.encoders]
+        views = stored_views(slide, grid, encoders)
         # By the run's own settings, which the project may have left behind.
         clusters = made_clusters(
             slide,
@@ -197,22 +244,12 @@ class Predictor:
             report=report,
             stop=stop,
         )
-        prediction = predict_slide(
-            self.checkpoint,
-            views,
-            load_clusters(clusters)[0],
-            grid.cells,
-            edits=slide.selection.edits(grid),
-            slide_id=slide.slide_id,
-            n_bags=training.n_bags,
-            seed=meta.seed,
-            device=self.device,
-            report=report,
-            stop=stop,
-        )
-        prediction = prediction.replace(grid_id=grid.grid_id, run_id=self.run_id)
-        prediction.save(self.project.prediction(self.run_id, slide.slide_id))
-        return prediction
+        return SlideInputs(grid, views, load_clusters(clusters)[0], slide.selection.edits(grid))
+
+    @property
+    def n_bags(self) -> int:
+        """Bags of a slide at least, by the run's own settings."""
+        return self._settings(TrainConfig, self.checkpoint.meta.train_config).n_bags
 
     @property
     def _clustering(self) -> ClusterConfig:
@@ -225,88 +262,6 @@ class Predictor:
             raise CheckpointError(
                 f"The checkpoint of run {self.run_id} is damaged: {error}"
             ) from error
-
-
-def score_held_back(
-    project: Project, run_id: str, *, device: DeviceName, report: Report, stop: Stop
-) -> dict[str, Any]:
-    """Predict the slides that a run held back, and score them once.
-
-    Returns
-    -------
-    dict
-        ``auroc`` (None with ``auroc_reason`` where a class is missing) and ``n``, beside it
-        ``baseline_auroc``, that of logistic regression on the mean embedding of the same
-        training slides; ``classes`` and the ``probabilities`` of each slide. Stored as
-        ``held_back.json``.
-    """
-    predictor = Predictor.load(project, run_id, device=device)
-    meta = predictor.checkpoint.meta
-    asked = read_json(project.run(run_id) / "config.json")
-    config = ProjectConfig.from_dict(asked.get("project", {}))
-    names = {key: names_in(asked.get(key)) for key in ("trained_on", "held_back")}
-    cohort, failures = load_cohort(
-        project,
-        meta.target_name,
-        config=config,
-        classes=meta.classes,
-        only={*names["trained_on"], *names["held_back"]},
-    )
-    learned, held_back = (_named(cohort, names[key]) for key in ("trained_on", "held_back"))
-    predictions = [
-        predictor.predict(project.slide(slide.slide_id), report=report, stop=stop)
-        for slide in held_back.slides
-    ]
-    score = auroc([one.logits for one in predictions], held_back.targets)
-    baseline = _baseline(learned, held_back, seed=meta.seed, stop=stop)
-    scores = {
-        "auroc": score.value,
-        "auroc_reason": score.reason,
-        "n": len(predictions),
-        "baseline_auroc": baseline.value,
-        "baseline_reason": baseline.reason,
-        "classes": list(meta.classes),
-        "probabilities": {one.slide_id: one.by_class() for one in predictions},
-        "failures": [asdict(failure) for failure in failures],
-    }
-    write_json(project.run(run_id) / "held_back.json", scores)
-    return scores
-
-
-def _baseline(learned: Cohort, held_back: Cohort, *, seed: int, stop: Stop) -> Metric:
-    """Return what logistic regression on the mean embedding knows of the slides held back."""
-    from src_core.training.probes import probe_baseline
-
-    patients = {(slide.patient_id, slide.target) for slide in learned.slides}
-    per_class = Counter(target for _, target in patients)
-    if min(per_class.values()) < 2:  # its strength is chosen on folds by patient
-        return Metric(None, "a class has a single patient to learn from")
-    scores = probe_baseline(learned, held_back, seed=seed, stop=stop)
-    return auroc(scores, held_back.targets)
-
-
-def _named(cohort: Cohort, names: Sequence[str]) -> Cohort:
-    rows = [row for row, slide in enumerate(cohort.slides) if slide.slide_id in names]
-    if not rows:
-        raise ProjectError("The slides of this run are no longer in the project; train again.")
-    return cohort.subset(rows)
-
-
-def cross_validate_project(
-    project: Project,
-    target: str,
-    *,
-    n_folds: int,
-    device: DeviceName,
-    report: Report,
-    stop: Stop,
-) -> dict[str, Any]:
-    """Cross-validate by patient on the slides that are not held back; nothing is stored."""
-    from src_core.training.cross_validation import cross_validate
-
-    learn, _ = split_cohort(project, load_cohort(project, target)[0])
-    config = project.config.training.replace(device=device)
-    return cross_validate(learn, config, n_folds=n_folds, report=report, stop=stop).to_dict()
 
 
 def draw(project: Project, run_id: str, slide: SlideFolder, path: Path) -> None:

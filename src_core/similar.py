@@ -90,7 +90,7 @@ def find_similar(
         )
     rest = [other for other in others if other.slide_id != slide.slide_id]
     ready, failures = gather_alike(rest, project.config.encoders, first=asked, stop=stop)
-    space_id = recipe_id({"views": asked.weights, "sample": _SAMPLE})
+    space_id = recipe_id({"views": list(asked.weights.items()), "sample": _SAMPLE})
     space = _space(project, asked, space_id, stop=stop)
     vectors = _indexed(ready, space, space_id, report=report, stop=stop)
     found = find_nearest(vectors, np.asarray(vectors[0][row]), n + 1)
@@ -115,11 +115,12 @@ def _indexed(
     slides: Sequence[EmbeddedSlide], space: FusedSpace, space_id: str, *, report: Report, stop: Stop
 ) -> list[Float32]:
     """Return the patches of slides as they are compared, stored where they were not yet."""
-    digest = hashlib.sha256(space.axes.tobytes() + space.mean.tobytes()).hexdigest()[:16]
-    missing = [one for one in slides if not _is_stored(one, space_id, digest)]
+    digest = _digest(space)
+    width = space.axes.shape[1] + 1
+    missing = [one for one in slides if _stored(one, space_id, digest, width) is None]
     if missing:
         _store(missing, space, space_id, digest, report=report, stop=stop)
-    return [_load(one, space_id, space.axes.shape[1] + 1) for one in slides]
+    return [_load(one, space_id, width) for one in slides]
 
 
 def _match(one: EmbeddedSlide, row: int, distance: float) -> Match:
@@ -131,38 +132,50 @@ def _space(project: Project, asked: EmbeddedSlide, space_id: str, *, stop: Stop)
     """Return the space of these encoders.
 
     It is found from all slides of the project that they have embedded, whichever are looked
-    through, and again when these have twice the patches that a small sample had.
+    through and whoever asks, and again when these have twice the patches that a small sample had.
     """
     folder = project.root / "cohort" / "spaces" / space_id
-    sampled = _sampled(folder)
-    if sampled < _SAMPLE:
-        others = [one for one in project.slides() if one.slide_id != asked.slide.slide_id]
-        slides, _ = gather_alike(others, project.config.encoders, first=asked, stop=stop)
-        if min(_SAMPLE, sum(len(one.grid) for one in slides)) >= max(1, 2 * sampled):
-            _find_space(folder, slides)
-    width = sum(view.dim for view in asked.views)
-    mean = read_array(folder / "mean.npy", dtype=np.float32, shape=(width,))
-    axes = read_array(folder / "axes.npy", dtype=np.float32, shape=(width, None))
-    if axes.shape[1] > FUSED_AXES or not (np.isfinite(axes).all() and np.isfinite(mean).all()):
-        raise ProjectError(f"{folder} is damaged; remove that folder and ask again.")
-    return FusedSpace(np.asarray(mean), np.asarray(axes))
+    space, sampled = _stored_space(folder, sum(view.dim for view in asked.views))
+    if space is not None and sampled >= _SAMPLE:
+        return space
+    others = [one for one in project.slides() if one.slide_id != asked.slide.slide_id]
+    slides, _ = gather_alike(others, project.config.encoders, first=asked, stop=stop)
+    n_patches = sum(len(one.grid) for one in slides)
+    if space is not None and min(_SAMPLE, n_patches) < 2 * sampled:
+        return space
+    return _find_space(folder, sorted(slides, key=lambda one: one.slide.slide_id))
 
 
-def _sampled(folder: Path) -> int:
-    """Return of how many patches a space was found, 0 if there is none."""
-    path = folder / "meta.json"
-    found = read_json(path).get("sampled") if path.is_file() else 0
-    return found if isinstance(found, int) else 0
+def _stored_space(folder: Path, width: int) -> tuple[FusedSpace | None, int]:
+    """Return a space and of how many patches it was found; a damaged one is found again."""
+    if not (folder / "meta.json").is_file():
+        return None, 0
+    try:
+        meta = read_json(folder / "meta.json")
+        mean = read_array(folder / "mean.npy", dtype=np.float32, shape=(width,))
+        axes = read_array(folder / "axes.npy", dtype=np.float32, shape=(width, None))
+    except ProjectError:
+        return None, 0
+    sampled = meta.get("sampled")
+    if axes.shape[1] > FUSED_AXES or not isinstance(sampled, int):
+        return None, 0
+    space = FusedSpace(np.asarray(mean), np.asarray(axes))
+    return (space, sampled) if meta.get("digest") == _digest(space) else (None, 0)
 
 
-def _find_space(folder: Path, slides: Sequence[EmbeddedSlide]) -> None:
+def _digest(space: FusedSpace) -> str:
+    return hashlib.sha256(space.axes.tobytes() + space.mean.tobytes()).hexdigest()[:16]
+
+
+def _find_space(folder: Path, slides: Sequence[EmbeddedSlide]) -> FusedSpace:
     from src_core.clustering.sampling import draw_patches  # loads torch, for which a question waits
 
     _, views = draw_patches([one.views for one in slides], _SAMPLE, seed=0, name="space")
     found = find_fused_space(views, seed=0)
     write_array(folder / "mean.npy", found.mean)
-    meta = {"recipe": slides[0].weights, "sampled": len(views[0])}
+    meta = {"recipe": slides[0].weights, "sampled": len(views[0]), "digest": _digest(found)}
     write_artifact(folder, "axes.npy", found.axes, meta)
+    return found
 
 
 def _store(
@@ -186,10 +199,14 @@ def _store(
         write_artifact(_folder(one, space_id), "vectors.npy", vectors, meta)
 
 
-def _is_stored(one: EmbeddedSlide, space_id: str, digest: str) -> bool:
-    """Tell whether a slide's patches lie in this very space; one found anew differs."""
+def _stored(one: EmbeddedSlide, space_id: str, digest: str, width: int) -> Float32 | None:
+    """Return a slide's patches if they lie in this very space; damaged ones are stored again."""
     path = _folder(one, space_id) / "meta.json"
-    return path.is_file() and read_json(path).get("axes") == digest
+    try:
+        is_here = path.is_file() and read_json(path).get("axes") == digest
+        return _load(one, space_id, width) if is_here else None
+    except ProjectError:
+        return None
 
 
 def _folder(one: EmbeddedSlide, space_id: str) -> Path:

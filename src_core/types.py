@@ -7,12 +7,23 @@ grid, and row ``i`` of every array of a slide is the same patch.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BoolArray", "Cells", "Float32", "Float64", "Int64", "Json", "Labels", "Rgb"]
+__all__ = [
+    "BoolArray",
+    "Cells",
+    "Float32",
+    "Float64",
+    "Int64",
+    "Json",
+    "Labels",
+    "Level",
+    "Rgb",
+    "Task",
+]
 
 Rgb: TypeAlias = NDArray[np.uint8]
 """Pixels, shape (..., height, width, 3)."""
@@ -30,3 +41,9 @@ Float64: TypeAlias = NDArray[np.float64]
 Int64: TypeAlias = NDArray[np.int64]
 
 Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
+
+Task: TypeAlias = Literal["classification", "regression", "survival"]
+"""What is learned: a class, one or more values, or how soon an event comes."""
+
+Level: TypeAlias = Literal["slide", "patient"]
+"""Whose labels are: each slide has its own, or all slides of a patient share one."""

@@ -214,14 +214,17 @@ def _prediction(viewer: Viewer, project: Project, slide: SlideFolder, run_id: st
     grid, prediction = slide.load_grid(), Prediction.load(folder)
     prediction.require_grid(grid.grid_id, len(grid))
     workbench = workbench_of(viewer)
+    usual = prediction.classes[prediction.shown_output]
     if workbench.class_name not in prediction.classes:
-        workbench.class_name = prediction.predicted
+        workbench.class_name = usual
     workbench.turn_to_grid(grid.grid_id)
     workbench.run_id = run_id
-    name = workbench.class_name or prediction.predicted
+    name = workbench.class_name or usual
     column = prediction.classes.index(name)
     show_attention(viewer, grid, prediction.attention)
     show_contribution(viewer, grid, prediction.map_contributions[:, column], class_name=name)
+    if not prediction.has_classes:
+        return {"attention", "contribution"}
     show_prediction(viewer, grid, prediction.patch_probabilities[:, column], class_name=name)
     return {"attention", "contribution", "prediction"}
 

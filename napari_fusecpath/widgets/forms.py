@@ -74,6 +74,10 @@ class Fold(QWidget):
         self.content.setVisible(opened)
 
 
+_THREE = {"automatic": None, "yes": True, "no": False}
+"""What stands for the values of a switch that may be left to the engine."""
+
+
 class ConfigForm(QWidget):
     """A form for the settings of a `Config`; defaults come from the declaration alone.
 
@@ -168,7 +172,8 @@ class _Field:
         if isinstance(widget, QCheckBox):
             return widget.isChecked()
         if isinstance(widget, QComboBox):
-            return widget.currentText()
+            text = widget.currentText()
+            return _THREE[text] if self.spec.type is bool else text
         if isinstance(widget, (QSpinBox, QDoubleSpinBox)):
             return widget.value()
         return self._parse(widget.text().strip())
@@ -178,7 +183,8 @@ class _Field:
         if isinstance(widget, QCheckBox):
             widget.setChecked(bool(value))
         elif isinstance(widget, QComboBox):
-            widget.setCurrentText(str(value))
+            words = {meant: word for word, meant in _THREE.items()}
+            widget.setCurrentText(words[value] if self.spec.type is bool else str(value))
         elif isinstance(widget, (QSpinBox, QDoubleSpinBox)):
             widget.setValue(value)
         else:
@@ -199,11 +205,11 @@ class _Field:
     def _make(self) -> QCheckBox | QComboBox | QSpinBox | QDoubleSpinBox | QLineEdit:
         spec = self.spec
         low, high = (spec.range.low, spec.range.high) if spec.range else (-1e9, 1e9)
-        if spec.type is bool:
+        if spec.type is bool and not spec.optional:
             return QCheckBox()
-        if spec.choices:
+        if spec.choices or spec.type is bool:
             box = QComboBox()
-            box.addItems(list(spec.choices))
+            box.addItems(list(spec.choices or _THREE))
             return box
         if spec.type is int and not spec.optional and high <= _SPIN_MAX:
             spin = QSpinBox()

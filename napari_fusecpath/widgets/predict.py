@@ -171,9 +171,9 @@ class PredictPanel(StepPanel):
             self.export_text.clear()
         self._classes = prediction.classes
         rows = [
-            (name, f"{probability:.3f}", f"± {spread:.3f}")
-            for name, probability, spread in zip(
-                prediction.classes, prediction.probabilities, prediction.spread, strict=True
+            (name, f"{value:.3f}", f"± {spread:.3f}")
+            for (name, value), spread in zip(
+                prediction.by_class().items(), prediction.spread, strict=True
             )
         ]
         self.table.show_rows(rows)
@@ -183,7 +183,7 @@ class PredictPanel(StepPanel):
             self.table.choose(prediction.classes.index(shown))
         bags = number(prediction.n_bags, "patch selection")
         self.explain.setText(
-            f"Spread over {bags}, which is no confidence. The maps show the "
+            f"{_warning(prediction)}Spread over {bags}, which is no confidence. The maps show the "
             f"{prediction.map_source} for the class chosen above."
         )
         self.licences.setText(_foot(prediction))
@@ -218,8 +218,18 @@ class PredictPanel(StepPanel):
 
 
 def _odds(prediction: Prediction) -> str:
-    index = prediction.classes.index(prediction.predicted)
-    return f"{prediction.predicted} {prediction.probabilities[index]:.2f}"
+    name = prediction.classes[prediction.shown_output]
+    told = f"{name} {prediction.by_class()[name]:.2f}"
+    return told if prediction.call == prediction.predicted else f"{prediction.call} ({told})"
+
+
+def _warning(prediction: Prediction) -> str:
+    if not prediction.is_unlike:
+        return ""
+    return (
+        f"This slide is unlike those that the model has learned from ({prediction.unlikeness:.1f} "
+        "times as far off as is usual): take what it says for a guess. "
+    )
 
 
 def _foot(prediction: Prediction) -> str:

@@ -17,10 +17,14 @@ from src_core.progress import Progress
 from src_core.project import Project
 from src_core.provenance import read_json
 from src_core.training.config import Preset, TrainConfig
+from src_core.training.figures import SKILL, SKILL_NAME
+from src_core.types import Json
 
 __all__ = ["TrainPanel"]
 
 _OWN = "own settings"
+_SKILLS = [(key, SKILL_NAME[task]) for task, key in SKILL.items()]
+_LINEAR = {"classification": "logistic", "regression": "ridge", "survival": "Cox"}
 
 
 class TrainPanel(StepPanel):
@@ -126,7 +130,8 @@ class TrainPanel(StepPanel):
     def _train(self, project: Project) -> None:
         self.score_text.clear()
         self.live.clear()
-        options = {"project": str(project.root), "target": self.target.currentText()}
+        target: list[Json] = [self.target.currentText()]
+        options: dict[str, Json] = {"project": str(project.root), "target": target}
         self.submit("train", options).progress.connect(self._show_progress)
 
     def on_done(self, result: dict[str, Any]) -> None:
@@ -267,8 +272,9 @@ def _last_epoch(path: Path) -> str:
         return ""
     row = json.loads(rows[-1])
     text = f"{number(len(rows), 'epoch')}, loss {row['loss']:.3f}"
-    auroc = row.get("inner_auroc")
-    return text + ("." if auroc is None else f", AUROC {auroc:.2f} where training was watched.")
+    seen = [(name, row[f"inner_{key}"]) for key, name in _SKILLS if row.get(f"inner_{key}")]
+    watched = "".join(f", {name} {value:.2f} where training was watched" for name, value in seen)
+    return f"{text}{watched}."
 
 
 def _stored_score(project: Project, run_id: str) -> str:
@@ -280,13 +286,15 @@ def _stored_score(project: Project, run_id: str) -> str:
 
 
 def _score_text(result: dict[str, Any]) -> str:
-    n = number(int(result["n"]), "slide")
-    if result["auroc"] is None:
-        return f"No AUROC on the {n} held back: {result.get('auroc_reason')}"
-    text = f"AUROC {result['auroc']:.3f} on the {n} held back"
-    baseline = result.get("baseline_auroc")
+    task = result.get("task", "classification")
+    key, name = SKILL[task], SKILL_NAME[task]
+    n = number(int(result["n"]), str(result.get("per", "slide")))
+    if result[key] is None:
+        return f"No {name} on the {n} held back: {result.get(f'{key}_reason')}"
+    text = f"{name} {result[key]:.3f} on the {n} held back"
+    baseline = result.get(f"baseline_{key}")
     if baseline is not None:
-        text += f"; logistic regression on the mean embedding {baseline:.3f}"
+        text += f"; {_LINEAR[task]} regression on the mean embedding {baseline:.3f}"
     elif result.get("baseline_reason"):
         text += f"; nothing to compare with: {result['baseline_reason']}"
     return text + "."

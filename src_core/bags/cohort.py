@@ -1,20 +1,23 @@
-"""A cohort: the slides that a model learns from, with their views, clusters and classes."""
+"""A cohort: the slides that a model learns from, with their views, clusters and labels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
 
 from src_core.bags.edits import SelectionEdits
 from src_core.bags.label_table import LabelRow, LabelTable, read_labels
-from src_core.bags.splits import split_folds, split_holdout
+from src_core.bags.splits import quantile_strata, split_folds, split_holdout
+from src_core.bags.targets import Target
 from src_core.errors import GridMismatchError, ProjectError
-from src_core.types import BoolArray, Cells, Float32, Int64, Labels
+from src_core.types import BoolArray, Cells, Float32, Float64, Int64, Labels, Level, Task
 
 __all__ = ["Cohort", "CohortSlide", "LabelRow", "LabelTable", "View", "check_views", "read_labels"]
+
+_FEWEST_IN_QUANTILE = 5
 
 
 class View(Protocol):
@@ -60,8 +63,10 @@ class CohortSlide:
 
     slide_id: str
     patient_id: str
-    target: int
-    """Index into the cohort's classes."""
+    target: int = -1
+    """Index into the cohort's classes; -1 where the task knows none."""
+    values: tuple[float, ...] = ()
+    """Regression: one a target, NaN where unknown. Survival: time, and 1 for an event or 0."""
     views: tuple[View, ...]
     labels: Labels
     """Cluster of each patch, shape (N,); -1 is none, and what excluded patches have."""
@@ -96,22 +101,39 @@ class CohortSlide:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cohort:
-    """Slides with a common set of views, classes and one target."""
+    """Slides with a common set of views and one task."""
 
     slides: tuple[CohortSlide, ...]
     classes: tuple[str, ...]
+    """What the outputs of a model are called: classes, regression targets, or the log-hazard."""
     target_name: str
+    task: Task = "classification"
+    per: Level = "slide"
+    """Whose the labels are, and so what is predicted, scored and counted."""
+    columns: tuple[str, ...] = ()
+    """Of the labels table, if not `target_name` alone."""
 
     def __post_init__(self) -> None:
         """Check that the slides belong together."""
         if not self.slides:
             raise ProjectError(f"No slide has a label for {self.target_name!r}; add labels.")
+        if self.target.level != self.per:
+            raise ValueError("survival is the patients'")
         first = self.slides[0]
+        labels: dict[str, tuple[float, ...]] = {}
         for slide in self.slides:
             _check_same_views(first, slide)
-            if not 0 <= slide.target < len(self.classes):
-                raise ValueError(f"slide {slide.slide_id}: target {slide.target} is no class index")
+            _check_label(slide, self.task, len(self.classes))
+            label = labels.setdefault(slide.patient_id, (slide.target, *slide.values))
+            agree = np.array_equal(label, (slide.target, *slide.values), equal_nan=True)
+            if self.per == "patient" and not agree:
+                raise ValueError(f"slide {slide.slide_id}: its patient has two labels")
         _check_same_teachers(self.slides)
+
+    @property
+    def target(self) -> Target:
+        """Which columns of the labels table it was read from, and how."""
+        return Target(self.columns or (self.target_name,), self.task, self.per)
 
     @property
     def encoders(self) -> tuple[str, ...]:
@@ -133,28 +155,66 @@ class Cohort:
 
     @property
     def targets(self) -> Int64:
-        """Class of each slide, shape (n_slides,)."""
+        """Class of each slide, shape (n_slides,); -1 where the task knows none."""
         return np.array([slide.target for slide in self.slides], dtype=np.int64)
+
+    @property
+    def values(self) -> Float64:
+        """Values of each slide, shape (n_slides, n); empty for a classification."""
+        return np.array([slide.values for slide in self.slides], dtype=np.float64)
 
     @property
     def patients(self) -> tuple[str, ...]:
         """Patient of each slide."""
         return tuple(slide.patient_id for slide in self.slides)
 
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Names of what is scored: patients where labels are theirs, else slides, each once."""
+        return tuple(dict.fromkeys(self._unit_names))
+
+    @property
+    def unit_rows(self) -> Int64:
+        """Place of each slide's unit among `units`, shape (n_slides,)."""
+        place = {name: row for row, name in enumerate(self.units)}
+        return np.array([place[name] for name in self._unit_names], dtype=np.int64)
+
+    @property
+    def unit_targets(self) -> Int64 | Float64:
+        """Class of each unit (n_units,), or its values (n_units, n)."""
+        first = np.unique(self.unit_rows, return_index=True)[1]
+        return self.targets[first] if self.task == "classification" else self.values[first]
+
+    def by_unit(self, scores: Float64 | Float32) -> Float64:
+        """Return the mean over each unit's slides of what has a row a slide, (n_units, ...)."""
+        rows, n_units = self.unit_rows, len(self.units)
+        total = np.zeros((n_units, *scores.shape[1:]))
+        np.add.at(total, rows, scores)
+        counts = np.bincount(rows, minlength=n_units)
+        return total / counts.reshape(-1, *[1] * (scores.ndim - 1))
+
     def subset(self, rows: Iterable[int]) -> Self:
         """Return the cohort of some of the slides, with the same classes."""
-        slides = tuple(self.slides[row] for row in rows)
-        return type(self)(slides=slides, classes=self.classes, target_name=self.target_name)
+        return replace(self, slides=tuple(self.slides[row] for row in rows))
+
+    def with_values(self, values: Float64) -> Self:
+        """Return the cohort with other values, shape (n_slides, n), such as standardised ones."""
+        slides = [
+            replace(slide, values=tuple(row.tolist()))
+            for slide, row in zip(self.slides, values, strict=True)
+        ]
+        return replace(self, slides=tuple(slides))
 
     def hold_out(self, fraction: float, *, seed: int) -> tuple[Self, Self]:
-        """Return (kept, held back): a share of each class's patients is held back.
+        """Return (kept, held back): a share of each stratum's patients is held back.
 
         Raises
         ------
         ProjectError
-            If a class has a single patient.
+            If a stratum has a single patient.
         """
-        kept, held = split_holdout(self.patients, self._names, fraction=fraction, seed=seed)
+        strata = self.strata(2)
+        kept, held = split_holdout(self.patients, strata, fraction=fraction, seed=seed)
         return self.subset(kept), self.subset(held)
 
     def split_by_patient(self, n_folds: int, *, seed: int) -> tuple[tuple[Self, Self], ...]:
@@ -163,17 +223,66 @@ class Cohort:
         Raises
         ------
         ProjectError
-            If a class has fewer patients than there are folds.
+            If a stratum has fewer patients than there are folds.
         """
-        folds = split_folds(self.patients, self._names, n_folds=n_folds, seed=seed)
+        folds = split_folds(self.patients, self.strata(n_folds), n_folds=n_folds, seed=seed)
         everything = np.arange(len(self.slides))
         return tuple(
             (self.subset(np.setdiff1d(everything, fold)), self.subset(fold)) for fold in folds
         )
 
+    def strata(self, fewest: int) -> list[str]:
+        """Return what splits hold in proportion: a class, an event or none, a quarter of values.
+
+        Parameters
+        ----------
+        fewest : int
+            Patients that each stratum needs. The censored are no stratum of their own if there
+            are fewer.
+
+        Raises
+        ------
+        ProjectError
+            If too few patients have an event, or a value.
+        """
+        if self.task == "classification":
+            return [self.classes[slide.target] for slide in self.slides]
+        if self.task == "survival":
+            return self._by_event(fewest)
+        self._require_patients(len(set(self.patients)), "a value", fewest)
+        least = max(fewest, _FEWEST_IN_QUANTILE)
+        return quantile_strata(self.patients, self.values[:, 0], fewest=least)
+
+    def _by_event(self, fewest: int) -> list[str]:
+        event = {slide.patient_id: bool(slide.values[1]) for slide in self.slides}
+        self._require_patients(sum(event.values()), "an event", fewest)
+        apart = len(event) - sum(event.values()) >= fewest
+        return ["event" if event[name] or not apart else "censored" for name in self.patients]
+
+    def _require_patients(self, count: int, what: str, fewest: int) -> None:
+        if count < fewest:
+            raise ProjectError(
+                f"{self.target_name}: {count} patient(s) have {what} and a split by patient needs "
+                f"{fewest}; add slides of other patients."
+            )
+
     @property
-    def _names(self) -> list[str]:
-        return [self.classes[slide.target] for slide in self.slides]
+    def _unit_names(self) -> tuple[str, ...]:
+        if self.per == "patient":
+            return self.patients
+        return tuple(slide.slide_id for slide in self.slides)
+
+
+def _check_label(slide: CohortSlide, task: Task, n_outputs: int) -> None:
+    if task == "classification":
+        if not 0 <= slide.target < n_outputs or slide.values:
+            raise ValueError(f"slide {slide.slide_id}: target {slide.target} is no class index")
+        return
+    wanted = n_outputs if task == "regression" else 2
+    if len(slide.values) != wanted or np.isnan(slide.values).all():
+        raise ValueError(f"slide {slide.slide_id}: {len(slide.values)} values, not {wanted}")
+    if task == "survival" and not (slide.values[0] > 0 and slide.values[1] in (0, 1)):
+        raise ValueError(f"slide {slide.slide_id}: {slide.values} is no time and event")
 
 
 def _check_same_teachers(slides: Sequence[CohortSlide]) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from src_core.bags.cohort import CohortSlide, View
+from src_core.bags.order import Batches, bag_batches, n_batches_of, risk_sets
 from src_core.bags.selection import cluster_share_log_weights, select_bags
 from src_core.progress import Stop, check, never
 from src_core.seeding import generator
@@ -80,8 +81,8 @@ class Batch:
     """Shape (B, L)."""
     log_share: Float32
     """Shape (B, L)."""
-    targets: Int64
-    """Shape (B,)."""
+    targets: Int64 | Float32
+    """Classes (B,), values (B, n) with NaN where unknown, or times and events (B, 2)."""
     teachers: dict[str, Float32]
     """Each teacher's slide embeddings (B, D_t), 0 where a slide lacks it."""
     present: BoolArray
@@ -104,6 +105,8 @@ class BagDataset:
         With a slide's id and the epoch it decides the slide's bags.
     repeat_short : bool
         Fill small clusters by repetition instead of padding.
+    one_a_patient : bool
+        A batch holds a patient once, as survival needs it.
     cache_bytes : int
         Embeddings are kept in memory, standardised, if all of them take no more than this.
     """
@@ -117,11 +120,13 @@ class BagDataset:
         n_per_cluster: int,
         seed: int,
         repeat_short: bool = False,
+        one_a_patient: bool = False,
         cache_bytes: int = _CACHE_BYTES,
     ) -> None:
         self.slides = tuple(slides)
         self._scales, self._teacher_scales = tuple(scales), dict(teacher_scales or {})
         self._n_per_cluster, self._seed, self._repeat = n_per_cluster, seed, repeat_short
+        self._one_a_patient, self._targets = one_a_patient, _targets(self.slides)
         width = sum(scale.dim for scale in self._scales)
         n_patches = sum(len(slide.labels) for slide in self.slides)
         self._keep = n_patches * width * 4 <= cache_bytes
@@ -140,10 +145,15 @@ class BagDataset:
 
     def n_batches(self, *, bags_per_slide: int, batch_size: int) -> int:
         """Return how many batches an epoch has."""
-        return -(-len(self.slides) * bags_per_slide // batch_size)
+        return n_batches_of(
+            self.slides,
+            bags_per_slide=bags_per_slide,
+            batch_size=batch_size,
+            one_a_patient=self._one_a_patient,
+        )
 
     def batches(self, epoch: int, *, bags_per_slide: int, batch_size: int) -> Iterator[Batch]:
-        """Yield all bags of an epoch, shuffled; the same for the same seed and epoch."""
+        """Yield the bags of an epoch, shuffled; the same for the same seed and epoch."""
         drawn = [
             select_bags(
                 slide.labels,
@@ -155,10 +165,15 @@ class BagDataset:
             )
             for slide in self.slides
         ]
-        order = generator(self._seed, "order", epoch).permutation(len(drawn) * bags_per_slide)
-        for start in range(0, len(order), batch_size):
-            chosen = [divmod(int(i), bags_per_slide) for i in order[start : start + batch_size]]
+        for chosen in self._order(epoch, bags_per_slide, batch_size):
             yield self._stack([(slide, drawn[slide][bag]) for slide, bag in chosen])
+
+    def _order(self, epoch: int, bags_per_slide: int, batch_size: int) -> Batches:
+        rng = generator(self._seed, "order", epoch)
+        sizes = {"bags_per_slide": bags_per_slide, "batch_size": batch_size}
+        if self._one_a_patient:
+            return risk_sets(self.slides, **sizes, rng=rng)
+        return bag_batches(len(self.slides), **sizes, rng=rng)
 
     def _stack(self, bags: list[tuple[int, Int64]]) -> Batch:
         length = max(len(rows) for _, rows in bags)
@@ -178,7 +193,7 @@ class BagDataset:
             bags=data,
             mask=mask,
             log_share=share,
-            targets=np.array([self.slides[i].target for i, _ in bags], dtype=np.int64),
+            targets=self._targets[[index for index, _ in bags]],
             teachers=teachers,
             present=present,
         )
@@ -195,3 +210,10 @@ class BagDataset:
                     values[row] = scale.apply(vector)
             vectors[name] = values
         return vectors, present
+
+
+def _targets(slides: Sequence[CohortSlide]) -> Int64 | Float32:
+    """Return the class of each slide (n,), or its values (n, n_values)."""
+    if any(slide.values for slide in slides):
+        return np.array([slide.values for slide in slides], dtype=np.float32)
+    return np.array([slide.target for slide in slides], dtype=np.int64)

@@ -10,8 +10,9 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from src_core.errors import ProjectError
 from src_core.names import is_safe_name
@@ -61,7 +62,7 @@ class LabelTable:
         ProjectError
             If there is no such column, or fewer than two or more than 100 different labels.
         """
-        self._require(target)
+        self.require(target)
         found = sorted({row.labels[target] for row in self.rows} - {""})
         if not 2 <= len(found) <= _MAX_CLASSES:
             raise ProjectError(
@@ -89,7 +90,7 @@ class LabelTable:
             If a label is none of `classes`; the sentence names its line.
         """
         known = self.classes(target) if classes is None else tuple(classes)
-        self._require(target)
+        self.require(target)
         found = []
         for row in self.rows:
             label = row.labels[target]
@@ -103,12 +104,50 @@ class LabelTable:
             found.append((row, known.index(label)))
         return tuple(found)
 
-    def _require(self, target: str) -> None:
+    def shared_by_patient(self, columns: Sequence[str]) -> Self:
+        """Return the table in which all slides of a patient have the labels that any of them has.
+
+        Raises
+        ------
+        ProjectError
+            If there is no such column, or two slides of a patient contradict one another; the
+            sentence names both lines.
+        """
+        said: dict[tuple[str, str], tuple[str, int]] = {}
+        for row in self.rows:
+            for column in columns:
+                self.require(column)
+                label = row.labels[column]
+                first, line = said.get((row.patient_id, column)) or ("", 0)
+                if label and first and not _same(label, first):
+                    raise ProjectError(
+                        f"{self.source}, line {row.line}: {column} is {label!r}, but line {line} "
+                        f"says {first!r} of the same patient, {row.patient_id}; mend one of them, "
+                        "or let each slide have a label of its own."
+                    )
+                if label and not first:
+                    said[row.patient_id, column] = (label, row.line)
+        rows = []
+        for row in self.rows:
+            shared = {name: said.get((row.patient_id, name), ("", 0))[0] for name in columns}
+            rows.append(replace(row, labels={**row.labels, **shared}))
+        return replace(self, rows=tuple(rows))
+
+    def require(self, target: str) -> None:
+        """Raise `ProjectError` unless there is a target column of this name."""
         if target not in self.targets:
             raise ProjectError(
                 f"{self.source} has no target column {target!r}; "
                 f"it has {', '.join(self.targets) or 'none'}."
             )
+
+
+def _same(one: str, other: str) -> bool:
+    """Tell whether two labels mean the same, as 12 and 12.0 do."""
+    try:
+        return one == other or float(one) == float(other)
+    except ValueError:
+        return False
 
 
 def read_labels(path: str | Path) -> LabelTable:

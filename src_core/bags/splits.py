@@ -1,4 +1,4 @@
-"""Dividing slides by patient, evenly over the classes, the same for the same seed."""
+"""Dividing slides by patient, evenly over strata (classes), the same for the same seed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import numpy as np
 
 from src_core.errors import ProjectError
 from src_core.seeding import generator
-from src_core.types import Int64
+from src_core.types import Float64, Int64
 
-__all__ = ["split_folds", "split_holdout"]
+__all__ = ["quantile_strata", "split_folds", "split_holdout"]
+
+_MOST_BINS = 4
 
 
 def split_holdout(
@@ -81,6 +83,36 @@ def split_folds(
             fold_of[patient] = fold
     folds = np.array([fold_of[patient] for patient in patients])
     return tuple(np.flatnonzero(folds == fold) for fold in range(n_folds))
+
+
+def quantile_strata(patients: Sequence[str], values: Float64, *, fewest: int) -> list[str]:
+    """Return for each slide which quarter of the patients its patient's value lies in.
+
+    Parameters
+    ----------
+    patients : sequence of str, length n_slides
+    values : ndarray of float64, shape (n_slides,)
+        A patient's value is the mean over the slides; where it is NaN, the patients' median.
+    fewest : int
+        Patients in a stratum at least; with few patients there are fewer strata, or one.
+
+    Returns
+    -------
+    list of str, length n_slides
+    """
+    names, place = np.unique(patients, return_inverse=True)
+    known = np.isfinite(values)
+    counts = np.bincount(place, weights=known, minlength=len(names))
+    sums = np.bincount(place, weights=np.where(known, values, 0), minlength=len(names))
+    means = sums / np.maximum(counts, 1)
+    means[counts == 0] = np.median(means[counts > 0]) if known.any() else 0.0
+    order = np.lexsort((np.arange(len(names)), means))
+    stratum = np.empty(len(names), dtype=np.int64)
+    for number, members in enumerate(
+        np.array_split(order, max(1, min(_MOST_BINS, len(names) // fewest)))
+    ):
+        stratum[members] = number
+    return [f"quantile {number + 1}" for number in stratum[place]]
 
 
 def _strata(

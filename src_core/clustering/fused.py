@@ -22,6 +22,8 @@ FUSED_AXES = 95
 _POWERS = 2
 _BLOCK = 65_536
 """Rows that are ranked together."""
+_SPARE = 4
+"""Candidates measured for each patch that is wanted: ranks are rounded far from the mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Found:
 
 
 def find_nearest(vectors: Sequence[Float32], asked: Float32, n: int) -> Found:
-    """Compare one patch with all others, exactly, and return the nearest.
+    """Compare one patch with all others and return the nearest.
 
     Parameters
     ----------
@@ -107,20 +109,21 @@ def find_nearest(vectors: Sequence[Float32], asked: Float32, n: int) -> Found:
     for slide, known in enumerate(vectors):
         for start in range(0, len(known), _BLOCK):
             rank = known[start : start + _BLOCK] @ query
-            near = _least(rank, n)
+            near = _least(rank, _SPARE * n)
             slides.append(np.full(len(near), slide, dtype=np.int64))
             rows.append(near + start)
             ranks.append(rank[near])
     all_ranks = np.concatenate(ranks) if ranks else np.zeros(0, np.float32)
     all_slides = np.concatenate(slides) if slides else np.zeros(0, np.int64)
     all_rows = np.concatenate(rows) if rows else np.zeros(0, np.int64)
-    best = np.argsort(all_ranks, kind="stable")[:n]
+    best = np.argsort(all_ranks, kind="stable")[: _SPARE * n]
     # What is near differs in the last digits of a rank: the nearest are measured by differences.
     apart = np.zeros((len(best), len(asked) - 1), dtype=np.float32)
     for place, one in enumerate(best):
         apart[place] = vectors[all_slides[one]][all_rows[one], :-1] - asked[:-1]
     distances = np.linalg.norm(apart, axis=1)
     order = np.lexsort((all_rows[best], all_slides[best], distances))
+    order = order[:n]
     return Found(all_slides[best][order], all_rows[best][order], distances[order])
 
 

@@ -20,7 +20,7 @@ from src_core.clustering.views import View
 from src_core.devices import DeviceName
 from src_core.errors import TooFewPatchesError
 from src_core.progress import Report, Stop, Tracker, ignore, never
-from src_core.types import Int64
+from src_core.types import Int64, Labels
 
 __all__ = ["N_LANDMARKS", "JointClusters", "find_joint_clusters"]
 
@@ -81,6 +81,12 @@ class JointClusters:
             agreement=agreement,
             typical=typical_patches(labels, distances, self.n_clusters),
             left_out=self.model.left_out_,
+        )
+
+    def made(self, number: int, labels: Labels) -> bool:
+        """Tell whether a slide's labels are of these clusters, by its landmarks."""
+        return np.array_equal(
+            labels[self.drawn[number]], self.model.labels_[self._among_landmarks(number)]
         )
 
     def _among_landmarks(self, number: int) -> slice:

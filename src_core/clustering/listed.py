@@ -28,8 +28,8 @@ _READ = 12
 _PER_CENTRE = 40
 """Points of the sample by which a centre is placed."""
 _ITERATIONS = 6
-_TIE = 64 * torch.finfo(torch.float32).eps
-"""Of the largest squared length: what rounding may make of a distance."""
+_TIE = 1024 * torch.finfo(torch.float32).eps
+"""Of a patch's own squared length: more than rounding makes of it, less than patches differ by."""
 
 
 def listed_neighbours(lists: Lists, n_neighbors: int, *, stop: Stop = never) -> torch.Tensor:
@@ -95,7 +95,7 @@ class Lists:
         squares = (ordered**2).sum(dim=1)
         # Of patches that are one but for rounding the first ones are named, by all of them: else
         # copies would fall apart into pieces that know nothing of each other.
-        squares += _TIE * squares.max() * (order / len(order))
+        squares *= 1 + _TIE * (order / len(order))
         return cls(ordered, middle, squares, order, bounds, centres, near)
 
     def __len__(self) -> int:

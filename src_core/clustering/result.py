@@ -120,6 +120,7 @@ def load_clusters(folder: Path) -> tuple[Labels, dict[str, Any]]:
         and 0 <= n_clusters <= MOST_CLUSTERS
         and isinstance(meta.get("left_out", []), list)
         and isinstance(meta.get("recipe"), dict)
+        and isinstance(meta["recipe"].get("views", {}), dict)
     ):
         raise ProjectError(f"{folder / 'meta.json'} is incomplete; cluster the slide again.")
     labels: Labels = read_array(folder / "labels.npy", dtype=np.int32, shape=(n_patches,))
@@ -138,15 +139,17 @@ def left_out_encoders(meta: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for number, name in enumerate(views) if number in left_out)
 
 
-def has_clusters(folder: Path) -> bool:
-    """Tell whether whole clusters are stored; damaged ones are made again."""
+def has_clusters(folder: Path, recipe: Mapping[str, Any]) -> bool:
+    """Tell whether whole clusters by a recipe are stored; damaged ones are made again."""
     if not (folder / "meta.json").is_file():
         return False
     try:
-        load_clusters(folder)
+        _, meta = load_clusters(folder)
+        load_agreement(folder)
+        load_typical(folder)
     except ProjectError:
         return False
-    return True
+    return bool(meta["recipe"] == recipe)
 
 
 def load_agreement(folder: Path) -> Float32:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from src_core.errors import GridMismatchError
+from src_core.errors import GridMismatchError, ProjectError
 from src_core.types import Float32
 
 __all__ = [
@@ -129,7 +129,7 @@ def moments(view: View, *, name: str = "The view") -> Moments:
 
     Raises
     ------
-    ValueError
+    ProjectError
         If it holds NaN or infinity.
 
     Notes
@@ -149,7 +149,7 @@ def moments(view: View, *, name: str = "The view") -> Moments:
         mean += shift * (len(chunk) / total)
         count = total
     if not torch.isfinite(squares).all():
-        raise ValueError(f"{name} holds numbers too large to be compared; embed the slide again.")
+        raise ProjectError(f"{name} holds numbers too large to be compared; embed the slide again.")
     deviation = (squares / max(1, count)).sqrt()
     varies = deviation > _CONSTANT * mean.abs()
     return Moments(mean, torch.where(varies, deviation, 0.0))
@@ -191,5 +191,5 @@ def _refuse(chunk: torch.Tensor, start: int, name: str) -> None:
     bad = ~torch.isfinite(chunk).all(dim=1)
     if bad.any():
         row = start + int(bad.int().argmax())
-        raise ValueError(f"{name} holds NaN or infinity at patch {row}; embed the slide again.")
-    raise ValueError(f"{name} holds numbers too large to be averaged; embed the slide again.")
+        raise ProjectError(f"{name} holds NaN or infinity at patch {row}; embed the slide again.")
+    raise ProjectError(f"{name} holds numbers too large to be averaged; embed the slide again.")

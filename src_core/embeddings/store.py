@@ -77,9 +77,21 @@ class EmbeddingView:
         return len(self), self.dim
 
     def __getitem__(self, wanted: Any) -> Float32:
-        """Return rows by number, numbers or slice, as of a matrix: no more than these are read."""
+        """Return rows by number, numbers or slice, as of a matrix: no more than these are read.
+
+        Raises
+        ------
+        ProjectError
+            If one of them is not finite, as nothing that this program stores is.
+        """
         numbers = np.arange(len(self))[wanted]
         found = self.rows(numbers)
+        if not np.isfinite(found).all():
+            row = int(np.atleast_1d(numbers)[~np.isfinite(found).all(axis=1)][0])
+            raise ProjectError(
+                f"{self.path} is damaged: it holds NaN or infinity for patch {row}; remove that "
+                "folder and embed the slide again."
+            )
         return found if np.ndim(numbers) else found[0]
 
     def rows(self, indices: ArrayLike) -> Float32:

@@ -46,7 +46,8 @@ class PatchTable:
     """Shape (N,); None if the slide is not clustered."""
     numbers: Mapping[str, NDArray[Any]]
     """Named columns, float32 of shape (N,): attention, and for each class its probability and its
-    part of the logit. NaN where the model did not look."""
+    part of the logit, or of another output its part of the value. NaN where the model did not
+    look."""
     classes: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     """A reviewer's label for each patch, empty where there is none."""
@@ -97,7 +98,8 @@ def _numbers(prediction: Prediction) -> dict[str, NDArray[Any]]:
     columns = {"attention": prediction.attention}
     for place, known in enumerate(prediction.classes):
         name = known.replace("/", "_")  # it would part the name of a column in HDF5
-        columns[f"probability {name}"] = prediction.patch_probabilities[:, place]
+        if prediction.has_classes:
+            columns[f"probability {name}"] = prediction.patch_probabilities[:, place]
         columns[f"contribution {name}"] = prediction.contributions[:, place]
     return columns
 

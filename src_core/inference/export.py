@@ -62,16 +62,17 @@ def prediction_panels(
     thumbnail : ndarray of uint8, shape (h, w, 3), optional
         The lattice's rectangle of the slide.
     shown_class : int, optional
-        Class whose contribution and probability are shown; by default the predicted one.
+        Output whose contribution and probability are shown; by default the predicted class, or
+        the first where there are no classes, and no probabilities either.
     """
-    c = int(np.argmax(prediction.probabilities)) if shown_class is None else shown_class
+    c = prediction.shown_output if shown_class is None else shown_class
     lay = partial(to_raster, cells=cells, shape_hw=shape_hw)
     clusters = lay(_cluster_rgba(labels))
     panels = [
         Panel(title="Clusters", values=clusters, um_per_pixel=stride_um),
         *_class_panels(prediction, c, lay, stride_um),
     ]
-    if len(prediction.classes) > 2:
+    if prediction.has_classes and len(prediction.classes) > 2:
         size = lay(magnitude(prediction.map_contributions))
         bar = "largest difference between two classes' logits"
         panels.append(
@@ -135,11 +136,15 @@ def _class_panels(
     yield Panel(
         title=f"Contribution to {name}",
         values=lay(contribution),
-        bar="part of the logit: below 0 against, above 0 for",
+        bar="part of the logit: below 0 against, above 0 for"
+        if prediction.has_classes
+        else f"part of {name}: below 0 lowers it, above 0 raises it",
         colormap="coolwarm",
         limits=(-reach, reach),
         um_per_pixel=um,
     )
+    if not prediction.has_classes:
+        return
     yield Panel(
         title=f"Fused prediction: {name}",
         values=lay(prediction.patch_probabilities[:, c]),

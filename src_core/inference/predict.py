@@ -15,12 +15,12 @@ from src_core.bags.selection import covering_bags
 from src_core.devices import DeviceName, pick_device
 from src_core.errors import CheckpointError, GridMismatchError
 from src_core.inference.prediction import Prediction
-from src_core.models.checkpoint import Checkpoint, EmbeddingSource
+from src_core.models.checkpoint import Checkpoint, CheckpointMeta, EmbeddingSource
 from src_core.progress import Progress, Report, Stop, ignore, never
 from src_core.provenance import check_recipe
 from src_core.seeding import generator
-from src_core.training.scoring import SlideScores, fuse, score_slide
-from src_core.types import Cells, Int64, Labels
+from src_core.training.scoring import SlideScorer, SlideScores, Watch, fuse
+from src_core.types import Cells, Float32, Float64, Int64, Labels
 
 __all__ = ["predict_slide"]
 
@@ -72,21 +72,44 @@ def predict_slide(
         If views, clusters, cells and edits are not of the same patches, or none is left.
     """
     edits, meta = edits or SelectionEdits.none(len(labels)), checkpoint.meta
-    chosen = _choose_views(meta.encoders, views, slide_id)
-    _check_patches(slide_id, chosen, labels, cells)
+    chosen = choose_views(meta.encoders, views, slide_id)
+    check_patches(slide_id, chosen, labels, cells)
     left = edits.applied(labels, slide_id=slide_id)
-    rng, slots = generator(seed, "predict", slide_id), meta.student.n_per_cluster
-    bags = covering_bags(left, n_per_cluster=slots, n_bags=n_bags, rng=rng, pinned=edits.pinned)
+    bags = prediction_bags(meta, left, edits, slide_id=slide_id, n_bags=n_bags, seed=seed)
     report(_progress(0, slide_id))
-    scores = _score(checkpoint, chosen, left, bags, device=device, stop=stop)
+    watch = LikenessWatch(checkpoint)
+    scorer = slide_scorer(
+        checkpoint, chosen, bags, len(left), device=device, watch=watch, stop=stop
+    )
+    scores = scorer.score(bags, scorer.log_share(left, bags), maps=True, stop=stop)
     prediction = _assemble(checkpoint, scores, slide_id=slide_id, n_bags=len(bags), seed=seed)
     report(_progress(1, slide_id))
-    return _with_edits(prediction, edits, left)
+    return _with_edits(prediction.replace(unlikeness=watch.unlikeness()), edits, left)
 
 
-def _choose_views(
+def prediction_bags(
+    meta: CheckpointMeta,
+    labels: Labels,
+    edits: SelectionEdits,
+    *,
+    slide_id: str,
+    n_bags: int,
+    seed: int,
+) -> Int64:
+    """Return the bags of a prediction; `labels` are those that the edits have left."""
+    return covering_bags(
+        labels,
+        n_per_cluster=meta.student.n_per_cluster,
+        n_bags=n_bags,
+        rng=generator(seed, "predict", slide_id),
+        pinned=edits.pinned,
+    )
+
+
+def choose_views(
     sources: Sequence[EmbeddingSource], views: Sequence[View], slide_id: str
 ) -> list[View]:
+    """Return the views that a checkpoint reads, in its order, if they are as it learned them."""
     there = {view.encoder: view for view in views}
     chosen = []
     for source in sources:
@@ -108,7 +131,8 @@ def _choose_views(
     return chosen
 
 
-def _check_patches(slide_id: str, views: Sequence[View], labels: Labels, cells: Cells) -> None:
+def check_patches(slide_id: str, views: Sequence[View], labels: Labels, cells: Cells) -> None:
+    """Raise `GridMismatchError` unless all are of the same patches."""
     check_views(slide_id, views, len(labels))
     if len(cells) != len(labels):
         raise GridMismatchError(
@@ -117,19 +141,46 @@ def _check_patches(slide_id: str, views: Sequence[View], labels: Labels, cells: 
         )
 
 
-def _score(
+def slide_scorer(
     checkpoint: Checkpoint,
     views: Sequence[View],
-    labels: Labels,
     bags: Int64,
+    n_patches: int,
     *,
     device: DeviceName,
-    stop: Stop,
-) -> SlideScores:
-    patches = partial(standardised_rows, views, checkpoint.views())
+    watch: Watch | None = None,
+    stop: Stop = never,
+) -> SlideScorer:
+    """Project the patches that stand in bags; `views` are those of the checkpoint, in its order."""
     on = pick_device(device)
-    student, branches = checkpoint.student(on), checkpoint.branches(on)
-    return score_slide(student, branches, patches, labels, bags, maps=True, stop=stop)
+    return SlideScorer(
+        checkpoint.student(on),
+        checkpoint.branches(on),
+        partial(standardised_rows, views, checkpoint.views()),
+        np.unique(bags[bags >= 0]),
+        n_patches=n_patches,
+        watch=watch,
+        stop=stop,
+    )
+
+
+class LikenessWatch:
+    """Sees the patches of a slide as they are projected, and tells how unlike it is."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._likeness = checkpoint.likeness()
+        self._seen: list[Float32] = []
+
+    def __call__(self, rows: Int64, embeddings: Float32) -> None:
+        """Keep what is compared of patches: standardised embeddings, shape (k, D)."""
+        if self._likeness is not None:
+            self._seen.append(self._likeness.coordinates(embeddings))
+
+    def unlikeness(self) -> float | None:
+        """Return the slide's; None where the checkpoint cannot tell."""
+        if self._likeness is None:
+            return None
+        return self._likeness.unlikeness(np.concatenate(self._seen))
 
 
 def _assemble(
@@ -149,17 +200,20 @@ def _assemble(
         student_std=meta.student_logit_std,
         branches_std=meta.branches_logit_std,
     )  # (n_bags, C)
-    logits = fused.mean(axis=0)
+    unit, zero = output_units(meta)
+    logits = fused.mean(axis=0) * unit + zero
+    has_classes = meta.student.task == "classification"
     sources = (*meta.encoders, *meta.teachers)
     return Prediction(
         slide_id=slide_id,
         classes=meta.classes,
-        probabilities=softmax(logits),
+        task=meta.student.task,
+        probabilities=softmax(logits) if has_classes else np.zeros(0),
         logits=logits,
-        spread=softmax(fused, axis=1).std(axis=0),
-        bias=bias / size,
+        spread=(softmax(fused, axis=1) if has_classes else fused * unit).std(axis=0),
+        bias=bias / size * unit + zero,
         attention=patches.attention.astype(np.float32),
-        contributions=(patches.contributions / size).astype(np.float32),
+        contributions=(patches.contributions / size * unit).astype(np.float32),
         patch_probabilities=patches.probabilities.astype(np.float32),
         appearances=(scores.places / n_bags).astype(np.float32),
         map_source=patches.source,
@@ -167,7 +221,21 @@ def _assemble(
         seed=seed,
         licences={one.name: one.licence for one in sources},
         notes=tuple(one.imported for one in sources if one.imported is not None),
+        operating_point=meta.operating_point,
     )
+
+
+def output_units(meta: CheckpointMeta) -> tuple[Float64, Float64]:
+    """Return what fused outputs are multiplied by, and what is added, to be in the labels' unit.
+
+    Returns
+    -------
+    unit, zero : ndarray of float64, shape (C,)
+        1 and 0 where the task is no regression.
+    """
+    n = meta.student.n_outputs
+    unit = np.array(meta.target_std or (1.0,) * n, dtype=np.float64)
+    return unit, np.array(meta.target_mean or (0.0,) * n, dtype=np.float64)
 
 
 def _with_edits(prediction: Prediction, edits: SelectionEdits, labels: Labels) -> Prediction:

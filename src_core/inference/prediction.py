@@ -5,37 +5,47 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 
 from src_core import RESEARCH_USE
-from src_core.errors import GridMismatchError, ProjectError
+from src_core.errors import CheckpointError, GridMismatchError, ProjectError
+from src_core.models.config import Task
+from src_core.models.operating_point import OperatingPoint
 from src_core.provenance import read_array, read_json, write_array, write_json
 from src_core.types import Float32, Float64, Json
 
 __all__ = ["RESEARCH_USE", "Prediction", "prediction_meta"]
 
-_VERSION = 1
+_VERSION = 2
+_EARLIER = (1,)
+"""Formats that are read too: 1 knew classes only."""
+
 _ARRAYS = {"attention": 1, "contributions": 2, "patch_probabilities": 2}
-_VECTORS = ("probabilities", "logits", "spread", "bias")
+_VECTORS = ("logits", "spread", "bias")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """The classes of a slide and what each patch has to do with them.
+    """What a model says of a slide, and what each patch has to do with it.
 
-    For every class ``bias[c] + contributions[:, c].sum() == logits[c]``.
+    For every output ``bias[c] + contributions[:, c].sum() == logits[c]``.
     """
 
     slide_id: str
     classes: tuple[str, ...]
+    """Names of the outputs: of the classes, of the targets of a regression, of a log-hazard."""
+    task: Task = "classification"
     probabilities: Float64
-    """Shape (C,), sum 1: softmax of `logits`."""
+    """Shape (C,), sum 1: softmax of `logits`. Shape (0,) where the task knows no classes."""
     logits: Float64
-    """Shape (C,), centred: mean over the bags of the slide's score."""
+    """Shape (C,), means over the bags. Classification: of the slide's score, centred over the
+    classes. Regression: the values, in the unit of the labels. Survival: the log-hazard, on a
+    scale whose zero means nothing."""
     spread: Float64
-    """Shape (C,): standard deviation of the probability over patch selections; no confidence."""
+    """Shape (C,): standard deviation over patch selections, of the probability or of what
+    `logits` holds in other tasks; no confidence."""
     bias: Float64
     """Shape (C,): the part of `logits` that belongs to no single patch. Where the maps come from
     the local branches it holds the student's own score too, whose patches have seen each other."""
@@ -43,9 +53,10 @@ class Prediction:
     """Shape (N,): mean share of the bags that hold the patch, times the bag's length; 1 is
     average, NaN where no bag holds it."""
     contributions: Float32
-    """Shape (N, C): mean over all bags of the patch's part of the logit, 0 in bags without it."""
+    """Shape (N, C): mean over all bags of the patch's part of `logits`, 0 in bags without it."""
     patch_probabilities: Float32
-    """Shape (N, C): the patch's own class probabilities, NaN where no bag holds it."""
+    """Shape (N, C): the patch's own class probabilities, NaN where no bag holds it. Shape (N, 0)
+    where the task knows no classes: there the contributions are what a map shows."""
     appearances: Float32
     """Shape (N,): share of the bags that hold the patch."""
     map_source: str
@@ -66,15 +77,46 @@ class Prediction:
     """Patches that a person had excluded from the bags, or pinned into them."""
     edits_id: str = ""
     """Stands for exactly those; see `SelectionEdits`."""
+    operating_point: OperatingPoint | None = None
+    """Of the checkpoint; decides `call`."""
+    unlikeness: float | None = None
+    """How far the slide is from those that were learned from, as a multiple of what is usual
+    among them; None if the checkpoint cannot tell."""
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the outputs are classes with probabilities."""
+        return self.task == "classification"
+
+    @property
+    def shown_output(self) -> int:
+        """Whose map is shown unless another is asked for: the most probable class, or the first."""
+        return int(np.argmax(self.probabilities)) if self.has_classes else 0
 
     @property
     def predicted(self) -> str:
-        """The class with the largest probability."""
-        return self.classes[int(np.argmax(self.probabilities))]
+        """The class with the largest probability; empty where there are no classes."""
+        return self.classes[self.shown_output] if self.has_classes else ""
+
+    @property
+    def call(self) -> str:
+        """The class that the operating point calls, or ``"indeterminate"``.
+
+        Without an operating point it is `predicted`; empty where there are no classes.
+        """
+        if self.operating_point is None or not self.has_classes:
+            return self.predicted
+        return self.operating_point.call(self.probabilities, self.classes)
+
+    @property
+    def is_unlike(self) -> bool:
+        """Whether it is unlike the slides that were learned from: what is said is a guess."""
+        return self.unlikeness is not None and self.unlikeness > 1
 
     def by_class(self) -> dict[str, float]:
-        """Return the probability of every class by its name."""
-        return dict(zip(self.classes, map(float, self.probabilities), strict=True))
+        """Return each class with its probability, or each other output with its value."""
+        values = self.probabilities if self.has_classes else self.logits
+        return dict(zip(self.classes, map(float, values), strict=True))
 
     @property
     def map_contributions(self) -> Float32:
@@ -98,7 +140,7 @@ class Prediction:
     def save(self, folder: Path) -> None:
         """Write the arrays, then ``prediction.json``: without it there is no prediction."""
         (folder / "prediction.json").unlink(missing_ok=True)
-        for name in (*_ARRAYS, "appearances"):
+        for name in self._shapes(len(self.attention), len(self.classes), self.task):
             write_array(folder / f"{name}.npy", np.asarray(getattr(self, name), dtype=np.float32))
         write_json(folder / "prediction.json", self.to_dict())
 
@@ -108,7 +150,10 @@ class Prediction:
             "format": _VERSION,
             "slide_id": self.slide_id,
             "classes": list(self.classes),
+            "task": self.task,
             "predicted": self.predicted,
+            "call": self.call,
+            "probabilities": [float(x) for x in self.probabilities],
             **{name: [float(x) for x in getattr(self, name)] for name in _VECTORS},
             "map_source": self.map_source,
             "grid_id": self.grid_id,
@@ -117,6 +162,8 @@ class Prediction:
             "seed": self.seed,
             "run_id": self.run_id,
             **{name: getattr(self, name) for name in _EDITS},
+            "operating_point": self.operating_point and self.operating_point.to_dict(),
+            "unlikeness": self.unlikeness,
             "licences": dict(self.licences),
             "notes": list(self.notes),
             "use": RESEARCH_USE,
@@ -132,24 +179,38 @@ class Prediction:
             If a file is missing or damaged; the sentence names it.
         """
         meta = prediction_meta(folder)
-        n_patches, n_classes = meta["n_patches"], len(meta["classes"])
-        shapes = {name: (n_patches, n_classes)[:ndim] for name, ndim in _ARRAYS.items()}
-        shapes["appearances"] = (n_patches,)
-        values: dict[str, Any] = {name: meta[name] for name in (*_PLAIN, *_EDITS)}
-        for name, shape in shapes.items():
+        n_patches, n_outputs = meta["n_patches"], len(meta["classes"])
+        values: dict[str, Any] = {name: meta[name] for name in (*_PLAIN, *_EDITS, *_LATER)}
+        values["patch_probabilities"] = np.zeros((n_patches, 0), np.float32)
+        for name, shape in cls._shapes(n_patches, n_outputs, meta["task"]).items():
             values[name] = read_array(folder / f"{name}.npy", dtype=np.float32, shape=shape)
-        for name in _VECTORS:
+        for name in ("probabilities", *_VECTORS):
             values[name] = np.array(meta[name], dtype=np.float64)
         return cls(**values, classes=tuple(meta["classes"]), notes=tuple(meta["notes"]))
+
+    @staticmethod
+    def _shapes(n_patches: int, n_outputs: int, task: Task) -> dict[str, tuple[int, ...]]:
+        """Return which arrays are stored, and their shapes."""
+        shapes = {name: (n_patches, n_outputs)[:ndim] for name, ndim in _ARRAYS.items()}
+        if task != "classification":
+            shapes.pop("patch_probabilities")
+        return {**shapes, "appearances": (n_patches,)}
 
 
 _PLAIN = ("slide_id", "map_source", "grid_id", "n_bags", "seed", "run_id", "licences")
 _EDITS: dict[str, int | str] = {"n_clusters": 0, "n_excluded": 0, "n_pinned": 0, "edits_id": ""}
 """What of the edited selection is stored, with what an earlier version means by leaving it out."""
+_LATER: dict[str, Json] = {"task": "classification", "operating_point": None, "unlikeness": None}
+"""The same of what came with format 2."""
 
 
 def prediction_meta(folder: Path) -> dict[str, Any]:
     """Read ``prediction.json`` alone: classes, probabilities, provenance.
+
+    Returns
+    -------
+    dict
+        Complete, whichever format it was; ``operating_point`` is an `OperatingPoint`, or None.
 
     Raises
     ------
@@ -158,27 +219,50 @@ def prediction_meta(folder: Path) -> dict[str, Any]:
     """
     path = folder / "prediction.json"
     meta = read_json(path)
-    if meta.get("format") != _VERSION:
+    if meta.get("format") not in {_VERSION, *_EARLIER}:
         raise ProjectError(
             f"{path} has format {meta.get('format')!r}, this program reads {_VERSION}; "
             "predict the slide again."
         )
-    classes = meta.get("classes")
-    if not _is_list(classes, str) or not classes or not isinstance(meta.get("n_patches"), int):
+    meta = {**_EDITS, **_LATER, **meta}
+    if not (_has_good_outputs(meta) and _has_good_texts(meta)):
         raise ProjectError(f"{path} is damaged; predict the slide again.")
-    good_vectors = all(
-        _is_list(meta.get(name), float) and len(meta[name]) == len(classes) for name in _VECTORS
-    )
-    wanted = {"n_bags": int, "seed": int, "licences": dict}
-    good_plain = isinstance(meta.get("notes"), list) and all(
-        isinstance(meta.get(name), wanted.get(name, str)) for name in _PLAIN
-    )
-    meta = {**_EDITS, **meta}
-    good_edits = all(isinstance(meta[name], type(none)) for name, none in _EDITS.items())
-    good_texts = good_plain and _is_list([*meta["licences"].values(), *meta["notes"]], str)
-    if not (good_vectors and good_texts and good_edits):
-        raise ProjectError(f"{path} is damaged; predict the slide again.")
+    if meta["operating_point"] is not None:
+        n_classes = len(meta["classes"])
+        try:
+            point = OperatingPoint.from_dict(meta["operating_point"], n_classes=n_classes)
+        except CheckpointError as error:
+            raise ProjectError(f"{path} is damaged; predict the slide again.") from error
+        meta["operating_point"] = point
     return meta
+
+
+def _has_good_outputs(meta: dict[str, Any]) -> bool:
+    classes, task = meta.get("classes"), meta["task"]
+    if not _is_list(classes, str) or not classes or task not in get_args(Task):
+        return False
+    lengths = dict.fromkeys(_VECTORS, len(classes))
+    lengths["probabilities"] = len(classes) if task == "classification" else 0
+    point, unlike = meta["operating_point"], meta["unlikeness"]
+    return (
+        type(meta.get("n_patches")) is int
+        and all(
+            _is_list(meta.get(name), float) and len(meta[name]) == length
+            for name, length in lengths.items()
+        )
+        and (point is None or (isinstance(point, dict) and task == "classification"))
+        and (unlike is None or isinstance(unlike, float))
+    )
+
+
+def _has_good_texts(meta: dict[str, Any]) -> bool:
+    wanted = {"n_bags": int, "seed": int, "licences": dict}
+    return (
+        isinstance(meta.get("notes"), list)
+        and all(isinstance(meta.get(name), wanted.get(name, str)) for name in _PLAIN)
+        and _is_list([*meta["licences"].values(), *meta["notes"]], str)
+        and all(isinstance(meta[name], type(none)) for name, none in _EDITS.items())
+    )
 
 
 def _is_list(value: object, kind: type) -> bool:

@@ -180,18 +180,43 @@ class AcrossClusterAttention(nn.Module):
         mask : Tensor of bool, shape (bags, clusters, n)
             True where a patch is real.
         """
+        tokens, share = self.summarise(instances, mask)
+        return instances + share @ self.exchange(tokens, mask.any(dim=-1))
+
+    def summarise(self, instances: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Sum up clusters, each on its own.
+
+        Parameters
+        ----------
+        instances : Tensor, shape (..., n, width)
+        mask : Tensor of bool, shape (..., n)
+
+        Returns
+        -------
+        tokens : Tensor, shape (..., G, width)
+        share : Tensor, shape (..., n, G)
+            What each patch takes back of what the tokens of its cluster have read.
+        """
         normed: Tensor = self.norm(instances)
         # Minmax divides by a difference of these scores: half precision would not carry it.
         with torch.autocast(device_type=normed.device.type, enabled=False):
-            scores = normed.float() @ self.phi.float()  # (bags, clusters, n, G)
+            scores = normed.float() @ self.phi.float()  # (..., n, G)
             gather = masked_softmax(scores.transpose(-1, -2), mask.unsqueeze(-2))
             share = scores.softmax(dim=-1) * _minmax(scores, mask)
-        summaries = gather.to(normed.dtype) @ normed  # (bags, clusters, G, width)
-        summaries = summaries.transpose(1, 2)  # (bags, G, clusters, width)
-        filled = mask.any(dim=-1).unsqueeze(1).expand(summaries.shape[:-1])
-        met: Tensor = self.attention(summaries, filled)  # (bags, G, clusters, width)
-        met = met.transpose(1, 2)  # (bags, clusters, G, width)
-        return instances + share.to(met.dtype) @ met  # (bags, clusters, n, width)
+        return gather.to(normed.dtype) @ normed, share.to(normed.dtype)
+
+    def exchange(self, tokens: Tensor, filled: Tensor) -> Tensor:
+        """Let the tokens of a bag's clusters read one another, each kind its own.
+
+        Parameters
+        ----------
+        tokens : Tensor, shape (bags, clusters, G, width)
+        filled : Tensor of bool, shape (bags, clusters)
+            True where a cluster has a patch.
+        """
+        kinds = tokens.transpose(1, 2)  # (bags, G, clusters, width)
+        met: Tensor = self.attention(kinds, filled.unsqueeze(1).expand(kinds.shape[:-1]))
+        return met.transpose(1, 2)  # (bags, clusters, G, width)
 
 
 def _minmax(scores: Tensor, mask: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from src_core.models.checkpoint_meta import (
     EmbeddingSource,
     checkpoint_meta,
 )
+from src_core.models.likeness import Likeness
 from src_core.models.local_branches import LocalBranches
 from src_core.models.standardise import Standardiser
 from src_core.models.student import Student
@@ -53,6 +54,7 @@ class Checkpoint:
         views: Sequence[Standardiser],
         teachers: TeacherProjections | None = None,
         teacher_views: Sequence[Standardiser] = (),
+        likeness: Likeness | None = None,
     ) -> Self:
         """Copy the weights of trained modules.
 
@@ -67,6 +69,8 @@ class Checkpoint:
             One per encoder, in the order of ``meta.encoders``.
         teacher_views : sequence of Standardiser
             One per teacher, in the order of ``meta.teachers``.
+        likeness : Likeness, optional
+            With as many axes as ``meta.likeness_axes`` says; None exactly where that is empty.
 
         Raises
         ------
@@ -82,6 +86,7 @@ class Checkpoint:
             for index, one in enumerate(standardisers):
                 tensors[f"{name}.{index}.mean"] = torch.from_numpy(one.mean)
                 tensors[f"{name}.{index}.scale"] = torch.from_numpy(one.scale)
+        tensors |= {} if likeness is None else _likeness_tensors(likeness)
         copied = {
             key: value.detach().to("cpu", torch.float32, copy=True).contiguous()
             for key, value in tensors.items()
@@ -179,6 +184,20 @@ class Checkpoint:
         """Return how each teacher's embeddings are standardised."""
         return self._standardisers("teacher_views", len(self.meta.teachers))
 
+    def likeness(self) -> Likeness | None:
+        """Return what tells whether a slide is like the training slides, if the file has it."""
+        if not self.meta.likeness_axes:
+            return None
+        return Likeness(
+            axes=tuple(
+                self.tensors[f"likeness.{index}.axes"].numpy()
+                for index in range(len(self.meta.encoders))
+            ),
+            middle=self.tensors["likeness.middle"].numpy(),
+            whitening=self.tensors["likeness.whitening"].numpy(),
+            threshold=float(self.tensors["likeness.threshold"]),
+        )
+
     def _standardisers(self, name: str, count: int) -> tuple[Standardiser, ...]:
         return tuple(
             Standardiser(
@@ -200,6 +219,17 @@ def _teachers(meta: CheckpointMeta) -> TeacherProjections:
     return TeacherProjections({one.name: one.dim for one in meta.teachers}, meta.student.width)
 
 
+def _likeness_tensors(likeness: Likeness) -> dict[str, Tensor]:
+    tensors = {
+        f"likeness.{index}.axes": torch.from_numpy(one) for index, one in enumerate(likeness.axes)
+    }
+    return tensors | {
+        "likeness.middle": torch.from_numpy(likeness.middle),
+        "likeness.whitening": torch.from_numpy(likeness.whitening),
+        "likeness.threshold": torch.tensor(likeness.threshold),
+    }
+
+
 def _expected_shapes(meta: CheckpointMeta) -> dict[str, tuple[int, ...]]:
     """Return the shape of every tensor that `meta` implies, allocating none of them."""
     with torch.device("meta"):
@@ -216,6 +246,12 @@ def _expected_shapes(meta: CheckpointMeta) -> dict[str, tuple[int, ...]]:
     for name, sources in (("views", meta.encoders), ("teacher_views", meta.teachers)):
         for index, source in enumerate(sources):
             shapes[f"{name}.{index}.mean"] = shapes[f"{name}.{index}.scale"] = (source.dim,)
+    if meta.likeness_axes:
+        width = sum(meta.likeness_axes) + len(meta.encoders)
+        shapes |= {"likeness.middle": (width,), "likeness.whitening": (width, width)}
+        shapes["likeness.threshold"] = ()
+    for index, (source, count) in enumerate(zip(meta.encoders, meta.likeness_axes, strict=False)):
+        shapes[f"likeness.{index}.axes"] = (count, source.dim)
     return shapes
 
 

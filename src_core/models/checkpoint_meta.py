@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
+
+import numpy as np
 
 from src_core import RESEARCH_USE
+from src_core.bags.targets import Target
 from src_core.errors import CheckpointError, ConfigError, ProjectError
 from src_core.models.config import StudentConfig
+from src_core.models.operating_point import OperatingPoint
 from src_core.provenance import read_json
-from src_core.types import Json
+from src_core.types import Float64, Json, Level
 
 __all__ = [
     "FORMAT_VERSION",
@@ -23,12 +27,16 @@ __all__ = [
     "program_name",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_READABLE = (1, 2)
+"""Of format 1, which knew classes alone, what it lacks has a default."""
+
 META_NAME = "checkpoint.json"
 TENSORS_NAME = "model.safetensors"
 
 _MAX_SOURCES = 64
 _MAX_TEXT = 2_000
+_MOST_AXES = 256
 
 
 def program_name(tool: str) -> str:
@@ -82,9 +90,17 @@ class CheckpointMeta:
     encoders: tuple[EmbeddingSource, ...]
     """In the order in which their embeddings are concatenated."""
     target_name: str
-    """Column of the labels table."""
+    """Column of the labels table; where there are several, their names parted by commas."""
     classes: tuple[str, ...]
     """What the outputs are called: classes, or regression targets; survival has one name."""
+    target_columns: tuple[str, ...] = ()
+    """Columns of the labels table, if not `target_name` alone."""
+    per: Level = "slide"
+    """Whose the labels were: a patient's prediction is the mean of the slides'."""
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
+    """Of each regression target on the training slides, in the user's unit: the outputs are
+    standard deviations from the mean. Empty for other tasks."""
     teachers: tuple[EmbeddingSource, ...] = ()
     preparation: dict[str, Json] = field(default_factory=dict)
     """How slides were divided into patches and clusters; a prediction does the same."""
@@ -96,6 +112,11 @@ class CheckpointMeta:
     branches_logit_std: float = 1.0
     """Standard deviations on the training slides, both over one factor that makes the softmax of
     the sum as sure as unseen slides bear out: divided by them, logits may be added."""
+    operating_point: OperatingPoint | None = None
+    """Where a probability becomes a call; None where too few patients could tell, or no classes."""
+    likeness_axes: tuple[int, ...] = ()
+    """Axes of each encoder along which slides are compared with those that were learned from (see
+    `Likeness`); empty where they are not."""
     seed: int = 0
     versions: dict[str, Json] = field(default_factory=dict)
     created: str = ""
@@ -103,6 +124,7 @@ class CheckpointMeta:
 
     def __post_init__(self) -> None:
         """Check that the parts fit one another."""
+        _check_targets(self)
         for what, sources in (("encoders", self.encoders), ("teachers", self.teachers)):
             names = [source.name for source in sources]
             if len(names) > _MAX_SOURCES or len(set(names)) < len(names):
@@ -118,13 +140,14 @@ class CheckpointMeta:
                 f"The checkpoint names {len(self.classes)} outputs, "
                 f"but its student has {self.student.n_outputs}."
             )
-        for text in (self.target_name, self.created, *self.classes):
+        for text in (self.target_name, self.created, *self.classes, *self.target_columns):
             _text("a name", text)
         for what, number in (
             ("student_logit_std", self.student_logit_std),
             ("branches_logit_std", self.branches_logit_std),
         ):
             _number(what, number, low=1e-12, high=1e12)
+        self._check_likeness()
         _number("seed", self.seed, low=0, high=2**63 - 1, whole=True)
         for what, values in (
             ("preparation", self.preparation),
@@ -134,6 +157,27 @@ class CheckpointMeta:
             ("localisation", self.localisation or {}),
         ):
             _named(what, values)
+
+    def _check_likeness(self) -> None:
+        if len(self.likeness_axes) not in {0, len(self.encoders)}:
+            raise CheckpointError("The checkpoint's axes of likeness are not of its encoders.")
+        for source, count in zip(self.encoders, self.likeness_axes, strict=False):
+            high = min(source.dim, _MOST_AXES)
+            _number(f"the axes of {source.name}", count, low=1, high=high, whole=True)
+
+    @property
+    def target(self) -> Target:
+        """Which columns of the labels table were learned, and how they are read."""
+        return Target(self.target_columns or (self.target_name,), self.student.task, self.per)
+
+    def in_units(self, outputs: Float64) -> Float64:
+        """Return outputs of the model, shape (..., C), in the unit of the labels table.
+
+        Logits and log-hazards have none and stay as they are.
+        """
+        if not self.target_std:
+            return outputs
+        return np.asarray(outputs * self.target_std + self.target_mean, dtype=np.float64)
 
     @property
     def commercial(self) -> bool:
@@ -153,7 +197,10 @@ class CheckpointMeta:
         values["student"] = self.student.to_dict()
         values["encoders"] = [_source_to_dict(source) for source in self.encoders]
         values["teachers"] = [_source_to_dict(source) for source in self.teachers]
-        values["classes"] = list(self.classes)
+        for key in _TUPLES:
+            values[key] = list(values[key])
+        if self.operating_point is not None:
+            values["operating_point"] = self.operating_point.to_dict()
         return values
 
     @classmethod
@@ -166,10 +213,10 @@ class CheckpointMeta:
             If the version is another, a key is unknown or missing, or a value does not fit.
         """
         version = values.get("format_version")
-        if version != FORMAT_VERSION:
+        if version not in _READABLE:
             raise CheckpointError(
-                f"The checkpoint has format {version!r}, this program reads {FORMAT_VERSION}; "
-                "update the one that is older."
+                f"The checkpoint has format {version!r}, this program reads "
+                f"{' and '.join(map(str, _READABLE))}; update the one that is older."
             )
         given = {key: value for key, value in values.items() if key not in _EXTRA_KEYS}
         _strict(cls, given, what="The checkpoint")
@@ -179,10 +226,17 @@ class CheckpointMeta:
             raise CheckpointError(f"The checkpoint's student is impossible: {error}") from error
         for key in ("encoders", "teachers"):
             given[key] = tuple(_source(one) for one in _listed(key, given.get(key, [])))
-        given["classes"] = tuple(_listed("classes", given["classes"]))
+        for key in _TUPLES:
+            given[key] = tuple(_listed(key, given.get(key, [])))
+        point = given.get("operating_point")
+        if point is not None:
+            point = _named("operating_point", point)
+            count = len(given["classes"])
+            given["operating_point"] = OperatingPoint.from_dict(point, n_classes=count)
         return cls(**given)
 
 
+_TUPLES = ("classes", "target_columns", "target_mean", "target_std", "likeness_axes")
 _EXTRA_KEYS = ("format_version", "note")
 
 
@@ -200,6 +254,29 @@ def checkpoint_meta(folder: Path) -> CheckpointMeta:
         raise CheckpointError(f"{folder} holds no readable checkpoint: {error}") from error
     except CheckpointError as error:
         raise CheckpointError(f"{folder / META_NAME}: {error}") from error
+
+
+def _check_targets(meta: CheckpointMeta) -> None:
+    """Raise unless scale and columns are those of the task."""
+    if meta.per not in get_args(Level):
+        raise CheckpointError("The checkpoint does not say whose its labels were.")
+    counts = (0, len(meta.classes)) if meta.student.task == "regression" else (0,)
+    for what, numbers, low in (
+        ("target_mean", meta.target_mean, -1e30),
+        ("target_std", meta.target_std, 1e-300),
+    ):
+        if len(numbers) not in counts:
+            raise CheckpointError(f"The checkpoint has {len(numbers)} numbers for {what}.")
+        for number in numbers:
+            _number(what, number, low=low, high=1e30)
+    if meta.operating_point is not None and meta.student.task != "classification":
+        raise CheckpointError("The checkpoint has an operating point, but no classes.")
+    if len(meta.target_mean) != len(meta.target_std):
+        raise CheckpointError("The checkpoint has no standard deviation for each target's mean.")
+    try:
+        Target(meta.target_columns or (meta.target_name,), meta.student.task, meta.per)
+    except ConfigError as error:
+        raise CheckpointError(f"The checkpoint's target is impossible: {error}") from error
 
 
 def _source(values: Any) -> EmbeddingSource:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from src_core.config import Config, Help, Range
 from src_core.errors import ConfigError
+from src_core.types import Task
 
 __all__ = ["PatchesPerCluster", "Regions", "StudentConfig", "Task", "Width"]
 
@@ -16,9 +17,6 @@ Width: TypeAlias = Annotated[int, Range(8, 4_096), Help("Length of a re-embedded
 
 Regions: TypeAlias = Literal["cluster", "grid"]
 """What attends to one another first: the patches of a cluster, or of a cell of an 8 x 8 grid."""
-
-Task: TypeAlias = Literal["classification", "regression", "survival"]
-"""What the outputs are: class logits, predicted values, or one log-hazard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +28,9 @@ class StudentConfig(Config):
 
     input_dim: Annotated[int, Range(1, 65_536), Help("Length of the concatenated embeddings")]
     n_outputs: Annotated[int, Range(1, 20_000), Help("Classes, regression targets, or 1")]
-    task: Annotated[Task, Help("What the outputs are")] = "classification"
+    task: Annotated[Task, Help("Class logits, standardised values, or one log-hazard")] = (
+        "classification"
+    )
     n_per_cluster: PatchesPerCluster = 10
     width: Width = 512
     heads: Annotated[int, Range(1, 64), Help("Attention heads; they divide the width")] = 8

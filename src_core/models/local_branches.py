@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from src_core.models.attention import masked_softmax
 from src_core.models.config import StudentConfig
-from src_core.models.losses import softened_divergence, task_loss
+from src_core.models.losses import Ties, softened_divergence, task_loss
 from src_core.models.student import centre
 
 __all__ = ["BranchesOutput", "LocalBranches", "ScoredPatches", "branches_loss"]
@@ -162,6 +162,7 @@ def branches_loss(
     *,
     config: StudentConfig,
     class_weights: Tensor | None = None,
+    ties: Ties = "efron",
     temperature: float = 2.0,
     instance_weight: float = 0.3,
     quiet_weight: float = 0.1,
@@ -176,7 +177,7 @@ def branches_loss(
     ----------
     output : BranchesOutput
         Of the batch.
-    targets, class_weights
+    targets, class_weights, ties
         See :func:`~src_core.models.losses.task_loss`.
     student_logits : Tensor, shape (bags, outputs)
         They are detached here.
@@ -199,7 +200,9 @@ def branches_loss(
     student = student_logits.detach()
     total = output.logits.new_zeros(())
     for logits in output.logits:
-        total = total + task_loss(logits, targets, task=config.task, class_weights=class_weights)
+        total = total + task_loss(
+            logits, targets, task=config.task, class_weights=class_weights, ties=ties
+        )
     total = total + _agreement(output.logits, student, config=config, temperature=temperature)
     if config.task == "classification":
         speaking = _instance_terms(output, targets, mask, config.branch_focus, quiet_weight)

@@ -1,7 +1,7 @@
 """What training minimises: the task, and agreement with the teachers.
 
 Targets are class indices (classification, int64 (bags,)), values (regression, float
-(bags, outputs)), or a time and an event flag (survival, float (bags, 2)).
+(bags, outputs), NaN where unknown), or a time and an event flag (survival, float (bags, 2)).
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def task_loss(
     targets : Tensor
         As the module says.
     task : {"classification", "regression", "survival"}
-        Cross-entropy, mean squared error, or the negative Cox partial likelihood of an event.
+        Cross-entropy, mean squared error of the known values, or the negative Cox partial
+        likelihood of an event.
     class_weights : Tensor, shape (outputs,), optional
         Weight of each class; the mean is weighted by them.
     bag_weights : Tensor, shape (bags,), optional
@@ -59,7 +60,7 @@ def task_loss(
     Returns
     -------
     Tensor, shape ()
-        With a graph always; exactly 0 for a survival batch without events.
+        With a graph always; exactly 0 for a batch without events, or without a known value.
     """
     if task == "classification":
         terms = functional.cross_entropy(
@@ -67,8 +68,10 @@ def task_loss(
         )
         total = len(terms) if class_weights is None else class_weights[targets].sum()
     elif task == "regression":
-        terms = (outputs.float() - targets.float()).square().mean(dim=-1)  # (bags,)
-        total = len(terms)
+        known = ~targets.isnan()  # (bags, outputs)
+        apart = (outputs.float() - targets.float().nan_to_num()).masked_fill(~known, 0.0)
+        terms = apart.square().sum(dim=-1)  # (bags,)
+        total = known.sum().clamp_min(1)
     else:
         time, event = targets.unbind(dim=-1)
         terms = _cox_terms(outputs.squeeze(-1), time, event.bool(), ties)
@@ -115,8 +118,8 @@ def distillation_loss(
         bags' embeddings instead, and the projected teachers, both of the student's width.
     teachers : Tensor, shape (bags, teachers, outputs)
         The same of every teacher.
-    present : Tensor of bool, shape (bags, teachers)
-        False where a slide lacks a teacher.
+    present : Tensor, shape (bags, teachers)
+        False where a slide lacks a teacher; True, or a weight of up to 1, where it has it.
     task : {"classification", "regression", "survival"}
         Regression compares by mean squared error: a softmax would drop the common level.
     temperature, direction
@@ -125,7 +128,8 @@ def distillation_loss(
     Returns
     -------
     Tensor, shape ()
-        Mean over the teachers of a bag, then over all bags; a bag without any adds 0.
+        Mean over the teachers of a bag, each with its weight, then over all bags; a bag without
+        any adds 0.
     """
     if task == "regression":
         apart = (student.unsqueeze(1).float() - teachers.float()).square().mean(dim=-1)
@@ -133,8 +137,8 @@ def distillation_loss(
         apart = softened_divergence(
             student.unsqueeze(1), teachers, temperature=temperature, direction=direction
         )  # (bags, teachers)
-    apart = apart.masked_fill(~present, 0.0)
-    return (apart.sum(dim=1) / present.sum(dim=1).clamp_min(1)).mean()
+    apart = apart.masked_fill(present == 0, 0.0) * present
+    return (apart.sum(dim=1) / _n_present(present)).mean()
 
 
 def student_loss(
@@ -150,21 +154,24 @@ def student_loss(
 ) -> Tensor:
     """Balance the task against the teachers: ``lambda L_task + (1 - lambda) L_teachers``.
 
+    What a teacher of little weight does not take is left to the task: with a mean weight w of a
+    bag's teachers its task loss has the share ``1 - (1 - lambda) w``.
+
     Parameters
     ----------
     outputs, targets, task, class_weights, ties
         See `task_loss`.
     distilled : Tensor, shape (), or None
         `distillation_loss` of the batch; None without teachers.
-    present : Tensor of bool, shape (bags, teachers), or None
-        A bag without any teacher keeps its whole task loss.
+    present : Tensor, shape (bags, teachers), or None
+        As for `distillation_loss`. A bag without any teacher keeps its whole task loss.
     balance : float
         Lambda, the share of the task.
     """
     if distilled is None or present is None:
         return task_loss(outputs, targets, task=task, class_weights=class_weights, ties=ties)
-    taught = present.any(dim=1)  # (bags,)
-    bag_weights = torch.where(taught, balance, 1.0)
+    taught = present.sum(dim=1) / _n_present(present)  # (bags,): mean weight
+    bag_weights = 1 - (1 - balance) * taught
     own = task_loss(
         outputs,
         targets,
@@ -177,7 +184,13 @@ def student_loss(
 
 
 def teacher_loss(
-    teachers: Tensor, targets: Tensor, present: Tensor, *, task: Task, ties: Ties = "efron"
+    teachers: Tensor,
+    targets: Tensor,
+    present: Tensor,
+    *,
+    task: Task,
+    class_weights: Tensor | None = None,
+    ties: Ties = "efron",
 ) -> Tensor:
     """Return the task's loss of the teachers' own outputs, their mean.
 
@@ -185,17 +198,24 @@ def teacher_loss(
     ----------
     teachers : Tensor, shape (bags, teachers, outputs)
         The shared head's outputs of the projected teachers.
-    targets, task, ties
+    targets, task, class_weights, ties
         See `task_loss`.
-    present : Tensor of bool, shape (bags, teachers)
+    present : Tensor, shape (bags, teachers)
         Bags that a teacher lacks do not count for it; without any, the loss is 0.
     """
     losses = [
-        task_loss(teachers[here, index], targets[here], task=task, ties=ties)
-        for index, here in enumerate(present.unbind(dim=1))
+        task_loss(
+            teachers[here, index], targets[here], task=task, class_weights=class_weights, ties=ties
+        )
+        for index, here in enumerate((present > 0).unbind(dim=1))
         if bool(here.any())
     ]
     return torch.stack(losses).mean() if losses else teachers.sum() * 0.0
+
+
+def _n_present(present: Tensor) -> Tensor:
+    """Return how many teachers each bag has, at least 1, shape (bags,)."""
+    return (present > 0).sum(dim=1).clamp_min(1)
 
 
 def _cox_terms(risk: Tensor, time: Tensor, event: Tensor, ties: Ties) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +11,21 @@ from torch import Tensor, nn
 from src_core.models.attention import AcrossClusterAttention, WithinClusterAttention
 from src_core.models.config import StudentConfig
 
-__all__ = ["ReEmbedding", "initialise"]
+__all__ = ["AttendedBlocks", "ReEmbedding", "initialise"]
 
 GRID_SIDE = 8
 """Regions along each side of the square, where regions are not clusters (R2T-MIL)."""
+
+
+class AttendedBlocks(NamedTuple):
+    """Clusters' blocks of patches that have met one another, but no other cluster."""
+
+    instances: Tensor
+    """(..., n, width)"""
+    tokens: Tensor | None
+    """(..., G, width): what other clusters will read of the block; None where they do not meet."""
+    share: Tensor | None
+    """(..., n, G): what each patch takes back of it."""
 
 
 class ReEmbedding(nn.Module):
@@ -96,16 +108,49 @@ class ReEmbedding(nn.Module):
             kept = mask
         instances = instances.unflatten(1, (-1, size))  # (bags, regions, size, width)
         kept = kept.unflatten(1, (-1, size))  # (bags, regions, size)
-        for layer in self.within:
-            instances = layer(instances, kept)
-        if self.across is not None:
-            instances = self.across(instances, kept)
-        instances = instances.flatten(1, 2)  # (bags, regions * size, width)
+        instances = self.join(self.attend(instances, kept), kept)  # (bags, regions * size, width)
         if order is not None:
             places = torch.nonzero(real).squeeze(1)
             instances = instances[:, places[order[places].argsort()]]  # (bags, length, width)
         out: Tensor = self.norm(instances) * mask.unsqueeze(-1)
         return out
+
+    def attend(self, blocks: Tensor, mask: Tensor) -> AttendedBlocks:
+        """Let the patches of each block read one another, and sum the block up.
+
+        Nothing of other blocks enters: in evaluation a block that stands in many bags can pass
+        here once.
+
+        Parameters
+        ----------
+        blocks : Tensor, shape (..., n, width)
+            Projected patches, padded rows 0.
+        mask : Tensor of bool, shape (..., n)
+        """
+        for layer in self.within:
+            blocks = layer(blocks, mask)
+        if self.across is None:
+            return AttendedBlocks(blocks, None, None)
+        return AttendedBlocks(blocks, *self.across.summarise(blocks, mask))
+
+    def join(self, blocks: AttendedBlocks, mask: Tensor) -> Tensor:
+        """Let the blocks of each bag meet.
+
+        Parameters
+        ----------
+        blocks : AttendedBlocks
+            Of shape (bags, clusters, ...).
+        mask : Tensor of bool, shape (bags, clusters, n)
+
+        Returns
+        -------
+        Tensor, shape (bags, clusters * n, width)
+            Neither normalised nor masked.
+        """
+        instances, tokens, share = blocks
+        if self.across is not None and tokens is not None and share is not None:
+            instances = instances + share @ self.across.exchange(tokens, mask.any(dim=-1))
+        return instances.flatten(1, 2)  # (bags, clusters * n, width)
 
     def _regions(self, length: int, device: torch.device) -> tuple[Tensor | None, int]:
         """Return which instance stands at each place of each region, and a region's size.

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from src_core.models.config import StudentConfig
 from src_core.models.pooling import AttentionPooling
-from src_core.models.re_embedding import ReEmbedding, initialise
+from src_core.models.re_embedding import AttendedBlocks, ReEmbedding, initialise
 
 __all__ = ["Student", "StudentOutput", "centre"]
 
@@ -89,7 +89,26 @@ class Student(nn.Module):
         self, projected: Tensor, mask: Tensor, log_share: Tensor | None = None
     ) -> StudentOutput:
         """Score bags of patches that `project` has seen, shape (bags, length, width)."""
-        instances = self.re_embedding(projected, mask)  # (bags, length, width)
+        return self._pool(self.re_embedding(projected, mask), mask, log_share)
+
+    def forward_attended(
+        self, blocks: AttendedBlocks, mask: Tensor, log_share: Tensor | None = None
+    ) -> StudentOutput:
+        """Score bags whose blocks have passed `re_embedding.attend`; regions must be clusters.
+
+        Parameters
+        ----------
+        blocks : AttendedBlocks
+            Of shape (bags, clusters, ...).
+        mask, log_share : Tensor, shape (bags, length)
+            As in `forward`.
+        """
+        re_embedding = self.re_embedding
+        joined = re_embedding.join(blocks, mask.unflatten(1, blocks.instances.shape[1:3]))
+        return self._pool(re_embedding.norm(joined) * mask.unsqueeze(-1), mask, log_share)
+
+    def _pool(self, instances: Tensor, mask: Tensor, log_share: Tensor | None) -> StudentOutput:
+        """Pool re-embedded patches, shape (bags, length, width), and read the head."""
         attention = self.pooling(instances, mask, log_share)  # (bags, length)
         embedding = (attention.unsqueeze(-2) @ instances).squeeze(-2)  # (bags, width)
         return StudentOutput(self.head(embedding), attention, instances, embedding)

@@ -9,17 +9,22 @@ from src_core.config import Config, Help, Range
 from src_core.devices import DeviceName
 from src_core.errors import ConfigError
 from src_core.models.config import PatchesPerCluster, StudentConfig, Width
+from src_core.types import Task
 
 __all__ = ["Preset", "TrainConfig"]
 
 _FEWEST_BAGS = 64
+_FEWEST_AT_RISK = 32
 
 Preset: TypeAlias = Literal["fast", "paper", "bench"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig(Config):
-    """How a student and its local branches are trained; the defaults are the preset ``fast``."""
+    """How a student and its local branches are trained; the defaults are the preset ``fast``.
+
+    The same settings serve every task.
+    """
 
     architecture: Annotated[Literal["fast", "paper"], Help("The student's details")] = "fast"
     width: Width = 128
@@ -28,14 +33,21 @@ class TrainConfig(Config):
         bool, Help("Fill small clusters by repetition, not padding", advanced=True)
     ] = False
     weight_by_cluster_size: Annotated[
-        bool, Help("Weigh each patch by how much of the slide its cluster covers", advanced=True)
-    ] = False
+        bool | None,
+        Help(
+            "Weigh each patch by how much of the slide its cluster covers; automatic: for "
+            "regression and survival",
+            advanced=True,
+        ),
+    ] = None
     n_branches: Annotated[int, Range(0, 16), Help("Local branches for the map; 0: none")] = 3
     epochs: Annotated[int, Range(1, 10_000), Help("Passes over all slides at most")] = 12
     bags_per_slide: Annotated[
         int | None, Range(1, 1000), Help("Bags of each slide in an epoch; none: 64 of all slides")
     ] = None
-    batch_size: Annotated[int, Range(1, 4096), Help("Bags in a step")] = 8
+    batch_size: Annotated[
+        int, Range(1, 4096), Help("Bags in a step; of survival at least 32, a patient each")
+    ] = 8
     optimiser: Annotated[Literal["adamw", "sgd"], Help("Optimiser", advanced=True)] = "adamw"
     learning_rate: Annotated[float, Range(0, 10), Help("Highest learning rate")] = 5e-4
     branch_rate_factor: Annotated[
@@ -70,9 +82,20 @@ class TrainConfig(Config):
     teacher_weight: Annotated[
         float, Range(0, 100), Help("Weight of the teachers' own task loss", advanced=True)
     ] = 0.0
+    detach_teachers: Annotated[
+        bool, Help("Distillation does not change what teachers say", advanced=True)
+    ] = False
     probe_teachers: Annotated[
-        bool, Help("Leave out teachers that know less than the views", advanced=True)
+        bool, Help("Find out first which teachers know less than the views", advanced=True)
     ] = True
+    weak_teachers: Annotated[
+        Literal["leave-out", "weigh-down"],
+        Help("What becomes of teachers that know less", advanced=True),
+    ] = "leave-out"
+    ties: Annotated[
+        Literal["efron", "breslow"],
+        Help("How survival treats events at one time", advanced=True),
+    ] = "efron"
     weight_classes: Annotated[bool, Help("Weigh rare classes up in the loss", advanced=True)] = (
         False
     )
@@ -105,6 +128,7 @@ class TrainConfig(Config):
                 architecture="paper",
                 width=512,
                 repeat_short=True,
+                weight_by_cluster_size=False,
                 epochs=60,
                 bags_per_slide=50,
                 batch_size=64,
@@ -118,12 +142,20 @@ class TrainConfig(Config):
             )
         raise ConfigError(f"Preset {name!r} is unknown; choose one of fast, paper, bench.")
 
-    def student(self, *, input_dim: int, n_outputs: int) -> StudentConfig:
+    def bags_in_step(self, task: Task) -> int:
+        """Return how many bags a step has: of survival enough patients to compare."""
+        return max(self.batch_size, _FEWEST_AT_RISK) if task == "survival" else self.batch_size
+
+    def student(
+        self, *, input_dim: int, n_outputs: int, task: Task = "classification"
+    ) -> StudentConfig:
         """Return the settings of the model that is trained."""
         make = StudentConfig.paper if self.architecture == "paper" else StudentConfig.fast
-        return make(input_dim=input_dim, n_outputs=n_outputs).replace(
+        made = make(input_dim=input_dim, n_outputs=n_outputs, task=task)
+        weigh = self.weight_by_cluster_size
+        return made.replace(
             width=self.width,
             n_per_cluster=self.n_per_cluster,
             n_branches=self.n_branches,
-            weight_by_cluster_size=self.weight_by_cluster_size,
+            weight_by_cluster_size=made.weight_by_cluster_size if weigh is None else weigh,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +13,7 @@ from src_core.models.standardise import Standardiser
 from src_core.progress import Report, Stop
 from src_core.training.config import TrainConfig
 from src_core.training.evaluation import Evaluation, evaluate
+from src_core.training.target_scale import TargetScale
 from src_core.training.trainee import Trainee
 from src_core.types import Json
 
@@ -22,6 +24,9 @@ BAGS_A_LOOK = 2
 
 _FEWEST_PATIENTS = 5
 """Of each class; with fewer, an inner split would take what training needs."""
+
+_FEWEST_COMPARED = 10
+"""With a value, or with an event: an inner split must hold two or more to compare."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,35 +44,54 @@ class Course:
     """One for each view, from `train`."""
     notes: list[str]
     """Sentences for whoever reads the metrics."""
+    targets: TargetScale = field(default_factory=TargetScale)
+    """How the values of `train` and `inner` were standardised."""
     teachers: dict[str, Standardiser] = field(default_factory=dict)
     """The teachers in use."""
+    teacher_weights: dict[str, float] = field(default_factory=dict)
+    """What each of them counts, from 0 to 1."""
     history: list[dict[str, Json]] = field(default_factory=list)
 
     @classmethod
     def begin(cls, cohort: Cohort, config: TrainConfig, report: Report, stop: Stop) -> Course:
-        """Split the cohort by patient and measure its views."""
+        """Split the cohort by patient and measure its views and values.
+
+        Raises
+        ------
+        ProjectError
+            If a regression target does not vary.
+        """
         train, inner, notes = inner_split(cohort, config)
+        targets = TargetScale.of(train)
         views = tuple(
             Standardiser.fit(embedding_chunks(train.slides, view, stop=stop))
             for view in range(len(train.dims))
         )
         return cls(
-            train=train,
-            inner=inner,
+            train=targets.apply(train),
+            inner=None if inner is None else targets.apply(inner),
             config=config,
             report=report,
             stop=stop,
             views=views,
+            targets=targets,
             notes=notes,
         )
 
-    def take_teachers(self, names: list[str]) -> None:
-        """Use these teachers, standardised over the slides that are learned from."""
+    def take_teachers(self, weights: Mapping[str, float]) -> None:
+        """Use these teachers, standardised over the slides that are learned from.
+
+        Parameters
+        ----------
+        weights : mapping of str to float
+            What each counts, from 0 to 1.
+        """
+        self.teacher_weights = dict(weights)
         self.teachers = {
             name: Standardiser.fit(
                 slide.teachers[name][None] for slide in self.train.slides if name in slide.teachers
             )
-            for name in names
+            for name in weights
         }
 
     def dataset(self, cohort: Cohort) -> BagDataset:
@@ -79,12 +103,13 @@ class Course:
             n_per_cluster=self.config.n_per_cluster,
             seed=self.config.seed,
             repeat_short=self.config.repeat_short,
+            one_a_patient=cohort.task == "survival",
         )
 
     def evaluate(self, trainee: Trainee, dataset: BagDataset, *, n_bags: int) -> Evaluation:
-        """Score slides with the weights as they are now."""
+        """Score slides, or their patients, with the weights as they are now."""
         trainee.train(False)
-        return evaluate(
+        seen = evaluate(
             trainee.student,
             trainee.branches,
             dataset,
@@ -92,19 +117,32 @@ class Course:
             seed=self.config.seed,
             stop=self.stop,
         )
+        if self.train.per == "slide":
+            return seen
+        return seen.by_patient([slide.patient_id for slide in dataset.slides])
 
 
 def inner_split(cohort: Cohort, config: TrainConfig) -> tuple[Cohort, Cohort | None, list[str]]:
     """Return the slides to learn from, those that decide when to stop, and what to say of it."""
     if config.patience is None:
         return cohort, None, []
-    patients = {(slide.patient_id, slide.target) for slide in cohort.slides}
-    counts = np.bincount([target for _, target in patients])
-    fewest = int(counts[counts > 0].min())
-    if fewest < _FEWEST_PATIENTS:
+    fewest, needed, what = _fewest(cohort)
+    if fewest < needed:
         note = (
-            f"A class has only {fewest} patient(s): all slides were learned from for the full "
+            f"{what} only {fewest} patient(s): all slides were learned from for the full "
             f"{config.epochs} epochs, and nothing tells how well the model does on others."
         )
         return cohort, None, [note]
     return *cohort.hold_out(config.inner_fraction, seed=config.seed), []
+
+
+def _fewest(cohort: Cohort) -> tuple[int, int, str]:
+    """Return of how many patients the least is there, how many are needed, and the least's name."""
+    if cohort.task == "regression":
+        return len(set(cohort.patients)), _FEWEST_COMPARED, "There are"
+    if cohort.task == "survival":
+        events = {slide.patient_id for slide in cohort.slides if slide.values[1]}
+        return len(events), _FEWEST_COMPARED, "An event is known of"
+    patients = {(slide.patient_id, slide.target) for slide in cohort.slides}
+    counts = np.bincount([target for _, target in patients])
+    return int(counts[counts > 0].min()), _FEWEST_PATIENTS, "A class has"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,69 +19,91 @@ from src_core.models.checkpoint import Checkpoint, EmbeddingSource
 from src_core.progress import Progress, Report, Stop, ignore, never
 from src_core.seeding import derive_seed, generator
 from src_core.training.config import TrainConfig
-from src_core.training.metrics import auroc, balanced_accuracy, summarise
+from src_core.training.figures import SKILL, figures
+from src_core.training.metrics import summarise
 from src_core.training.probes import probe_baseline
 from src_core.training.scoring import fuse, score_slide
 from src_core.training.trainer import FitResult, fit
-from src_core.types import Float64, Int64
+from src_core.types import Float64, Int64, Task
 
 __all__ = ["CrossValidation", "cross_validate", "score_cohort"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossValidation:
-    """Every slide scored by a model that has not seen its patient."""
+    """Every slide, or patient, scored by a model that has not seen its patient."""
 
-    slide_ids: tuple[str, ...]
-    targets: Int64
-    """Shape (n_slides,)."""
+    units: tuple[str, ...]
+    """Names of the slides, or of the patients where labels are theirs; n of them."""
+    targets: Int64 | Float64
+    """Classes (n,), values (n, C) with NaN where unknown, or times and events (n, 2)."""
     fold: Int64
-    """Shape (n_slides,): the fold in which the slide was tested."""
+    """Shape (n,): the fold in which it was tested."""
     scores: Float64
-    """Shape (n_slides, C): mean logits."""
+    """Shape (n, C): mean logits, values in the unit of the labels table, or log-hazards."""
     baseline: Float64
-    """Shape (n_slides, C): probabilities by logistic regression on the mean embedding."""
+    """Shape (n, C): the same by a linear model on the mean embedding; NaN where it has none."""
     folds: tuple[FitResult, ...]
+
+    @property
+    def task(self) -> Task:
+        """What was learned."""
+        return self.folds[0].checkpoint.meta.student.task
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as JSON values: per fold, their mean and sd, and pooled."""
+        main = SKILL[self.task]
         rows = []
-        columns: dict[str, list[float]] = {"auroc": [], "baseline_auroc": []}
-        for number in range(len(self.folds)):
+        columns: dict[str, list[float]] = {main: [], f"baseline_{main}": []}
+        for number, fold in enumerate(self.folds):
             here = self.fold == number
-            model = auroc(self.scores[here], self.targets[here])
-            plain = auroc(self.baseline[here], self.targets[here])
-            for name, metric in (("auroc", model), ("baseline_auroc", plain)):
-                columns[name].append(np.nan if metric.value is None else metric.value)
-            accuracy = balanced_accuracy(self.scores[here], self.targets[here])
-            rows.append(
-                {
-                    "n_slides": int(here.sum()),
-                    "auroc": model.to_dict(),
-                    "baseline_auroc": plain.to_dict(),
-                    "balanced_accuracy": accuracy.to_dict(),
-                }
-            )
+            origin = np.array(fold.checkpoint.meta.target_mean or (0.0,))
+            found = figures(self.task, self.scores[here], self.targets[here], origin=origin)
+            plain = figures(self.task, self.baseline[here], self.targets[here], origin=origin)
+            both = found | {f"baseline_{main}": plain[main]}
+            for name, column in columns.items():
+                value = both[name].value
+                column.append(np.nan if value is None else value)
+            told = {name: metric.to_dict() for name, metric in both.items()}
+            rows.append({self._count: int(here.sum()), **told})
         return {
-            "n_slides": len(self.targets),
+            "task": self.task,
+            self._count: len(self.targets),
             "folds": rows,
             **{name: dict(summarise(values)) for name, values in columns.items()},
-            # Logits of different models have different zeros, so this is a lower bound.
-            "pooled_auroc": auroc(self.scores, self.targets).to_dict(),
+            **self._pooled(),
         }
+
+    def _pooled(self) -> dict[str, Any]:
+        """Return the figures over all folds that may be compared across them."""
+        if self.task == "regression":
+            found = figures(self.task, self.scores, self.targets)
+            return {f"pooled_{name}": found[name].to_dict() for name in ("pearson", "mse")}
+        # Scores of different models have different zeros, so this is a lower bound.
+        main = SKILL[self.task]
+        found = figures(self.task, self.scores, self.targets)
+        return {f"pooled_{main}": found[main].to_dict()}
+
+    @property
+    def _count(self) -> str:
+        return f"n_{self.folds[0].checkpoint.meta.per}s"
 
 
 def score_cohort(
     checkpoint: Checkpoint, cohort: Cohort, *, config: TrainConfig, stop: Stop = never
 ) -> Float64:
-    """Return the mean logits of every slide, shape (n_slides, C), over bags that cover it."""
+    """Return what the model says of every slide, shape (n_slides, C), over bags that cover it.
+
+    Mean logits, values in the unit of the labels table, or log-hazards; ``cohort.by_unit`` makes
+    them those of patients.
+    """
     device = pick_device(config.device)
     student, branches, scales = (
         checkpoint.student(device),
         checkpoint.branches(device),
         checkpoint.views(),
     )
-    logits = []
+    outputs = []
     for slide in cohort.slides:
         bags = covering_bags(
             slide.labels,
@@ -97,8 +120,8 @@ def score_cohort(
             student_std=checkpoint.meta.student_logit_std,
             branches_std=checkpoint.meta.branches_logit_std,
         )
-        logits.append(fused.mean(axis=0))
-    return np.stack(logits)
+        outputs.append(fused.mean(axis=0))
+    return checkpoint.meta.in_units(np.stack(outputs))
 
 
 def cross_validate(
@@ -110,7 +133,7 @@ def cross_validate(
     report: Report = ignore,
     stop: Stop = never,
 ) -> CrossValidation:
-    """Train once a fold and score the fold's slides with that model.
+    """Train once a fold and score the fold's slides, or patients, with that model.
 
     Parameters
     ----------
@@ -125,30 +148,32 @@ def cross_validate(
     Raises
     ------
     ProjectError
-        If a class has fewer patients than there are folds.
+        If a class, or an event, has fewer patients than there are folds.
     JobCancelled
         If `stop` says so.
     """
     config = config or TrainConfig()
     _require_patients(cohort, n_folds)
-    n_slides, n_classes = len(cohort.slides), len(cohort.classes)
-    place = {slide.slide_id: row for row, slide in enumerate(cohort.slides)}
-    fold = np.zeros(n_slides, dtype=np.int64)
-    scores, baseline = np.zeros((n_slides, n_classes)), np.zeros((n_slides, n_classes))
+    place = {name: row for row, name in enumerate(cohort.units)}
+    fold = np.zeros(len(place), dtype=np.int64)
+    scores = np.zeros((len(place), len(cohort.classes)))
+    baseline = np.full_like(scores, np.nan)
     results = []
     for number, (train, test) in enumerate(cohort.split_by_patient(n_folds, seed=config.seed)):
         own = config.replace(seed=derive_seed(config.seed, "fold", number) % 2**31)
         result = fit(
             train, own, sources=sources, report=_within(report, number, n_folds), stop=stop
         )
-        rows = [place[slide.slide_id] for slide in test.slides]
+        rows = [place[name] for name in test.units]
         fold[rows] = number
-        scores[rows] = score_cohort(result.checkpoint, test, config=own, stop=stop)
-        baseline[rows] = probe_baseline(train, test, seed=config.seed, stop=stop)
+        said = score_cohort(result.checkpoint, test, config=own, stop=stop)
+        scores[rows] = test.by_unit(said)
+        with suppress(ValueError):  # too few patients to choose its strength by: it stays NaN
+            baseline[rows] = probe_baseline(train, test, seed=config.seed, stop=stop)
         results.append(result)
     return CrossValidation(
-        slide_ids=tuple(place),
-        targets=cohort.targets,
+        units=cohort.units,
+        targets=cohort.unit_targets,
         fold=fold,
         scores=scores,
         baseline=baseline,
@@ -157,10 +182,11 @@ def cross_validate(
 
 
 def _require_patients(cohort: Cohort, n_folds: int) -> None:
-    """Raise before any training if a fold would leave a class a single patient to learn from."""
-    patients = {(slide.patient_id, slide.target) for slide in cohort.slides}
-    for index, name in enumerate(cohort.classes):
-        count = sum(target == index for _, target in patients)
+    """Raise before any training if a fold would leave a stratum one patient to learn from."""
+    strata = cohort.strata(n_folds)
+    patients = set(zip(cohort.patients, strata, strict=True))
+    for name in sorted(set(strata)):
+        count = sum(theirs == name for _, theirs in patients)
         if count - -(-count // n_folds) < 2:
             raise ProjectError(
                 f"Class {name!r} has {count} patient(s), too few for {n_folds} folds: each must "

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from src_core.bags.cohort import CohortSlide
 from src_core.bags.dataset import BagDataset
 from src_core.bags.selection import covering_bags, select_bags
 from src_core.models.local_branches import LocalBranches
+from src_core.models.losses import task_loss
 from src_core.models.student import Student
 from src_core.progress import Stop, never
 from src_core.seeding import generator
+from src_core.training.figures import skill
 from src_core.training.metrics import auroc
 from src_core.training.scoring import fuse, score_slide
-from src_core.types import Float64, Int64, Json
+from src_core.types import Float64, Int64, Json, Task
 
 __all__ = ["Evaluation", "evaluate", "localisation", "logit_sizes"]
 
@@ -27,30 +31,59 @@ _SHARPEST = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """Mean centred logits of slides."""
+    """Mean outputs of slides, or of patients.
+
+    They are logits, centred over the classes, standardised values, or log-hazards.
+    """
 
     student: Float64
-    """Shape (n_slides, C)."""
+    """Shape (n, C)."""
     branches: Float64
-    """Shape (R, n_slides, C)."""
-    targets: Int64
-    """Shape (n_slides,)."""
+    """Shape (R, n, C)."""
+    targets: Int64 | Float64
+    """Classes (n,), standardised values (n, C), or times and events (n, 2)."""
+    task: Task = "classification"
 
     def losses(self) -> dict[str, float]:
-        """Return the cross-entropy of the student and of every branch, by part."""
+        """Return the task's loss of the student and of every branch, by part."""
         parts = {"student": self.student}
-        parts |= {f"branch {row}": logits for row, logits in enumerate(self.branches)}
-        return {name: cross_entropy(logits, self.targets) for name, logits in parts.items()}
+        parts |= {f"branch {row}": outputs for row, outputs in enumerate(self.branches)}
+        targets = torch.from_numpy(self.targets)
+        return {
+            name: float(task_loss(torch.from_numpy(outputs), targets, task=self.task))
+            for name, outputs in parts.items()
+        }
 
-    def branch_aurocs(self) -> list[float | None]:
-        """Return each branch's area under the curve."""
-        return [auroc(logits, self.targets).value for logits in self.branches]
+    def skill(self) -> float | None:
+        """Return the student's; see `src_core.training.figures`."""
+        return skill(self.task, self.student, self.targets).value
 
+    def branch_skills(self) -> list[float | None]:
+        """Return each branch's."""
+        return [skill(self.task, outputs, self.targets).value for outputs in self.branches]
 
-def cross_entropy(logits: Float64, targets: Int64) -> float:
-    """Return the mean over the slides."""
-    rows = np.arange(len(targets))
-    return float(-log_softmax(logits, axis=1)[rows, targets].mean())
+    def of_branches(self, rows: Sequence[int]) -> Evaluation:
+        """Return the evaluation with some of the branches alone."""
+        return replace(self, branches=self.branches[list(rows)])
+
+    def by_patient(self, patients: Sequence[str]) -> Evaluation:
+        """Return the means over each patient's slides, in the order in which patients appear.
+
+        Parameters
+        ----------
+        patients : sequence of str, length n
+            Whose slide each row is.
+        """
+        names = list(dict.fromkeys(patients))
+        first = [list(patients).index(name) for name in names]
+        share = np.array([[float(name == one) for one in patients] for name in names])
+        share /= share.sum(axis=1, keepdims=True)  # (patients, n)
+        return replace(
+            self,
+            student=share @ self.student,
+            branches=share @ self.branches,
+            targets=self.targets[first],
+        )
 
 
 def evaluate(
@@ -89,27 +122,40 @@ def evaluate(
         )
         logits.append(scores.student.mean(axis=0))
         branch_logits.append(scores.branches.mean(axis=1))
-    targets = np.array([slide.target for slide in dataset.slides], dtype=np.int64)
     return Evaluation(
-        student=np.stack(logits), branches=np.stack(branch_logits, axis=1), targets=targets
+        student=np.stack(logits),
+        branches=np.stack(branch_logits, axis=1),
+        targets=_targets(dataset.slides, student.config.task),
+        task=student.config.task,
     )
 
 
-def logit_sizes(trained: Evaluation, unseen: Evaluation | None) -> tuple[float, float]:
-    """Return what to divide the student's and the branches' logits by before they are added.
+def _targets(slides: Sequence[CohortSlide], task: Task) -> Int64 | Float64:
+    if task == "classification":
+        return np.array([slide.target for slide in slides], dtype=np.int64)
+    return np.array([slide.values for slide in slides], dtype=np.float64)
 
-    Their standard deviations on the training slides bring both to one size. A common factor
-    then makes the softmax of the sum as sure as it may be: it is fitted to the slides that were
-    not learned from, with targets pulled in from 0 and 1 as Platt (1999) does, so that few and
-    well separated slides do not ask for certainty.
+
+def logit_sizes(trained: Evaluation, unseen: Evaluation | None) -> tuple[float, float]:
+    """Return what to divide the student's and the branches' outputs by before they are added.
+
+    Standardised values are averaged: both are divided by 2. Logits and log-hazards, whose size
+    means nothing, are divided by their standard deviations on the training slides, which brings
+    both to one size. A common factor then makes the softmax of summed logits as sure as it may be:
+    it is fitted to the slides that were not learned from, with targets pulled in from 0 and 1 as
+    Platt (1999) does, so that few and well separated slides do not ask for certainty.
     """
+    if trained.task == "regression":
+        return (2.0, 2.0) if len(trained.branches) else (1.0, 1.0)
     student = max(_SMALLEST, float(trained.student.std()))
     branches = 1.0
     if len(trained.branches):
         branches = max(_SMALLEST, float(trained.branches.mean(axis=0).std()))
     seen = trained if unseen is None else unseen
+    if trained.task == "survival":
+        return student, branches
     fused = fuse(seen.student, seen.branches, student_std=student, branches_std=branches)
-    sharpness = _fit_sharpness(fused, seen.targets)
+    sharpness = _fit_sharpness(fused, seen.targets.astype(np.int64))
     return student / sharpness, branches / sharpness
 
 

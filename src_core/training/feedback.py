@@ -22,13 +22,14 @@ from src_core.devices import DeviceName, pick_device
 from src_core.errors import CheckpointError
 from src_core.models.checkpoint import Checkpoint
 from src_core.models.local_branches import LocalBranches
+from src_core.models.losses import task_loss
 from src_core.progress import Report, Stop, Tracker, ignore, never
 from src_core.seeding import generator
 from src_core.training.config import TrainConfig
 from src_core.training.course import BAGS_A_LOOK, Course
-from src_core.training.evaluation import cross_entropy, evaluate
+from src_core.training.evaluation import evaluate
 from src_core.training.feedback_config import FeedbackConfig
-from src_core.training.marked import MarkedSet, MarkedSlide
+from src_core.training.marked import MarkedSet, MarkedSlide, require_teachable
 from src_core.training.metrics import Metric, auroc, balanced_accuracy
 from src_core.training.packing import FitResult, pack
 from src_core.training.quick import Anchor, firmness, marks_loss, teach_quickly
@@ -99,11 +100,11 @@ def fine_tune(
     ------
     CheckpointError
         If the model has no classes or no local branches, or is of other encoders.
-    JobCancelled
-        If `stop` says so; nothing is kept.
+    DivergedError, JobCancelled
+        If the loss is no number, or `stop` says so; nothing is kept.
     """
     config = config or FeedbackConfig()
-    _require_branches(checkpoint, train)
+    _require_fitting(checkpoint, train)
     on = pick_device(device)
     course = _course(checkpoint, train, inner, config, device, report, stop)
     seen = MarkedSet(marked, course.views)
@@ -187,18 +188,9 @@ class _Reviewed(Trainee):
         return own, loss + self._feedback.mark_weight * said
 
 
-def _require_branches(checkpoint: Checkpoint, train: Cohort) -> None:
+def _require_fitting(checkpoint: Checkpoint, train: Cohort) -> None:
+    require_teachable(checkpoint.meta)
     meta = checkpoint.meta
-    if meta.student.task != "classification":
-        raise CheckpointError(
-            f"The model of {meta.target_name} has no classes that a patch could be of; "
-            "fine-tune a classification."
-        )
-    if not meta.student.n_branches:
-        raise CheckpointError(
-            "The model has no local branches, which are what learns from marked patches; "
-            "train one with n_branches of 1 or more."
-        )
     encoders = tuple(source.name for source in meta.encoders)
     if (train.encoders, train.classes) != (encoders, meta.classes):
         raise CheckpointError(
@@ -252,6 +244,7 @@ def _learn(trainee: _Reviewed, course: Course) -> None:
         for batch in dataset.batches(epoch, bags_per_slide=bags, batch_size=config.batch_size):
             losses.append(trainee.step(batch))
             tracker.advance(1, detail=f"epoch {epoch + 1}, loss {losses[-1]:.3f}")
+        trainee.require_finite()
         row: dict[str, Json] = {
             "epoch": epoch,
             "loss": float(np.mean(losses)),
@@ -296,16 +289,19 @@ class _Skill:
             seed=course.config.seed,
             stop=course.stop,
         )
+        if cohort.per == "patient":
+            seen = seen.by_patient(cohort.patients)
         fused = fuse(
             seen.student,
             seen.branches,
             student_std=checkpoint.meta.student_logit_std,
             branches_std=checkpoint.meta.branches_logit_std,
         )
+        targets = torch.from_numpy(seen.targets)
         return cls(
             auroc=auroc(fused, seen.targets),
             balanced_accuracy=balanced_accuracy(fused, seen.targets),
-            loss=cross_entropy(fused, seen.targets),
+            loss=float(task_loss(torch.from_numpy(fused), targets, task="classification")),
         )
 
     def to_dict(self) -> dict[str, Json]:

@@ -9,13 +9,29 @@ import numpy as np
 
 from src_core.bags.cohort import View
 from src_core.bags.dataset import Scale, standardised_rows
+from src_core.errors import CheckpointError
+from src_core.models.checkpoint_meta import CheckpointMeta
 from src_core.progress import Stop, check, never
 from src_core.review.meanings import ARTEFACT, SILENT, UNMARKED
 from src_core.types import Float32, Int64
 
-__all__ = ["MarkedSet", "MarkedSlide"]
+__all__ = ["MarkedSet", "MarkedSlide", "require_teachable"]
 
 _CHUNK = 4096
+
+
+def require_teachable(meta: CheckpointMeta) -> None:
+    """Raise `CheckpointError` unless a model can learn from marked patches."""
+    if meta.student.task != "classification":
+        raise CheckpointError(
+            f"The model of {meta.target_name} has no classes that a patch could be of; "
+            "fine-tune a classification."
+        )
+    if not meta.student.n_branches:
+        raise CheckpointError(
+            "The model has no local branches, which are what learns from marked patches; "
+            "train one with n_branches of 1 or more."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.special import softmax
 
 import src_core
 from src_core.bags.dataset import BagDataset
 from src_core.models.checkpoint import Checkpoint, CheckpointMeta, EmbeddingSource
+from src_core.models.likeness import Likeness
 from src_core.models.local_branches import LocalBranches
+from src_core.models.operating_point import OperatingPoint, choose_operating_point
 from src_core.models.standardise import Standardiser
 from src_core.training.course import BAGS_A_LOOK, Course
 from src_core.training.evaluation import Evaluation, localisation, logit_sizes
-from src_core.training.metrics import auroc, balanced_accuracy
+from src_core.training.figures import SKILL, figures
 from src_core.training.scoring import fuse
 from src_core.training.trainee import Trainee
 from src_core.types import Json
@@ -24,7 +28,7 @@ from src_core.types import Json
 __all__ = ["FitResult", "pack"]
 
 _BRANCH_LAG = 0.1
-"""A branch this much below the best one, in area under the curve, has failed."""
+"""A branch whose skill (AUROC, R², C-index) is this much below the best one's has failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,7 @@ def pack(
         unseen = _drop_failed(trainee, unseen, metrics)
     sizes = logit_sizes(course.evaluate(trainee, train, n_bags=BAGS_A_LOOK), unseen)
     if unseen is not None:
-        metrics["inner"] = _figures(unseen, sizes)
+        metrics["inner"] = _figures(course, unseen, sizes)
     where = "training" if inner is None else "inner split"
     found = _localise(course, trainee, train if inner is None else inner, where)
     metrics |= {
@@ -79,13 +83,19 @@ def pack(
         "threads": torch.get_num_threads(),
         "device": str(next(trainee.student.parameters()).device),
     }
+    config = course.config
+    likeness = Likeness.fit(course.train.slides, course.views, seed=config.seed, stop=course.stop)
+    point = None if unseen is None else _operating_point(course, unseen, sizes, metrics)
+    meta = _meta(course, trainee, metrics, found, sizes, sources)
+    axes = () if likeness is None else tuple(len(one) for one in likeness.axes)
     checkpoint = Checkpoint.of(
-        _meta(course, trainee, metrics, found, sizes, sources),
+        replace(meta, operating_point=point, likeness_axes=axes),
         student=trainee.student,
         branches=trainee.branches,
         views=course.views,
         teachers=trainee.teachers,
         teacher_views=tuple(course.teachers.values()),
+        likeness=likeness,
     )
     return FitResult(
         checkpoint=checkpoint,
@@ -96,33 +106,54 @@ def pack(
 
 
 def _drop_failed(trainee: Trainee, seen: Evaluation, metrics: dict[str, Json]) -> Evaluation:
-    figures = seen.branch_aurocs()
-    known = [figure for figure in figures if figure is not None]
+    skills = seen.branch_skills()
+    known = [figure for figure in skills if figure is not None]
     bar = max(known, default=0.0) - _BRANCH_LAG
-    kept = [i for i, figure in enumerate(figures) if figure is None or figure >= bar]
-    metrics["branches"] = {"inner_aurocs": list(figures), "kept": list(kept)}
-    if trainee.branches is None or len(kept) == len(figures):
+    kept = [i for i, figure in enumerate(skills) if figure is None or figure >= bar]
+    metrics["branches"] = {f"inner_{SKILL[seen.task]}": list(skills), "kept": list(kept)}
+    if trainee.branches is None or len(kept) == len(skills):
         return seen
     fewer = LocalBranches(trainee.branches.config.replace(n_branches=len(kept)))
     fewer.load_state_dict({key: v[kept] for key, v in trainee.branches.state_dict().items()})
     trainee.branches = fewer.to(trainee.branches.output_bias.device).eval()
     trainee.sizes = fewer.config
-    return Evaluation(student=seen.student, branches=seen.branches[kept], targets=seen.targets)
+    return seen.of_branches(kept)
 
 
-def _figures(seen: Evaluation, sizes: tuple[float, float]) -> dict[str, Json]:
+def _figures(course: Course, seen: Evaluation, sizes: tuple[float, float]) -> dict[str, Json]:
     fused = fuse(seen.student, seen.branches, student_std=sizes[0], branches_std=sizes[1])
+    scores, targets, origin = fused, seen.targets, np.zeros(1)
+    if course.targets.std:
+        origin = np.array(course.targets.mean)
+        scores, targets = (one * course.targets.std + origin for one in (fused, seen.targets))
+    found = figures(seen.task, scores, targets, origin=origin)
     return {
-        "n_slides": len(seen.targets),
-        "auroc": auroc(fused, seen.targets).to_dict(),
-        "student_auroc": auroc(seen.student, seen.targets).to_dict(),
-        "balanced_accuracy": balanced_accuracy(fused, seen.targets).to_dict(),
+        f"n_{course.train.per}s": len(targets),
+        **{name: metric.to_dict() for name, metric in found.items()},
+        f"student_{SKILL[seen.task]}": seen.skill(),
     }
+
+
+def _operating_point(
+    course: Course, unseen: Evaluation, sizes: tuple[float, float], metrics: dict[str, Json]
+) -> OperatingPoint | None:
+    """Choose it on the inner split, and note in the metrics what was found."""
+    if course.inner is None or unseen.task != "classification":
+        return None
+    fused = fuse(unseen.student, unseen.branches, student_std=sizes[0], branches_std=sizes[1])
+    inner = course.inner
+    patients = inner.units if inner.per == "patient" else inner.patients
+    classes = unseen.targets.astype(np.int64)
+    point, reason = choose_operating_point(softmax(fused, axis=1), classes, patients)
+    metrics["operating_point"] = {"reason": reason} if point is None else point.to_dict()
+    return point
 
 
 def _localise(
     course: Course, trainee: Trainee, dataset: BagDataset, where: str
 ) -> dict[str, Json] | None:
+    if course.train.task != "classification":
+        return None  # truth is a class of each patch
     trainee.train(False)
     found = localisation(
         trainee.student,
@@ -148,6 +179,10 @@ def _meta(
         teachers=_sources(course.teachers, course.teachers.values(), sources),
         target_name=course.train.target_name,
         classes=course.train.classes,
+        target_columns=course.train.target.columns,
+        per=course.train.per,
+        target_mean=course.targets.mean,
+        target_std=course.targets.std,
         train_config=course.config.to_dict(),
         metrics=metrics,
         localisation=found,

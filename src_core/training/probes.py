@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from src_core.bags.cohort import Cohort
-from src_core.models.baselines import fit_logistic_regression
 from src_core.progress import Stop, check, never
-from src_core.training.metrics import Metric, auroc
-from src_core.types import Float32, Float64, Int64
+from src_core.training.figures import skill
+from src_core.training.linear_models import Linear, fit_classes, fit_cox, fit_values
+from src_core.training.metrics import Metric
+from src_core.types import Float32, Float64
 
 __all__ = ["mean_embeddings", "probe_baseline", "probe_teacher"]
 
@@ -32,20 +32,23 @@ def mean_embeddings(cohort: Cohort, *, stop: Stop = never) -> Float32:
 
 
 def probe_baseline(train: Cohort, test: Cohort, *, seed: int, stop: Stop = never) -> Float64:
-    """Score test slides by logistic regression on the mean embedding, shape (n_test, C).
+    """Score test slides by a linear model on the mean embedding, shape (n_test, outputs).
 
-    Its strength is chosen on folds of the training slides, by patient.
+    It is logistic regression (probabilities), ridge regression (values, in the unit of the
+    cohort) or Cox regression (log-hazards); its strength is chosen on folds of the training
+    slides, by patient. Where labels are the patients', scores are too: (n_patients, outputs).
+
+    Raises
+    ------
+    ValueError
+        If there are too few patients to choose by; the sentence says of what.
     """
-    return _probe(
-        mean_embeddings(train, stop=stop),
-        train,
-        mean_embeddings(test, stop=stop),
-        seed=seed,
-    )
+    known, asked = mean_embeddings(train, stop=stop), mean_embeddings(test, stop=stop)
+    return _probe(known, train, asked, test, seed=seed)
 
 
 def probe_teacher(name: str, train: Cohort, test: Cohort, *, seed: int) -> Metric:
-    """Return what a teacher's slide embeddings alone know of the test slides.
+    """Return the skill of a linear model on a teacher's slide embeddings, on the test slides.
 
     Slides that lack the teacher are left out on both sides.
     """
@@ -54,21 +57,34 @@ def probe_teacher(name: str, train: Cohort, test: Cohort, *, seed: int) -> Metri
         return Metric(None, "too few slides have it")
     known, asked = train.subset(rows[0]), test.subset(rows[1])
     try:
-        scores = _probe(_vectors(known, name), known, _vectors(asked, name), seed=seed)
+        scores = _probe(_vectors(known, name), known, _vectors(asked, name), asked, seed=seed)
     except ValueError as error:
         return Metric(None, str(error))
-    return auroc(scores, asked.targets)
+    return skill(train.task, scores, asked.unit_targets)
 
 
 def _vectors(cohort: Cohort, name: str) -> Float32:
     return np.stack([slide.teachers[name] for slide in cohort.slides])
 
 
-def _probe(known: Float32, train: Cohort, asked: Float32, *, seed: int) -> Float64:
-    patients: Int64 = np.unique(train.patients, return_inverse=True)[1].astype(np.int64)
-    # StratifiedGroupKFold takes 32 bits.
-    search = fit_logistic_regression(known, train.targets, patients, seed=seed % 2**32)
-    found: NDArray[np.float64] = search.predict_proba(asked)
-    scores = np.zeros((len(asked), len(train.classes)))
-    scores[:, search.classes_] = found
-    return scores
+def _probe(known: Float32, train: Cohort, asked: Float32, test: Cohort, *, seed: int) -> Float64:
+    """Learn from one row a unit, and score another cohort's units."""
+    model = _fit(train.by_unit(known).astype(np.float32), train, seed)
+    return model(test.by_unit(asked).astype(np.float32))
+
+
+def _fit(rows: Float32, train: Cohort, seed: int) -> Linear:
+    targets = train.unit_targets
+    if train.task == "survival":
+        return fit_cox(rows, np.asarray(targets, dtype=np.float64), seed=seed)
+    first = np.unique(train.unit_rows, return_index=True)[1]
+    patients = np.unique(np.array(train.patients)[first], return_inverse=True)[1].astype(np.int64)
+    if train.task == "regression":
+        return fit_values(rows, np.asarray(targets, dtype=np.float64), patients, seed=seed)
+    return fit_classes(
+        rows,
+        np.asarray(targets, dtype=np.int64),
+        patients,
+        n_classes=len(train.classes),
+        seed=seed,
+    )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from src_core.bags.dataset import Batch
+from src_core.errors import DivergedError
 from src_core.models.config import StudentConfig
 from src_core.models.local_branches import LocalBranches, branches_loss
 from src_core.models.losses import distillation_loss, student_loss, teacher_loss
-from src_core.models.student import Student
+from src_core.models.student import Student, StudentOutput
 from src_core.models.teachers import TeacherProjections
 from src_core.training.config import TrainConfig
 
@@ -29,6 +30,8 @@ class Trainee:
     teacher_dims : mapping of str to int
         May be empty.
     config : TrainConfig
+    teacher_weights : sequence of float, optional
+        What each teacher counts, from 0 to 1; by default 1.
     class_weights : Tensor, shape (C,), optional
     n_steps : int
         Steps of the whole training: the learning rate falls over them.
@@ -42,6 +45,7 @@ class Trainee:
         config: TrainConfig,
         *,
         class_weights: Tensor | None,
+        teacher_weights: Sequence[float] | None = None,
         n_steps: int,
         n_warmup: int,
         device: torch.device,
@@ -53,6 +57,8 @@ class Trainee:
             TeacherProjections(teacher_dims, sizes.width).to(device) if teacher_dims else None
         )
         self._class_weights = None if class_weights is None else class_weights.to(device)
+        weights = [1.0] * len(teacher_dims) if teacher_weights is None else list(teacher_weights)
+        self._teacher_weights = torch.tensor(weights, device=device)  # (T,)
         self._optimiser = self._make_optimiser()
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
             self._optimiser, lambda step: _rate(step, n_steps, n_warmup, config.final_rate)
@@ -69,63 +75,106 @@ class Trainee:
             module.train(mode)
 
     def step(self, batch: Batch) -> float:
-        """Learn from one batch; return the student's loss."""
+        """Learn from one batch; return the student's loss.
+
+        Raises
+        ------
+        DivergedError
+            If a loss is not finite; the weights are those of before.
+        """
         self._optimiser.zero_grad(set_to_none=True)
         own, loss = self._losses(batch)
+        if not bool(loss.isfinite()):
+            raise DivergedError("The loss is not a number.")
         loss.backward()
         self._optimiser.step()
         self._schedule.step()
         return float(own.detach())
 
+    def require_finite(self) -> None:
+        """Raise `DivergedError` unless all weights are numbers."""
+        weights = [value for module in self._modules() for value in module.parameters()]
+        if not all(bool(value.isfinite().all()) for value in weights):
+            raise DivergedError("The weights are no longer numbers.")
+
     def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         bags = torch.from_numpy(batch.bags).to(self._device)  # (B, L, D)
         mask = torch.from_numpy(batch.mask).to(self._device)  # (B, L)
-        targets = torch.from_numpy(batch.targets).to(self._device)  # (B,)
+        targets = torch.from_numpy(batch.targets).to(self._device)  # (B,) or (B, n)
         share = None
         if self.sizes.weight_by_cluster_size:
             share = torch.from_numpy(batch.log_share).to(self._device)  # (B, L)
-        logits = self.student(bags, mask, share).logits  # (B, C)
-        own = self._student_loss(logits, targets, batch)
+        output = self.student(bags, mask, share)
+        own = self._student_loss(output, targets, batch)
         if self.branches is None:
             return own, own
         local = branches_loss(
             self.branches(bags, mask, share),
             targets,
-            logits,
+            output.logits,
             mask,
             config=self.sizes,
             class_weights=self._class_weights,
+            ties=self._config.ties,
         )
         return own, own + local
 
-    def _student_loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
-        config, distilled, present, extra = self._config, None, None, None
+    def _student_loss(self, output: StudentOutput, targets: Tensor, batch: Batch) -> Tensor:
+        config, task = self._config, self.sizes.task
+        distilled, present, extra = None, None, None
         if self.teachers is not None:
-            present = torch.from_numpy(batch.present).to(self._device)  # (B, T)
-            vectors = {
-                name: torch.from_numpy(values).to(self._device)
-                for name, values in batch.teachers.items()
-            }
-            taught = self.student.head(self.teachers(vectors))  # (B, T, C)
-            distilled = distillation_loss(
-                logits,
-                taught,
-                present,
-                temperature=config.temperature,
-                direction=config.direction,
-            )
+            there = torch.from_numpy(batch.present).to(self._device)  # (B, T)
+            present = there * self._teacher_weights  # (B, T)
+            distilled, taught = self._distil(output, present, batch)
             if config.teacher_weight > 0:
-                extra = teacher_loss(taught, targets, present, task="classification")
+                extra = teacher_loss(
+                    taught,
+                    targets,
+                    present,
+                    task=task,
+                    class_weights=self._class_weights,
+                    ties=config.ties,
+                )
         loss = student_loss(
-            logits,
+            output.logits,
             targets,
             distilled,
             present,
-            task="classification",
+            task=task,
             balance=config.balance,
             class_weights=self._class_weights,
+            ties=config.ties,
         )
         return loss if extra is None else loss + config.teacher_weight * extra
+
+    def _distil(
+        self, output: StudentOutput, present: Tensor, batch: Batch
+    ) -> tuple[Tensor, Tensor]:
+        """Return how far the student is from its teachers, and their outputs (B, T, C)."""
+        if self.teachers is None:
+            raise ValueError("there is no teacher")
+        config, task = self._config, self.sizes.task
+        vectors = {
+            name: torch.from_numpy(values).to(self._device)
+            for name, values in batch.teachers.items()
+        }
+        projected = self.teachers(vectors)  # (B, T, width)
+        taught = self.student.head(projected)  # (B, T, C)
+        # With one output a softmax has nothing to say: survival distils what the head reads.
+        pair = (output.embedding, projected) if task == "survival" else (output.logits, taught)
+        detach = config.detach_teachers
+        if task == "survival" and config.teacher_weight == 0:
+            # Unsupervised, projections would agree best with the student as constants.
+            detach = True
+        distilled = distillation_loss(
+            pair[0],
+            pair[1].detach() if detach else pair[1],
+            present,
+            task=task,
+            temperature=config.temperature,
+            direction=config.direction,
+        )
+        return distilled, taught
 
     def _modules(self) -> list[nn.Module]:
         return [m for m in (self.student, self.branches, self.teachers) if m is not None]

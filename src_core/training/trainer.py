@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -13,17 +13,17 @@ from torch import Tensor
 from src_core.bags.cohort import Cohort
 from src_core.bags.dataset import BagDataset
 from src_core.devices import pick_device
-from src_core.errors import ProjectError
+from src_core.errors import DivergedError, ProjectError
 from src_core.models.checkpoint import EmbeddingSource
 from src_core.progress import Report, Stop, Tracker, ignore, never
 from src_core.seeding import derive_seed
 from src_core.training.config import TrainConfig
 from src_core.training.course import BAGS_A_LOOK, Course
-from src_core.training.metrics import auroc
+from src_core.training.figures import CHANCE, SKILL, SKILL_NAME
 from src_core.training.packing import FitResult, pack
 from src_core.training.probes import probe_teacher
 from src_core.training.trainee import BestWeights, Trainee
-from src_core.types import Json
+from src_core.types import Json, Task
 
 __all__ = ["FitResult", "class_weights", "fit", "seeded"]
 
@@ -39,9 +39,10 @@ def fit(
     """Train on all slides of `cohort`.
 
     A share of the patients of each class decides when to stop; where a class has fewer than
-    five, all slides are learned from for the full number of epochs, and the notes say so. A
-    teacher has a place only if it alone knows at least as much of those patients as the student
-    does without teachers, unless ``config.probe_teachers`` is off.
+    five, or fewer than ten patients have a value or an event, all slides are learned from for the
+    full number of epochs, and the notes say so. A teacher has its full place only if it alone
+    knows at least as much of those patients as the student does without teachers, unless
+    ``config.probe_teachers`` is off.
 
     Parameters
     ----------
@@ -62,18 +63,17 @@ def fit(
     Raises
     ------
     ProjectError
-        If fewer than two classes have slides.
+        If a class has no slide, a regression target does not vary, or nobody has an event.
+    DivergedError
+        If the loss or the weights leave the finite numbers; nothing is kept.
     JobCancelled
         If `stop` says so; nothing is kept.
     """
     config = config or TrainConfig()
-    if len(set(cohort.targets.tolist())) < 2:
-        raise ProjectError(
-            f"All slides have the same {cohort.target_name}; training needs slides of two classes."
-        )
+    _require_learnable(cohort)
     device = pick_device(config.device)
     course = Course.begin(cohort, config, report, stop)
-    teachers = list(course.train.teacher_dims)
+    teachers = dict.fromkeys(course.train.teacher_dims, 1.0)
     probes: dict[str, Json] = {}
     trainee: Trainee | None = None
     with seeded(config.seed, device):
@@ -84,6 +84,27 @@ def fit(
             course.take_teachers(teachers)
             trainee = _train(course, device)
         return pack(course, trainee, sources=sources or {}, probes=probes)
+
+
+def _require_learnable(cohort: Cohort) -> None:
+    if cohort.task == "classification":
+        there = set(cohort.targets.tolist())
+        if len(there) < 2:
+            raise ProjectError(
+                f"All slides have the same {cohort.target_name}; training needs slides of two "
+                "classes."
+            )
+        missing = [name for row, name in enumerate(cohort.classes) if row not in there]
+        if missing:
+            raise ProjectError(
+                f"No slide of class {missing[0]!r} is there to learn from; add some, or leave the "
+                f"{cohort.target_name} of its slides empty."
+            )
+    if cohort.task == "survival" and not cohort.values[:, 1].any():
+        raise ProjectError(
+            f"Nobody of {len(cohort.units)} patients has an event ({cohort.target_name}): there is "
+            "nothing to learn survival from; add patients with an event."
+        )
 
 
 @contextmanager
@@ -101,12 +122,19 @@ def _train(course: Course, device: torch.device, *, stage: str = "Training") -> 
     dataset = course.dataset(course.train)
     inner = None if course.inner is None else course.dataset(course.inner)
     bags_per_slide = config.n_bags_per_slide(len(dataset.slides))
-    per_epoch = dataset.n_batches(bags_per_slide=bags_per_slide, batch_size=config.batch_size)
+    task = course.train.task
+    per_epoch = dataset.n_batches(
+        bags_per_slide=bags_per_slide, batch_size=config.bags_in_step(task)
+    )
+    weigh = config.weight_classes and task == "classification"
     trainee = Trainee(
-        config.student(input_dim=sum(course.train.dims), n_outputs=len(course.train.classes)),
+        config.student(
+            input_dim=sum(course.train.dims), n_outputs=len(course.train.classes), task=task
+        ),
         {name: scale.dim for name, scale in course.teachers.items()},
         config,
-        class_weights=class_weights(course.train) if config.weight_classes else None,
+        class_weights=class_weights(course.train) if weigh else None,
+        teacher_weights=[course.teacher_weights[name] for name in course.teachers],
         n_steps=per_epoch * config.epochs,
         n_warmup=per_epoch * config.warmup_epochs,
         device=device,
@@ -134,13 +162,20 @@ def _learn(
     trainee.train(True)
     losses = []
     rate = trainee.learning_rate
-    for batch in dataset.batches(
-        epoch,
-        bags_per_slide=config.n_bags_per_slide(len(dataset.slides)),
-        batch_size=config.batch_size,
-    ):
-        losses.append(trainee.step(batch))
-        tracker.advance(1, detail=f"epoch {epoch + 1}, loss {losses[-1]:.3f}")
+    try:
+        for batch in dataset.batches(
+            epoch,
+            bags_per_slide=config.n_bags_per_slide(len(dataset.slides)),
+            batch_size=config.bags_in_step(trainee.sizes.task),
+        ):
+            losses.append(trainee.step(batch))
+            tracker.advance(1, detail=f"epoch {epoch + 1}, loss {losses[-1]:.3f}")
+        trainee.require_finite()
+    except DivergedError as error:
+        raise DivergedError(
+            f"{error} It happened in epoch {epoch + 1}: train again with a learning_rate below "
+            f"{config.learning_rate:g}; where it happens at once, embed the slides again."
+        ) from error
     return {"epoch": epoch, "loss": float(np.mean(losses)), "learning_rate": rate}
 
 
@@ -149,13 +184,13 @@ def _look(
 ) -> dict[str, Json]:
     """Score the inner split, and keep the weights of whatever has become better."""
     seen = course.evaluate(trainee, inner, n_bags=BAGS_A_LOOK)
-    losses = seen.losses()
+    losses, name = seen.losses(), SKILL[seen.task]
     best.keep(trainee, losses, epoch)
     return {
         "inner_loss": losses["student"],
-        "inner_auroc": auroc(seen.student, seen.targets).value,
+        f"inner_{name}": seen.skill(),
         "inner_branch_losses": [loss for part, loss in losses.items() if part != "student"],
-        "inner_branch_aurocs": list(seen.branch_aurocs()),
+        f"inner_branch_{name}": list(seen.branch_skills()),
     }
 
 
@@ -166,29 +201,52 @@ def class_weights(cohort: Cohort) -> Tensor:
     return torch.from_numpy(weights.astype(np.float32))
 
 
-def _earn(course: Course, trainee: Trainee, names: list[str]) -> tuple[list[str], dict[str, Json]]:
-    """Return the teachers that know as much as the student, and what each one knows."""
+def _earn(
+    course: Course, trainee: Trainee, teachers: Mapping[str, float]
+) -> tuple[dict[str, float], dict[str, Json]]:
+    """Return what each teacher counts for what it knows beside the student, and what that is."""
     if course.inner is None:
         course.notes.append(
-            f"The teachers {', '.join(names)} were left out: there are too few slides to tell "
+            f"The teachers {', '.join(teachers)} were left out: there are too few slides to tell "
             "whether they know enough. Turn probe_teachers off to use them anyway."
         )
-        return [], {}
+        return {}, {}
     seen = course.evaluate(trainee, course.dataset(course.inner), n_bags=BAGS_A_LOOK)
-    student = auroc(seen.student, seen.targets).value
+    student, task = seen.skill(), seen.task
     probes: dict[str, Json] = {}
-    kept = []
-    for name in names:
+    weights = {}
+    for name in teachers:
         probe = probe_teacher(name, course.train, course.inner, seed=course.config.seed)
-        if probe.value is not None and student is not None and probe.value >= student:
-            kept.append(name)
-        probes[name] = {**probe.to_dict(), "used": name in kept}
-    left_out = [name for name in names if name not in kept]
+        weight = _worth(probe.value, student, task, course.config)
+        if weight > 0:
+            weights[name] = weight
+        probes[name] = {**probe.to_dict(), "used": weight > 0, "weight": weight}
+    course.notes += _told_of(weights, teachers, student, task)
+    return weights, {f"student_{SKILL[task]}": student, "probed": probes}
+
+
+def _worth(teacher: float | None, student: float | None, task: Task, config: TrainConfig) -> float:
+    """Return what a teacher counts: 1 if it knows as much as the student, 0 if it is left out."""
+    if teacher is None or student is None:
+        return 0.0
+    if teacher >= student:
+        return 1.0
+    if config.weak_teachers == "leave-out" or teacher <= CHANCE[task]:
+        return 0.0
+    return (teacher - CHANCE[task]) / (student - CHANCE[task])
+
+
+def _told_of(
+    weights: Mapping[str, float], teachers: Iterable[str], student: float | None, task: Task
+) -> list[str]:
+    left_out = [name for name in teachers if name not in weights]
+    if left_out and student is None:
+        return [f"The teachers {', '.join(left_out)} were left out: they could not be probed."]
+    knows = f"alone they know less of the inner split than the student ({SKILL_NAME[task]} "
+    notes = []
     if left_out:
-        course.notes.append(
-            f"The teachers {', '.join(left_out)} were left out: alone they know less of the inner "
-            f"split than the student (AUROC {student:.3f})."
-            if student is not None
-            else f"The teachers {', '.join(left_out)} were left out: they could not be probed."
-        )
-    return kept, {"student_auroc": student, "probed": probes}
+        notes.append(f"The teachers {', '.join(left_out)} were left out: {knows}{student:.3f}).")
+    fewer = [f"{name} {weight:.2f}" for name, weight in weights.items() if weight < 1]
+    if fewer:
+        notes.append(f"Teachers weighed down ({', '.join(fewer)}): {knows}{student:.3f}).")
+    return notes

@@ -14,6 +14,7 @@ from src_core.progress import Report, Stop
 from src_core.verbs.base import Result, Verb
 from src_core.verbs.choosing import COMPARE
 from src_core.verbs.exchange import EXPORT, IMPORT
+from src_core.verbs.explain import EXPLAIN
 from src_core.verbs.models import EVALUATE, PREDICT, TRAIN
 from src_core.verbs.prepare import PREPARE
 from src_core.verbs.review import FINETUNE, RELABEL, SUGGEST
@@ -38,6 +39,7 @@ VERBS: dict[str, Verb] = {
         SUGGEST,
         FINETUNE,
         RELABEL,
+        EXPLAIN,
         EXPORT,
         IMPORT,
         ENCODERS,

@@ -22,6 +22,7 @@ __all__ = [
     "as_lines",
     "chosen_slides",
     "result_of",
+    "table_lines",
 ]
 
 Result: TypeAlias = dict[str, Any]
@@ -74,6 +75,21 @@ def as_lines(result: Result) -> str:
             lines.append(f"{key}: {_short(value)}")
     lines += [f"FAILED {one['slide_id']}: {one['message']}" for one in result.get("failures", [])]
     return "\n".join(lines)
+
+
+def table_lines(
+    heads: list[str], rows: list[list[str]], *, left: tuple[int, ...] = ()
+) -> list[str]:
+    """Return lines with columns of one width, to the right but for those that are `left`."""
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    lines = []
+    for cells in (heads, *rows):
+        padded = [
+            cell.ljust(width) if number in left else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        lines.append(f"  {'  '.join(padded)}".rstrip())
+    return lines
 
 
 def _short(value: Any) -> str:

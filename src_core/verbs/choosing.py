@@ -23,6 +23,7 @@ from src_core.verbs.base import (
     as_lines,
     chosen_slides,
     result_of,
+    table_lines,
 )
 
 __all__ = ["COMPARE", "describe_sweeps", "sweep_slides"]
@@ -83,7 +84,7 @@ def describe_sweeps(result: Result) -> str:
             [str(row["k"]), str(row["n_clusters"]), *_figures(row, row["k"], table["prefers"])]
             for row in table["rows"]
         ]
-        lines += [slide_id, *_table(["K", "found", "SC", "CH", "seconds"], rows)]
+        lines += [slide_id, *table_lines(["K", "found", "SC", "CH", "seconds"], rows)]
         told = [f"{_SHORT[index]} is highest at K = {k}" for index, k in table["prefers"].items()]
         lines += [f"  {'; '.join(told) or 'no index is defined'}", f"  plot: {table['plot']}"]
     return "\n".join([*lines, as_lines(_without(result, "sweeps"))])
@@ -140,7 +141,7 @@ def _describe_comparisons(result: Result) -> str:
             for row in table["rows"]
         ]
         heads = ["method", "patches", "clusters", "SC", "CH", "seconds", ""]
-        lines += [slide_id, *_table(heads, rows, left=(0, 6))]
+        lines += [slide_id, *table_lines(heads, rows, left=(0, 6))]
     return "\n".join([*lines, as_lines(_without(result, "comparisons"))])
 
 
@@ -152,19 +153,6 @@ def _figures(row: dict[str, Any], name: Any, prefers: dict[str, Any]) -> list[st
         star = "*" if prefers.get(index) == name else " "
         told.append("- " if value is None else f"{value:.{digits}f}{star}")
     return [*told, f"{row['seconds']:.1f}"]
-
-
-def _table(heads: list[str], rows: list[list[str]], *, left: tuple[int, ...] = ()) -> list[str]:
-    """Return lines with columns of one width, to the right but for those that are `left`."""
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    lines = []
-    for cells in (heads, *rows):
-        padded = [
-            cell.ljust(width) if number in left else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        lines.append(f"  {'  '.join(padded)}".rstrip())
-    return lines
 
 
 def _without(result: Result, key: str) -> Result:

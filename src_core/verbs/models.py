@@ -7,11 +7,20 @@ from pathlib import Path
 from typing import Annotated
 
 from src_core import pipeline, runs
+from src_core.bags.targets import Target
 from src_core.config import Config, Help, Range
 from src_core.errors import ConfigError
+from src_core.held_back import (
+    by_patient,
+    cross_validate_project,
+    outcome_key,
+    score_held_back,
+)
+from src_core.inference.prediction import Prediction
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
 from src_core.training.config import Preset, TrainConfig
+from src_core.types import Level, Task
 from src_core.verbs.base import (
     Device,
     ProjectPath,
@@ -27,27 +36,39 @@ from src_core.verbs.base import (
 __all__ = ["EVALUATE", "PREDICT", "TRAIN"]
 
 
+TargetColumns = Annotated[
+    tuple[str, ...],
+    Help("Columns of the labels table: one of classes, one or more of values, or time and event"),
+]
+LearnedTask = Annotated[Task, Help("What the columns hold: classes, values, or survival")]
+LabelLevel = Annotated[
+    Level | None,
+    Help("Whose the labels are; a patient's slides share one. Slides, and for survival patients"),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainOptions(Config):
     """Settings of ``train``."""
 
     project: ProjectPath
-    target: Annotated[str, Help("Column of the labels table to learn")] = "label"
+    target: TargetColumns = ("label",)
+    task: LearnedTask = "classification"
+    per: LabelLevel = None
     labels: Annotated[str | None, Help("Table of slides and labels (CSV)")] = None
     preset: Annotated[Preset | None, Help("Training settings; the project's own if none")] = None
     device: Device = "auto"
 
 
 def _train(options: TrainOptions, report: Report, stop: Stop) -> Result:
+    target = Target(options.target, options.task, options.per)
     project = Project.open(options.project)
     if options.labels is not None:
         project.import_labels(Path(options.labels))
     if options.preset is not None:
         training = TrainConfig.preset(options.preset)
         project = project.reconfigured(project.config.replace(training=training.to_dict()))
-    run_id, failures = runs.train(
-        project, options.target, device=options.device, report=report, stop=stop
-    )
+    run_id, failures = runs.train(project, target, device=options.device, report=report, stop=stop)
     return result_of(project, failures, run=run_id, metrics=runs.metrics(project, run_id))
 
 
@@ -61,8 +82,11 @@ class EvaluateOptions(Config):
         int | None, Range(2, 20), Help("Cross-validate instead of scoring the slides held back")
     ] = None
     target: Annotated[
-        str | None, Help("Column of the labels table; with it the newest run that learned it")
-    ] = None
+        tuple[str, ...],
+        Help("Columns of the labels table; without folds the newest run that learned them"),
+    ] = ()
+    task: LearnedTask = "classification"
+    per: LabelLevel = None
     device: Device = "auto"
 
 
@@ -71,17 +95,17 @@ def _evaluate(options: EvaluateOptions, report: Report, stop: Stop) -> Result:
     if options.folds is not None and options.run is not None:
         raise ConfigError("Cross-validation trains anew: give either folds or run.")
     if options.folds is not None:
-        scores = runs.cross_validate_project(
+        scores = cross_validate_project(
             project,
-            options.target or "label",
+            Target(options.target or ("label",), options.task, options.per),
             n_folds=options.folds,
             device=options.device,
             report=report,
             stop=stop,
         )
         return result_of(project, [], **scores)
-    run_id = options.run or runs.latest_run(project, options.target)
-    scores = runs.score_held_back(project, run_id, device=options.device, report=report, stop=stop)
+    run_id = options.run or runs.latest_run(project, ", ".join(options.target) or None)
+    scores = score_held_back(project, run_id, device=options.device, report=report, stop=stop)
     return {"project": str(project.root), "run": run_id, **scores}
 
 
@@ -99,14 +123,25 @@ def _predict(options: PredictOptions, report: Report, stop: Stop) -> Result:
     project = Project.open(options.project)
     run_id = options.run or project.latest_run()
     predictor = runs.Predictor.load(project, run_id, device=options.device)
-    probabilities: dict[str, dict[str, float]] = {}
+    meta = predictor.checkpoint.meta
+    predictions: dict[str, Prediction] = {}
 
     def predict(slide: SlideFolder) -> None:
-        prediction = predictor.predict(slide, report=report, stop=stop)
-        probabilities[slide.slide_id] = prediction.by_class()
+        predictions[slide.slide_id] = predictor.predict(slide, report=report, stop=stop)
 
     failures = pipeline.each_slide(chosen_slides(project, options.slides), predict, stop=stop)
-    return result_of(project, failures, run=run_id, probabilities=probabilities)
+    told: Result = {
+        "run": run_id,
+        outcome_key(meta): {name: one.by_class() for name, one in predictions.items()},
+    }
+    if meta.student.task == "classification":
+        told["calls"] = {name: one.call for name, one in predictions.items()}
+    if meta.per == "patient":
+        owners = project.patients()
+        patients = [owners.get(name, name) for name in predictions]
+        told["patients"] = by_patient(meta, patients, list(predictions.values()))
+    told["unlike"] = {name: one.unlikeness for name, one in predictions.items() if one.is_unlike}
+    return result_of(project, failures, **told)
 
 
 TRAIN = Verb("train", "train the fused model on labelled slides", TrainOptions, _train, as_lines)

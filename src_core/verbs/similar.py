@@ -14,6 +14,8 @@ from src_core.verbs.base import ProjectPath, Result, Verb, result_of
 
 __all__ = ["SIMILAR"]
 
+_PIXELS = (-(10**9), 10**9)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimilarOptions(Config):
@@ -21,8 +23,8 @@ class SimilarOptions(Config):
 
     project: ProjectPath
     slide: Annotated[str, Help("Name of the slide on which the patch is")]
-    x: Annotated[int | None, Help("Column of a level-0 pixel in the patch")] = None
-    y: Annotated[int | None, Help("Row of a level-0 pixel in the patch")] = None
+    x: Annotated[int | None, Range(*_PIXELS), Help("Column of a level-0 pixel in the patch")] = None
+    y: Annotated[int | None, Range(*_PIXELS), Help("Row of a level-0 pixel in the patch")] = None
     row: Annotated[
         int | None, Range(0, 10**9), Help("The patch by its number, instead of a pixel")
     ] = None

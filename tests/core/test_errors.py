@@ -29,6 +29,7 @@ KINDS = [
 BUILT_INS = {
     "CheckpointError": ValueError,
     "ConfigError": ValueError,
+    "DivergedError": ArithmeticError,
     "EncoderFailedError": RuntimeError,
     "EncoderScaleError": ValueError,
     "ExchangeError": ValueError,

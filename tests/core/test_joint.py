@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from src_core.cli import main
 from src_core.clustering.result import load_clusters
 from src_core.embeddings.store import EmbeddingStore
 from src_core.project import Project
@@ -94,3 +95,65 @@ def test_an_encoder_that_tells_no_patches_apart_is_named(root: Path, answer: Ans
     project.reconfigured(project.config.replace(encoders=("texture", "lite0")))
     told = answer("cluster", root, *JOINT)
     assert told["notes"]["s0"] == "Clustered without lite0, to which all patches are the same."
+
+
+def test_the_order_in_which_slides_are_named_changes_nothing(
+    root: Path, tmp_path: Path, answer: Answer
+) -> None:
+    other = shutil.copytree(root, tmp_path / "other")
+    answer("cluster", root, *JOINT, "--slides", "s0", "s1")
+    answer("cluster", other, *JOINT, "--slides", "s1", "s0")
+    for name in ("s0", "s1"):
+        folders = [Project.open(one).slide(name).joint_clusters() for one in (root, other)]
+        assert folders[0].name == folders[1].name
+        assert len({(one / "labels.npy").read_bytes() for one in folders}) == 1
+
+
+def test_what_another_machine_made_of_one_slide_is_made_again(root: Path, answer: Answer) -> None:
+    answer("cluster", root, *JOINT)
+    first, second = (Project.open(root).slide(name).joint_clusters() for name in ("s0", "s1"))
+    whole = (first / "labels.npy").read_bytes()
+    labels = np.load(first / "labels.npy")
+    np.save(first / "labels.npy", (labels + 1) % 3)  # whole, but of other clusters
+    (second / "meta.json").unlink()
+    answer("cluster", root, *JOINT)
+    assert (first / "labels.npy").read_bytes() == whole
+
+
+@pytest.mark.parametrize("name", ["agreement", "typical"])
+@pytest.mark.parametrize("joint", [True, False])
+def test_damaged_agreement_and_typical_patches_are_made_again(
+    root: Path, answer: Answer, joint: bool, name: str
+) -> None:
+    command = JOINT if joint else ("--n-clusters", 3)
+    answer("cluster", root, *command)
+    (path,) = root.glob(f"slides/s0/grids/*/clusters/*/{name}.npy")
+    before = path.read_bytes()
+    path.write_bytes(before[:-8])
+    answer("cluster", root, *command)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("change", [{"n_clusters": 4}, {"recipe": {"views": 5}}])
+def test_clusters_whose_own_words_were_changed_are_made_again_or_read(
+    root: Path, answer: Answer, change: dict[str, Any]
+) -> None:
+    first = answer("cluster", root, *JOINT)
+    (path,) = root.glob("slides/s0/grids/*/clusters/*/meta.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    assert answer("cluster", root, *JOINT) == first
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_what_is_not_finite_in_the_store_is_one_sentence(
+    root: Path, answer: Answer, joint: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path,) = root.glob("slides/s1/lattices/*/embeddings/texture/embeddings.npy")
+    stored = np.load(path)
+    stored[7] = np.nan
+    np.save(path, stored)
+    command = JOINT if joint else ("--n-clusters", 3)
+    assert main(["cluster", str(root), *map(str, command), "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert f"{path} is damaged: it holds NaN or infinity for patch" in out + err
+    assert "Traceback" not in err

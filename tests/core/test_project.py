@@ -65,6 +65,12 @@ def test_no_name_leads_out_of_the_project(tmp_path: Path, name: str) -> None:
         project.prediction("run-0001", name)
 
 
+@pytest.mark.parametrize("name", ["encoders", "teachers"])
+def test_an_encoder_is_named_once(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} names one twice"):
+        ProjectConfig().replace(**{name: ("texture", "texture")})
+
+
 def test_hostile_ids_in_a_record_are_refused(tmp_path: Path, slide_file: Path) -> None:
     project = Project.create(tmp_path / "p")
     slide = project.add_slide(slide_file)

@@ -167,7 +167,7 @@ def test_a_slide_of_which_all_is_excluded_is_named_and_the_others_go_on(root: st
 
 def test_the_target_names_the_run(root: str) -> None:
     with pytest.raises(ProjectError, match="no model of 'other'"):
-        run("evaluate", project=root, target="other")
+        run("evaluate", project=root, target=["other"])
     with pytest.raises(ConfigError, match="either folds or run"):
         run("evaluate", project=root, run="run-0001", folds=2)
 

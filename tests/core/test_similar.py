@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from src_core.cli import main
+from src_core.embeddings.store import EmbeddingStore
 from src_core.pipeline import stored_views
 from src_core.project import Project
 
@@ -99,16 +100,58 @@ def _spoil(root: Path, name: str, spoiled: Callable[[NDArray], NDArray]) -> None
     np.save(path, spoiled(np.load(path)))
 
 
-@pytest.mark.parametrize("name", ["mean", "axes", "vectors"])
-@pytest.mark.parametrize("is_short", [True, False])
-def test_a_damaged_file_is_one_sentence(
-    root: Path, answer: Answer, capsys: pytest.CaptureFixture[str], name: str, is_short: bool
+@pytest.mark.parametrize(
+    ("name", "is_short"),
+    [("mean", True), ("mean", False), ("axes", True), ("axes", False), ("vectors", True)],
+)
+def test_what_is_damaged_is_made_again(
+    root: Path, answer: Answer, name: str, is_short: bool
+) -> None:
+    first = answer("similar", root, "s0", "--row", "3")
+    _spoil(root, name, lambda one: one[..., :-3] if is_short else one * 2)
+    assert answer("similar", root, "s0", "--row", "3") == first
+
+
+def test_places_that_are_no_numbers_are_one_sentence(
+    root: Path, answer: Answer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer("similar", root, "s0", "--row", "3")
-    _spoil(root, name, lambda one: one[..., :-3] if is_short else one * np.nan)
-    if name == "axes" and is_short:  # another space, to which patches are brought anew
-        assert answer("similar", root, "s0", "--row", "3")["similar"]
-        return
+    _spoil(root, "vectors", lambda one: one * np.nan)
     assert main(["similar", str(root), "s0", "--row", "3"]) == 1
-    told = capsys.readouterr().err
-    assert (f"{name}.npy" if is_short else "damaged; remove that folder") in told
+    assert "is damaged; remove that folder and ask again" in capsys.readouterr().err
+
+
+def test_the_space_is_the_same_whoever_asks_first(
+    root: Path, tmp_path: Path, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src_core.similar._SAMPLE", 40)  # fewer than there are, as of large slides
+    other = shutil.copytree(root, tmp_path / "other")
+    answer("similar", root, "s0", "--row", "3")
+    answer("similar", other, "s1", "--row", "3")
+    spaces = [next(one.glob("cohort/spaces/*/axes.npy")).read_bytes() for one in (root, other)]
+    assert spaces[0] == spaces[1]
+
+
+def test_encoders_in_another_order_have_a_space_of_their_own(root: Path, answer: Answer) -> None:
+    project = Project.open(root)
+    for number, slide in enumerate(project.slides()):
+        grid = slide.load_grid()
+        store = EmbeddingStore(slide.embeddings(grid.lattice_id))
+        writer = store.open_writer("lite0", {"encoder": "lite0"}, 4)
+        numbers = np.random.default_rng(number).normal(size=(len(grid), 4))
+        writer.append(grid.cells, numbers.astype(np.float32))
+        writer.commit()
+    found = []
+    for encoders in (("texture", "lite0"), ("lite0", "texture")):
+        project = project.reconfigured(project.config.replace(encoders=encoders))
+        answer("similar", root, "s0", "--row", "3")
+        found.append(answer("similar", root, "s0", "--row", "3", "--cohort", "--n", "12"))
+    distances = [[one["distance"] for one in told["similar"]] for told in found]
+    np.testing.assert_allclose(distances[0], distances[1], rtol=1e-3)
+
+
+def test_a_pixel_beyond_any_slide_is_refused(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["similar", str(root), "s0", "--x", "9" * 400, "--y", "0"]) != 0
+    assert "Traceback" not in capsys.readouterr().err

@@ -71,3 +71,65 @@ def test_no_slides_and_wrong_classes_are_refused(planted: Any) -> None:
         Cohort(slides=(), classes=("a", "b"), target_name="t")
     with pytest.raises(ValueError, match="no class index"):
         Cohort(slides=planted(2).slides, classes=("a",), target_name="t")
+
+
+def valued(cohort: Any, values: Any, **changes: Any) -> Any:
+    """Return the same slides with values instead of classes."""
+    slides = [
+        dataclasses.replace(slide, target=-1, values=tuple(float(v) for v in row))
+        for slide, row in zip(cohort.slides, values, strict=True)
+    ]
+    return dataclasses.replace(cohort, slides=tuple(slides), **changes)
+
+
+def test_slides_of_a_patient_are_one_unit_where_labels_are_the_patients(planted: Any) -> None:
+    by_slide = valued(
+        planted(6, patients=3), [(i % 3,) for i in range(6)], classes=("x",), task="regression"
+    )
+    by_patient = dataclasses.replace(by_slide, per="patient")
+    assert by_slide.units == tuple(f"s{i}" for i in range(6))
+    assert by_patient.units == ("p0", "p1", "p2")
+    assert by_patient.unit_targets.tolist() == [[0], [1], [2]]
+    scores = np.arange(6.0)[:, None]
+    assert by_patient.by_unit(scores).tolist() == [[1.5], [2.5], [3.5]]
+    assert by_slide.by_unit(scores).tolist() == scores.tolist()
+    with pytest.raises(ValueError, match="two labels"):
+        by_patient.with_values(scores)
+
+
+def test_events_and_values_are_split_in_proportion(planted: Any) -> None:
+    rng = np.random.default_rng(0)
+    event = np.repeat([1.0, 0.0], [20, 40])
+    times = valued(
+        planted(60), np.stack([rng.random(60) + 1, event], 1),
+        classes=("log-hazard",), task="survival", per="patient", columns=("t", "e"),
+    )  # fmt: skip
+    for train, test in times.split_by_patient(4, seed=3):
+        assert test.values[:, 1].sum() == 5
+        assert set(train.patients).isdisjoint(test.patients)
+    genes = valued(planted(60), rng.normal(size=(60, 1)), classes=("x",), task="regression")
+    for _, test in genes.split_by_patient(4, seed=3):
+        ranks = np.searchsorted(np.sort(genes.values[:, 0]), test.values[:, 0])
+        assert np.bincount(ranks // 15, minlength=4).min() >= 3
+
+
+def test_too_few_events_or_patients_are_a_sentence(planted: Any) -> None:
+    of: Any = {"classes": ("log-hazard",), "task": "survival", "per": "patient"}
+    censored = valued(planted(8), [(1 + i, i == 0) for i in range(8)], **of, columns=("t", "e"))
+    with pytest.raises(ProjectError, match=r"1 patient\(s\) have an event and a split"):
+        censored.hold_out(0.3, seed=0)
+    all_dead = valued(planted(8), [(1 + i, i > 0) for i in range(8)], **of, columns=("t", "e"))
+    assert len(all_dead.hold_out(0.3, seed=0)[0].slides) == 6
+    two = valued(planted(2), [(0,), (1,)], classes=("x",), task="regression")
+    with pytest.raises(ProjectError, match=r"2 patient\(s\) have a value"):
+        two.split_by_patient(3, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("task", "values"),
+    [("regression", (1.0, 2.0)), ("regression", (np.nan,)), ("survival", (1.0,)),
+     ("survival", (0.0, 1.0)), ("survival", (2.0, 0.5)), ("classification", (1.0,))],
+)  # fmt: skip
+def test_labels_of_another_task_are_refused(planted: Any, task: Any, values: Any) -> None:
+    with pytest.raises(ValueError, match="slide s0"):
+        valued(planted(1), [values], classes=("x",), task=task)

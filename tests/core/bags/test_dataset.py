@@ -106,3 +106,18 @@ def test_a_missing_teacher_is_absent_and_zero(planted: Any) -> None:
     order = np.argsort(batch.targets)
     assert batch.present[order, 0].tolist() == [True, False]
     np.testing.assert_array_equal(batch.teachers["t"][order], [[1, 2], [0, 0]])
+
+
+def test_values_come_with_their_bags_and_a_patient_stands_once(planted: Any) -> None:
+    slides = [
+        dataclasses.replace(slide, target=-1, values=(1.0 + place, float(place % 2)))
+        for place, slide in enumerate(planted(9, patients=6).slides)
+    ]
+    data = dataset(slides, one_a_patient=True)
+    batches = list(data.batches(0, bags_per_slide=2, batch_size=3))
+    assert len(batches) == data.n_batches(bags_per_slide=2, batch_size=3)
+    known = {slide.values for slide in slides}
+    for batch in batches:
+        assert batch.targets.dtype == np.float32
+        assert {tuple(row) for row in batch.targets.tolist()} <= known
+        assert len({(row[0] - 1) % 6 for row in batch.targets.tolist()}) == len(batch.bags)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src_core.bags.splits import split_folds, split_holdout
+from src_core.bags.splits import quantile_strata, split_folds, split_holdout
 from src_core.errors import ProjectError
 
 
@@ -91,3 +91,16 @@ def test_too_few_patients_is_a_sentence() -> None:
 def test_a_share_of_nothing_or_all_is_refused(fraction: float) -> None:
     with pytest.raises(ValueError, match="fraction"):
         split_holdout(["a", "b"], ["x", "x"], fraction=fraction, seed=0)
+
+
+def test_quantiles_are_of_patients_and_do_not_depend_on_the_order_of_the_slides() -> None:
+    patients = [f"p{i % 20:02}" for i in range(60)]
+    values = np.array([float(i % 20) for i in range(60)])
+    values[3] = np.nan  # this patient has two other slides
+    strata = quantile_strata(patients, values, fewest=5)
+    assert strata[3] == strata[23] == strata[43]
+    assert [strata.count(name) for name in sorted(set(strata))] == [15, 15, 15, 15]
+    order = np.random.default_rng(0).permutation(60)
+    moved = quantile_strata([patients[i] for i in order], values[order], fewest=5)
+    assert moved == [strata[i] for i in order]
+    assert len(set(quantile_strata(patients, values, fewest=11))) == 1

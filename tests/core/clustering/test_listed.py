@@ -26,6 +26,15 @@ def test_nearly_all_neighbours_are_the_nearest() -> None:
     assert np.mean(shared) / 10 > 0.97
 
 
+def test_an_outlying_patch_does_not_spoil_the_neighbours_of_others() -> None:
+    points = _points(6000)
+    points[5] = 1000 * np.sign(points[5])  # as of one embedding that is broken
+    found = listed_neighbours(Lists.of(torch.from_numpy(points), 0), 10).numpy()
+    exact = nearest_neighbours(points, 10)
+    shared = [len(set(a) & set(b)) for a, b in zip(found, exact, strict=True)]
+    assert np.mean(shared) / 10 > 0.97
+
+
 @given(n=st.integers(1, 60), k=st.integers(1, 70), seed=st.integers(0, 99))
 def test_every_row_has_k_different_neighbours_and_is_its_first(n: int, k: int, seed: int) -> None:
     points = np.random.default_rng(seed).integers(0, 3, (n, 2)).astype(np.float32)

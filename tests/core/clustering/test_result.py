@@ -27,7 +27,7 @@ def stored(tmp_path: Path) -> Path:
         typical=typical,
         left_out=(1,),
     )
-    save_clusters(tmp_path / "clusters", result, {"views": ["a", "b"], "n_clusters": 3})
+    save_clusters(tmp_path / "clusters", result, {"views": {"a": "1", "b": "2"}, "n_clusters": 3})
     return tmp_path / "clusters"
 
 
@@ -35,7 +35,7 @@ def test_what_is_saved_is_loaded(stored: Path) -> None:
     labels, meta = load_clusters(stored)
     np.testing.assert_array_equal(labels, [0, 1, 0, 2])
     assert labels.dtype == np.int32
-    assert meta["recipe"] == {"views": ["a", "b"], "n_clusters": 3}
+    assert meta["recipe"] == {"views": {"a": "1", "b": "2"}, "n_clusters": 3}
     assert (meta["n_clusters"], meta["n_patches"], meta["left_out"]) == (3, 4, [1])
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from src_core.errors import GridMismatchError, ProjectError
 from src_core.inference.prediction import Prediction, prediction_meta
+from src_core.models.operating_point import INDETERMINATE, OperatingPoint
 
 
 @pytest.fixture
@@ -70,6 +71,36 @@ def test_a_prediction_of_an_earlier_version_was_made_of_unedited_selections(
     assert (again.n_excluded, again.n_pinned, again.edits_id) == (0, 0, "")
 
 
+def test_a_prediction_of_format_1_knows_classes_only(
+    prediction: Prediction, tmp_path: Path
+) -> None:
+    prediction.save(tmp_path)
+    path = tmp_path / "prediction.json"
+    stored = json.loads(path.read_text())
+    for name in ("task", "call", "operating_point", "unlikeness"):
+        stored.pop(name)
+    path.write_text(json.dumps({**stored, "format": 1}))
+    again = Prediction.load(tmp_path)
+    assert again.task == "classification"
+    assert again.operating_point is None
+    assert again.call == again.predicted == prediction.predicted
+    assert (again.unlikeness, again.is_unlike) == (None, False)
+    np.testing.assert_array_equal(again.patch_probabilities, prediction.patch_probabilities)
+
+
+def test_an_operating_point_makes_the_call_and_a_slide_may_be_unlike(
+    prediction: Prediction, tmp_path: Path
+) -> None:
+    shares = {"sensitivity": 0.95, "specificity": 0.9, "indeterminate": 0.2, "accuracy": 0.9}
+    point = OperatingPoint(low=0.0, high=1.0, n_patients=(30, 25), **shares)
+    doubtful = prediction.replace(operating_point=point, unlikeness=2.5)
+    assert (doubtful.call, doubtful.is_unlike) == (INDETERMINATE, True)
+    doubtful.save(tmp_path)
+    assert Prediction.load(tmp_path).to_dict() == doubtful.to_dict()
+    assert json.loads((tmp_path / "prediction.json").read_text())["call"] == INDETERMINATE
+    assert not prediction.replace(unlikeness=0.9).is_unlike
+
+
 def test_the_sidecar_says_research_use_and_licences(prediction: Prediction, tmp_path: Path) -> None:
     prediction.save(tmp_path)
     meta = json.loads((tmp_path / "prediction.json").read_text())
@@ -109,6 +140,11 @@ def test_another_grid_is_refused(prediction: Prediction) -> None:
         {"n_patches": 8},
         {"n_excluded": "2"},
         {"edits_id": None},
+        {"task": "guessing"},
+        {"task": "regression"},
+        {"unlikeness": "2"},
+        {"operating_point": {}},
+        {"operating_point": [1]},
     ],
 )
 def test_a_damaged_sidecar_is_refused(
@@ -138,6 +174,7 @@ def test_reading_results_loads_no_torch() -> None:
     code = (
         "import sys, src_core.inference.prediction, src_core.inference.maps, "
         "src_core.inference.export, src_core.inference.palette, src_core.bags.cohort, "
+        "src_core.inference.explanation, src_core.explaining, src_core.models.operating_point, "
         "src_core.training.config; sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -25,7 +25,9 @@ from src_core.models.checkpoint_meta import (
     checkpoint_meta,
 )
 from src_core.models.config import StudentConfig
+from src_core.models.likeness import Likeness
 from src_core.models.local_branches import LocalBranches
+from src_core.models.operating_point import OperatingPoint
 from src_core.models.standardise import Standardiser
 from src_core.models.student import Student
 from src_core.models.teachers import TeacherProjections
@@ -97,6 +99,51 @@ def test_comes_back_the_same(folder: Path) -> None:
         np.testing.assert_array_equal(one.mean, other.mean)
         np.testing.assert_array_equal(one.scale, other.scale)
     assert len(loaded.teacher_views()) == 1
+
+
+def test_a_checkpoint_of_the_first_format_is_read_as_one_of_slides_and_classes(
+    folder: Path,
+) -> None:
+    path = folder / META_NAME
+    stored = json.loads(path.read_text())
+    new = ("target_columns", "per", "target_mean", "target_std")
+    old = {key: value for key, value in stored.items() if key not in new}
+    path.write_text(json.dumps(old | {"format_version": 1}))
+    meta = Checkpoint.load(folder).meta
+    assert meta == _meta()
+    assert (meta.target.columns, meta.target.task, meta.target.level) == (
+        ("egfr",), "classification", "slide",
+    )  # fmt: skip
+
+
+def test_a_regression_speaks_in_the_unit_of_its_labels() -> None:
+    student = _meta().student.replace(task="regression")
+    scale = {"target_mean": (10.0, -2.0), "target_std": (4.0, 0.5)}
+    meta = _meta(
+        student=student, classes=("TP53", "EGFR"), target_columns=("TP53", "EGFR"), **scale
+    )
+    assert CheckpointMeta.from_dict(json.loads(json.dumps(meta.to_dict()))) == meta
+    assert meta.in_units(np.array([[1.0, 2.0], [0.0, 0.0]])).tolist() == [[14, -1], [10, -2]]
+    assert _meta().in_units(np.ones((1, 2))).tolist() == [[1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"target_mean": (1.0,), "target_std": (1.0,)}, "1 numbers for target_mean"),
+        ({"target_mean": (1.0, 2.0)}, "no standard deviation"),
+        ({"target_mean": (1.0, 2.0), "target_std": (1.0, 0.0)}, "target_std"),
+        ({"target_mean": (1.0, float("nan")), "target_std": (1.0, 1.0)}, "target_mean"),
+        ({"per": "block"}, "whose its labels"),
+        ({"target_columns": ("a", "a")}, "target is impossible"),
+    ],
+)
+def test_targets_that_cannot_be_are_refused(changes: Any, said: str) -> None:
+    student = _meta().student.replace(task="regression")
+    with pytest.raises(CheckpointError, match=said):
+        _meta(**{"student": student, **changes})
+    with pytest.raises(CheckpointError, match="numbers for target_mean"):
+        _meta(target_mean=(1.0, 2.0), target_std=(1.0, 1.0))
 
 
 def test_builds_modules_of_their_own(folder: Path) -> None:
@@ -211,7 +258,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "list student": (_edit(lambda v: v.update(student=[["width", 3]])), "no named values"),
     "nested setting": (_edit(lambda v: v["student"].update(width={"a": 1})), "whole number"),
     "student without sizes": (_edit(lambda v: v.update(student={})), "student is impossible"),
-    "newer": (_edit(lambda v: v.update(format_version=2)), "format 2"),
+    "newer": (_edit(lambda v: v.update(format_version=3)), "format 3, this program reads 1 and 2"),
     "no version": (_edit(lambda v: v.pop("format_version")), "format None"),
     "unknown entry": (_edit(lambda v: v.update(code="import os")), "unknown entry 'code'"),
     "missing entry": (_edit(lambda v: v.pop("classes")), "lacks the entry 'classes'"),
@@ -273,6 +320,51 @@ def test_modules_that_do_not_fit_the_sidecar_are_refused() -> None:
     wider = Student(meta.student.replace(width=32))
     with pytest.raises(CheckpointError, match="have shape"):
         Checkpoint.of(meta, student=wider, branches=branches, views=views)
+
+
+def test_what_it_knows_of_slides_and_of_its_thresholds_comes_back(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    likeness = Likeness(
+        axes=tuple(
+            rng.normal(size=(count, one.dim)).astype(np.float32)
+            for count, one in zip((3, 2), ENCODERS, strict=True)
+        ),
+        middle=rng.normal(size=7).astype(np.float32),
+        whitening=rng.normal(size=(7, 7)).astype(np.float32),
+        threshold=0.5,
+    )
+    shares = {"sensitivity": 0.95, "specificity": 0.9, "indeterminate": 0.2, "accuracy": 0.9}
+    point = OperatingPoint(low=0.25, high=0.75, n_patients=(30, 25), **shares)
+    meta = _meta(teachers=(), likeness_axes=(3, 2), operating_point=point)
+    parts: dict[str, Any] = {
+        "student": Student(meta.student),
+        "branches": LocalBranches(meta.student),
+        "views": [Standardiser.of(np.zeros(one.dim), np.ones(one.dim)) for one in ENCODERS],
+    }
+    made = Checkpoint.of(meta, **parts, likeness=likeness)
+    made.save(tmp_path / "c")
+    again = Checkpoint.load(tmp_path / "c")
+    assert again.meta == meta
+    found = again.likeness()
+    assert found is not None
+    np.testing.assert_array_equal(found.axes[1], likeness.axes[1])
+    rows = rng.normal(size=(4, 10)).astype(np.float32)
+    same = (one.unlikeness(one.coordinates(rows)) for one in (found, likeness))
+    assert len(set(same)) == 1
+    with pytest.raises(CheckpointError, match=r"lacks the weights 'likeness\.0\.axes'"):
+        Checkpoint.of(meta, **parts)
+    plain = Checkpoint.of(_meta(teachers=()), **parts)
+    assert plain.likeness() is None
+
+
+def test_a_checkpoint_of_before_knows_neither(folder: Path) -> None:
+    path = folder / META_NAME
+    stored = json.loads(path.read_text())
+    for name in ("operating_point", "likeness_axes", "target_mean", "target_std"):
+        stored.pop(name)
+    path.write_text(json.dumps(stored))
+    meta = Checkpoint.load(folder).meta
+    assert (meta.operating_point, meta.likeness_axes) == (None, ())
 
 
 def test_without_branches_and_teachers(tmp_path: Path) -> None:

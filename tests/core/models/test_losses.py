@@ -36,6 +36,19 @@ def test_regression_is_mean_squared_error() -> None:
     torch.testing.assert_close(task_loss(LOGITS, LOGITS.flip(0), task="regression"), wanted)
 
 
+def test_unknown_values_have_no_part_in_a_regression() -> None:
+    targets = torch.tensor([[1.0, math.nan, 0.0], [math.nan] * 3, [0.0, 2.0, math.nan]])
+    outputs = LOGITS.clone().requires_grad_()
+    loss = task_loss(outputs, targets, task="regression")
+    known = ~targets.isnan()
+    torch.testing.assert_close(loss, functional.mse_loss(LOGITS[known], targets[known]))
+    loss.backward()
+    assert outputs.grad is not None
+    assert torch.equal(outputs.grad != 0, known & (targets.nan_to_num() != LOGITS))
+    nothing = task_loss(LOGITS, torch.full((3, 3), math.nan), task="regression")
+    assert float(nothing) == 0.0
+
+
 def _cox(risk: list[float], time: list[float], event: list[int], ties: str) -> float:
     """The partial likelihood as textbooks write it."""
     total = 0.0
@@ -162,6 +175,26 @@ def test_bag_without_teachers_keeps_its_whole_task_loss() -> None:
         task="classification",
     )
     torch.testing.assert_close(without, alone)
+
+
+def test_a_teacher_of_less_weight_leaves_its_part_to_the_task() -> None:
+    """Between a teacher of weight 1 and none at all, the loss goes straight over."""
+
+    def loss(weight: float) -> Tensor:
+        present = torch.tensor([[weight], [weight], [0.0]])
+        distilled = distillation_loss(LOGITS, TEACHERS[:, :1], present)
+        return student_loss(LOGITS, TARGETS, distilled, present, task="classification", balance=0.3)
+
+    torch.testing.assert_close(
+        loss(0.0), student_loss(LOGITS, TARGETS, None, None, task="classification")
+    )
+    torch.testing.assert_close(loss(0.25), 0.75 * loss(0.0) + 0.25 * loss(1.0))
+    there = torch.tensor([[True], [True], [False]])
+    distilled = distillation_loss(LOGITS, TEACHERS[:, :1], there)
+    torch.testing.assert_close(
+        loss(1.0),
+        student_loss(LOGITS, TARGETS, distilled, there, task="classification", balance=0.3),
+    )
 
 
 def test_teachers_are_held_to_the_label_where_they_are_there() -> None:

@@ -32,3 +32,22 @@ def test_an_unknown_preset_and_a_width_that_heads_do_not_divide_are_refused() ->
         TrainConfig.preset("slow")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="heads"):
         TrainConfig(width=100).student(input_dim=9, n_outputs=2)
+
+
+def test_clusters_are_weighed_by_their_size_where_quantity_is_learned() -> None:
+    def weighs(config: TrainConfig, task: Any) -> bool:
+        n_outputs = 2 if task == "classification" else 1
+        return config.student(input_dim=9, n_outputs=n_outputs, task=task).weight_by_cluster_size
+
+    tasks = ("classification", "regression", "survival")
+    assert [weighs(TrainConfig(), task) for task in tasks] == [False, True, True]
+    for chosen in (True, False):
+        own = TrainConfig(weight_by_cluster_size=chosen)
+        assert [weighs(own, task) for task in tasks] == [chosen] * 3
+    assert not any(weighs(TrainConfig.preset("paper"), task) for task in tasks)
+
+
+def test_a_step_of_survival_has_patients_to_compare() -> None:
+    assert TrainConfig().bags_in_step("survival") == 32
+    assert TrainConfig(batch_size=64).bags_in_step("survival") == 64
+    assert TrainConfig().bags_in_step("regression") == TrainConfig().batch_size

@@ -16,7 +16,7 @@ def test_every_slide_is_scored_once_by_a_model_that_has_not_seen_it(
     cohort = planted(24, patients=12)
     seen: list[Any] = []
     result = cross_validate(cohort, quick, n_folds=3, report=seen.append)
-    assert result.slide_ids == tuple(slide.slide_id for slide in cohort.slides)
+    assert result.units == tuple(slide.slide_id for slide in cohort.slides)
     for patient in set(cohort.patients):
         rows = [i for i, other in enumerate(cohort.patients) if other == patient]
         assert len(set(result.fold[rows].tolist())) == 1

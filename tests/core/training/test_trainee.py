@@ -2,17 +2,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 
+from src_core.bags.dataset import Batch
+from src_core.errors import DivergedError
 from src_core.training.config import TrainConfig
 from src_core.training.trainee import BestWeights, Trainee, _rate
 
 
-def make(**changes: Any) -> Trainee:
+def make(task: Any = "classification", teachers: Any = (), **changes: Any) -> Trainee:
     config = TrainConfig.preset("bench").replace(**changes)
     return Trainee(
-        config.student(input_dim=32, n_outputs=2),
-        {},
+        config.student(input_dim=32, n_outputs=1 if task == "survival" else 2, task=task),
+        dict.fromkeys(teachers, 5),
         config,
         class_weights=None,
         n_steps=10,
@@ -82,3 +86,127 @@ def test_the_branches_learn_faster_and_teach_the_student_nothing(planted: Any) -
 
     for alone, beside in zip(learned(0), learned(3), strict=True):
         assert torch.equal(alone, beside)
+
+
+TASKS = ("classification", "regression", "survival")
+
+
+def batch(task: str, *, spoilt: bool = False) -> Batch:
+    """Return eight bags of a task; the last has no teacher."""
+    rng = np.random.default_rng(0)
+    targets: Any = {
+        "classification": np.arange(8) % 2,
+        "regression": rng.normal(size=(8, 2)).astype(np.float32),
+        "survival": np.stack([rng.random(8) + 1, np.arange(8) % 2], axis=1).astype(np.float32),
+    }[task]
+    if task == "regression":
+        targets[2, 1] = np.nan
+    bags = rng.normal(size=(8, 40, 32)).astype(np.float32)
+    if spoilt:
+        bags[0, 0, 0] = np.inf
+    present = np.ones((8, 2), dtype=np.bool_)
+    present[7] = False
+    return Batch(
+        bags=bags,
+        mask=np.ones((8, 40), dtype=np.bool_),
+        log_share=np.zeros((8, 40), dtype=np.float32),
+        targets=targets,
+        teachers={name: rng.normal(size=(8, 5)).astype(np.float32) for name in "ab"},
+        present=present,
+    )
+
+
+def gradients(trainee: Any, of: Batch) -> dict[str, float]:
+    """Return the largest gradient of every parameter, 0 for none."""
+    trainee.train(False)  # no dropout: what has no gradient has none by design
+    trainee._losses(of)[1].backward()
+    named = [
+        (f"{part}.{name}", value)
+        for part in ("student", "branches", "teachers")
+        for name, value in getattr(trainee, part).named_parameters()
+    ]
+    return {
+        name: 0.0 if value.grad is None else float(value.grad.abs().max()) for name, value in named
+    }
+
+
+def moved(task: Any, **changes: Any) -> Any:
+    """Return a trainee whose attention layers are away from their start at zero."""
+    torch.manual_seed(0)
+    trainee: Any = make(task, teachers="ab", **changes)
+    with torch.no_grad():
+        for parameter in trainee.student.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return trainee
+
+
+@pytest.mark.parametrize("direction", ["teacher-student", "student-teacher"])
+@pytest.mark.parametrize("task", TASKS)
+def test_gradient_reaches_every_parameter_that_no_shift_cancels(task: Any, direction: Any) -> None:
+    found = gradients(moved(task, teacher_weight=0.5, direction=direction), batch(task))
+    still = {name for name, size in found.items() if size < 1e-6}
+    # The partial likelihood does not change when all log-hazards rise together.
+    assert still == ({"student.head.bias"} if task == "survival" else set())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_teachers_learn_by_their_agreement_unless_they_are_detached(task: Any) -> None:
+    def taught(**changes: Any) -> list[float]:
+        found = gradients(moved(task, **changes), batch(task))
+        return [size for name, size in found.items() if name.startswith("teachers")]
+
+    together = taught()
+    # Survival's would agree best with the student as constants, so unsupervised they are frozen.
+    assert not any(together) if task == "survival" else all(together)
+    assert not any(taught(detach_teachers=True))
+    assert all(taught(detach_teachers=True, teacher_weight=1.0))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_teacher_moves_the_student_and_one_of_no_weight_does_not(task: Any) -> None:
+    def head(**changes: Any) -> torch.Tensor:
+        torch.manual_seed(0)
+        config = TrainConfig.preset("bench").replace(n_branches=0)
+        trainee = Trainee(
+            config.student(input_dim=32, n_outputs=1 if task == "survival" else 2, task=task),
+            {"a": 5, "b": 5},
+            config,
+            class_weights=None,
+            n_steps=10,
+            n_warmup=0,
+            device=torch.device("cpu"),
+            **changes,
+        )
+        trainee.train(False)
+        trainee.step(batch(task))
+        return trainee.student.re_embedding.project(torch.ones(1, 32)).detach()
+
+    assert not torch.allclose(head(), head(teacher_weights=[0.0, 0.0]))
+    alone = head(teacher_weights=[0.5, 0.5])
+    assert not torch.allclose(alone, head())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_step_that_is_no_number_leaves_the_weights_alone(task: Any) -> None:
+    trainee: Any = make(task, teachers="ab")
+    before = {name: value.clone() for name, value in trainee.student.state_dict().items()}
+    with pytest.raises(DivergedError):
+        trainee.step(batch(task, spoilt=True))
+    assert all(torch.equal(before[k], v) for k, v in trainee.student.state_dict().items())
+    trainee.require_finite()
+    with torch.no_grad():
+        trainee.branches.output_bias[0] = torch.nan
+    with pytest.raises(DivergedError, match="weights"):
+        trainee.require_finite()
+
+
+def test_ties_are_handled_as_asked() -> None:
+    tied = batch("survival")
+    tied.targets[:, 0] = 1.0
+    loss = {}
+    for ties in ("efron", "breslow"):
+        torch.manual_seed(0)
+        trainee = make("survival", ties=ties)
+        trainee.train(False)
+        loss[ties] = trainee.step(tied)
+    assert loss["efron"] < loss["breslow"]

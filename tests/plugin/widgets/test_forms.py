@@ -64,6 +64,14 @@ def test_what_is_no_value_is_one_sentence(qtbot: Any) -> None:
         form.values()
 
 
+def test_a_switch_may_be_left_to_the_engine(qtbot: Any) -> None:
+    form = ConfigForm(TrainConfig, only=("weight_by_cluster_size",))
+    qtbot.addWidget(form)
+    for value in (None, True, False):
+        form.set_values({"weight_by_cluster_size": value})
+        assert form.values() == {"weight_by_cluster_size": value}
+
+
 def test_advanced_settings_are_folded(qtbot: Any) -> None:
     form = ConfigForm(Everything)
     qtbot.addWidget(form)

@@ -113,7 +113,7 @@ def test_a_slide_without_tissue_does_not_bar_the_way(
     assert train.train_ready.text() == "Train on the 2 slides ready now"
     train.train_ready.click()
     assert [job.verb for job in jobs] == ["prepare", "cluster", "train"]
-    assert jobs[2].options == {"project": str(project.root), "target": "label"}
+    assert jobs[2].options == {"project": str(project.root), "target": ["label"]}
     assert not train.train_ready.isEnabled()
 
 

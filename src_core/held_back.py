@@ -1,0 +1,185 @@
+"""What a model is worth on slides that it has not seen: those held back, or fold by fold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from src_core.bags.cohort import Cohort
+from src_core.bags.targets import Target
+from src_core.cohorts import load_cohort, names_in, split_cohort
+from src_core.devices import DeviceName
+from src_core.errors import ProjectError
+from src_core.inference.prediction import Prediction
+from src_core.models.checkpoint_meta import CheckpointMeta
+from src_core.progress import Report, Stop
+from src_core.project import Project, ProjectConfig
+from src_core.provenance import read_json, write_json
+from src_core.runs import Predictor
+from src_core.training.figures import SKILL, figures
+from src_core.training.metrics import Metric
+from src_core.types import Float64
+
+__all__ = ["by_patient", "cross_validate_project", "outcome_key", "score_held_back"]
+
+
+def score_held_back(
+    project: Project, run_id: str, *, device: DeviceName, report: Report, stop: Stop
+) -> dict[str, Any]:
+    """Predict the slides that a run held back, and score them once.
+
+    Returns
+    -------
+    dict
+        The figures of the task (None where one has no meaning; ``auroc_reason``, ``r2_reason`` or
+        ``c_index_reason`` says why) and ``n``, the slides, or the patients where labels are
+        theirs. Beside them ``baseline_auroc`` and the like, that of a linear model on the mean
+        embedding of the same training slides. ``classes`` and of each slide the ``probabilities``,
+        or ``values``; ``patients`` has the means over each one's slides. Stored as
+        ``held_back.json``.
+    """
+    predictor = Predictor.load(project, run_id, device=device)
+    meta = predictor.checkpoint.meta
+    learned, held_back, failures = _cohorts(project, run_id, meta)
+    predictions = [
+        predictor.predict(project.slide(slide.slide_id), report=report, stop=stop)
+        for slide in held_back.slides
+    ]
+    outputs = held_back.by_unit(np.stack([one.logits for one in predictions]))
+    scores = {
+        "task": held_back.task,
+        "per": held_back.per,
+        "n": len(held_back.units),
+        **_told(held_back, outputs, meta),
+        **_baseline(learned, held_back, meta, stop=stop),
+        "classes": list(meta.classes),
+        outcome_key(meta): {one.slide_id: one.by_class() for one in predictions},
+        **_of_patients(meta, held_back, predictions),
+        "failures": failures,
+    }
+    write_json(project.run(run_id) / "held_back.json", scores)
+    return scores
+
+
+def outcome_key(meta: CheckpointMeta) -> str:
+    """Return what the outputs of slides are called in results."""
+    return "probabilities" if meta.student.task == "classification" else "values"
+
+
+def by_patient(
+    meta: CheckpointMeta, patients: Sequence[str], predictions: Sequence[Prediction]
+) -> dict[str, dict[str, float]]:
+    """Return what a model says of patients, from the means over their slides.
+
+    Parameters
+    ----------
+    meta : CheckpointMeta
+    patients : sequence of str
+        Whose slide each prediction is of.
+    predictions : sequence of Prediction
+    """
+    from scipy.special import softmax
+
+    told = {}
+    for patient in dict.fromkeys(patients):
+        own = [
+            one.logits for one, whose in zip(predictions, patients, strict=True) if whose == patient
+        ]
+        outputs = np.mean(own, axis=0)
+        said = softmax(outputs) if meta.student.task == "classification" else outputs
+        told[patient] = dict(zip(meta.classes, map(float, said), strict=True))
+    return told
+
+
+def _of_patients(
+    meta: CheckpointMeta, cohort: Cohort, predictions: Sequence[Prediction]
+) -> dict[str, Any]:
+    if cohort.per == "slide":
+        return {}
+    return {"patients": by_patient(meta, cohort.patients, predictions)}
+
+
+def _cohorts(
+    project: Project, run_id: str, meta: CheckpointMeta
+) -> tuple[Cohort, Cohort, list[dict[str, Any]]]:
+    """Return the slides that a run learned from and held back, and which are no longer ready."""
+    asked = read_json(project.run(run_id) / "config.json")
+    config = ProjectConfig.from_dict(asked.get("project", {}))
+    names = {key: names_in(asked.get(key)) for key in ("trained_on", "held_back")}
+    cohort, failures = load_cohort(
+        project,
+        meta.target,
+        config=config,
+        classes=meta.classes,
+        only={*names["trained_on"], *names["held_back"]},
+    )
+    learned, held_back = (_named(cohort, names[key]) for key in ("trained_on", "held_back"))
+    return learned, held_back, [asdict(failure) for failure in failures]
+
+
+def _named(cohort: Cohort, names: Sequence[str]) -> Cohort:
+    rows = [row for row, slide in enumerate(cohort.slides) if slide.slide_id in names]
+    if not rows:
+        raise ProjectError("The slides of this run are no longer in the project; train again.")
+    return cohort.subset(rows)
+
+
+def _figures(cohort: Cohort, outputs: Float64, meta: CheckpointMeta) -> Mapping[str, Metric]:
+    origin = np.array(meta.target_mean or (0.0,))
+    return figures(cohort.task, outputs, cohort.unit_targets, origin=origin)
+
+
+def _told(cohort: Cohort, outputs: Float64, meta: CheckpointMeta) -> dict[str, Any]:
+    """Return the figures as JSON values; of several regression targets also one by one."""
+    main, found = SKILL[cohort.task], _figures(cohort, outputs, meta)
+    told: dict[str, Any] = {name: metric.value for name, metric in found.items()}
+    told[f"{main}_reason"] = found[main].reason
+    if cohort.task == "regression" and len(cohort.classes) > 1:
+        told["by_target"] = {
+            name: {
+                key: metric.value
+                for key, metric in figures(
+                    "regression",
+                    outputs[:, [column]],
+                    cohort.unit_targets[:, [column]],
+                    origin=meta.target_mean[column],
+                ).items()
+            }
+            for column, name in enumerate(cohort.classes)
+        }
+    return told
+
+
+def _baseline(
+    learned: Cohort, held_back: Cohort, meta: CheckpointMeta, *, stop: Stop
+) -> dict[str, Any]:
+    """Return what a linear model on the mean embedding knows of the slides held back."""
+    from src_core.training.probes import probe_baseline
+
+    main = SKILL[held_back.task]
+    try:
+        scores = probe_baseline(learned, held_back, seed=meta.seed, stop=stop)
+    except ValueError as error:  # its strength is chosen on folds by patient
+        return {f"baseline_{main}": None, "baseline_reason": str(error)}
+    found = _figures(held_back, scores, meta)[main]
+    return {f"baseline_{main}": found.value, "baseline_reason": found.reason}
+
+
+def cross_validate_project(
+    project: Project,
+    target: Target | str,
+    *,
+    n_folds: int,
+    device: DeviceName,
+    report: Report,
+    stop: Stop,
+) -> dict[str, Any]:
+    """Cross-validate by patient on the slides that are not held back; nothing is stored."""
+    from src_core.training.cross_validation import cross_validate
+
+    learn, _ = split_cohort(project, load_cohort(project, target)[0])
+    config = project.config.training.replace(device=device)
+    return cross_validate(learn, config, n_folds=n_folds, report=report, stop=stop).to_dict()

@@ -1,0 +1,98 @@
+"""What a reader must know before trusting a set's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from src_core.reports.figures import SetFigures
+from src_core.reports.scored import ScoredSlides
+
+__all__ = ["FEWEST", "cautions"]
+
+FEWEST = 10
+"""Patients of a class, or with an event, below which figures are mostly chance."""
+
+_KEPT_BACK = ("test", "external")
+
+
+def cautions(measured: SetFigures, everything: ScoredSlides) -> tuple[str, ...]:
+    """Return sentences, none where nothing is amiss.
+
+    Parameters
+    ----------
+    measured : SetFigures
+        The set.
+    everything : ScoredSlides
+        All sets: those kept back must share no patient with the others.
+    """
+    rows = measured.scored
+    return (
+        *_shared(measured.name, rows, everything),
+        *_few(rows),
+        *_constant(rows),
+        *_flat(measured),
+    )
+
+
+def _shared(name: str, rows: ScoredSlides, everything: ScoredSlides) -> Iterator[str]:
+    if not name.startswith(_KEPT_BACK):
+        return
+    for other in everything.set_names:
+        if other != name:
+            shared = sorted({*rows.patients} & {*everything.of_set(other).patients})
+            if shared:
+                yield (
+                    f"{len(shared)} patient(s) of this set are also in the set {other}, such as "
+                    f"{shared[0]}: the figures may measure memory."
+                )
+
+
+def _few(rows: ScoredSlides) -> Iterator[str]:
+    if rows.task == "classification":
+        for c, name in enumerate(rows.outputs):
+            yield from _too_few(rows, rows.classes == c, f"of class {name}")
+        if len(np.unique(rows.classes)) == 1:
+            yield "Only one class is there: nothing can be told apart, and figures are missing."
+    elif rows.task == "survival":
+        yield from _too_few(rows, rows.events, "with an event")
+        if len({*rows.patients}) < len(rows):
+            yield (
+                "The curves and the log-rank test count every slide of a patient: p is too small; "
+                "score patients."
+            )
+    else:
+        for column, name in enumerate(rows.outputs):
+            yield from _too_few(
+                rows, np.isfinite(rows.targets[:, column]), f"with a value of {name}"
+            )
+
+
+def _too_few(rows: ScoredSlides, there: np.ndarray, what: str) -> Iterator[str]:
+    n = len({rows.patients[row] for row in np.flatnonzero(there)})
+    if n < FEWEST:
+        yield f"{n} patient(s) {what}: with fewer than {FEWEST} the figures are mostly chance."
+
+
+def _constant(rows: ScoredSlides) -> Iterator[str]:
+    if len(rows) > 1:
+        for column, name in enumerate(rows.outputs):
+            if np.ptp(rows.scores[:, column]) == 0:
+                yield f"Every score of {name} is the same: the model tells nothing apart."
+
+
+def _flat(measured: SetFigures) -> Iterator[str]:
+    intervals = [figure.interval for figure in measured.figures]
+    if any(i.low is not None and i.low == i.high for i in intervals):
+        yield (
+            "An interval without width says only that no drawn patient was an exception; with few "
+            "patients the true figure may well be another."
+        )
+    redrawn = max((i.n_redrawn for i in intervals), default=0)
+    drawn = redrawn + max((i.n_resamples for i in intervals), default=0)
+    if redrawn > 0.05 * drawn:
+        yield (
+            f"{redrawn} of {drawn} resamples lacked a class and were drawn again: the intervals "
+            "are narrower than they should be."
+        )

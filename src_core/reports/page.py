@@ -1,0 +1,258 @@
+"""The report as one page: no scripts, nothing from elsewhere, readable on paper."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeAlias
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from src_core import RESEARCH_USE
+from src_core.reports.cautions import cautions
+from src_core.reports.class_plots import class_plots
+from src_core.reports.elements import add, listed, new_page, picture, table, to_text
+from src_core.reports.figures import Figure, SetFigures
+from src_core.reports.scored import ScoredSlides
+from src_core.reports.style import STYLE
+from src_core.reports.survival_plots import survival_plots
+from src_core.reports.tables import confusion, counts, counts_by_kind
+from src_core.reports.value_plots import value_plots
+from src_core.reports.worst import most_wrong
+from src_core.types import Json
+
+__all__ = ["Pictures", "report_page"]
+
+Pictures: TypeAlias = Callable[[str], bytes | None]
+"""Slide id -> PNG of its maps, None where there is none."""
+
+_MOST_FIGURES = 60
+_MOST_CLASSES = 20
+_MOST_IN_MATRIX = 12
+_MOST_WITH_SHARES = 6
+_MOST_FOLD_COLUMNS = 3
+_MOST_MEMBERS = 3
+_LONGEST = 2000
+
+
+def report_page(
+    scored: ScoredSlides, measured: Sequence[SetFigures], *, pictures: Pictures | None = None
+) -> str:
+    """Return the page's HTML.
+
+    Parameters
+    ----------
+    scored : ScoredSlides
+    measured : sequence of SetFigures
+        Of the same slides.
+    pictures : callable, optional
+        Asked for the maps of the slides that the model got most wrong.
+    """
+    title = f"Evaluation: {scored.target_name}"
+    page, body = new_page(title, STYLE)
+    top = add(body, "header")
+    add(top, "h1", title)
+    add(top, "p", RESEARCH_USE, class_="use")
+    add(top, "p", _introduction(scored))
+    links = add(add(top, "nav"), "ul")
+    main = add(body, "main")
+    for number, one in enumerate(measured):
+        add(add(links, "li"), "a", _heading(one.name), href=f"#set-{number}")
+        section = add(main, "section", id=f"set-{number}")
+        _add_set(section, one, scored, pictures)
+    add(add(links, "li"), "a", "How it was made", href="#made")
+    _add_made(add(main, "section", id="made"), scored)
+    return to_text(page)
+
+
+def _introduction(scored: ScoredSlides) -> str:
+    what = {
+        "classification": f"Classification into {', '.join(scored.outputs[:_MOST_CLASSES])}",
+        "regression": f"Regression of {', '.join(scored.outputs[:_MOST_CLASSES])}",
+        "survival": "Survival: a higher risk means an earlier event",
+    }[scored.task]
+    more = " ..." if len(scored.outputs) > _MOST_CLASSES else ""
+    per = "patient, the mean over its slides" if scored.level == "patient" else "slide"
+    return (
+        f"{what}{more}. Every figure is per {per}. In brackets: 95 % percentile intervals by "
+        "drawing patients with replacement; they speak of other patients like these scored by the "
+        "same model, not of other hospitals, scanners or trainings."
+    )
+
+
+def _heading(name: str) -> str:
+    known = {
+        "inner": "Inner split (the training was stopped by it: too good)",
+        "cross-validation": "Cross-validation",
+        "test": "Test set, kept back",
+        "external": "External test set",
+    }
+    return known.get(name, name)
+
+
+def _add_set(
+    section: Element, one: SetFigures, scored: ScoredSlides, pictures: Pictures | None
+) -> None:
+    add(section, "h2", _heading(one.name))
+    add(section, "p", _counted(one.scored))
+    listed(section, cautions(one, scored), class_="caution")
+    _add_figures(section, one)
+    if len(one.folds):
+        _add_folds(section, one)
+    if scored.task == "classification":
+        _add_confusion(section, one.scored)
+    plots = {
+        "classification": lambda: class_plots(one),
+        "regression": lambda: value_plots(one.scored),
+        "survival": lambda: survival_plots(one.scored),
+    }[scored.task]()
+    for plot in plots:
+        picture(section, plot.png, caption=plot.caption, alt=plot.alt, width=plot.width)
+    _add_wrong(section, one.scored, pictures)
+
+
+def _counted(scored: ScoredSlides) -> str:
+    whole = counts(scored)
+    start = f"{whole['slides']} slides of {whole['patients']} patients"
+    if scored.task == "regression":
+        return f"{start}."
+    of = "" if scored.level == "slide" else " patients:"
+    parts = [f"{n} {name}" for name, n in counts_by_kind(scored).items()]
+    return f"{start};{of} {', '.join(parts)}."
+
+
+def _add_figures(section: Element, one: SetFigures) -> None:
+    over_folds = ["sd over folds"] if len(one.folds) else []
+    mean = "mean over folds" if len(one.folds) else "value"
+    shown = one.figures[:_MOST_FIGURES]
+    rows = [
+        [
+            figure.title,
+            _number(figure.interval.value),
+            _interval(figure),
+            *_sd(figure),
+            figure.reason,
+        ]
+        for figure in shown
+    ]
+    more = len(one.figures) - len(shown)
+    rest = f" {more} more are in the JSON file beside this page." if more else ""
+    header = ["", mean, "95 % interval", *over_folds, "remark"]
+    if not any(row[-1] for row in rows):
+        header, rows = header[:-1], [row[:-1] for row in rows]
+    drawn = max((figure.interval.n_resamples for figure in one.figures), default=0)
+    table(section, f"Figures, with intervals over {drawn} resamples.{rest}", header, rows)
+
+
+def _add_folds(section: Element, one: SetFigures) -> None:
+    shown = one.figures[:_MOST_FOLD_COLUMNS]
+    rows = []
+    for place, fold in enumerate(one.folds):
+        part = one.scored.rows(np.flatnonzero(one.scored.folds == fold))
+        rows.append(
+            [
+                str(fold + 1),
+                str(len(part)),
+                str(len({*part.patients})),
+                *(_number(figure.by_fold[place].value) for figure in shown),
+            ]
+        )
+    header = ["fold", f"{one.scored.level}s", "patients", *(figure.title for figure in shown)]
+    caption = (
+        "By fold: each was scored by the model that had not seen it. Folds share most of their "
+        "training slides, so their standard deviation is no standard error."
+    )
+    table(section, caption, header, rows)
+
+
+def _add_confusion(section: Element, scored: ScoredSlides) -> None:
+    names = scored.outputs
+    if len(names) > _MOST_IN_MATRIX:
+        add(section, "p", f"The confusion of {len(names)} classes is in the JSON file.")
+        return
+    matrix = confusion(scored)
+    header = ["true \\ called", *names, "all"]
+    few = len(names) <= _MOST_WITH_SHARES
+    what = "number and share of the row" if few else "number; the darker, the larger its share"
+    body = table(section, f"Confusion, {_rule(scored)}: {what}.", header, [], class_="matrix")
+    for name, row in zip(names, matrix, strict=True):
+        line = add(body, "tr")
+        add(line, "th", name, scope="row")
+        total = int(row.sum())
+        for n in row:
+            share = n / total if total else 0.0
+            text = f"{n} ({100 * share:.0f} %)" if total and few else str(n)
+            add(line, "td", text, style=f"background: rgba(0, 114, 178, {0.45 * share:.2f})")
+        add(line, "td", str(total))
+
+
+def _rule(scored: ScoredSlides) -> str:
+    if not scored.binary:
+        return "where the likeliest class is called"
+    low, high = float(scored.cuts.min()), float(scored.cuts.max())
+    where = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}, by fold"
+    source = "" if scored.thresholds is None else ", chosen on validation"
+    return f"{scored.outputs[1]} called from a probability of {where}{source}"
+
+
+def _add_wrong(section: Element, scored: ScoredSlides, pictures: Pictures | None) -> None:
+    add(section, "h3", f"The {scored.level}s it got most wrong")
+    wrong = most_wrong(scored)
+    if not wrong:
+        add(section, "p", f"No {scored.level} is wrong.")
+        return
+    rows = [[scored.slide_ids[one.row], scored.patients[one.row], one.words] for one in wrong]
+    table(section, "The worst first.", [scored.level, "patient", ""], rows)
+    for one in wrong if pictures is not None else ():
+        ids = scored.members[one.row] if scored.members else (scored.slide_ids[one.row],)
+        for slide_id in ids[:_MOST_MEMBERS]:
+            png = pictures(slide_id) if pictures is not None else None
+            if png is not None:
+                words = f"Slide {slide_id}: {one.words}."
+                picture(section, png, caption=words, alt=f"Maps of slide {slide_id}.")
+
+
+def _add_made(section: Element, scored: ScoredSlides) -> None:
+    add(section, "h2", "How it was made")
+    listed(section, scored.notes)
+    rows = [[name, value] for name, value in _flat(scored.provenance)]
+    if rows:
+        table(section, "Run, settings, seeds, versions and splits.", ["", ""], rows)
+    if scored.licences:
+        table(
+            section,
+            "Licences of the encoders' weights: they hold for what was made with them.",
+            ["encoder", "licence"],
+            [[name, licence] for name, licence in scored.licences.items()],
+        )
+    add(section, "p", RESEARCH_USE, class_="use")
+
+
+def _flat(values: Mapping[str, Json], above: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the values of nested mappings under names joined by dots."""
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            cut = f"{text[:_LONGEST]} ... (all in the JSON file)" if len(text) > _LONGEST else text
+            yield f"{above}{name}", cut
+
+
+def _sd(figure: Figure) -> list[str]:
+    if not figure.by_fold:
+        return []
+    known = [metric.value for metric in figure.by_fold if metric.value is not None]
+    return [_number(float(np.std(known, ddof=1)) if len(known) > 1 else None)]
+
+
+def _interval(figure: Figure) -> str:
+    low, high = figure.interval.low, figure.interval.high
+    return "-" if low is None or high is None else f"({_number(low)} to {_number(high)})"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if 0.001 <= abs(value) < 100 or value == 0 else f"{value:.3g}"

@@ -1,0 +1,100 @@
+"""Kaplan-Meier curves of low and high risk, and whether they differ more than by chance.
+
+Both are SciPy's: `scipy.stats.ecdf` of right-censored times is the Kaplan-Meier estimate, with
+Greenwood's interval on the log-log scale, and `scipy.stats.logrank` the log-rank test.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import CensoredData, ecdf, logrank
+
+from src_core.reports.scored import ScoredSlides
+from src_core.training.metrics import Metric
+from src_core.types import BoolArray, Float64, Int64
+
+__all__ = ["Curve", "RiskSplit", "at_risk", "kaplan_meier", "log_rank", "split_by_risk"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """Steps of a Kaplan-Meier estimate; the first is at time 0."""
+
+    times: Float64
+    surviving: Float64
+    """Share that has had no event up to and including each time."""
+    low: Float64
+    high: Float64
+    """Pointwise 95 % interval, NaN where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskSplit:
+    """Who is above the median risk."""
+
+    high: BoolArray
+    """Shape (n,)."""
+    words: str
+    """Whose median it is."""
+
+
+def split_by_risk(scored: ScoredSlides) -> RiskSplit:
+    """Split at the median risk of the training slides, or where it is unknown of the scored ones.
+
+    In a cross-validation each fold is split at its own, for its model's risks have their own zero.
+    """
+    risks = scored.scores[:, 0]
+    if scored.training_risks is not None and np.isfinite(scored.training_risks).all():
+        return RiskSplit(
+            high=risks > scored.training_risks,
+            words="split at the median risk of the training slides",
+        )
+    folds = scored.fold_numbers
+    high = risks > np.median(risks)
+    for fold in folds:
+        inside = scored.folds == fold
+        high[inside] = risks[inside] > np.median(risks[inside])
+    whose = "of each fold's slides" if len(folds) else "of the scored slides themselves"
+    return RiskSplit(high=high, words=f"split at the median risk {whose}")
+
+
+def kaplan_meier(times: Float64, events: BoolArray) -> Curve:
+    """Return the Kaplan-Meier estimate.
+
+    Parameters
+    ----------
+    times : ndarray of float, shape (n,)
+        Not empty.
+    events : ndarray of bool, shape (n,)
+    """
+    surviving = ecdf(CensoredData.right_censored(times, ~events)).sf
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+        # Where nobody or everybody is left the interval is undefined; NaN says so.
+        warnings.filterwarnings("ignore", "The confidence interval is undefined", RuntimeWarning)
+        interval = surviving.confidence_interval(method="log-log")
+    return Curve(
+        times=np.concatenate([[0.0], surviving.quantiles]),
+        surviving=np.concatenate([[1.0], surviving.probabilities]),
+        low=np.concatenate([[np.nan], interval.low.probabilities]),
+        high=np.concatenate([[np.nan], interval.high.probabilities]),
+    )
+
+
+def log_rank(times: Float64, events: BoolArray, high: BoolArray) -> Metric:
+    """Return the two-sided p-value that both groups have one hazard."""
+    if high.all() or not high.any():
+        return Metric(None, "one of the groups is empty")
+    if not events.any():
+        return Metric(None, "no event was seen")
+    groups = [CensoredData.right_censored(times[g], ~events[g]) for g in (high, ~high)]
+    with np.errstate(divide="ignore", invalid="ignore"):  # nothing to compare at any event
+        p = float(logrank(*groups).pvalue)
+    return Metric(p) if np.isfinite(p) else Metric(None, "at no event both groups are at risk")
+
+
+def at_risk(times: Float64, ticks: Float64) -> Int64:
+    """Return how many have neither had an event nor been lost before each tick."""
+    return np.asarray((times[:, None] >= ticks).sum(axis=0), dtype=np.int64)

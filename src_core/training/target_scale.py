@@ -1,0 +1,55 @@
+"""Regression targets brought to one scale, so that none outweighs another in the loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from src_core.bags.cohort import Cohort
+from src_core.errors import ProjectError
+
+__all__ = ["TargetScale"]
+
+_CONSTANT = 1e-9
+"""What varies less than this share of its largest value does not vary."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetScale:
+    """Mean and standard deviation of each target; empty where targets stay as they are."""
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, cohort: Cohort) -> Self:
+        """Measure the known values of the slides that are learned from, or of their patients.
+
+        Raises
+        ------
+        ProjectError
+            If a target is constant or known of one alone.
+        """
+        if cohort.task != "regression":
+            return cls()
+        values = cohort.unit_targets
+        means, stds = [], []
+        for column, name in zip(values.T, cohort.classes, strict=True):
+            known = column[np.isfinite(column)]
+            spread = float(known.std()) if len(known) else 0.0
+            if len(known) < 2 or spread <= _CONSTANT * float(np.abs(known).max()):
+                raise ProjectError(
+                    f"All {len(known)} {cohort.per}s to learn from have the same {name}; training "
+                    "needs different values of it: add slides or leave the target out."
+                )
+            means.append(float(known.mean()))
+            stds.append(spread)
+        return cls(mean=tuple(means), std=tuple(stds))
+
+    def apply(self, cohort: Cohort) -> Cohort:
+        """Return the cohort with its values in standard deviations from the mean."""
+        if not self.std:
+            return cohort
+        return cohort.with_values((cohort.values - self.mean) / self.std)

@@ -1,0 +1,124 @@
+"""The verb ``explain``: what a prediction becomes without some of the slide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from src_core import pipeline
+from src_core.config import Config, Help, Range
+from src_core.errors import ConfigError
+from src_core.explaining import explain
+from src_core.inference.explanation import Explanation, Outcome
+from src_core.progress import Report, Stop
+from src_core.project import Project, SlideFolder
+from src_core.runs import Predictor
+from src_core.verbs.base import (
+    Device,
+    ProjectPath,
+    Result,
+    RunName,
+    SlideNames,
+    Verb,
+    as_lines,
+    chosen_slides,
+    result_of,
+    table_lines,
+)
+
+__all__ = ["EXPLAIN"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainOptions(Config):
+    """Settings of ``explain``."""
+
+    project: ProjectPath
+    slides: SlideNames = ()
+    without: Annotated[
+        tuple[str, ...], Help("Numbers of clusters to leave out together; each by itself if none")
+    ] = ()
+    bags: Annotated[
+        int, Range(1, 10_000), Help("Patch selections over which a change is taken", advanced=True)
+    ] = 8
+    run: RunName = None
+    device: Device = "auto"
+
+
+def _explain(options: ExplainOptions, report: Report, stop: Stop) -> Result:
+    project = Project.open(options.project)
+    clusters = [_number(text) for text in options.without]
+    run_id = options.run or project.latest_run()
+    predictor = Predictor.load(project, run_id, device=options.device)
+    explained: dict[str, Any] = {}
+
+    def one(slide: SlideFolder) -> None:
+        found = explain(
+            predictor, slide, without=clusters, change_bags=options.bags, report=report, stop=stop
+        )
+        explained[slide.slide_id] = _plain(found)
+
+    failures = pipeline.each_slide(chosen_slides(project, options.slides), one, stop=stop)
+    return result_of(project, failures, run=run_id, explanations=explained)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise ConfigError(f"ExplainOptions.without is {text!r}; give numbers of clusters, as 3 7.")
+    return int(text)
+
+
+def _plain(found: Explanation) -> dict[str, Any]:
+    return {
+        "classes": list(found.classes),
+        "n_bags": found.n_bags,
+        "whole": _outcome(found.whole),
+        "without": [_outcome(one) for one in found.by_weight()],
+    }
+
+
+def _outcome(one: Outcome) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "n_patches": one.n_patches,
+        "values": list(one.values),
+        "call": one.call,
+        "change": list(one.change),
+        "spread": list(one.spread),
+    }
+
+
+def _describe(result: Result) -> str:
+    """Return a table for each slide, first what changes most."""
+    lines = []
+    for slide_id, found in result["explanations"].items():
+        heads = ["without", "patches"]
+        for name in found["classes"]:
+            heads += [name, "change", ""]
+        rows = [
+            _row("nothing", found["whole"]),
+            *(_row(one["name"], one) for one in found["without"]),
+        ]
+        lines += [
+            f"{slide_id}, changes over {found['n_bags']} patch selections",
+            *table_lines([*heads, "call"], rows, left=(0, len(heads))),
+        ]
+    rest = {key: value for key, value in result.items() if key != "explanations"}
+    return "\n".join([*lines, as_lines(rest)])
+
+
+def _row(name: str, one: dict[str, Any]) -> list[str]:
+    cells = [name, str(one["n_patches"])]
+    for value, change, spread in zip(one["values"], one["change"], one["spread"], strict=True):
+        told = ["", ""] if name == "nothing" else [f"{change:+.3f}", f"± {spread:.3f}"]
+        cells += [f"{value:.3f}", *told]
+    return [*cells, one["call"]]
+
+
+EXPLAIN = Verb(
+    "explain",
+    "say what a prediction becomes without each cluster, or without some",
+    ExplainOptions,
+    _explain,
+    _describe,
+)

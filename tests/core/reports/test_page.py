@@ -1,0 +1,208 @@
+"""The page as a browser reads it: whole, closed, and free of what strangers wrote."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src_core import RESEARCH_USE
+from src_core.reports import CROSS_VALIDATION
+from src_core.reports.drawing import draw
+from src_core.reports.figures import measure_sets
+from src_core.reports.page import report_page
+
+NASTY = "<script>alert(1)</script>\"'&$x_$\x00\ud800<img src=https://evil.example/x.png>"
+VOID = {"meta", "img", "br", "hr", "input", "link"}
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, and text; fails where a tag is not closed in turn."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def page_of(rows, **more) -> Page:
+    return Page(report_page(rows, measure_sets(rows, n_resamples=40), **more))
+
+
+def png() -> bytes:
+    stream = BytesIO()
+    Image.new("RGB", (4, 4), "red").save(stream, format="PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def nasty(random_classes):
+    return random_classes(
+        24,
+        target_name=NASTY,
+        outputs=(f"0{NASTY}", f"1{NASTY}"),
+        slide_ids=tuple(f"{i}{NASTY}" for i in range(24)),
+        patients=tuple(f"p{i}{NASTY}" for i in range(24)),
+        sets=(f"set {NASTY}",) * 24,
+        licences={f"encoder {NASTY}": f"licence {NASTY}"},
+        notes=(f"note {NASTY}",),
+        provenance={f"run {NASTY}": {"a": [NASTY], "b": NASTY}},
+    )
+
+
+def test_what_strangers_wrote_is_text_everywhere(nasty) -> None:
+    html = report_page(nasty, measure_sets(nasty, n_resamples=40), pictures=lambda _: png())
+    page = Page(html)
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert "\x00" not in html
+    html.encode("utf-8")
+    assert {str(one["src"])[:22] for one in page.all("img")} == {"data:image/png;base64,"}
+    assert page.text.count("<script>alert(1)</script>") > 10
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+
+
+def test_the_page_needs_nothing_from_elsewhere(nasty, random_survival) -> None:
+    for rows in (nasty, random_survival(30)):
+        page = page_of(rows)
+        for tag, attributes in page.tags:
+            for name in ("src", "href", "srcset", "action", "data", "background"):
+                value = attributes.get(name) or "#"
+                assert value.startswith(("data:image/png", "#")), (tag, value)
+        assert not {"link", "iframe", "object", "script"} & {tag for tag, _ in page.tags}
+        policy = [one for one in page.all("meta") if one.get("http-equiv")]
+        assert "default-src 'none'" in str(policy[0]["content"])
+        style = page.words[page.words.index(next(w for w in page.words if "@media" in w))]
+        assert "url(" not in style
+        assert "@import" not in style
+
+
+def test_every_link_has_its_place_and_every_picture_its_words(random_classes) -> None:
+    page = page_of(random_classes(40, sets=("inner",) * 20 + ("test",) * 20))
+    places = {attributes.get("id") for _, attributes in page.tags}
+    assert {str(one["href"])[1:] for one in page.all("a")} <= places
+    assert len(page.all("img")) == len(page.all("figcaption")) == 4
+    assert all(one["alt"] for one in page.all("img"))
+    assert page.all("html")[0]["lang"] == "en"
+    assert len(page.all("caption")) == len(page.all("table"))
+
+
+def test_it_says_what_it_is_for_and_how_it_was_made(random_classes) -> None:
+    page = page_of(
+        random_classes(
+            30,
+            licences={"virchow2": "CC-BY-NC-ND-4.0"},
+            notes=("Embeddings were imported.",),
+            provenance={"seed": 7, "versions": {"torch": "2.3"}, "long": "x" * 5000},
+        )
+    )
+    for words in (RESEARCH_USE, "CC-BY-NC-ND-4.0", "Embeddings were imported.", "versions.torch"):
+        assert words in page.text
+    assert "30 slides of 30 patients; 15 normal, 15 tumour." in page.text
+    assert "x" * 2001 not in page.text
+
+
+def test_folds_have_a_table_and_say_their_spread(random_classes) -> None:
+    folds = np.arange(60) // 20
+    page = page_of(random_classes(60, sets=(CROSS_VALIDATION,) * 60, folds=folds))
+    assert "mean over folds" in page.text
+    assert "sd over folds" in page.text
+    assert "their standard deviation is no standard error" in page.text
+
+
+def test_the_confusion_has_counts_and_shares(scored) -> None:
+    p = np.array([0.9, 0.9, 0.1, 0.2, 0.8])
+    logits = np.log(np.stack([1 - p, p], axis=1))
+    page = page_of(scored(logits, [1, 1, 1, 0, 0], thresholds=np.full(5, 0.4)))
+    assert "tumour called from a probability of 0.4, chosen on validation" in page.text
+    for cell in ("1 (50 %)", "1 (33 %)", "2 (67 %)"):
+        assert cell in page.words
+
+
+def test_the_wrong_slides_show_their_maps(scored) -> None:
+    p = np.array([0.9, 0.1, 0.2])
+    rows = scored(np.log(np.stack([1 - p, p], axis=1)), [1, 1, 0], patients=("a", "b", "c"))
+    asked = []
+
+    def pictures(slide_id):
+        asked.append(slide_id)
+        return png()
+
+    page = page_of(rows, pictures=pictures)
+    assert asked == ["s1"]
+    assert "is tumour, probability 0.100" in page.text
+    assert [one["alt"] for one in page.all("img")][-1] == "Maps of slide s1."
+    assert len(page_of(rows, pictures=lambda _: None).all("img")) == len(page.all("img")) - 1
+    two = {"patients": ("b", "b"), "slide_ids": ("x", "y")}
+    merged = scored(rows.scores[[1, 1]], [1, 1], **two).by_patient()
+    asked.clear()
+    assert "The patients it got most wrong" in page_of(merged, pictures=pictures).text
+    assert asked == ["x", "y"]
+    with pytest.raises(ValueError, match="PNG"):
+        page_of(rows, pictures=lambda _: b"<svg onload=alert(1)>")
+
+
+def test_every_task_and_every_sparse_set_makes_a_page(scored, random_survival) -> None:
+    """One slide, one class, constant scores, no event, unknown targets: cautions, not errors."""
+    rng = np.random.default_rng(0)
+    unknown = np.full((4, 2), np.nan)
+    for rows in (
+        scored(np.zeros((1, 2)), [0]),
+        scored(np.zeros((4, 3)), [1, 1, 1, 1]),
+        scored([[0.0]], [[3.0, 0]], task="survival"),
+        scored(np.zeros((4, 1)), [[0.0, 1], [0.0, 0], [2.0, 0], [2.0, 1]], task="survival"),
+        scored([[0.0], [1.0]], [[0.0, 0], [0.0, 1]], task="survival"),
+        scored(rng.normal(size=(4, 2)), unknown, task="regression"),
+        scored(rng.normal(size=(1, 2)), [[1.0, 2.0]], task="regression"),
+        random_survival(9, training_risks=np.full(9, 9.0)),
+    ):
+        assert "caution" in {one.get("class") for one in page_of(rows).all("ul")}
+
+
+def test_many_classes_and_many_targets_stay_readable(scored) -> None:
+    rng = np.random.default_rng(1)
+    classes = tuple(f"class {i}" for i in range(30))
+    rows = scored(rng.normal(size=(60, 30)), np.arange(60) % 30, outputs=classes)
+    assert "The confusion of 30 classes is in the JSON file." in page_of(rows).text
+    genes = tuple(f"gene {i}" for i in range(64))
+    values, true = rng.normal(size=(2, 12, 64))
+    page = page_of(scored(values, true, task="regression", outputs=genes))
+    assert "6 more are in the JSON file" in page.text
+    assert len(page.all("img")) == 8
+
+
+def test_the_same_scores_make_the_same_page(random_classes) -> None:
+    rows = random_classes(30)
+    first, again = (report_page(rows, measure_sets(rows, n_resamples=40)) for _ in range(2))
+    assert first == again
+
+
+def test_a_plot_is_a_picture_of_its_size() -> None:
+    plot = draw(lambda figure: figure.subplots().plot([0, 1]), size=(2, 1), caption="c", alt="a")
+    with Image.open(BytesIO(plot.png)) as image:
+        assert image.size == (320, 160)
+    assert plot.width == 200

@@ -1,0 +1,161 @@
+"""Every task from the table to the scores, by the command's own verbs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src_core.cli import main
+from src_core.errors import ConfigError, DivergedError, ProjectError
+from src_core.models.checkpoint_meta import checkpoint_meta
+from src_core.progress import ignore, never
+from src_core.project import Project
+from src_core.provenance import read_json
+from src_core.runs import latest_run
+from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
+from src_core.training.config import TrainConfig
+from src_core.verbs import run_verb
+
+SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.35, 0.15, 0.55)
+
+
+def run(verb: str, **options: Any) -> dict[str, Any]:
+    return run_verb(verb, options, report=ignore, stop=never)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clustered project of ten slides of seven patients; two of them have no value."""
+    folder = tmp_path_factory.mktemp("cohort")
+    rows: list[tuple[Any, ...]] = [
+        ("slide_id", "path", "patient_id", "grade", "share", "size", "months", "event")
+    ]
+    for number, share in enumerate(SHARES):
+        slide = SyntheticSlide(size_px=(1280, 1280), seed=number, nodule_fraction=share)
+        write_sample_slide(folder / f"{number}.tiff", slide)
+        patient = max(0, number - 3)
+        own = number >= 3  # the first patient's slides inherit what one of them says
+        rows.append(
+            (
+                f"s{number}", f"{number}.tiff", f"p{patient}", "low" if patient % 2 else "high",
+                share, "" if number in (2, 5) else 7 - 3 * share,
+                30 - 3 * patient if own else "", ("dead", "alive")[patient == 6] if own else "",
+            )
+        )  # fmt: skip
+    table = folder / "labels.csv"
+    with table.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows(rows)
+    root = folder / "project"
+    run("prepare", project=str(root), labels=str(table), encoders=["texture"])
+    run("cluster", project=str(root), n_clusters=2)
+    bench = TrainConfig.preset("bench").replace(epochs=2).to_dict()
+    project = Project.open(root)
+    project.reconfigured(project.config.replace(training=bench))
+    return root
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path) -> str:
+    return str(shutil.copytree(made, tmp_path / "project"))
+
+
+def test_values_are_learned_scored_and_predicted_in_the_unit_of_the_table(
+    root: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", root, "--task", "regression", "--target", "share", "size"]
+    assert main([*command, "--device", "cpu", "--json"]) == 0
+    run_id = json.loads(capsys.readouterr().out)["run"]
+    folder = Project.open(root).run(run_id)
+    meta = checkpoint_meta(folder / "checkpoint")
+    assert meta.classes == ("share", "size")
+    assert meta.target_mean == pytest.approx((0.3, 6.1), abs=0.5)
+    asked = read_json(folder / "config.json")
+    assert (asked["task"], asked["columns"]) == ("regression", ["share", "size"])
+
+    scores = run("evaluate", project=root, device="cpu", target=["share", "size"])
+    assert (scores["task"], scores["per"], scores["n"]) == (
+        "regression", "slide", len(asked["held_back"]),
+    )  # fmt: skip
+    assert {"r2", "pearson", "mse", "baseline_r2"} <= set(scores)
+    assert set(scores["by_target"]) == {"share", "size"}
+    assert read_json(folder / "held_back.json")["values"] == scores["values"]
+    told = run("predict", project=root, device="cpu", slides=[asked["held_back"][0]])
+    assert told["values"][asked["held_back"][0]] == scores["values"][asked["held_back"][0]]
+    assert "calls" not in told
+    for said in scores["values"].values():
+        assert 3 < said["size"] < 9, "in the unit of the table, near its mean after two epochs"
+
+
+def test_survival_is_learned_and_scored_by_patient(root: str) -> None:
+    trained = run("train", project=root, task="survival", target=["months", "event"], device="cpu")
+    meta = checkpoint_meta(Project.open(root).run(trained["run"]) / "checkpoint")
+    assert (meta.student.task, meta.per) == ("survival", "patient")
+    scores = run("evaluate", project=root, run=trained["run"], device="cpu")
+    owners = Project.open(root).patients()
+    held = {owners[name] for name in scores["values"]}
+    assert scores["n"] == len(held) == len(scores["patients"])
+    assert {"c_index", "c_index_reason", "baseline_c_index"} <= set(scores)
+    told = run("predict", project=root, device="cpu")
+    assert set(told["patients"]) == set(owners.values())
+    mean = sum(told["values"][f"s{number}"]["log-hazard"] for number in range(4)) / 4
+    assert told["patients"]["p0"]["log-hazard"] == pytest.approx(mean)
+
+
+def test_a_patients_class_is_the_mean_of_the_slides(root: str) -> None:
+    trained = run("train", project=root, target=["grade"], per="patient", device="cpu")
+    scores = run("evaluate", project=root, run=trained["run"], device="cpu")
+    assert scores["n"] == len(scores["patients"]) <= len(scores["probabilities"])
+    for said in (*scores["patients"].values(), *scores["probabilities"].values()):
+        assert sum(said.values()) == pytest.approx(1)
+    assert {"auroc", "balanced_accuracy", "baseline_auroc"} <= set(scores)
+
+
+def test_folds_are_validated_for_values_and_survival(root: str) -> None:
+    values = run(
+        "evaluate", project=root, folds=2, task="regression", target=["share"], device="cpu"
+    )
+    assert (values["task"], len(values["folds"])) == ("regression", 2)
+    lives = run(
+        "evaluate", project=root, folds=2, task="survival", target=["months", "event"],
+        device="cpu",
+    )  # fmt: skip
+    assert lives["n_patients"] < len(SHARES)
+
+
+def test_each_target_finds_its_own_run(root: str) -> None:
+    first = run("train", project=root, task="regression", target=["share"], device="cpu")["run"]
+    run("train", project=root, target=["grade"], device="cpu")
+    assert latest_run(Project.open(root), "share") == first
+    with pytest.raises(ProjectError, match="no model of 'share, size'"):
+        run("evaluate", project=root, target=["share", "size"])
+
+
+def test_what_cannot_be_learned_leaves_no_run(root: str) -> None:
+    with pytest.raises(ConfigError, match="classification reads one column"):
+        run("train", project=root, target=["share", "size"])
+    with pytest.raises(ConfigError, match="time and event"):
+        run("train", project=root, task="survival", target=["months"])
+    with pytest.raises(ProjectError, match=r"line 2: grade is 'high'; give a number"):
+        run("train", project=root, task="regression", target=["grade"])
+    table = Path(root) / "cohort" / "labels.csv"
+    table.write_text(table.read_text().replace("dead", "alive"))
+    with pytest.raises(ProjectError, match=r"months, event: 0 patient\(s\) have an event"):
+        run("train", project=root, task="survival", target=["months", "event"])
+    project = Project.open(root)
+    wild = project.config.training.replace(optimiser="sgd", learning_rate=10.0, epochs=9)
+    project.reconfigured(project.config.replace(training=wild.to_dict()))
+    with pytest.raises(DivergedError, match=r"in epoch \d: train again with a learning_rate below"):
+        run("train", project=root, task="regression", target=["share"], device="cpu")
+    assert not (Path(root) / "runs").exists()
+
+
+def test_labels_of_slides_that_the_project_lacks_are_named(root: str) -> None:
+    table = Path(root) / "cohort" / "labels.csv"
+    table.write_text(table.read_text() + "zz,nowhere.tiff,zz,low,0.3,1,2,1\n")
+    result = run("train", project=root, task="regression", target=["share"], device="cpu")
+    assert [one["slide_id"] for one in result["failures"]] == ["zz"]
