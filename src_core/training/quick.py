@@ -17,6 +17,7 @@ from torch import Tensor
 
 from src_core.bags.cohort import CohortSlide
 from src_core.bags.dataset import Patches, Scale, standardised_rows
+from src_core.devices import few_threads
 from src_core.models.local_branches import LocalBranches, ScoredPatches
 from src_core.models.student import centre
 from src_core.progress import Progress, Report, Stop, check, ignore, never
@@ -159,16 +160,33 @@ def teach_quickly(
         (1.0, Anchor(branches, _sample(replayed, scales, rng, stop))),
         (firmness(marked.kinds), Anchor(branches, marked.around(_MOST_REPLAYED, rng, stop=stop))),
     )
+    with few_threads(1):
+        _take_steps(branches, shown, kinds, anchors, rng, report, stop)
+
+
+def _take_steps(
+    branches: LocalBranches,
+    shown: Tensor,
+    kinds: Tensor,
+    anchors: Sequence[tuple[float, Anchor]],
+    rng: np.random.Generator,
+    report: Report,
+    stop: Stop,
+) -> None:
+    """Fit what comes after the projections to marked patches, shown (R, M, width), kinds (M,)."""
     heads = [value for name, value in branches.named_parameters() if "project" not in name]
     optimiser = torch.optim.AdamW(heads, lr=_RATE, weight_decay=0.0)
     for step in range(_STEPS):
         check(stop)
-        mine = torch.from_numpy(rng.permutation(len(places))[:_BATCH]).to(device)
-        loss = marks_loss(branches.score_projected(shown[:, mine]).values, kinds[mine])
-        for weight, anchor in anchors:
-            theirs = anchor.draw(_BATCH, rng)
-            now = branches.score_projected(anchor.projected[:, theirs])
-            loss = loss + weight * anchor.moved(now, theirs)
+        mine = torch.from_numpy(rng.permutation(len(kinds))[:_BATCH]).to(kinds.device)
+        drawn = [anchor.draw(_BATCH, rng) for _, anchor in anchors]
+        parts = [shown[:, mine]]
+        parts += [one.projected[:, rows] for (_, one), rows in zip(anchors, drawn, strict=True)]
+        # Side by side: many small products take longer than few larger ones.
+        said = _split(branches.score_projected(torch.cat(parts, dim=1)), parts)
+        loss = marks_loss(said[0].values, kinds[mine])
+        for (weight, anchor), rows, now in zip(anchors, drawn, said[1:], strict=True):
+            loss = loss + weight * anchor.moved(now, rows)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss, inputs=heads)
         optimiser.step()
@@ -217,3 +235,10 @@ def _spread_out(labels: Labels, n: int, rng: np.random.Generator) -> Int64:
     turn = np.empty(len(order), dtype=np.int64)
     turn[by_cluster] = np.arange(len(order)) - starts
     return np.sort(order[np.argsort(turn, kind="stable")[:n]])
+
+
+def _split(scored: ScoredPatches, parts: Sequence[Tensor]) -> list[ScoredPatches]:
+    """Take apart what was scored side by side, (branches, patches, ...)."""
+    lengths = [part.shape[1] for part in parts]
+    both = zip(scored.scores.split(lengths, 1), scored.values.split(lengths, 1), strict=True)
+    return [ScoredPatches(scores, values) for scores, values in both]
