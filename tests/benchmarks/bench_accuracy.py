@@ -1,8 +1,8 @@
 """How well models score slides and where their maps point, on real tissue: ``make bench-accuracy``.
 
 Slides are built from stored embeddings of LC25000 patches (``lung_cohorts.py``); what is tested
-comes from donors that no model has seen. A run is one fold and one seed, which decides slides,
-clusters, bags and weights. A run's map is measured by the mean, over the slides that hold both,
+comes from donors that no model has seen. A run is one fold with its slides, and one seed, which
+decides bags and weights. A run's map is measured by the mean, over the slides that hold both,
 of the area under the curve of the patches of the slide's class against the others: by their
 contribution to the class, or by its magnitude where all tumour of a slide is of one class.
 """
@@ -79,9 +79,9 @@ class Bench:
 
     def run(self, task: str, number: int) -> tuple[Checkpoint, LungCohort]:
         """Train one run of a task; return the model and the slides that it has not seen."""
-        seed = SEEDS[number]
-        train, test = self.patches.fold(task, number % FOLDS, seed=seed)
-        return fit(train.cohort, self.config.replace(seed=seed)).checkpoint, test
+        fold = number % FOLDS
+        train, test = self.patches.fold(task, fold, seed=fold)
+        return fit(train.cohort, self.config.replace(seed=SEEDS[number])).checkpoint, test
 
     def predict(self, checkpoint: Checkpoint, cohort: LungCohort) -> list[Prediction]:
         """Score slides and draw their maps."""
