@@ -101,9 +101,9 @@ class Bench:
 
 def student_alone(checkpoint: Checkpoint) -> Checkpoint:
     """Return the same model without its local branches: its own score and its own map."""
-    weights = {k: v for k, v in checkpoint.weights.items() if not k.startswith("branches.")}
+    tensors = {k: v for k, v in checkpoint.tensors.items() if not k.startswith("branches.")}
     sizes = checkpoint.meta.student.replace(n_branches=0)
-    return Checkpoint(meta=replace(checkpoint.meta, student=sizes), weights=weights)
+    return Checkpoint(meta=replace(checkpoint.meta, student=sizes), tensors=tensors)
 
 
 def show_maps(bench: Bench) -> bool:

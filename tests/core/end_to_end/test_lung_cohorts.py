@@ -7,7 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.benchmarks.lung_cohorts import DONORS, FOLDS, KINDS, TASKS, LungPatches, Outcomes, deal
+from src_core.bags.cohort import CohortSlide
+from tests.benchmarks.lung_cohorts import (
+    DONORS,
+    FOLDS,
+    KINDS,
+    TASKS,
+    LungPatches,
+    Outcomes,
+    StoredView,
+    deal,
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +37,16 @@ def patches(tmp_path_factory: pytest.TempPathFactory) -> LungPatches:
     )
 
 
+def chosen(slide: CohortSlide) -> np.ndarray:
+    view = slide.views[0]
+    assert isinstance(view, StoredView)
+    return view.chosen
+
+
 def test_no_picture_is_both_learned_from_and_tested(patches: LungPatches) -> None:
     train, test = patches.fold("tumour", 2, seed=0, n_train=16, n_test=8)
     seen, unseen = (
-        {name for slide in one.cohort.slides for name in patches.origins[slide.views[0].chosen]}
+        {name for slide in one.cohort.slides for name in patches.origins[chosen(slide)]}
         for one in (train, test)
     )
     assert seen
@@ -48,7 +64,7 @@ def test_nodules_are_of_the_size_kind_and_origins_that_the_task_has(
     for slide, origins, fraction in zip(
         made.cohort.slides, made.origins, made.outcomes.fraction, strict=True
     ):
-        rows = slide.views[0].chosen
+        rows = chosen(slide)
         tumour = patches.kinds[rows] != KINDS[0]
         assert set(patches.origins[rows[tumour]]) <= set(origins)
         assert (tumour == (slide.truth == slide.target)).all() or slide.target == 0
@@ -70,9 +86,9 @@ def test_the_same_seed_makes_the_same_slides_and_reads_their_clusters(patches: L
     for one, same, another in zip(
         first.cohort.slides, second.cohort.slides, other.cohort.slides, strict=True
     ):
-        np.testing.assert_array_equal(one.views[0].chosen, same.views[0].chosen)
+        np.testing.assert_array_equal(chosen(one), chosen(same))
         np.testing.assert_array_equal(one.labels, same.labels)
-        assert not np.array_equal(one.views[0].chosen, another.views[0].chosen)
+        assert not np.array_equal(chosen(one), chosen(another))
         assert one.labels.max() == 14
 
 
