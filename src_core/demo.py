@@ -81,7 +81,7 @@ def run_demo(options: DemoOptions, report: Report, stop: Stop) -> dict[str, Any]
     whole = [slide for slide in ready if slide.slide_id not in failed]
     failures += pipeline.each_slide(whole, cluster, stop=stop)
     run_id, _ = runs.train(project, options.target, device=device, report=report, stop=stop)
-    scores = score_held_back(project, run_id, device=device, report=report, stop=stop)
+    scores = score_held_back(project, run_id, device=device, report=report, stop=stop).scores
     return {
         "project": str(project.root),
         "run": run_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -23,23 +23,35 @@ from src_core.training.figures import SKILL, figures
 from src_core.training.metrics import Metric
 from src_core.types import Float64
 
-__all__ = ["by_patient", "cross_validate_project", "outcome_key", "score_held_back"]
+__all__ = ["HeldBack", "by_patient", "cross_validate_project", "outcome_key", "score_held_back"]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """Slides that a model has not seen, and what it says of them."""
+
+    meta: CheckpointMeta
+    cohort: Cohort
+    predictions: tuple[Prediction, ...]
+    """Of the cohort's slides."""
+    scores: dict[str, Any]
+    """What `score_held_back` stores."""
 
 
 def score_held_back(
     project: Project, run_id: str, *, device: DeviceName, report: Report, stop: Stop
-) -> dict[str, Any]:
+) -> HeldBack:
     """Predict the slides that a run held back, and score them once.
 
     Returns
     -------
-    dict
-        The figures of the task (None where one has no meaning; ``auroc_reason``, ``r2_reason`` or
-        ``c_index_reason`` says why) and ``n``, the slides, or the patients where labels are
-        theirs. Beside them ``baseline_auroc`` and the like, that of a linear model on the mean
-        embedding of the same training slides. ``classes`` and of each slide the ``probabilities``,
-        or ``values``; ``patients`` has the means over each one's slides. Stored as
-        ``held_back.json``.
+    HeldBack
+        Its `scores` are the figures of the task (None where one has no meaning; ``auroc_reason``,
+        ``r2_reason`` or ``c_index_reason`` says why) and ``n``, the slides, or the patients where
+        labels are theirs. Beside them ``baseline_auroc`` and the like, that of a linear model on
+        the mean embedding of the same training slides. ``classes`` and of each slide the
+        ``probabilities``, or ``values``; ``patients`` has the means over each one's slides. Stored
+        as ``held_back.json``, which also counts how often the slides were scored.
     """
     predictor = Predictor.load(project, run_id, device=device)
     meta = predictor.checkpoint.meta
@@ -59,9 +71,26 @@ def score_held_back(
         outcome_key(meta): {one.slide_id: one.by_class() for one in predictions},
         **_of_patients(meta, held_back, predictions),
         "failures": failures,
+        "times_scored": _times_scored(project, run_id) + 1,
     }
     write_json(project.run(run_id) / "held_back.json", scores)
-    return scores
+    return HeldBack(meta, held_back, tuple(predictions), scores)
+
+
+def _times_scored(project: Project, run_id: str) -> int:
+    """Return how often the held-back slides of a target have been looked at, by all of its runs.
+
+    Whoever chooses among runs by them has no test set any more, and should know.
+    """
+    asked = read_json(project.run(run_id) / "config.json").get("target")
+    total = 0
+    for name in project.runs():
+        folder = project.run(name)
+        stored = folder / "held_back.json"
+        if stored.is_file() and read_json(folder / "config.json").get("target") == asked:
+            times = read_json(stored).get("times_scored", 1)
+            total = max(total, times if isinstance(times, int) else 1)
+    return total
 
 
 def outcome_key(meta: CheckpointMeta) -> str:

@@ -194,7 +194,13 @@ class Predictor:
         return cls(project, run_id, Checkpoint.load(folder), device)
 
     def predict(self, slide: SlideFolder, *, report: Report, stop: Stop) -> Prediction:
-        """Predict a slide with its maps, and store the prediction in the project.
+        """Predict a slide with its maps, and store the prediction in the project; see `look`."""
+        prediction = self.look(slide, report=report, stop=stop)
+        prediction.save(self.project.prediction(self.run_id, slide.slide_id))
+        return prediction
+
+    def look(self, slide: SlideFolder, *, report: Report, stop: Stop) -> Prediction:
+        """Predict a slide, which may be another project's, and store nothing of it.
 
         Raises
         ------
@@ -219,9 +225,7 @@ class Predictor:
             report=report,
             stop=stop,
         )
-        prediction = prediction.replace(grid_id=inputs.grid.grid_id, run_id=self.run_id)
-        prediction.save(self.project.prediction(self.run_id, slide.slide_id))
-        return prediction
+        return prediction.replace(grid_id=inputs.grid.grid_id, run_id=self.run_id)
 
     def gather(self, slide: SlideFolder, *, report: Report, stop: Stop) -> SlideInputs:
         """Return what the model reads of a slide, clustered as the run's slides were.

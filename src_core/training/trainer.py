@@ -121,8 +121,8 @@ def _train(course: Course, device: torch.device, *, stage: str = "Training") -> 
     config = course.config
     dataset = course.dataset(course.train)
     inner = None if course.inner is None else course.dataset(course.inner)
-    bags_per_slide = config.n_bags_per_slide(len(dataset.slides))
     task = course.train.task
+    bags_per_slide = config.n_bags_per_slide(len(dataset.slides), task)
     per_epoch = dataset.n_batches(
         bags_per_slide=bags_per_slide, batch_size=config.bags_in_step(task)
     )
@@ -165,7 +165,7 @@ def _learn(
     try:
         for batch in dataset.batches(
             epoch,
-            bags_per_slide=config.n_bags_per_slide(len(dataset.slides)),
+            bags_per_slide=config.n_bags_per_slide(len(dataset.slides), trainee.sizes.task),
             batch_size=config.bags_in_step(trainee.sizes.task),
         ):
             losses.append(trainee.step(batch))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +19,7 @@ from src_core.held_back import (
 from src_core.inference.prediction import Prediction
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
+from src_core.run_reports import report_run, score_external
 from src_core.training.config import Preset, TrainConfig
 from src_core.types import Level, Task
 from src_core.verbs.base import (
@@ -87,13 +88,16 @@ class EvaluateOptions(Config):
     ] = ()
     task: LearnedTask = "classification"
     per: LabelLevel = None
+    external: Annotated[
+        str | None, Help("Folder of another project, whose labelled slides are scored as well")
+    ] = None
     device: Device = "auto"
 
 
 def _evaluate(options: EvaluateOptions, report: Report, stop: Stop) -> Result:
     project = Project.open(options.project)
-    if options.folds is not None and options.run is not None:
-        raise ConfigError("Cross-validation trains anew: give either folds or run.")
+    if options.folds is not None and (options.run or options.external) is not None:
+        raise ConfigError("Cross-validation trains anew: give folds without run or external.")
     if options.folds is not None:
         scores = cross_validate_project(
             project,
@@ -105,8 +109,19 @@ def _evaluate(options: EvaluateOptions, report: Report, stop: Stop) -> Result:
         )
         return result_of(project, [], **scores)
     run_id = options.run or runs.latest_run(project, ", ".join(options.target) or None)
-    scores = score_held_back(project, run_id, device=options.device, report=report, stop=stop)
-    return {"project": str(project.root), "run": run_id, **scores}
+    held_back = score_held_back(project, run_id, device=options.device, report=report, stop=stop)
+    external = None
+    if options.external is not None:
+        predictor = runs.Predictor.load(project, run_id, device=options.device)
+        other = Project.open(options.external)
+        external = score_external(predictor, other, report=report, stop=stop)
+    page, figures = report_run(project, run_id, held_back, external, report=report, stop=stop)
+    told: Result = {"project": str(project.root), "run": run_id, **held_back.scores}
+    if external is not None:
+        told["external"] = figures["sets"]["external"]
+        failed = [asdict(failure) for failure in external.failures]
+        told["failures"] = [*told["failures"], *failed]
+    return {**told, "report": str(page)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -133,7 +133,10 @@ class StoredView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
-    """What can be asked of slides beside their class; each of shape (n_slides,)."""
+    """What can be asked of slides beside their class; each of shape (n_slides,).
+
+    Times are the slides' own: for survival each slide has to be a patient.
+    """
 
     fraction: Float64
     """Share of the patches that are tumour."""
@@ -212,7 +215,7 @@ class LungPatches:
             recipes=tuple(recipe for _, recipe in stored),
             kinds=kinds,
             origins=origins,
-            donors=_deal(kinds, origins),
+            donors=deal(kinds, origins),
             cache=cache,
         )
 
@@ -245,7 +248,8 @@ class LungPatches:
             turn, place = divmod(number, len(donors))
             target, name = (turn + place) % n_classes, f"{task}-{seed}-{donors[place]}-{turn}"
             drawn.append(self._draw(asked, target, donors[place], generator(seed, name)))
-            slides.append(self._slide(name, donors[place], target, drawn[-1].rows, n_classes))
+            patient = f"donor {donors[place]}"
+            slides.append(self._slide(asked, name, patient, target, drawn[-1].rows))
         fraction = np.array([np.mean(self.kinds[one.rows] != KINDS[0]) for one in drawn])
         rng = generator(seed, task, "outcomes", *donors)
         return LungCohort(
@@ -272,16 +276,14 @@ class LungPatches:
         rows[cells] = rng.choice(np.flatnonzero(np.isin(self.origins, origins)), n_cells)
         return _Drawn(rows=rows, origins=tuple(map(str, origins)))
 
-    def _slide(
-        self, name: str, donor: int, target: int, rows: Int64, n_classes: int
-    ) -> CohortSlide:
+    def _slide(self, task: Task, name: str, patient: str, target: int, rows: Int64) -> CohortSlide:
         views = zip(ENCODERS, self.recipes, self.views, strict=True)
         side = round(len(rows) ** 0.5)
         tumour = self.kinds[rows] != KINDS[0]
-        is_first_normal = TASKS[name.split("-", maxsplit=1)[0]].nodules[0] == "none"
+        normal = 0 if task.nodules[0] == "none" else len(task.classes)
         return CohortSlide(
             slide_id=name,
-            patient_id=f"donor {donor}",
+            patient_id=patient,
             target=target,
             views=tuple(
                 StoredView(encoder=encoder, recipe=recipe, embeddings=view, chosen=rows)
@@ -289,7 +291,7 @@ class LungPatches:
             ),
             labels=self._clusters(name, rows),
             cells=np.stack(np.divmod(np.arange(side**2), side)[::-1], axis=1).astype(np.int32),
-            truth=np.where(tumour, target, 0 if is_first_normal else n_classes).astype(np.int32),
+            truth=np.where(tumour, target, normal).astype(np.int32),
         )
 
     def _clusters(self, name: str, rows: Int64) -> Labels:
@@ -331,7 +333,7 @@ def _embedded(name: str, files: Sequence[Path], cache: Path) -> tuple[Float32, M
     return np.load(path, allow_pickle=False), {"encoder": name, "of": recipe_id(recipe)}
 
 
-def _deal(kinds: NDArray[np.str_], origins: NDArray[np.str_]) -> Int64:
+def deal(kinds: NDArray[np.str_], origins: NDArray[np.str_]) -> Int64:
     """Return the donor of each patch: the origins of a kind are dealt out like cards."""
     donors = np.zeros(len(origins), dtype=np.int64)
     for kind in KINDS:

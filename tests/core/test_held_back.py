@@ -159,3 +159,52 @@ def test_labels_of_slides_that_the_project_lacks_are_named(root: str) -> None:
     table.write_text(table.read_text() + "zz,nowhere.tiff,zz,low,0.3,1,2,1\n")
     result = run("train", project=root, task="regression", target=["share"], device="cpu")
     assert [one["slide_id"] for one in result["failures"]] == ["zz"]
+
+
+def test_a_run_is_reported_on_its_own_slides_and_on_those_of_another_project(
+    root: str, tmp_path: Path
+) -> None:
+    other = str(shutil.copytree(root, tmp_path / "other"))
+    trained = run("train", project=root, target=["grade"], device="cpu")
+    told = run("evaluate", project=root, external=other, device="cpu")
+    folder = Project.open(root).run(trained["run"]) / "report"
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert told["report"] == str(folder / "report.html")
+    assert "Test set, kept back" in page
+    assert "External test set" in page
+    assert "data:image/png" in page, "the maps of the slides that went most wrong, or a curve"
+    figures = read_json(folder / "figures.json")
+    asked = read_json(folder.parent / "config.json")
+    assert figures["provenance"]["trained on"] == asked["trained_on"]
+    assert told["external"]["counts"]["slides"] == len(SHARES)
+    owners = Project.open(root).patients()
+    learned = {owners[name] for name in asked["trained_on"]}
+    assert any(f"Slides of {len(learned)} patient(s)" in note for note in figures["notes"])
+    assert not list(Path(other).glob("predictions/*")), (
+        "nothing is predicted into the other project"
+    )
+
+
+def test_survival_is_reported_by_patient(root: str) -> None:
+    run("train", project=root, task="survival", target=["months", "event"], device="cpu")
+    told = run("evaluate", project=root, device="cpu")
+    figures = read_json(Path(told["report"]).with_name("figures.json"))
+    assert figures["level"] == "patient"
+    assert "c_index" in json.dumps(figures)
+
+
+def test_a_test_set_that_is_scored_again_is_said_to_be_used_up(root: str) -> None:
+    run("train", project=root, target=["grade"], device="cpu")
+    assert run("evaluate", project=root, device="cpu")["times_scored"] == 1
+    run("train", project=root, target=["grade"], device="cpu")
+    told = run("evaluate", project=root, device="cpu")
+    assert told["times_scored"] == 2
+    assert "have been scored 2 times" in Path(told["report"]).read_text(encoding="utf-8")
+
+
+def test_a_project_is_not_external_to_itself(root: str) -> None:
+    run("train", project=root, target=["grade"], device="cpu")
+    with pytest.raises(ProjectError, match="name another one"):
+        run("evaluate", project=root, external=root, device="cpu")
+    with pytest.raises(ConfigError, match="without run or external"):
+        run("evaluate", project=root, external=root, folds=2, device="cpu")

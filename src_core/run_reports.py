@@ -1,0 +1,182 @@
+"""The report of a run: on the slides that it held back, and on those of another project."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from src_core.bags.cohort import Cohort
+from src_core.cohorts import load_cohort, names_in
+from src_core.errors import ProjectError
+from src_core.held_back import HeldBack
+from src_core.inference.prediction import Prediction
+from src_core.models.checkpoint_meta import CheckpointMeta
+from src_core.models.operating_point import INDETERMINATE
+from src_core.pipeline import Failure
+from src_core.progress import Report, Stop
+from src_core.project import Project, ProjectConfig
+from src_core.provenance import read_json
+from src_core.runs import Predictor, draw
+from src_core.types import Float64, Json
+
+if TYPE_CHECKING:
+    from src_core.reports import ScoredSlides
+
+__all__ = ["External", "report_run", "score_external"]
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """Slides of another project, and what a model says of them."""
+
+    cohort: Cohort
+    predictions: tuple[Prediction, ...]
+    """Of the cohort's slides."""
+    failures: list[Failure]
+    known: tuple[str, ...]
+    """Patients whose slides the model has learned from."""
+
+
+def score_external(predictor: Predictor, other: Project, *, report: Report, stop: Stop) -> External:
+    """Predict the labelled slides of another project, in which nothing but clusters is stored.
+
+    Raises
+    ------
+    ProjectError
+        If it is the same project, or none of its labelled slides is ready.
+    """
+    project, meta = predictor.project, predictor.checkpoint.meta
+    if other.root.resolve() == project.root.resolve():
+        raise ProjectError(
+            f"{other.root} is the project that the model learned from; name another one."
+        )
+    asked = read_json(project.run(predictor.run_id) / "config.json")
+    config = ProjectConfig.from_dict(asked.get("project", {}))
+    cohort, failures = load_cohort(other, meta.target, config=config, classes=meta.classes)
+    predictions = tuple(
+        predictor.look(other.slide(slide.slide_id), report=report, stop=stop)
+        for slide in cohort.slides
+    )
+    owners = project.patients()
+    learned = {owners.get(name, name) for name in names_in(asked.get("trained_on"))}
+    known = tuple(sorted(learned & set(cohort.patients)))
+    return External(cohort, predictions, failures, known)
+
+
+def report_run(
+    project: Project,
+    run_id: str,
+    held_back: HeldBack,
+    external: External | None,
+    *,
+    report: Report,
+    stop: Stop,
+) -> tuple[Path, dict[str, Any]]:
+    """Write ``report/report.html`` and ``report/figures.json`` of a run.
+
+    Returns
+    -------
+    path : Path
+        Of the page.
+    figures : dict
+        What ``figures.json`` holds.
+    """
+    from src_core.reports import write_report  # loads SciPy, for which no start should wait
+
+    parts = [("test", held_back.cohort, held_back.predictions)]
+    notes = [_calls("test", held_back.cohort, held_back.predictions)]
+    times = held_back.scores["times_scored"]
+    if times > 1:
+        notes.append(
+            f"The slides that are held back have been scored {times} times: whatever was chosen "
+            "by earlier scores makes this one too good."
+        )
+    if external is not None:
+        parts.append(("external", external.cohort, external.predictions))
+        notes.append(_calls("external", external.cohort, external.predictions))
+        if external.known:
+            notes.append(
+                f"Slides of {len(external.known)} patient(s) of the external set were learned "
+                f"from: {', '.join(external.known[:10])}."
+            )
+    scored = _scored(held_back.meta, parts, [note for note in notes if note], project, run_id)
+    folder = project.run(run_id) / "report"
+    figures = write_report(
+        folder,
+        scored if held_back.meta.per == "slide" else scored.by_patient(),
+        seed=held_back.meta.seed,
+        pictures=partial(_picture, project, run_id),
+        report=report,
+        stop=stop,
+    )
+    return folder / "report.html", figures
+
+
+def _scored(
+    meta: CheckpointMeta,
+    parts: Sequence[tuple[str, Cohort, Sequence[Prediction]]],
+    notes: Sequence[str],
+    project: Project,
+    run_id: str,
+) -> ScoredSlides:
+    from src_core.reports import ScoredSlides
+
+    slides = [slide for _, cohort, _ in parts for slide in cohort.slides]
+    predictions = [one for _, _, some in parts for one in some]
+    asked = read_json(project.run(run_id) / "config.json")
+    return ScoredSlides(
+        task=meta.student.task,
+        target_name=meta.target_name,
+        outputs=meta.classes,
+        slide_ids=tuple(slide.slide_id for slide in slides),
+        patients=tuple(slide.patient_id for slide in slides),
+        sets=tuple(name for name, cohort, _ in parts for _ in cohort.slides),
+        scores=np.stack([one.logits for one in predictions]),
+        targets=np.concatenate([_targets(cohort) for _, cohort, _ in parts]),
+        licences={one.name: one.licence for one in (*meta.encoders, *meta.teachers)},
+        notes=tuple(notes),
+        provenance={
+            "run": run_id,
+            "created": meta.created,
+            "seed": meta.seed,
+            "versions": meta.versions,
+            "trained on": list[Json](names_in(asked.get("trained_on"))),
+            "held back": list[Json](names_in(asked.get("held_back"))),
+            "training": meta.train_config,
+            "localisation": meta.localisation,
+        },
+    )
+
+
+def _targets(cohort: Cohort) -> Float64:
+    return cohort.targets.astype(float) if cohort.task == "classification" else cohort.values
+
+
+def _calls(name: str, cohort: Cohort, predictions: Sequence[Prediction]) -> str:
+    """Say what the model's operating point makes of a set; nothing where it has none."""
+    if cohort.task != "classification" or not predictions or not predictions[0].operating_point:
+        return ""
+    calls = [one.call for one in predictions]
+    truth = [cohort.classes[slide.target] for slide in cohort.slides]
+    silent = calls.count(INDETERMINATE)
+    right = sum(call == true for call, true in zip(calls, truth, strict=True))
+    return (
+        f"At its operating point the model calls {right} of {len(calls)} slides of the {name} set "
+        f"rightly, {len(calls) - right - silent} wrongly, and {silent} {INDETERMINATE}."
+    )
+
+
+def _picture(project: Project, run_id: str, slide_id: str) -> bytes | None:
+    """Return a slide's maps as PNG; None for a slide of another project, whose are not stored."""
+    if not (project.prediction(run_id, slide_id) / "prediction.json").is_file():
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "maps.png"
+        draw(project, run_id, project.slide(slide_id), path)
+        return path.read_bytes()
