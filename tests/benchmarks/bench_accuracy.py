@@ -235,7 +235,10 @@ def main() -> int:
     began = time.perf_counter()
     patches = LungPatches.load(folder, asked.cache)
     print(f"patches embedded or read in {time.perf_counter() - began:.0f} s", flush=True)
-    bench = Bench(patches=patches, config=TrainConfig.preset(asked.preset).replace(device="cpu"))
+    config = TrainConfig.preset(asked.preset)
+    # Slides that are not learned from tell how much to trust the student beside the branches.
+    config = config.replace(device="cpu", patience=config.patience or config.epochs)
+    bench = Bench(patches=patches, config=config)
     met = True
     for name, part in PARTS.items():
         if asked.only in (None, name):
