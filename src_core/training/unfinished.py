@@ -12,6 +12,7 @@ import contextlib
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -82,7 +83,7 @@ def unfinished(
     folder = runs / f".{name}.unfinished"
     ended = False
     try:
-        with locked(folder, report=report, stop=stop):
+        with _locked(folder, report, stop):
             try:
                 yield _opened(folder, name, threads)
                 ended = True
@@ -99,6 +100,19 @@ def unfinished(
             runs.rmdir()
 
 
+def _locked(folder: Path, report: Report, stop: Stop) -> AbstractContextManager[object]:
+    """Lock the folder; whoever is waited for removes it at the end, so it is made anew then."""
+    stack = contextlib.ExitStack()
+    while True:
+        try:
+            stack.enter_context(locked(folder, report=report, stop=stop))
+        except ProjectError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+        else:
+            return stack
+
+
 def _opened(folder: Path, name: str, threads: int | None) -> Unfinished:
     import torch
 
@@ -109,9 +123,9 @@ def _opened(folder: Path, name: str, threads: int | None) -> Unfinished:
         why, before = _read(path, now)
         if not why:
             return Unfinished(folder, name, before)
-        _set_aside(folder)
         told = f"An unfinished training of the same slides was there, but {why}; it was set aside, "
         notes = (f"{told}and training began anew.",)
+    _set_aside(folder)
     count = threads or torch.get_num_threads()
     write_json(path, {**now, "threads": count})
     return Unfinished(folder, name, count, notes)
@@ -137,9 +151,9 @@ def _read(path: Path, now: Mapping[str, Json]) -> tuple[str, int]:
 def _set_aside(folder: Path) -> None:
     place = folder / "set_aside"
     shutil.rmtree(place, ignore_errors=True)
-    place.mkdir()
-    for path in folder.iterdir():
+    for path in list(folder.iterdir()):
         if path.name not in (".lock", place.name):
+            place.mkdir(exist_ok=True)
             path.rename(place / path.name)
 
 

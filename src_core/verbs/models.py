@@ -119,18 +119,24 @@ class EvaluateOptions(Config):
         str | None, Help("Folder of another project, whose labelled slides are scored as well")
     ] = None
     device: Device = "auto"
+    scheduler: Annotated[
+        str | None, Help("Address of a dask scheduler, to train folds on its workers", True)
+    ] = None
 
 
 def _evaluate(options: EvaluateOptions, report: Report, stop: Stop) -> Result:
     project = Project.open(options.project)
     if options.folds is not None and (options.run or options.external) is not None:
         raise ConfigError("Cross-validation trains anew: give folds without run or external.")
+    if options.scheduler is not None and options.folds is None:
+        raise ConfigError("A scheduler's workers train folds: give folds as well, or none.")
     if options.folds is not None:
         scores = cross_validate_project(
             project,
             Target(options.target or ("label",), options.task, options.per),
             n_folds=options.folds,
             device=options.device,
+            scheduler=options.scheduler,
             report=report,
             stop=stop,
         )
