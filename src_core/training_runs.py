@@ -82,8 +82,7 @@ def train_run(
         )
         building = begun.folder / "run"
         shutil.rmtree(building, ignore_errors=True)  # of a call that was killed while it wrote
-        asked = _asked(project, learn, held_back, result, digests)
-        asked |= {} if repeats is None else {"repeats": repeats}
+        asked = _asked(project, learn, held_back, result, digests, repeats)
         _write_run(project, learn, result, building, asked, notes=begun.notes)
         check(stop)
         return named_run(project, building)
@@ -114,6 +113,7 @@ def _asked(
     held_back: Sequence[str],
     result: FitResult,
     digests: Mapping[str, Mapping[str, Json]],
+    repeats: str | None,
 ) -> dict[str, Any]:
     from src_core.training.unfinished import versions
 
@@ -133,6 +133,7 @@ def _asked(
         "device": result.metrics["device"],
         "versions": versions(),
         "licences": {one.name: one.licence for one in (*meta.encoders, *meta.teachers)},
+        **({} if repeats is None else {"repeats": repeats}),
     }
 
 

@@ -176,17 +176,14 @@ def cross_validate(
     results = []
     total = 1000 * n_folds
     tracker = Tracker(report, stop, stage="Cross-validation", total=total, unit="steps")
-    splits = cohort.split_by_patient(n_folds, seed=config.seed)
-    for number, split in enumerate(splits):
+    for number, split in enumerate(cohort.split_by_patient(n_folds, seed=config.seed)):
         one = None if begun is None else _kept(begun, number, split[1])
-        if one is None:
-            told = _within(tracker, number, n_folds)
-            one = train_fold(
-                split, number, config, sources=sources, begun=begun, report=told, stop=stop
-            )
-            tracker.advance(1000 * (number + 1) - tracker.done)
-        else:
-            tracker.skip(1000)
+        count = tracker.advance if one is None else tracker.skip
+        told = _within(tracker, number, n_folds)
+        one = one or train_fold(
+            split, number, config, sources=sources, begun=begun, report=told, stop=stop
+        )
+        count(1000 * (number + 1) - tracker.done)
         rows = [place[name] for name in one.units]
         fold[rows], scores[rows], baseline[rows] = number, one.scores, one.baseline
         results.append(one.result)

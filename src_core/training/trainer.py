@@ -83,21 +83,29 @@ def fit(
     device = pick_device(config.device)
     with few_threads(threads or torch.get_num_threads()):
         course = Course.begin(cohort, config, report, stop)
-        notes = list(course.notes)
-        keep.read()
-        try:
-            trainee, probes = _course_of(course, keep, device)
-        except UnusableStateError as error:
-            keep.set_aside(str(error))
-            course.notes[:] = notes
-            course.take_teachers({})
-            trainee, probes = _course_of(course, keep, device)
-        course.notes += keep.aside
+        trainee, probes = _trained(course, keep, device)
         with seeded(config.seed, device):  # what is taken out of a model is made anew without it
             return pack(course, trainee, sources=sources or {}, probes=probes)
 
 
-def _course_of(course: Course, keep: Keep, device: torch.device) -> tuple[Trainee, dict[str, Json]]:
+def _trained(course: Course, keep: Keep, device: torch.device) -> tuple[Trainee, dict[str, Json]]:
+    """Train from where `keep` stands, or from the seed if that cannot be gone on from."""
+    notes = list(course.notes)
+    keep.read()
+    try:
+        trainee, probes = _run_course(course, keep, device)
+    except UnusableStateError as error:
+        keep.set_aside(str(error))
+        course.notes[:] = notes
+        course.take_teachers({})
+        trainee, probes = _run_course(course, keep, device)
+    course.notes += keep.aside
+    return trainee, probes
+
+
+def _run_course(
+    course: Course, keep: Keep, device: torch.device
+) -> tuple[Trainee, dict[str, Json]]:
     """Train from the seed, or from where `keep` says; return also what the teachers know."""
     config, saved = course.config, keep.saved
     teachers = dict.fromkeys(course.train.teacher_dims, 1.0)
