@@ -13,6 +13,7 @@ and what is damaged or comes from another training is known as such, set aside a
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,8 +158,8 @@ class Keep:
             "teachers": course.teacher_weights,
             "probes": dict(probes),
             "notes": course.notes,
-            "history": course.history,
-            "best": best.told(),
+            "history": _spelt(course.history),
+            "best": _spelt(best.told()),
             "slot": self._slot,
             "sha256": file_sha256(path),
         }
@@ -192,6 +193,7 @@ def _saved(told: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Saved:
     """Check the values of ``state.json`` that no other check would meet."""
     kinds = {"teachers": dict, "probes": dict, "notes": list, "history": list, "best": dict}
     found: dict[str, Any] = {key: told.get(key) for key in kinds}
+    found |= {key: _unspelt(found[key]) for key in ("history", "best")}
     whole = all(isinstance(found[key], kind) for key, kind in kinds.items())
     if not whole or told.get("stage") not in get_args(Stage):
         raise UnusableStateError(f"{_STATE} is damaged")
@@ -201,6 +203,24 @@ def _saved(told: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Saved:
     if not (plain and rows and all(isinstance(note, str) for note in found["notes"])):
         raise UnusableStateError(f"{_STATE} is damaged")
     return Saved(stage=told["stage"], tensors=tensors, **found)
+
+
+def _spelt(value: Any) -> Any:
+    """Return a value with NaN and infinity, which a loss may be and JSON has not, as words."""
+    if isinstance(value, dict):
+        return {key: _spelt(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_spelt(one) for one in value]
+    is_number = not isinstance(value, float) or math.isfinite(value)
+    return value if is_number else str(value)
+
+
+def _unspelt(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _unspelt(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_unspelt(one) for one in value]
+    return float(value) if value in ("nan", "inf", "-inf") else value
 
 
 def _numbers(best: Any) -> list[Any]:

@@ -117,7 +117,7 @@ class Trainee:
         for row, own in self._optimiser.state_dict()["state"].items():
             kept = {key: value for key, value in own.items() if isinstance(value, Tensor)}
             tensors |= {f"optimiser.{row}.{key}": value for key, value in kept.items()}
-        return tensors | {"schedule.step": torch.tensor(self._schedule.last_epoch)}
+        return tensors | {"schedule.step": torch.tensor(self._schedule.last_epoch)} | self._scale()
 
     def state_like(self, names: Iterable[str]) -> dict[str, Tensor]:
         """Return tensors of the shapes and types that a state with these names must have.
@@ -125,7 +125,7 @@ class Trainee:
         A parameter that no gradient has reached yet is unknown to the optimiser.
         """
         there = set(names)
-        like = self._weights() | {"schedule.step": torch.tensor(0)}
+        like = self._weights() | {"schedule.step": torch.tensor(0)} | self._scale()
         for row, weights in enumerate(self._parameters()):
             own = {
                 f"optimiser.{row}.{key}": weights.new_zeros(()) if key == "step" else weights
@@ -146,6 +146,10 @@ class Trainee:
                 state.setdefault(int(row), {})[key] = value
         groups = self._optimiser.state_dict()["param_groups"]
         self._optimiser.load_state_dict({"state": state, "param_groups": groups})
+        scale = self._scaler.state_dict().items()
+        self._scaler.load_state_dict(
+            {key: type(value)(tensors[f"scaler.{key}"].item()) for key, value in scale}
+        )
         self._go_to(int(tensors["schedule.step"]))
 
     def _go_to(self, step: int) -> None:
@@ -162,6 +166,13 @@ class Trainee:
             for name, module in modules.items()
             if module is not None
             for key, value in module.state_dict().items()
+        }
+
+    def _scale(self) -> dict[str, Tensor]:
+        """Return by what gradients are scaled; nothing where they are not."""
+        return {
+            f"scaler.{key}": torch.tensor(value, dtype=torch.float64)
+            for key, value in self._scaler.state_dict().items()
         }
 
     def _parameters(self) -> list[Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from src_core.errors import DivergedError, JobCancelled
 from src_core.provenance import file_sha256
 from src_core.training import fit
 from src_core.training.config import TrainConfig
+from src_core.training.evaluation import Evaluation
 from src_core.training.resume import Keep
 
 
@@ -120,6 +122,28 @@ def test_a_training_that_has_stopped_early_is_not_taken_further(
     again = fit(nothing_to_learn, config, keep=Keep(tmp_path, "t"))
     assert same(again, whole)
     assert again.history == whole.history, "nothing was trained again"
+
+
+def test_losses_that_are_no_numbers_are_stored_and_read_as_such(
+    cohort: Any, short: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A branch may fail for good while the student learns on."""
+    plain = Evaluation.losses
+
+    def losses(self: Evaluation) -> dict[str, float]:
+        return plain(self) | {"branch 0": math.nan, "branch 1": math.inf}
+
+    monkeypatch.setattr(Evaluation, "losses", losses)
+    whole = fit(cohort, short)
+    cut_short(cohort, short, Keep(tmp_path, "t"), after=13)
+    keep = Keep(tmp_path, "t")
+    keep.read()
+    assert keep.saved is not None
+    assert math.isnan(keep.saved.best["branch 0"]["loss"])
+    assert keep.saved.best["branch 1"]["mark"] == [math.inf, 0]
+    row: Any = keep.saved.history[0]
+    assert math.isnan(row["inner_branch_losses"][0])
+    assert same(fit(cohort, short, keep=Keep(tmp_path, "t")), whole)
 
 
 def state_of(folder: Path) -> dict[str, Any]:

@@ -68,6 +68,18 @@ def test_growing_certainty_is_no_gain() -> None:
     assert best.epochs() == {"student": 4}
 
 
+def test_the_scale_of_gradients_in_half_precision_is_part_of_the_state() -> None:
+    """A card that computes in float16 would go on with another scale, and so with other steps."""
+    one, other = make(), make()
+    for trainee, scale in ((one, 512.0), (other, 65536.0)):
+        trainee._scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=3)
+    other.load_state(one.state())
+    assert other._scaler.state_dict() == one._scaler.state_dict()
+    assert isinstance(other._scaler.state_dict()["growth_interval"], int)
+    assert "scaler.scale" in one.state_like(())
+    assert "scaler.scale" not in make().state()
+
+
 def test_the_branches_learn_faster_and_teach_the_student_nothing(planted: Any) -> None:
     from src_core.bags.dataset import BagDataset, embedding_chunks
     from src_core.models.standardise import Standardiser
