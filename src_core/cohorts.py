@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from src_core.bags.cohort import Cohort, CohortSlide
 from src_core.bags.targets import Labelled, Target, read_targets
 from src_core.embeddings.extract import load_slide_embedding
@@ -14,9 +16,11 @@ from src_core.pipeline import Failure, each, stored_clusters, stored_views
 from src_core.progress import never
 from src_core.project import Project, ProjectConfig, SlideFolder
 from src_core.provenance import read_json, write_json
+from src_core.review.raster import label_numbers
 
 if TYPE_CHECKING:
-    from src_core.types import Float32
+    from src_core.patches.grid import PatchGrid
+    from src_core.types import Float32, Labels
 
 __all__ = ["load_cohort", "names_in", "split_cohort"]
 
@@ -61,10 +65,11 @@ def load_cohort(
     table = project.labels()
     target = Target((target,)) if isinstance(target, str) else target
     names = tuple(classes or target.outputs(table))
+    marked_as = names if target.task == "classification" else ()
     slides: list[CohortSlide] = []
 
     def take(one: Labelled) -> None:
-        slides.append(_cohort_slide(project.slide(one.row.slide_id), config, one))
+        slides.append(_cohort_slide(project.slide(one.row.slide_id), config, one, marked_as))
 
     wanted = [
         one
@@ -85,7 +90,9 @@ def load_cohort(
     return cohort, failures
 
 
-def _cohort_slide(slide: SlideFolder, config: ProjectConfig, labelled: Labelled) -> CohortSlide:
+def _cohort_slide(
+    slide: SlideFolder, config: ProjectConfig, labelled: Labelled, marked_as: Sequence[str]
+) -> CohortSlide:
     grid = slide.load_grid()
     views = stored_views(slide, grid, config.encoders)
     clusters = stored_clusters(slide, grid, views, config.clustering)
@@ -99,8 +106,16 @@ def _cohort_slide(slide: SlideFolder, config: ProjectConfig, labelled: Labelled)
         labels=edits.applied(clusters, slide_id=slide.slide_id),
         cells=grid.cells,
         teachers=_stored_teachers(slide, config.teachers),
+        truth=_marked(slide, grid, marked_as),
+        truth_source="reviewers' marks",
         edits=edits or None,
     )
+
+
+def _marked(slide: SlideFolder, grid: PatchGrid, classes: Sequence[str]) -> Labels | None:
+    """Return the class as which each patch is marked, -1 for none; None if no patch is."""
+    marked = label_numbers(grid, slide.marks.current(), classes).astype(np.int32) - 1
+    return marked if (marked >= 0).any() else None
 
 
 def _stored_teachers(slide: SlideFolder, names: Sequence[str]) -> dict[str, Float32]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 
@@ -77,6 +77,8 @@ class CohortSlide:
     truth: Labels | None = None
     """Known class of each patch, shape (N,): -1 unknown, the number of classes: none of them.
     It measures the maps and never trains."""
+    truth_source: Literal["known patches", "reviewers' marks"] = "known patches"
+    """Who knows it."""
     edits: SelectionEdits | None = None
     """Which patches a person has excluded or pinned; they are applied to `labels` already."""
 

@@ -10,6 +10,7 @@ N x N is ever formed.
 from __future__ import annotations
 
 import numpy as np
+import scipy.linalg
 import torch
 from scipy import sparse
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
@@ -92,7 +93,7 @@ def leading_of_filtered(neighbours: torch.Tensor, others: torch.Tensor, count: i
     degrees = (spread @ others.sum(dim=0) + others @ spread.sum(dim=0)) / 2
     factors = torch.cat([spread, others], dim=1)  # (N, 2m)
     factors *= _inverse_root(degrees)[:, None]
-    squares, turned = np.linalg.eigh((factors.T @ factors).cpu().double().numpy())
+    squares, turned = _eigh((factors.T @ factors).cpu().double().numpy())
     kept = squares > squares[-1] * len(squares) * torch.finfo(others.dtype).eps
     lengths, turned = np.sqrt(squares[kept]), turned[:, kept]
     swapped = np.roll(turned, others.shape[1], axis=0) / 2  # M V
@@ -109,11 +110,22 @@ def rows_of_length_one(base: torch.Tensor) -> torch.Tensor:
 
 def _leading_dense(matrix: Float64, count: int) -> Float64:
     """Return the leading eigenvectors by magnitude of the eigenvalue, without null ones."""
-    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    values, vectors = _eigh((matrix + matrix.T) / 2)
     size = np.abs(values)
     order = np.argsort(-size, kind="stable")[:count]
     order = order[size[order] > size.max() * len(values) * np.finfo(np.float64).eps]
     return np.asarray(vectors[:, order])
+
+
+def _eigh(matrix: Float64) -> tuple[Float64, Float64]:
+    """Return eigenvalues, ascending, and eigenvectors of a small symmetric matrix."""
+    try:
+        values, vectors = np.linalg.eigh(matrix)
+    except np.linalg.LinAlgError:
+        # Divide and conquer gives up on some matrices with many equal eigenvalues, which graphs
+        # of patches that repeat each other have; the slower QR iteration does not.
+        values, vectors = scipy.linalg.eigh(matrix, driver="ev")
+    return values, vectors
 
 
 def _inverse_root(degrees: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Scores of whole slides while a model is made: to stop it, to calibrate it, to trust its map."""
+"""Scores of whole slides while a model is made: to stop it and to calibrate it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from scipy.special import log_softmax
 
 from src_core.bags.cohort import CohortSlide
 from src_core.bags.dataset import BagDataset
-from src_core.bags.selection import covering_bags, select_bags
+from src_core.bags.selection import select_bags
 from src_core.models.local_branches import LocalBranches
 from src_core.models.losses import task_loss
 from src_core.models.student import Student
 from src_core.progress import Stop, never
 from src_core.seeding import generator
 from src_core.training.figures import skill
-from src_core.training.metrics import auroc
 from src_core.training.scoring import fuse, score_slide
-from src_core.types import Float64, Int64, Json, Task
+from src_core.types import Float64, Int64, Task
 
-__all__ = ["Evaluation", "evaluate", "localisation", "logit_sizes"]
+__all__ = ["Evaluation", "evaluate", "logit_sizes"]
 
 _SMALLEST = 1e-3
 _SHARPEST = 20.0
@@ -173,64 +172,3 @@ def _fit_sharpness(logits: Float64, targets: Int64) -> float:
         surprise, bounds=(-np.log(_SHARPEST), np.log(_SHARPEST)), method="bounded"
     )
     return float(np.exp(found.x))
-
-
-def localisation(
-    student: Student,
-    branches: LocalBranches | None,
-    dataset: BagDataset,
-    *,
-    seed: int,
-    stop: Stop = never,
-) -> dict[str, Json] | None:
-    """Return how well the map finds the patches of a slide's own class, where they are known.
-
-    Returns
-    -------
-    dict or None
-        Median and lowest area under the curve over the slides, of the contribution to the
-        slide's class and of the contribution's magnitude; None where no slide has both such
-        patches and others.
-    """
-    signed, sized = [], []
-    for index, slide in enumerate(dataset.slides):
-        if slide.truth is None:
-            continue
-        known = slide.truth >= 0
-        positive = slide.truth == slide.target
-        if not (known & positive).any() or not (known & ~positive).any():
-            continue
-        bags = covering_bags(
-            slide.labels,
-            n_per_cluster=student.config.n_per_cluster,
-            n_bags=1,
-            rng=generator(seed, "localise", slide.slide_id),
-            pinned=slide.pinned,
-        )
-        scores = score_slide(
-            student, branches, dataset.patches(index), slide.labels, bags, maps=True, stop=stop
-        )
-        there = known & (scores.places > 0)
-        if scores.patches is None or not there.any():
-            continue
-        parts = scores.patches.contributions[there] / scores.places[there, None]
-        size = parts.max(axis=1) - parts.min(axis=1)
-        signed.append(auroc(parts[:, slide.target], positive[there]).value)
-        sized.append(auroc(size, positive[there]).value)
-    return _localisation(signed, sized)
-
-
-def _localisation(
-    signed: Sequence[float | None], sized: Sequence[float | None]
-) -> dict[str, Json] | None:
-    kept = [(a, b) for a, b in zip(signed, sized, strict=True) if a is not None and b is not None]
-    if not kept:
-        return None
-    columns = np.array(kept)
-    return {
-        "n_slides": len(kept),
-        "contribution_median": float(np.median(columns[:, 0])),
-        "contribution_lowest": float(columns[:, 0].min()),
-        "magnitude_median": float(np.median(columns[:, 1])),
-        "magnitude_lowest": float(columns[:, 1].min()),
-    }

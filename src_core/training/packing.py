@@ -19,8 +19,9 @@ from src_core.models.local_branches import LocalBranches
 from src_core.models.operating_point import OperatingPoint, choose_operating_point
 from src_core.models.standardise import Standardiser
 from src_core.training.course import BAGS_A_LOOK, Course
-from src_core.training.evaluation import Evaluation, localisation, logit_sizes
+from src_core.training.evaluation import Evaluation, logit_sizes
 from src_core.training.figures import SKILL, figures
+from src_core.training.localisation import localisation
 from src_core.training.scoring import fuse
 from src_core.training.trainee import Trainee
 from src_core.types import Json
@@ -152,6 +153,7 @@ def _localise(
         trainee.student,
         trainee.branches,
         dataset,
+        classes=course.train.classes,
         seed=course.config.seed,
         stop=course.stop,
     )

@@ -21,7 +21,10 @@ from src_core.models.checkpoint_meta import checkpoint_meta
 from src_core.pipeline import computed_notes
 from src_core.progress import ignore, never
 from src_core.project import Project
+from src_core.review.raster import squares_of
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
+from src_core.training import fit
+from src_core.training.config import TrainConfig
 from src_core.verbs import run_verb
 
 
@@ -163,6 +166,25 @@ def test_a_slide_of_which_all_is_excluded_is_named_and_the_others_go_on(root: st
         (failure,) = run(verb, project=root, device="cpu", **options)["failures"]
         assert failure["slide_id"] == "s0"
         assert "are excluded from its selections; include some of them" in failure["message"]
+
+
+def test_reviewers_marks_are_the_truth_that_the_map_is_held_against(root: str) -> None:
+    project = Project.open(root)
+    slide = project.slide("s1")
+    grid = slide.load_grid()
+    for rows, label in ((slice(0, 3), "b"), (slice(3, 5), "a"), (slice(5, 6), "a fold")):
+        col, row = grid.cells[rows].T
+        slide.marks.add(squares_of(grid.lattice, row, col), label=label, reviewer="me")
+    cohort, _ = load_cohort(project, "label")
+    by_id = {one.slide_id: one for one in cohort.slides}
+    truth = by_id["s1"].truth
+    assert truth is not None
+    assert truth[:6].tolist() == [1, 1, 1, 0, 0, -1]  # what is no class of the task is unknown
+    assert (truth[6:] == -1).all()
+    assert by_id["s0"].truth is None
+    found = fit(cohort, TrainConfig.preset("bench").replace(device="cpu")).metrics["localisation"]
+    assert found["truth"] == "reviewers' marks"
+    assert found["n_slides"] == found["by_class"]["b"]["n_slides"] == 1
 
 
 def test_the_target_names_the_run(root: str) -> None:

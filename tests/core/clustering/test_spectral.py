@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from src_core.clustering.spectral import (
+    _eigh,
     _inverse_root,
     leading_of_filtered,
     leading_of_graph,
@@ -51,6 +54,17 @@ def test_a_degree_of_zero_divides_nothing() -> None:
     assert np.isfinite(found).all()
     np.testing.assert_array_equal(found[5:10], 0.0)
     np.testing.assert_allclose(found.T @ found, np.eye(3), atol=1e-10)
+
+
+def test_equal_eigenvalues_on_which_divide_and_conquer_gives_up_are_found_all_the_same() -> None:
+    """Of 361 real patches, many of them repeated; LAPACK's syevd of OpenBLAS 0.3.31 fails on it."""
+    path = Path(__file__).parent / "golden" / "many_equal_eigenvalues.npy"
+    matrix = np.load(path, allow_pickle=False)
+    matrix = (matrix + matrix.T) / 2
+    values, vectors = _eigh(matrix)
+    np.testing.assert_allclose(vectors * values @ vectors.T, matrix, atol=1e-12)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(len(matrix)), atol=1e-12)
+    assert (np.diff(values) >= 0).all()
 
 
 def test_lanczos_finds_what_the_dense_solver_finds() -> None:

@@ -6,7 +6,6 @@ import csv
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,17 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
-from skimage.color import lab2rgb, rgb2lab
 
 from src_core.patches.grid import GridConfig
 from src_core.progress import ignore, never
 from src_core.project import Project, ProjectConfig
 from src_core.provenance import write_json
 from src_core.verbs import run_verb
+from tests.benchmarks.lung_cohorts import normalised
 
 PATCH_PX = 224
 SIDE = 6
 """Patches along a mosaic; one more of glass on each side."""
-
-LOOK_MEAN = np.array([66, 24, -14], np.float32)
-LOOK_SPREAD = np.array([14, 9, 8], np.float32)
 
 Run = Callable[..., dict[str, Any]]
 
@@ -68,19 +64,6 @@ def lung(lung_patches: Path) -> Lung:
         for row in csv.DictReader(stream):
             groups[row["label"]][row["group"]].append(lung_patches / row["file"])
     return Lung(groups)
-
-
-@cache
-def normalised(path: Path) -> NDArray[np.uint8]:
-    """Read a patch with the mean and spread of a common H&E look (Reinhard 2001, in CIELAB).
-
-    Colour alone must not tell the classes apart.
-    """
-    pixels = np.asarray(Image.open(path).convert("RGB"), dtype=np.float32) / 255
-    lab = rgb2lab(pixels)
-    spread = lab.std(axis=(0, 1)) + 1e-3
-    lab = (lab - lab.mean(axis=(0, 1))) / spread * LOOK_SPREAD + LOOK_MEAN
-    return np.rint(lab2rgb(lab) * 255).astype(np.uint8)
 
 
 def write_mosaic(
