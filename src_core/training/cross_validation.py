@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from src_core.bags.cohort import Cohort
-from src_core.bags.dataset import standardised_rows
+from src_core.bags.dataset import Scale, standardised_rows
 from src_core.bags.selection import covering_bags
 from src_core.devices import pick_device
 from src_core.errors import ProjectError
 from src_core.models.checkpoint import Checkpoint, EmbeddingSource
+from src_core.models.local_branches import LocalBranches
+from src_core.models.student import BagModel
 from src_core.progress import Progress, Report, Stop, ignore, never
 from src_core.seeding import derive_seed, generator
 from src_core.training.config import TrainConfig
@@ -26,7 +28,13 @@ from src_core.training.scoring import fuse, score_slide
 from src_core.training.trainer import FitResult, fit
 from src_core.types import Float64, Int64, Task
 
-__all__ = ["CrossValidation", "cross_validate", "score_cohort"]
+__all__ = [
+    "CrossValidation",
+    "cross_validate",
+    "require_patients",
+    "score_cohort",
+    "score_slides",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +105,40 @@ def score_cohort(
     Mean logits, values in the unit of the labels table, or log-hazards; ``cohort.by_unit`` makes
     them those of patients.
     """
-    device = pick_device(config.device)
-    student, branches, scales = (
+    device, meta = pick_device(config.device), checkpoint.meta
+    outputs = score_slides(
         checkpoint.student(device),
         checkpoint.branches(device),
         checkpoint.views(),
+        cohort,
+        sizes=(meta.student_logit_std, meta.branches_logit_std),
+        config=config,
+        stop=stop,
     )
+    return meta.in_units(outputs)
+
+
+def score_slides(
+    student: BagModel,
+    branches: LocalBranches | None,
+    scales: Sequence[Scale],
+    cohort: Cohort,
+    *,
+    sizes: tuple[float, float] = (1.0, 1.0),
+    config: TrainConfig,
+    stop: Stop = never,
+) -> Float64:
+    """Return mean outputs of every slide over bags that cover it, shape (n_slides, C).
+
+    Parameters
+    ----------
+    student, branches : Module
+        In evaluation mode.
+    scales : sequence of Scale
+        One for each view.
+    sizes : tuple of float
+        What the student's and the branches' outputs are divided by before they are added.
+    """
     outputs = []
     for slide in cohort.slides:
         bags = covering_bags(
@@ -114,14 +150,9 @@ def score_cohort(
         )
         patches = partial(standardised_rows, slide.views, scales)
         scores = score_slide(student, branches, patches, slide.labels, bags, stop=stop)
-        fused = fuse(
-            scores.student,
-            scores.branches,
-            student_std=checkpoint.meta.student_logit_std,
-            branches_std=checkpoint.meta.branches_logit_std,
-        )
+        fused = fuse(scores.student, scores.branches, student_std=sizes[0], branches_std=sizes[1])
         outputs.append(fused.mean(axis=0))
-    return checkpoint.meta.in_units(np.stack(outputs))
+    return np.stack(outputs)
 
 
 def cross_validate(
@@ -153,7 +184,7 @@ def cross_validate(
         If `stop` says so.
     """
     config = config or TrainConfig()
-    _require_patients(cohort, n_folds)
+    require_patients(cohort, n_folds)
     place = {name: row for row, name in enumerate(cohort.units)}
     fold = np.zeros(len(place), dtype=np.int64)
     scores = np.zeros((len(place), len(cohort.classes)))
@@ -181,7 +212,7 @@ def cross_validate(
     )
 
 
-def _require_patients(cohort: Cohort, n_folds: int) -> None:
+def require_patients(cohort: Cohort, n_folds: int) -> None:
     """Raise before any training if a fold would leave a stratum one patient to learn from."""
     strata = cohort.strata(n_folds)
     patients = set(zip(cohort.patients, strata, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -15,6 +15,8 @@ from src_core.bags.dataset import BagDataset
 from src_core.devices import pick_device
 from src_core.errors import DivergedError, ProjectError
 from src_core.models.checkpoint import EmbeddingSource
+from src_core.models.config import StudentConfig
+from src_core.models.student import BagModel
 from src_core.progress import Report, Stop, Tracker, ignore, never
 from src_core.seeding import derive_seed
 from src_core.training.config import TrainConfig
@@ -25,7 +27,7 @@ from src_core.training.probes import probe_teacher
 from src_core.training.trainee import BestWeights, Trainee
 from src_core.types import Json, Task
 
-__all__ = ["FitResult", "class_weights", "fit", "seeded"]
+__all__ = ["FitResult", "class_weights", "fit", "fit_module", "seeded"]
 
 
 def fit(
@@ -86,6 +88,39 @@ def fit(
         return pack(course, trainee, sources=sources or {}, probes=probes)
 
 
+def fit_module(
+    cohort: Cohort,
+    config: TrainConfig,
+    make: Callable[[StudentConfig], BagModel],
+    *,
+    report: Report = ignore,
+    stop: Stop = never,
+) -> tuple[Course, Trainee]:
+    """Train another model in the student's place, without branches and teachers.
+
+    Slides, bags, splits, seed, optimiser and stopping are those of `fit`.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the model from the student's sizes.
+    cohort, config, report, stop
+        See `fit`, also for what is raised.
+
+    Returns
+    -------
+    course : Course
+    trainee : Trainee
+        The model with its best weights in place.
+    """
+    _require_learnable(cohort)
+    course = Course.begin(cohort, config.replace(n_branches=0), report, stop)
+    course.make = make
+    device = pick_device(config.device)
+    with seeded(config.seed, device):
+        return course, _train(course, device)
+
+
 def _require_learnable(cohort: Cohort) -> None:
     if cohort.task == "classification":
         there = set(cohort.targets.tolist())
@@ -138,6 +173,7 @@ def _train(course: Course, device: torch.device, *, stage: str = "Training") -> 
         n_steps=per_epoch * config.epochs,
         n_warmup=per_epoch * config.warmup_epochs,
         device=device,
+        make=course.make,
     )
     total = per_epoch * config.epochs
     tracker = Tracker(course.report, course.stop, stage=stage, total=total, unit="batches")
