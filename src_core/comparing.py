@@ -56,7 +56,7 @@ def compare_project(
     """
     from src_core.training.contenders import plan_comparison
     from src_core.training.contest import hold_contest
-    from src_core.training.contest_figures import measure_contest
+    from src_core.training.contest_figures import measure_contest, note_edges
 
     learn, _ = split_cohort(project, load_cohort(project, target)[0])
     config = project.config.training.replace(device=device)
@@ -76,7 +76,7 @@ def compare_project(
         "what": describe(contest, config),
         "recipe": recipe,
         "tables": measure_contest(contest),
-        "notes": list(plan.notes),
+        "notes": [*plan.notes, *note_edges(contest, config.learning_rate)],
     }
     text = as_markdown(told)
     write_bytes(folder / "comparison.md", text.encode())

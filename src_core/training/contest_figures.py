@@ -16,13 +16,13 @@ from src_core.training.bootstrap import (
     resample_patients,
 )
 from src_core.training.contenders import FUSED, Row, Table
-from src_core.training.contest import Cell, Contest
+from src_core.training.contest import RATE_FACTORS, Cell, Contest
 from src_core.training.figures import SKILL, figures
 from src_core.training.metrics import summarise
 from src_core.training.weighted import Weighted
 from src_core.types import BoolArray, Float64, Int64
 
-__all__ = ["measure_contest"]
+__all__ = ["measure_contest", "note_edges"]
 
 
 def measure_contest(contest: Contest, *, n_resamples: int = 2000) -> list[dict[str, Any]]:
@@ -47,6 +47,34 @@ def measure_contest(contest: Contest, *, n_resamples: int = 2000) -> list[dict[s
     """
     resamples = _resamples(contest, n_resamples)
     return [_table(contest, table, resamples) for table in contest.plan.tables]
+
+
+def note_edges(contest: Contest, learning_rate: float) -> list[str]:
+    """Return a sentence on whoever chose the highest rate of all in most folds: none is better.
+
+    Parameters
+    ----------
+    contest : Contest
+    learning_rate : float
+        Of the settings; `RATE_FACTORS` times it were tried.
+    """
+    highest = max(RATE_FACTORS) * learning_rate
+    names = [
+        one.name
+        for one in contest.plan.contenders
+        if sum(_chose(cell, highest) for cell in contest.of(one.name)) > contest.n_folds / 2
+    ]
+    if not names:
+        return []
+    note = (
+        f"The highest learning rate was chosen in most folds by {', '.join(names)}: they may gain "
+        "from a higher one or from more epochs."
+    )
+    return [note]
+
+
+def _chose(cell: Cell, rate: float) -> bool:
+    return cell.learning_rate is not None and bool(np.isclose(cell.learning_rate, rate))
 
 
 def _table(contest: Contest, table: Table, resamples: Resamples) -> dict[str, Any]:

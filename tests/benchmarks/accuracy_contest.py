@@ -17,9 +17,9 @@ from src_core.bags.cohort import Cohort, CohortSlide
 from src_core.progress import Progress
 from src_core.reports.contest_tables import as_markdown
 from src_core.training.config import TrainConfig
-from src_core.training.contenders import plan_comparison
+from src_core.training.contenders import FUSED, Plan, plan_comparison
 from src_core.training.contest import hold_contest
-from src_core.training.contest_figures import measure_contest
+from src_core.training.contest_figures import measure_contest, note_edges
 from src_core.types import Float32, Int64
 from tests.benchmarks.lung_cohorts import DONORS, FOLDS, LungPatches
 
@@ -83,20 +83,19 @@ def contest_tables(
     config: TrainConfig,
     *,
     n_folds: int = FOLDS,
-    ablations: bool,
+    tables: Sequence[str] = ("methods", "encoders"),
     folder: Path | None = None,
-    only: Sequence[str] = (),
 ) -> str:
     """Hold a contest and return its tables.
 
     Parameters
     ----------
+    tables : sequence of str
+        Names of those to make: also ``distillation``, ``teachers``, ``bag sizes``.
     folder : path, optional
-        Where finished trainings are kept; none are by default.
-    only : sequence of str
-        Names of tables; all by default.
+        Where finished trainings are kept; by default they are not.
     """
-    plan = plan_comparison(cohort, config, baselines=True, ablations=ablations)
+    plan = _with_tables(plan_comparison(cohort, config, baselines=True, ablations=True), tables)
     with tempfile.TemporaryDirectory() as temporary:
         contest = hold_contest(
             cohort,
@@ -106,9 +105,16 @@ def contest_tables(
             folder=folder or Path(temporary),
             report=_Printed(),
         )
-    tables = [one for one in measure_contest(contest) if not only or one["name"] in only]
     what = f"\n# {cohort.target_name}: {len(cohort.slides)} slides, {n_folds} folds by patient"
-    return as_markdown({"what": what, "tables": tables, "notes": plan.notes})
+    notes = [*plan.notes, *note_edges(contest, config.learning_rate)]
+    return as_markdown({"what": what, "tables": measure_contest(contest), "notes": notes})
+
+
+def _with_tables(plan: Plan, names: Sequence[str]) -> Plan:
+    tables = tuple(one for one in plan.tables if one.name in names)
+    needed = {name for table in tables for row in table.rows for name in row.of} | {FUSED}
+    contenders = tuple(one for one in plan.contenders if one.name in needed)
+    return Plan(contenders=contenders, tables=tables, notes=plan.notes)
 
 
 class _Printed:
