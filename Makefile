@@ -15,7 +15,7 @@ BY_FILE := --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 CORE_TESTS := $(BIN)/pytest -p no:napari --no-xvfb -n auto $(BY_FILE) tests/core/end_to_end tests/core
 WINDOW_TESTS := $(BIN)/pytest -n 2 $(BY_FILE) tests/plugin/widgets tests/plugin
 
-.PHONY: help demo test test-core test-window bench-slides bench-embed bench-cluster bench-predict bench-accuracy lint format types check venv system
+.PHONY: help demo test test-core test-window bench-slides bench-embed bench-cluster bench-predict bench-accuracy bench-review bench-train lint format types check venv system
 
 help:
 	@echo "make demo    the whole way on synthetic slides: from slide files to prediction maps"
@@ -61,6 +61,12 @@ bench-predict: $(STAMP)
 # Embeds the patches first, once: some minutes more.
 bench-accuracy: $(STAMP)
 	$(BIN)/python tests/benchmarks/bench_accuracy.py
+
+bench-review: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.bench_review
+
+bench-train: $(STAMP)
+	$(BIN)/python tests/benchmarks/bench_train.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

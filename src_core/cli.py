@@ -21,6 +21,7 @@ from typing import Any
 
 from src_core import __version__
 from src_core.config import FieldSpec
+from src_core.devices import spin_briefly
 from src_core.errors import FusecpathError, JobCancelled
 from src_core.progress_lines import Bar, Lines
 from src_core.verbs import VERBS, Verb, run_verb
@@ -33,6 +34,7 @@ _UNREAD = 128 + 13
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status."""
+    spin_briefly()
     arguments = _parse(argv)
     verb: Verb = arguments.pop("verb")
     as_json: bool = arguments.pop("json")

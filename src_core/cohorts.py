@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,10 +20,11 @@ from src_core.provenance import read_json, write_json
 from src_core.review.raster import label_numbers
 
 if TYPE_CHECKING:
+    from src_core.bags.label_table import LabelTable
     from src_core.patches.grid import PatchGrid
     from src_core.types import Float32, Labels
 
-__all__ = ["load_cohort", "names_in", "split_cohort"]
+__all__ = ["corrected_labels", "load_cohort", "names_in", "split_cohort"]
 
 _HELD_BACK = 0.3
 """Share of each stratum's patients (of a class, with an event) that is kept for the final score."""
@@ -62,7 +64,7 @@ def load_cohort(
         If there are no labels, or no labelled slide is ready.
     """
     config = config or project.config
-    table = project.labels()
+    table = corrected_labels(project)
     target = Target((target,)) if isinstance(target, str) else target
     names = tuple(classes or target.outputs(table))
     marked_as = names if target.task == "classification" else ()
@@ -88,6 +90,23 @@ def load_cohort(
         columns=target.columns,
     )
     return cohort, failures
+
+
+def corrected_labels(project: Project) -> LabelTable:
+    """Return the labels table with what reviewers have corrected of it; see `SlideFolder`.
+
+    Raises
+    ------
+    ProjectError
+        If the project has no table, or a file is damaged.
+    """
+    table = project.labels()
+    rows = []
+    for row in table.rows:
+        said = project.slide(row.slide_id).corrections.current()
+        known = {target: label for target, label in said.items() if target in table.targets}
+        rows.append(replace(row, labels={**row.labels, **known}) if known else row)
+    return replace(table, rows=tuple(rows))
 
 
 def _cohort_slide(

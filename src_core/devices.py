@@ -16,17 +16,23 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DeviceName",
+    "autocast",
     "cpu_threads",
     "few_threads",
+    "grad_scaler",
     "is_out_of_memory",
     "keep_freed_memory",
     "pick_device",
+    "spin_briefly",
 ]
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 """Numbers of glibc's malloc.h."""
 
 _KEPT_BYTES = 256 * 2**20
+
+_SPINS = "10000"
+"""Some 50 microseconds: as long as threads with cores of their own keep one another waiting."""
 
 DeviceName: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -58,6 +64,34 @@ def pick_device(name: DeviceName = "auto") -> torch.device:
     return torch.device(name)
 
 
+def autocast(device: torch.device) -> torch.autocast:
+    """Return a context in which networks compute in half precision where that is known to pay.
+
+    bfloat16 on CUDA, float16 on cards that are too old for it; float32 on the CPU and on MPS.
+    """
+    import torch
+
+    half = _half_type(device)
+    return torch.autocast(device.type, dtype=half, enabled=half is not None)
+
+
+def grad_scaler(device: torch.device) -> torch.amp.GradScaler:
+    """Return what keeps gradients within the range of float16; it does nothing elsewhere."""
+    import torch
+
+    return torch.amp.GradScaler(device.type, enabled=_half_type(device) == torch.float16)
+
+
+def _half_type(device: torch.device) -> torch.dtype | None:
+    import torch
+
+    if device.type != "cuda":
+        return None
+    with torch.cuda.device(device):
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if has_bfloat16 else torch.float16
+
+
 def cpu_threads() -> int:
     """Return how many threads this process may use: its CPU affinity where the system has one."""
     if hasattr(os, "sched_getaffinity"):
@@ -82,6 +116,18 @@ def few_threads(count: int) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def spin_briefly() -> None:
+    """Let threads of GNU's OpenMP that wait for one another soon sleep; before torch is loaded.
+
+    They spin for milliseconds otherwise. Where something else needs a core, the thread that is
+    waited for has none meanwhile, and each of the hundreds of operations of a training step waits
+    again: on two shared cores a step took two to three times as long. Whoever has set how long
+    threads spin is not overruled.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
 
 
 def keep_freed_memory() -> None:

@@ -42,6 +42,9 @@ class ProjectConfig(Config):
         for name in ("encoders", "teachers"):
             given = getattr(self, name)
             if len(set(given)) < len(given):
-                raise ConfigError(f"ProjectConfig.{name} names one twice; name each once.")
+                raise ConfigError(
+                    f"One of ProjectConfig.{name} is named twice in {', '.join(given)}; "
+                    "name each once."
+                )
         if not self.encoders:
             raise ConfigError("ProjectConfig.encoders is empty; name at least one patch encoder.")

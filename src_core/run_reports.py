@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,9 +22,11 @@ from src_core.pipeline import Failure
 from src_core.progress import Report, Stop
 from src_core.project import Project, ProjectConfig
 from src_core.provenance import read_json
-from src_core.reports import ScoredSlides, write_report
 from src_core.runs import Predictor, draw
 from src_core.types import Float64, Json
+
+if TYPE_CHECKING:
+    from src_core.reports import ScoredSlides
 
 __all__ = ["External", "report_run", "score_external"]
 
@@ -85,6 +87,8 @@ def report_run(
     figures : dict
         What ``figures.json`` holds.
     """
+    from src_core.reports import write_report  # loads SciPy, for which no start should wait
+
     parts = [("test", held_back.cohort, held_back.predictions)]
     notes = [_calls("test", held_back.cohort, held_back.predictions)]
     times = held_back.scores["times_scored"]
@@ -121,6 +125,8 @@ def _scored(
     project: Project,
     run_id: str,
 ) -> ScoredSlides:
+    from src_core.reports import ScoredSlides
+
     slides = [slide for _, cohort, _ in parts for slide in cohort.slides]
     predictions = [one for _, _, some in parts for one in some]
     asked = read_json(project.run(run_id) / "config.json")

@@ -51,6 +51,7 @@ __all__ = [
     "draw",
     "latest_run",
     "metrics",
+    "named_run",
     "train",
 ]
 
@@ -102,6 +103,7 @@ def train(
         "project": project.config.to_dict(),
         "trained_on": [slide.slide_id for slide in learn.slides],
         "held_back": [slide.slide_id for slide in held_back.slides],
+        "inner": list(result.inner),
     }
     building = project.root / "runs" / f".{uuid.uuid4().hex}.tmp"
     try:
@@ -111,12 +113,12 @@ def train(
         write_bytes(building / "history.jsonl", lines.encode())
         replace(result.checkpoint, meta=meta).save(building / "checkpoint")
         check(stop)
-        return _named_run(project, building), failures
+        return named_run(project, building), failures
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _named_run(project: Project, building: Path) -> str:
+def named_run(project: Project, building: Path) -> str:
     """Give a finished run the next number that nothing in the project has ever had."""
     folders = [path for kind in ("runs", "predictions") for path in (project.root / kind).glob("*")]
     numbers = [int(one.name[4:]) for one in folders if one.name[4:].isdecimal()]

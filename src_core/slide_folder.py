@@ -13,6 +13,7 @@ from src_core.locking import locked
 from src_core.names import checked_name, is_safe_name, quoted_name
 from src_core.patches.grid import PatchGrid
 from src_core.provenance import read_config, write_json
+from src_core.review.corrections import CorrectionStore
 from src_core.review.marks import MarkStore
 from src_core.review.selection import SelectionStore
 from src_core.slides import SlideReader, open_slide
@@ -123,6 +124,16 @@ class SlideFolder:
     def selection(self) -> SelectionStore:
         """The patches that people have excluded from its bags, or pinned into them."""
         return SelectionStore(self.root / "review" / "selection.jsonl")
+
+    @property
+    def corrections(self) -> CorrectionStore:
+        """What reviewers say of the slide's labels."""
+        return CorrectionStore(self.root / "review" / "labels.json")
+
+    @property
+    def first_map(self) -> Path:
+        """Folder of the first map of a model that is learning from the slide's marks."""
+        return self.root / "review" / "first_map"
 
     @property
     def record(self) -> SlideRecord:

@@ -28,7 +28,7 @@ from typing import IO, Any
 
 import psutil
 
-from src_core.devices import is_out_of_memory
+from src_core.devices import is_out_of_memory, spin_briefly
 from src_core.errors import FusecpathError, JobCancelled
 from src_core.progress import Progress
 from src_core.verbs import run_verb
@@ -162,6 +162,7 @@ def _lower_priority() -> None:
 
 def main() -> None:
     """Serve jobs until the input ends."""
+    spin_briefly()
     channel = _Channel(_protocol_stream())
     _lower_priority()
     inbox = _Inbox(sys.stdin.buffer)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeAlias
 
 import numpy as np
 
+from src_core.bags.ahead import read_ahead
 from src_core.bags.cohort import CohortSlide, View
 from src_core.bags.order import Batches, bag_batches, n_batches_of, risk_sets
 from src_core.bags.selection import cluster_share_log_weights, select_bags
@@ -36,8 +38,8 @@ class Scale(Protocol):
         """Length of the embeddings."""
         ...
 
-    def apply(self, embeddings: Float32, /) -> Float32:
-        """Return standardised embeddings, shape (..., dim)."""
+    def apply(self, embeddings: Float32, /, out: Float32 | None = None) -> Float32:
+        """Return standardised embeddings, shape (..., dim), written to `out` if it is given."""
         ...
 
 
@@ -61,10 +63,23 @@ def embedding_chunks(
             yield slide.views[view].rows(rows[start : start + _CHUNK])
 
 
-def standardised_rows(views: Sequence[View], scales: Sequence[Scale], rows: Int64) -> Float32:
-    """Gather patches from all views, standardised and side by side, shape (k, sum of D)."""
-    parts = [scale.apply(view.rows(rows)) for view, scale in zip(views, scales, strict=True)]
-    return np.concatenate(parts, axis=1)
+def standardised_rows(
+    views: Sequence[View], scales: Sequence[Scale], rows: Int64, *, out: Float32 | None = None
+) -> Float32:
+    """Gather patches from all views, standardised and side by side, shape (k, sum of D).
+
+    Parameters
+    ----------
+    out : ndarray of float32, shape (k, sum of D), optional
+        Where they are written, without a copy between.
+    """
+    if out is None:
+        out = np.empty((len(rows), sum(scale.dim for scale in scales)), dtype=np.float32)
+    start = 0
+    for view, scale in zip(views, scales, strict=True):
+        scale.apply(view.rows(rows), out=out[:, start : start + scale.dim])
+        start += scale.dim
+    return out
 
 
 Patches: TypeAlias = Callable[[Int64], Float32]
@@ -134,14 +149,17 @@ class BagDataset:
 
     def patches(self, index: int) -> Patches:
         """Return what gathers the standardised embeddings of one slide's patches."""
+        return partial(self._gather, index)
+
+    def _gather(self, index: int, rows: Int64, *, out: Float32 | None = None) -> Float32:
         slide = self.slides[index]
         if not self._keep:
-            return lambda rows: standardised_rows(slide.views, self._scales, rows)
+            return standardised_rows(slide.views, self._scales, rows, out=out)
         if index not in self._kept:
             everything = np.arange(len(slide.labels))
             self._kept[index] = standardised_rows(slide.views, self._scales, everything)
-        kept = self._kept[index]
-        return lambda rows: kept[rows]
+        # Rows were checked when the bag was drawn; "clip" lets NumPy write to `out` directly.
+        return np.take(self._kept[index], rows, axis=0, out=out, mode="clip")
 
     def n_batches(self, *, bags_per_slide: int, batch_size: int) -> int:
         """Return how many batches an epoch has."""
@@ -152,8 +170,16 @@ class BagDataset:
             one_a_patient=self._one_a_patient,
         )
 
-    def batches(self, epoch: int, *, bags_per_slide: int, batch_size: int) -> Iterator[Batch]:
-        """Yield the bags of an epoch, shuffled; the same for the same seed and epoch."""
+    def batches(
+        self, epoch: int, *, bags_per_slide: int, batch_size: int
+    ) -> Generator[Batch, None, None]:
+        """Yield the bags of an epoch, shuffled; the same for the same seed and epoch.
+
+        The next batch is gathered in a thread while the caller works on the last one.
+        """
+        return read_ahead(self._batches(epoch, bags_per_slide, batch_size))
+
+    def _batches(self, epoch: int, bags_per_slide: int, batch_size: int) -> Iterator[Batch]:
         drawn = [
             select_bags(
                 slide.labels,
@@ -162,11 +188,13 @@ class BagDataset:
                 rng=generator(self._seed, "bags", slide.slide_id, epoch),
                 repeat_short=self._repeat,
                 pinned=slide.pinned,
-            )
+            ).astype(np.int32)
             for slide in self.slides
         ]
         for chosen in self._order(epoch, bags_per_slide, batch_size):
-            yield self._stack([(slide, drawn[slide][bag]) for slide, bag in chosen])
+            yield self._stack(
+                [(slide, drawn[slide][bag].astype(np.int64)) for slide, bag in chosen]
+            )
 
     def _order(self, epoch: int, bags_per_slide: int, batch_size: int) -> Batches:
         rng = generator(self._seed, "order", epoch)
@@ -178,7 +206,7 @@ class BagDataset:
     def _stack(self, bags: list[tuple[int, Int64]]) -> Batch:
         length = max(len(rows) for _, rows in bags)
         width = sum(scale.dim for scale in self._scales)
-        data = np.zeros((len(bags), length, width), dtype=np.float32)
+        data = np.empty((len(bags), length, width), dtype=np.float32)
         mask = np.zeros((len(bags), length), dtype=np.bool_)
         share = np.zeros((len(bags), length), dtype=np.float32)
         for place, (index, rows) in enumerate(bags):
@@ -187,7 +215,8 @@ class BagDataset:
             real = rows >= 0
             mask[place, :end] = real
             share[place, :end] = cluster_share_log_weights(self.slides[index].labels, rows[None])
-            data[place, :end][real] = self.patches(index)(rows[real])
+            self._gather(index, np.maximum(rows, 0), out=data[place, :end])
+            data[place][~mask[place]] = 0.0
         teachers, present = self._teachers([index for index, _ in bags])
         return Batch(
             bags=data,

@@ -13,6 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from src_core.models.dropout import Dropout
+from src_core.models.sparse_attention import attend
+
 __all__ = ["AcrossClusterAttention", "MultiHeadAttention", "WithinClusterAttention"]
 
 _MIN_RANGE = 1e-4
@@ -20,33 +23,21 @@ _MIN_RANGE = 1e-4
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the last axis that gives masked entries exactly 0.
+    """Softmax over the last axis, in float32 or wider, that gives masked entries exactly 0.
 
     A row with no entry left is 0, with gradients of 0: the smallest finite number keeps both
     passes free of the NaN that minus infinity brings.
     """
-    hidden = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    hidden = wide.masked_fill(~mask, torch.finfo(wide.dtype).min)
     return hidden.softmax(dim=-1) * mask
-
-
-def keep_largest(scores: Tensor, k: int | None) -> Tensor:
-    """Hide all but the `k` largest scores of the last axis; ties with the k-th stay.
-
-    Deciding by a threshold makes the result independent of the order of the patches and of
-    the device, which indices of a top-k are not.
-    """
-    if k is None or k >= scores.shape[-1]:
-        return scores
-    threshold = scores.detach().topk(k, dim=-1).values[..., -1:]
-    return scores.masked_fill(scores < threshold, torch.finfo(scores.dtype).min)
 
 
 class MultiHeadAttention(nn.Module):
     """Sparse multi-head self-attention with a convolution over the queries.
 
     The scores are ``e + conv(e)``, the convolution depthwise per head along the query axis
-    (eq. 6). A score is linear in its query, so the queries are convolved instead: the same
-    numbers from a smaller array.
+    (eq. 6).
 
     There is no key bias: it would shift a row of scores, which the softmax forgets.
 
@@ -73,7 +64,7 @@ class MultiHeadAttention(nn.Module):
         self.query_bias = nn.Parameter(torch.zeros(width))
         self.value_bias = nn.Parameter(torch.zeros(width))
         self.output = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         bound = 1 / math.sqrt(conv_kernel) if conv_kernel else 0.0
         taps = torch.empty(heads, conv_kernel).uniform_(-bound, bound)
         self.taps = nn.Parameter(taps) if conv_kernel else None
@@ -93,29 +84,27 @@ class MultiHeadAttention(nn.Module):
         Tensor, shape (..., n, width)
             What each token read; padded rows hold no meaning.
         """
-        query, key, value = self.query_key_value(tokens).chunk(3, dim=-1)  # (..., n, width) each
-        query = (query + self.query_bias) * mask.unsqueeze(-1)
-        query = self._split(query) * (tokens.shape[-1] // self.heads) ** -0.5
-        if self.taps is not None:
-            query = query + self._band(query.shape[-2]) @ query
-        scores = query @ self._split(key).transpose(-1, -2)  # (..., heads, n, n)
-        keys = mask[..., None, None, :]  # (..., 1, 1, n)
-        scores = scores.masked_fill(~keys, torch.finfo(scores.dtype).min)
-        weights = keep_largest(scores, self.topk).softmax(dim=-1) * keys
-        read = weights @ self._split(value + self.value_bias)  # (..., heads, n, width / heads)
-        merged = read.transpose(-2, -3).flatten(-2)  # (..., n, width)
-        out: Tensor = self.dropout(self.output(merged))
-        return out
+        n, width = tokens.shape[-2:]
+        projected = functional.linear(tokens.reshape(-1, width), self.query_key_value.weight)
+        projected = projected.view(-1, n, 3, self.heads, width // self.heads)
+        read = attend(
+            projected,
+            self.query_bias.to(projected.dtype).view(self.heads, -1),
+            self._band(n),
+            mask.reshape(-1, n),
+            self.topk,
+        )  # (groups, n, heads, width / heads)
+        # The weights of a token sum to 1, so a bias of the values is one of the output.
+        bias = self.output.bias + self.output.weight @ self.value_bias
+        out = functional.linear(read.view(-1, width), self.output.weight, bias)
+        dropped: Tensor = self.dropout(out)
+        return dropped.view(tokens.shape)
 
-    def _split(self, tokens: Tensor) -> Tensor:
-        parts: Tensor = tokens.unflatten(-1, (self.heads, -1))  # (..., n, heads, width / heads)
-        return parts.transpose(-2, -3)  # (..., heads, n, width / heads)
-
-    def _band(self, n: int) -> Tensor:
-        """Return the convolution as one (n, n) matrix per head."""
+    def _band(self, n: int) -> Tensor | None:
+        """Return the convolution over `n` queries as one (n, n) matrix per head."""
         taps = self.taps
         if taps is None:
-            raise RuntimeError("This attention has no positional term.")
+            return None
         half = taps.shape[-1] // 2
         place = torch.arange(n, device=taps.device)
         offset = place[None, :] - place[:, None] + half  # (n, n): which tap joins row and column
@@ -138,9 +127,12 @@ class WithinClusterAttention(nn.Module):
         )
 
     def forward(self, instances: Tensor, mask: Tensor) -> Tensor:
-        """Return the instances after one layer, shape (..., n, width), padded rows unchanged."""
+        """Return the instances after one layer, shape (..., n, width).
+
+        What padded rows hold is of no consequence, before or after.
+        """
         read: Tensor = self.attention(self.norm(instances), mask)
-        return instances + read * mask.unsqueeze(-1)
+        return instances + read
 
 
 class AcrossClusterAttention(nn.Module):
@@ -176,7 +168,7 @@ class AcrossClusterAttention(nn.Module):
         Parameters
         ----------
         instances : Tensor, shape (bags, clusters, n, width)
-            Patches, padded rows 0.
+            Patches; what padded rows hold is of no consequence.
         mask : Tensor of bool, shape (bags, clusters, n)
             True where a patch is real.
         """

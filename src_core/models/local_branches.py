@@ -81,19 +81,27 @@ class LocalBranches(nn.Module):
         embeddings : Tensor, shape (..., input_dim)
             Standardised embeddings. In evaluation a slide's patches can pass here once.
         """
-        rows = embeddings.flatten(0, -2)  # (patches, input_dim)
+        scores, values = self.score_projected(self.project(embeddings.flatten(0, -2)))
+        shape = embeddings.shape[:-1]
+        return ScoredPatches(scores.unflatten(1, shape), values.unflatten(1, shape))
+
+    def project(self, rows: Tensor) -> Tensor:
+        """Bring standardised embeddings (patches, input_dim) to (branches, patches, width).
+
+        Wide embeddings make this nearly all the work: who changes only what comes after it
+        does it once, and hands it to `score_projected`.
+        """
         projected = (rows @ self.project_weight + self.project_bias).relu()  # (R, patches, width)
-        projected = functional.dropout(projected, self.config.input_dropout, self.training)
+        return functional.dropout(projected, self.config.input_dropout, self.training)
+
+    def score_projected(self, projected: Tensor) -> ScoredPatches:
+        """Score patches that `project` has seen, shape (branches, patches, width)."""
         scores = (projected @ self.hidden_weight).tanh() @ self.score_weight  # (R, patches, 1)
         evidence = (projected @ self.gate_weight + self.gate_bias).relu()  # (R, patches, width)
         values = evidence @ self.value_weight  # (R, patches, outputs)
         if self.config.task == "classification":
             values = centre(values)
-        shape = embeddings.shape[:-1]
-        return ScoredPatches(
-            scores.squeeze(-1).unflatten(1, shape),  # (R, ...)
-            values.unflatten(1, shape),  # (R, ..., outputs)
-        )
+        return ScoredPatches(scores.squeeze(-1), values)
 
     def pool(
         self, scored: ScoredPatches, mask: Tensor, log_share: Tensor | None = None

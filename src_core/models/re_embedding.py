@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from src_core.models.attention import AcrossClusterAttention, WithinClusterAttention
 from src_core.models.config import StudentConfig
+from src_core.models.dropout import Dropout
 
 __all__ = ["AttendedBlocks", "ReEmbedding", "initialise"]
 
@@ -47,7 +48,7 @@ class ReEmbedding(nn.Module):
         super().__init__()
         self.config = config
         self.linear = nn.Linear(config.input_dim, config.width)
-        self.input_dropout = nn.Dropout(config.input_dropout)
+        self.input_dropout = Dropout(config.input_dropout)
         self.within = nn.ModuleList(
             WithinClusterAttention(
                 config.width,
@@ -78,8 +79,10 @@ class ReEmbedding(nn.Module):
         Each patch stands alone here, so a slide's patches can be projected once and then
         gathered into many bags.
         """
-        out: Tensor = self.input_dropout(self.linear(embeddings).relu())  # (..., width)
-        return out
+        rows = self.linear(embeddings.reshape(-1, embeddings.shape[-1]))  # (patches, width)
+        # What is dropped before the ReLU is 0 after it; this way both overwrite the same array.
+        out: Tensor = self.input_dropout(rows).relu_()
+        return out.view(*embeddings.shape[:-1], -1)  # (..., width)
 
     def forward(self, projected: Tensor, mask: Tensor) -> Tensor:
         """Re-embed projected patches.
@@ -98,12 +101,12 @@ class ReEmbedding(nn.Module):
         """
         length = projected.shape[1]
         order, size = self._regions(length, projected.device)
-        instances = projected * mask.unsqueeze(-1)
+        instances = projected
         if order is not None:
             real = order < length
             order = order.clamp_max(length - 1)
             kept = mask[:, order] & real  # (bags, regions * size)
-            instances = instances[:, order] * kept.unsqueeze(-1)  # (bags, regions * size, width)
+            instances = instances[:, order]  # (bags, regions * size, width)
         else:
             kept = mask
         instances = instances.unflatten(1, (-1, size))  # (bags, regions, size, width)

@@ -67,6 +67,7 @@ class Standardiser:
         scale = np.where(varies, 1 / (np.where(varies, std, 1) * np.sqrt(len(std))), 0)
         return cls(mean=mean.astype(np.float32), scale=scale.astype(np.float32))
 
-    def apply(self, embeddings: Float32) -> Float32:
-        """Return standardised embeddings, shape (..., dim)."""
-        return np.asarray((embeddings - self.mean) * self.scale, dtype=np.float32)
+    def apply(self, embeddings: Float32, out: Float32 | None = None) -> Float32:
+        """Return standardised embeddings, shape (..., dim), written to `out` if it is given."""
+        out = np.subtract(embeddings, self.mean, out=out, dtype=np.float32)
+        return np.multiply(out, self.scale, out=out)

@@ -137,7 +137,8 @@ class Student(BagModel):
     def _pool(self, instances: Tensor, mask: Tensor, log_share: Tensor | None) -> StudentOutput:
         """Pool re-embedded patches, shape (bags, length, width), and read the head."""
         attention = self.pooling(instances, mask, log_share)  # (bags, length)
-        embedding = (attention.unsqueeze(-2) @ instances).squeeze(-2)  # (bags, width)
+        weights = attention.to(instances.dtype).unsqueeze(-2)  # (bags, 1, length)
+        embedding = (weights @ instances).squeeze(-2)  # (bags, width)
         return StudentOutput(self.head(embedding), attention, instances, embedding)
 
     def contributions(self, output: StudentOutput) -> Tensor:

@@ -43,7 +43,9 @@ class TrainConfig(Config):
     n_branches: Annotated[int, Range(0, 16), Help("Local branches for the map; 0: none")] = 3
     epochs: Annotated[int, Range(1, 10_000), Help("Passes over all slides at most")] = 12
     bags_per_slide: Annotated[
-        int | None, Range(1, 1000), Help("Bags of each slide in an epoch; none: 64 of all slides")
+        int | None,
+        Range(1, 1000),
+        Help("Bags of each slide in an epoch; none: 64 of all slides, of survival more"),
     ] = None
     batch_size: Annotated[
         int, Range(1, 4096), Help("Bags in a step; of survival at least 32, a patient each")
@@ -103,14 +105,16 @@ class TrainConfig(Config):
     seed: Annotated[int, Range(0, 2**31 - 1), Help("Seed of everything random")] = 2025
     device: Annotated[DeviceName, Help("Where to compute")] = "auto"
 
-    def n_bags_per_slide(self, n_slides: int) -> int:
+    def n_bags_per_slide(self, n_slides: int, task: Task = "classification") -> int:
         """Return how many bags of each slide an epoch has, for so many slides.
 
-        Few slides make short epochs, after which little is learned: they give more bags each.
+        Few slides, or the large batches of survival, make epochs of few steps, after which little
+        is learned: then each slide gives more bags.
         """
         if self.bags_per_slide is not None:
             return self.bags_per_slide
-        return max(1, -(-_FEWEST_BAGS // n_slides))
+        fewest = _FEWEST_BAGS * self.bags_in_step(task) // self.batch_size
+        return max(1, -(-fewest // n_slides))
 
     @classmethod
     def preset(cls, name: Preset) -> Self:

@@ -19,7 +19,7 @@ from src_core.training.target_scale import TargetScale
 from src_core.training.trainee import Trainee
 from src_core.types import Json
 
-__all__ = ["BAGS_A_LOOK", "Course"]
+__all__ = ["BAGS_A_LOOK", "Course", "inner_split"]
 
 BAGS_A_LOOK = 2
 """Bags of a slide when only a mean over slides is wanted: more would cost more than they tell."""
@@ -65,7 +65,7 @@ class Course:
         ProjectError
             If a regression target does not vary.
         """
-        train, inner, notes = _inner_split(cohort, config)
+        train, inner, notes = inner_split(cohort, config)
         targets = TargetScale.of(train)
         views = tuple(
             Standardiser.fit(embedding_chunks(train.slides, view, stop=stop))
@@ -126,7 +126,7 @@ class Course:
         return seen.by_patient([slide.patient_id for slide in dataset.slides])
 
 
-def _inner_split(cohort: Cohort, config: TrainConfig) -> tuple[Cohort, Cohort | None, list[str]]:
+def inner_split(cohort: Cohort, config: TrainConfig) -> tuple[Cohort, Cohort | None, list[str]]:
     """Return the slides to learn from, those that decide when to stop, and what to say of it."""
     if config.patience is None:
         return cohort, None, []

@@ -26,6 +26,8 @@ __all__ = ["Evaluation", "evaluate", "logit_sizes"]
 
 _SMALLEST = 1e-3
 _SHARPEST = 20.0
+_CHANCE = 0.5
+"""Of an area under the curve and of a C-index."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,9 +142,11 @@ def logit_sizes(trained: Evaluation, unseen: Evaluation | None) -> tuple[float, 
 
     Standardised values are averaged: both are divided by 2. Logits and log-hazards, whose size
     means nothing, are divided by their standard deviations on the training slides, which brings
-    both to one size. A common factor then makes the softmax of summed logits as sure as it may be:
-    it is fitted to the slides that were not learned from, with targets pulled in from 0 and 1 as
-    Platt (1999) does, so that few and well separated slides do not ask for certainty.
+    both to one size, and weighed by what each knows of slides that were not learned from: one
+    that has only learned its slides by heart would drown what the other has understood. A common
+    factor then makes the softmax of summed logits as sure as it may be: it is fitted to those
+    same slides, with targets pulled in from 0 and 1 as Platt (1999) does, so that few and well
+    separated slides do not ask for certainty.
     """
     if trained.task == "regression":
         return (2.0, 2.0) if len(trained.branches) else (1.0, 1.0)
@@ -151,11 +155,28 @@ def logit_sizes(trained: Evaluation, unseen: Evaluation | None) -> tuple[float, 
     if len(trained.branches):
         branches = max(_SMALLEST, float(trained.branches.mean(axis=0).std()))
     seen = trained if unseen is None else unseen
+    weights = _weights(unseen)
+    student, branches = student / weights[0], branches / weights[1]
     if trained.task == "survival":
         return student, branches
     fused = fuse(seen.student, seen.branches, student_std=student, branches_std=branches)
     sharpness = _fit_sharpness(fused, seen.targets.astype(np.int64))
     return student / sharpness, branches / sharpness
+
+
+def _weights(unseen: Evaluation | None) -> tuple[float, float]:
+    """Return how much the student and the branches count: their skill beyond chance, mean 1.
+
+    Where there are no unseen slides, or too few to tell, both count the same.
+    """
+    if unseen is None or not len(unseen.branches):
+        return 1.0, 1.0
+    together = replace(unseen, student=unseen.branches.mean(axis=0))
+    skills = [skill for skill in (unseen.skill(), together.skill()) if skill is not None]
+    if len(skills) < 2:
+        return 1.0, 1.0
+    student, branches = (max(_SMALLEST, skill - _CHANCE) for skill in skills)
+    return 2 * student / (student + branches), 2 * branches / (student + branches)
 
 
 def _fit_sharpness(logits: Float64, targets: Int64) -> float:

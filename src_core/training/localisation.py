@@ -15,7 +15,7 @@ from src_core.models.student import BagModel
 from src_core.progress import Stop, never
 from src_core.seeding import generator
 from src_core.training.metrics import auroc
-from src_core.training.scoring import score_slide
+from src_core.training.scoring import SlideScores, score_slide
 from src_core.types import BoolArray, Float64, Json
 
 __all__ = ["Found", "localisation", "patch_aurocs"]
@@ -100,10 +100,7 @@ def localisation(
         scores = score_slide(
             student, branches, dataset.patches(index), slide.labels, bags, maps=True, stop=stop
         )
-        if scores.patches is None:
-            continue
-        parts = scores.patches.contributions / np.maximum(scores.places, 1)[:, None]
-        one = patch_aurocs(parts, slide, scores.places > 0)
+        one = _found(scores, slide)
         if one is not None:
             found.append((slide, one))
     if not found:
@@ -114,11 +111,15 @@ def localisation(
         if any(slide.target == target for slide, _ in found)
     }
     truths = sorted({slide.truth_source for slide, _ in found})
-    return {
-        **_figures([one for _, one in found]),
-        "by_class": dict(by_class),
-        "truth": " and ".join(truths),
-    }
+    whole = _figures([one for _, one in found])
+    return {**whole, "by_class": dict(by_class), "truth": " and ".join(truths)}
+
+
+def _found(scores: SlideScores, slide: CohortSlide) -> Found | None:
+    if scores.patches is None:
+        return None
+    parts = scores.patches.contributions / np.maximum(scores.places, 1)[:, None]
+    return patch_aurocs(parts, slide, scores.places > 0)
 
 
 def _figures(found: Sequence[Found]) -> dict[str, Json]:

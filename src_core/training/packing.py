@@ -41,6 +41,8 @@ class FitResult:
     """One row an epoch: loss, inner figures, learning rate, seconds."""
     metrics: dict[str, Any]
     """Figures on the inner split and notes; no test slide has a part in them."""
+    inner: tuple[str, ...] = ()
+    """The slides of the inner split: they decided when to stop, and were not learned from."""
 
 
 def pack(
@@ -96,7 +98,12 @@ def pack(
         teacher_views=tuple(course.teachers.values()),
         likeness=likeness,
     )
-    return FitResult(checkpoint=checkpoint, history=tuple(course.history), metrics=metrics)
+    return FitResult(
+        checkpoint=checkpoint,
+        history=tuple(course.history),
+        metrics=metrics,
+        inner=() if course.inner is None else tuple(x.slide_id for x in course.inner.slides),
+    )
 
 
 def _drop_failed(trainee: Trainee, seen: Evaluation, metrics: dict[str, Json]) -> Evaluation:

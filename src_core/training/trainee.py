@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from src_core.bags.dataset import Batch
+from src_core.devices import autocast, grad_scaler
 from src_core.errors import DivergedError
 from src_core.models.config import StudentConfig
 from src_core.models.local_branches import LocalBranches, branches_loss
@@ -63,6 +64,7 @@ class Trainee:
         weights = [1.0] * len(teacher_dims) if teacher_weights is None else list(teacher_weights)
         self._teacher_weights = torch.tensor(weights, device=device)  # (T,)
         self._optimiser = self._make_optimiser()
+        self._scaler = grad_scaler(device)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
             self._optimiser, lambda step: _rate(step, n_steps, n_warmup, config.final_rate)
         )
@@ -86,11 +88,13 @@ class Trainee:
             If a loss is not finite; the weights are those of before.
         """
         self._optimiser.zero_grad(set_to_none=True)
-        own, loss = self._losses(batch)
+        with autocast(self._device):
+            own, loss = self._losses(batch)
         if not bool(loss.isfinite()):
             raise DivergedError("The loss is not a number.")
-        loss.backward()
-        self._optimiser.step()
+        self._scaler.scale(loss).backward()
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
         self._schedule.step()
         return float(own.detach())
 
@@ -193,9 +197,13 @@ class Trainee:
         ]
         if config.optimiser == "sgd":
             return torch.optim.SGD(
-                groups, lr=rate, momentum=config.momentum, weight_decay=config.weight_decay
+                groups,
+                lr=rate,
+                momentum=config.momentum,
+                weight_decay=config.weight_decay,
+                fused=True,
             )
-        return torch.optim.AdamW(groups, lr=rate, weight_decay=config.weight_decay)
+        return torch.optim.AdamW(groups, lr=rate, weight_decay=config.weight_decay, fused=True)
 
 
 _GAIN = 0.01

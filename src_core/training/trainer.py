@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from src_core.bags.cohort import Cohort
 from src_core.bags.dataset import BagDataset
-from src_core.devices import pick_device
+from src_core.devices import keep_freed_memory, pick_device
 from src_core.errors import DivergedError, ProjectError
 from src_core.models.checkpoint import EmbeddingSource
 from src_core.models.config import StudentConfig
@@ -73,7 +73,7 @@ def fit(
     """
     config = config or TrainConfig()
     _require_learnable(cohort)
-    device = pick_device(config.device)
+    device = _device(config)
     course = Course.begin(cohort, config, report, stop)
     teachers = dict.fromkeys(course.train.teacher_dims, 1.0)
     probes: dict[str, Json] = {}
@@ -116,9 +116,16 @@ def fit_module(
     _require_learnable(cohort)
     course = Course.begin(cohort, config.replace(n_branches=0), report, stop)
     course.make = make
-    device = pick_device(config.device)
+    device = _device(config)
     with seeded(config.seed, device):
         return course, _train(course, device)
+
+
+def _device(config: TrainConfig) -> torch.device:
+    device = pick_device(config.device)
+    if device.type == "cpu":
+        keep_freed_memory()
+    return device
 
 
 def _require_learnable(cohort: Cohort) -> None:
@@ -156,8 +163,8 @@ def _train(course: Course, device: torch.device, *, stage: str = "Training") -> 
     config = course.config
     dataset = course.dataset(course.train)
     inner = None if course.inner is None else course.dataset(course.inner)
-    bags_per_slide = config.n_bags_per_slide(len(dataset.slides))
     task = course.train.task
+    bags_per_slide = config.n_bags_per_slide(len(dataset.slides), task)
     per_epoch = dataset.n_batches(
         bags_per_slide=bags_per_slide, batch_size=config.bags_in_step(task)
     )
@@ -199,13 +206,16 @@ def _learn(
     losses = []
     rate = trainee.learning_rate
     try:
-        for batch in dataset.batches(
-            epoch,
-            bags_per_slide=config.n_bags_per_slide(len(dataset.slides)),
-            batch_size=config.bags_in_step(trainee.sizes.task),
-        ):
-            losses.append(trainee.step(batch))
-            tracker.advance(1, detail=f"epoch {epoch + 1}, loss {losses[-1]:.3f}")
+        with closing(
+            dataset.batches(
+                epoch,
+                bags_per_slide=config.n_bags_per_slide(len(dataset.slides), trainee.sizes.task),
+                batch_size=config.bags_in_step(trainee.sizes.task),
+            )
+        ) as batches:
+            for batch in batches:
+                losses.append(trainee.step(batch))
+                tracker.advance(1, detail=f"epoch {epoch + 1}, loss {losses[-1]:.3f}")
         trainee.require_finite()
     except DivergedError as error:
         raise DivergedError(

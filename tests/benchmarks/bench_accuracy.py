@@ -248,7 +248,9 @@ def main() -> int:
     began = time.perf_counter()
     patches = LungPatches.load(folder, asked.cache)
     print(f"patches embedded or read in {time.perf_counter() - began:.0f} s", flush=True)
-    config = TrainConfig.preset(asked.preset).replace(device="cpu")
+    config = TrainConfig.preset(asked.preset)
+    # Slides that are not learned from tell how much to trust the student beside the branches.
+    config = config.replace(device="cpu", patience=config.patience or config.epochs)
     bench = Bench(patches=patches, config=config, data=asked.data)
     met = True
     for name, part in PARTS.items():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
-from src_core.devices import cpu_threads, pick_device
+from src_core.devices import autocast, cpu_threads, grad_scaler, pick_device, spin_briefly
 from src_core.errors import ConfigError
 
 
@@ -28,3 +32,49 @@ def test_an_unknown_device_is_refused() -> None:
 
 def test_there_is_a_thread() -> None:
     assert cpu_threads() >= 1
+
+
+def test_the_cpu_computes_in_float32_and_scales_no_gradient() -> None:
+    with autocast(torch.device("cpu")):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == torch.float32
+    loss = product.sum().requires_grad_()
+    assert grad_scaler(torch.device("cpu")).scale(loss) is loss
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA")
+def test_cuda_computes_in_half_precision() -> None:
+    device = torch.device("cuda")
+    with autocast(device):
+        product = torch.ones(2, 2, device=device) @ torch.ones(2, 2, device=device)
+    assert product.dtype in (torch.bfloat16, torch.float16)
+    assert grad_scaler(device).is_enabled() == (product.dtype == torch.float16)
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)],
+)
+def test_threads_spin_briefly_unless_told_otherwise(
+    given: dict[str, str], spins: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "environ", dict(os.environ))
+        spin_briefly()
+        assert os.environ.get("GOMP_SPINCOUNT") == spins
+
+
+def test_the_commands_say_so_before_torch_is_loaded() -> None:
+    code = (
+        "import os, sys; import src_core.cli, src_core.worker; assert 'torch' not in sys.modules;"
+        "src_core.cli.main(['encoders']); print(os.environ['GOMP_SPINCOUNT'])"
+    )
+    clean = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], env=clean, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "10000"

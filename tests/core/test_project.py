@@ -67,7 +67,7 @@ def test_no_name_leads_out_of_the_project(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["encoders", "teachers"])
 def test_an_encoder_is_named_once(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"{name} names one twice"):
+    with pytest.raises(ConfigError, match=f"{name} is named twice in texture, texture"):
         ProjectConfig().replace(**{name: ("texture", "texture")})
 
 

@@ -190,7 +190,7 @@ def test_reviewers_marks_are_the_truth_that_the_map_is_held_against(root: str) -
 def test_the_target_names_the_run(root: str) -> None:
     with pytest.raises(ProjectError, match="no model of 'other'"):
         run("evaluate", project=root, target=["other"])
-    with pytest.raises(ConfigError, match="either folds or run"):
+    with pytest.raises(ConfigError, match="give folds without run"):
         run("evaluate", project=root, run="run-0001", folds=2)
 
 

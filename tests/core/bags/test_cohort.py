@@ -131,5 +131,6 @@ def test_too_few_events_or_patients_are_a_sentence(planted: Any) -> None:
      ("survival", (0.0, 1.0)), ("survival", (2.0, 0.5)), ("classification", (1.0,))],
 )  # fmt: skip
 def test_labels_of_another_task_are_refused(planted: Any, task: Any, values: Any) -> None:
+    of: Any = {"per": "patient", "columns": ("t", "e")} if task == "survival" else {}
     with pytest.raises(ValueError, match="slide s0"):
-        valued(planted(1), [values], classes=("x",), task=task)
+        valued(planted(1), [values], classes=("x",), task=task, **of)

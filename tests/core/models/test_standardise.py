@@ -39,3 +39,13 @@ def test_constant_dimension_gives_zero_not_infinity() -> None:
 def test_nothing_to_measure_is_refused() -> None:
     with pytest.raises(ValueError, match="no embedding"):
         Standardiser.fit([np.zeros((0, 3), np.float32)])
+
+
+def test_rows_are_written_where_they_are_wanted() -> None:
+    rng = np.random.default_rng(0)
+    view = rng.normal(3, 2, (50, 6)).astype(np.float16)
+    scale = Standardiser.fit([view.astype(np.float32)])
+    wide = np.full((50, 9), 7, np.float32)
+    scale.apply(view.astype(np.float32), out=wide[:, 2:8])
+    np.testing.assert_array_equal(wide[:, 2:8], scale.apply(view.astype(np.float32)))
+    assert (wide[:, [0, 1, 8]] == 7).all()

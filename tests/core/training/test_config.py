@@ -51,3 +51,7 @@ def test_a_step_of_survival_has_patients_to_compare() -> None:
     assert TrainConfig().bags_in_step("survival") == 32
     assert TrainConfig(batch_size=64).bags_in_step("survival") == 64
     assert TrainConfig().bags_in_step("regression") == TrainConfig().batch_size
+    # Its batches are four times as large, so an epoch of as many steps takes four times the bags.
+    assert TrainConfig().n_bags_per_slide(64) == 1
+    assert TrainConfig().n_bags_per_slide(64, "survival") == 4
+    assert TrainConfig(bags_per_slide=2).n_bags_per_slide(64, "survival") == 2

@@ -30,6 +30,20 @@ def test_a_loud_student_does_not_drown_the_branches() -> None:
     assert student / branches == pytest.approx(100)
 
 
+def test_what_was_only_learned_by_heart_does_not_drown_what_was_understood() -> None:
+    targets = np.arange(40) % 2
+    sign = 2.0 * targets - 1
+    noise = np.random.default_rng(0).normal(size=40)
+    trained = evaluation(logits(sign), [logits(sign), logits(sign)], targets)
+    blind = evaluation(logits(noise), [logits(sign), logits(sign)], targets)
+    equal, weighed = logit_sizes(trained, None), logit_sizes(trained, blind)
+    assert equal[0] == pytest.approx(equal[1])
+    assert weighed[0] > 3 * weighed[1]
+    both = evaluation(logits(sign), [logits(sign)], targets)
+    alike = logit_sizes(trained, both)
+    assert alike[0] == pytest.approx(alike[1])
+
+
 def test_the_fused_probabilities_are_as_sure_as_the_unseen_slides_bear_out() -> None:
     rng = np.random.default_rng(0)
     chance = rng.uniform(0.05, 0.95, 4000)

@@ -1,0 +1,238 @@
+"""Fine-tuning a run of a project from what its reviewers say.
+
+The new model is a run of its own that names its parent; the parent stays. A model that has
+forgotten more than is tolerated becomes a candidate: it is stored, can be predicted with and
+looked at, and is the newest model only once it is accepted.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from src_core.bags.dataset import standardised_rows
+from src_core.devices import DeviceName
+from src_core.errors import JobCancelled, ProjectError
+from src_core.inference.prediction import Prediction
+from src_core.pipeline import Failure, stored_views
+from src_core.progress import Progress, Report, Stop, check
+from src_core.project import Project
+from src_core.provenance import read_json, recipe_id, write_bytes, write_json
+from src_core.review.first_map import FirstMap
+from src_core.reviewed import Reviewed, gather_review
+from src_core.runs import Predictor, named_run
+from src_core.training.feedback_config import FeedbackConfig
+from src_core.types import Json
+
+if TYPE_CHECKING:
+    from src_core.models.local_branches import LocalBranches
+    from src_core.training.feedback import FineTuned
+
+__all__ = ["CANDIDATE", "Tuned", "finetune"]
+
+CANDIDATE = "candidate-"
+"""What the name of a model begins with that nobody has accepted yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """What came of fine-tuning."""
+
+    run_id: str
+    """Of the new model; it begins with `CANDIDATE` if it has forgotten too much."""
+    check: dict[str, Json]
+    """What it knew before and knows now; see :class:`src_core.training.feedback.FineTuned`."""
+    marks: dict[str, dict[str, int]]
+    """Of each slide that was learned from, the marked patches by label."""
+    shown: str
+    """The slide that was predicted by the new model; "" if none was marked."""
+    failures: list[Failure]
+
+    @property
+    def is_candidate(self) -> bool:
+        """Whether it waits to be accepted."""
+        return self.run_id.startswith(CANDIDATE)
+
+
+def finetune(
+    project: Project,
+    run_id: str,
+    config: FeedbackConfig,
+    *,
+    slides: Sequence[str] = (),
+    show: str | None = None,
+    accept_drop: bool = False,
+    device: DeviceName,
+    report: Report,
+    stop: Stop,
+) -> Tuned:
+    """Let a run's model go on learning from the reviewers' marks and corrections.
+
+    Within seconds a first map of one slide is stored (`SlideFolder.first_map`; a progress of the
+    stage ``First map`` tells of it), and removed once the new model has predicted that slide.
+
+    Parameters
+    ----------
+    project : Project
+    run_id : str
+        The run to start from.
+    config : FeedbackConfig
+    slides : sequence of str
+        Whose marks to learn from; those of all slides if none is named.
+    show : str, optional
+        The slide to map first; the one that was marked last by default.
+    accept_drop : bool
+        Use the new model whatever it has forgotten. The same call as before then makes the
+        candidate a run, without training again.
+    device, report, stop
+        See :func:`src_core.devices.pick_device` and :mod:`src_core.progress`.
+
+    Raises
+    ------
+    ProjectError
+        If there is no such run, nothing (new) to learn from, or a mark of an unknown class.
+    CheckpointError
+        If the model is damaged, or cannot learn from marks.
+    JobCancelled
+        If `stop` says so; nothing is kept.
+    """
+    parent = Predictor.load(project, run_id, device=device)
+    asked = read_json(project.run(run_id) / "config.json")
+    review = gather_review(project, parent.checkpoint.meta, asked, slides=slides, stop=stop)
+    recipe = review.recipe()
+    if recipe == asked.get("review"):
+        raise ProjectError(f"{run_id} has learned from all of these marks already; mark more.")
+    shown = show or review.latest
+    name = CANDIDATE + recipe_id({"parent": run_id, "review": recipe, **config.to_dict()})
+    marks: dict[str, Json] = {slide: {**told} for slide, told in review.counts.items()}
+    told = {**asked, "parent": run_id, "review": recipe, "feedback": config.to_dict()}
+    told |= {"marks": marks, "reviewed": list(review.reviewed)}
+    _make(parent, review, config, name, told, shown=shown, report=report, stop=stop)
+    told_check = read_json(project.run(name) / "metrics.json").get("check", {})
+    if accept_drop or not _forgot(told_check, config):
+        name = _accepted(project, name, shown)
+    return Tuned(
+        run_id=name, check=told_check, marks=review.counts, shown=shown, failures=review.failures
+    )
+
+
+def _make(
+    parent: Predictor,
+    review: Reviewed,
+    config: FeedbackConfig,
+    name: str,
+    told: dict[str, Json],
+    *,
+    shown: str,
+    report: Report,
+    stop: Stop,
+) -> None:
+    """Make a candidate and its prediction of the slide that is shown, unless they are there."""
+    project = parent.project
+    is_new = not (project.run(name) / "checkpoint").is_dir()
+    try:
+        if is_new:
+            tuned = _trained(parent, review, config, shown=shown, report=report, stop=stop)
+            _store(project, name, tuned, told, stop=stop)
+        if shown and not (project.prediction(name, shown) / "prediction.json").is_file():
+            model = Predictor.load(project, name, device=parent.device)
+            model.predict(project.slide(shown), report=report, stop=stop)
+    except JobCancelled:
+        if is_new:
+            _remove(project, name)
+        raise
+    finally:
+        if shown:
+            FirstMap.remove(project.slide(shown).first_map)
+
+
+def _accepted(project: Project, name: str, shown: str) -> str:
+    """Make a candidate a run, with its prediction of the slide that is shown."""
+    run_id = named_run(project, project.run(name))
+    if shown:
+        predicted = Prediction.load(project.prediction(name, shown))
+        predicted.replace(run_id=run_id).save(project.prediction(run_id, shown))
+    _remove(project, name)
+    return run_id
+
+
+def _remove(project: Project, name: str) -> None:
+    """Remove a candidate and what was predicted by it."""
+    for folder in (project.run(name), project.root / "predictions" / name):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _forgot(told: dict[str, Any], config: FeedbackConfig) -> bool:
+    """Tell whether the drop is more than is tolerated; one that cannot be told is none."""
+    drop = told.get("drop")
+    return isinstance(drop, float) and drop > config.tolerance
+
+
+def _trained(
+    parent: Predictor,
+    review: Reviewed,
+    config: FeedbackConfig,
+    *,
+    shown: str,
+    report: Report,
+    stop: Stop,
+) -> FineTuned:
+    from src_core.training.feedback import fine_tune
+
+    def first_look(branches: LocalBranches) -> None:
+        if shown:
+            _show(parent, branches, shown, stop=stop)
+            report(Progress(stage="First map", done=1, total=1, unit="slides", detail=shown))
+
+    return fine_tune(
+        parent.checkpoint,
+        review.train,
+        review.check,
+        review.marked,
+        config,
+        device=parent.device,
+        first_look=first_look,
+        report=report,
+        stop=stop,
+    )
+
+
+def _show(parent: Predictor, branches: LocalBranches, shown: str, *, stop: Stop) -> None:
+    """Store the first map of a slide."""
+    from src_core.training.quick import patch_map
+
+    meta, slide = parent.checkpoint.meta, parent.project.slide(shown)
+    grid = slide.load_grid()
+    views = stored_views(slide, grid, [source.name for source in meta.encoders])
+    patches = partial(standardised_rows, views, parent.checkpoint.views())
+    FirstMap(
+        slide_id=shown,
+        grid_id=grid.grid_id,
+        parent=parent.run_id,
+        classes=meta.classes,
+        patch_probabilities=patch_map(branches, patches, len(grid), stop=stop),
+    ).save(slide.first_map)
+
+
+def _store(
+    project: Project, name: str, tuned: FineTuned, told: dict[str, Json], *, stop: Stop
+) -> None:
+    """Write a candidate, whole or not at all."""
+    result = tuned.result
+    building = project.root / "runs" / f".{uuid.uuid4().hex}.tmp"
+    try:
+        write_json(building / "config.json", told)
+        write_json(building / "metrics.json", {**result.metrics, "check": tuned.check})
+        lines = "".join(json.dumps(row) + "\n" for row in result.history)
+        write_bytes(building / "history.jsonl", lines.encode())
+        result.checkpoint.save(building / "checkpoint")
+        check(stop)
+        shutil.rmtree(project.run(name), ignore_errors=True)  # half of one, from elsewhere
+        building.rename(project.run(name))
+    finally:
+        shutil.rmtree(building, ignore_errors=True)

@@ -1,0 +1,242 @@
+"""Fine-tuning in a project: what counts, what is refused, what is kept."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from src_core.cohorts import load_cohort
+from src_core.errors import JobCancelled, ProjectError
+from src_core.inference.prediction import Prediction
+from src_core.progress import Progress, ignore, never
+from src_core.project import Project
+from src_core.provenance import read_json, write_json
+from src_core.review.first_map import FirstMap
+from src_core.review.raster import squares_of
+from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
+from src_core.training.feedback_config import FeedbackConfig
+from src_core.tuning import finetune
+from src_core.verbs import run_verb
+
+SHORT = FeedbackConfig(epochs=1)
+
+
+def run(verb: str, **options: Any) -> dict[str, Any]:
+    return run_verb(verb, options, report=ignore, stop=never)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of eight labelled slides and one more, trained once."""
+    folder = tmp_path_factory.mktemp("cohort")
+    rows = [("slide_id", "path", "label", "grade")]
+    for number in range(8):
+        slide = SyntheticSlide(
+            size_px=(1280, 1280), seed=number, nodule_fraction=0.4 if number % 2 else 0.0
+        )
+        write_sample_slide(folder / f"{number}.tiff", slide)
+        label = ("normal", "tumour")[number % 2]
+        rows.append((f"s{number}", f"{number}.tiff", label, ("low", "high")[number // 4]))
+    extra = SyntheticSlide(size_px=(1280, 1280), seed=9, nodule_fraction=0.3)
+    write_sample_slide(folder / "extra.tiff", extra)
+    table = folder / "labels.csv"
+    with table.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows(rows)
+    root = str(folder / "project")
+    run("prepare", project=root, labels=str(table), encoders=["texture"])
+    run("prepare", project=root, slides=[str(folder / "extra.tiff")])
+    run("cluster", project=root, n_clusters=2)
+    run("train", project=root, preset="bench", device="cpu")
+    return Path(root)
+
+
+@pytest.fixture
+def project(trained: Path, tmp_path: Path) -> Project:
+    """A copy of the trained project, to be marked."""
+    return Project.open(shutil.copytree(trained, tmp_path / "project"))
+
+
+def asked(project: Project, run_id: str = "run-0001") -> dict[str, Any]:
+    return read_json(project.run(run_id) / "config.json")
+
+
+def mark(project: Project, slide_id: str, label: str, n: int = 3, *, first: int = 0) -> None:
+    slide = project.slide(slide_id)
+    grid = slide.load_grid()
+    cells = grid.cells[first : first + n]
+    squares = squares_of(grid.lattice, cells[:, 1], cells[:, 0])
+    slide.marks.add(squares, label=label, reviewer="ada")
+
+
+def tune(project: Project, **options: Any) -> Any:
+    given: dict[str, Any] = {"device": "cpu", "report": ignore, "stop": never} | options
+    return finetune(project, given.pop("run_id", "run-0001"), SHORT, **given)
+
+
+def test_a_new_run_names_its_parent_and_has_mapped_the_slide(project: Project) -> None:
+    mark(project, "extra", "tumour")
+    mark(project, "extra", "not tumour", first=5)
+    learned = asked(project)["trained_on"][0]
+    mark(project, learned, "artefact", n=2)
+    stages: dict[str, str] = {}
+    seen: list[FirstMap] = []
+
+    def told(progress: Progress) -> None:
+        stages[progress.stage] = progress.detail
+        if progress.stage == "First map":
+            seen.append(FirstMap.load(project.slide(progress.detail).first_map))
+
+    tuned = tune(project, show="extra", report=told)
+    assert tuned.run_id == "run-0002"
+    assert project.latest_run() == "run-0002"
+    assert tuned.marks == {
+        "extra": {"not tumour": 3, "tumour": 3}, learned: {"artefact": 2}
+    }  # fmt: skip
+    order = ["Learning quickly", "First map", "Learning from review"]
+    assert [stage for stage in stages if stage in order] == order
+    assert seen[0].patch_probabilities.shape == (len(project.slide("extra").load_grid()), 2)
+    assert seen[0].grid_id == project.slide("extra").load_grid().grid_id
+    assert not project.slide("extra").first_map.exists()
+    stored = asked(project, "run-0002")
+    assert stored["parent"] == "run-0001"
+    assert stored["held_back"] == asked(project)["held_back"]
+    assert stored["reviewed"] == sorted(["extra", learned])
+    check = read_json(project.run("run-0002") / "metrics.json")["check"]
+    assert check == tuned.check
+    predicted = Prediction.load(project.prediction("run-0002", "extra"))
+    assert predicted.run_id == "run-0002"
+    assert list(project.root.glob("*/candidate-*")) == []
+    assert run("evaluate", project=str(project.root), device="cpu")["run"] == "run-0002"
+    with pytest.raises(ProjectError, match="run-0002 has learned from all of these marks already"):
+        tune(project, run_id="run-0002")
+
+
+def test_marks_of_held_back_slides_would_leak_and_are_refused(project: Project) -> None:
+    held = asked(project)["held_back"][0]
+    mark(project, held, "tumour")
+    with pytest.raises(ProjectError, match=f"{held!r} are not learned from: it is held back"):
+        tune(project)
+    mark(project, "extra", "tumour")
+    tuned = tune(project)
+    assert [one.slide_id for one in tuned.failures] == [held]
+    assert list(tuned.marks) == ["extra"]
+
+
+def test_what_cannot_be_learned_from_is_one_sentence(project: Project) -> None:
+    with pytest.raises(ProjectError, match="No patch of any slide is marked with a class of label"):
+        tune(project)
+    mark(project, "extra", "high")
+    with pytest.raises(ProjectError, match="No patch of any slide"):
+        tune(project)
+    mark(project, "extra", "vessel", first=4)
+    with pytest.raises(ProjectError, match="called 'vessel', as patches are marked; rename"):
+        tune(project)
+    assert project.runs() == ("run-0001",)
+
+
+def test_a_model_that_forgets_is_a_candidate_until_it_is_accepted(project: Project) -> None:
+    mark(project, "extra", "tumour")
+    strict = FeedbackConfig(epochs=1, tolerance=0.0)
+    tuned = finetune(project, "run-0001", strict, device="cpu", report=ignore, stop=never)
+    candidate = tuned.run_id
+    if not tuned.is_candidate:  # nothing was forgotten here: say that something was
+        shutil.rmtree(project.run(candidate))
+        name = _as_candidate(project, strict)
+        tuned = finetune(project, "run-0001", strict, device="cpu", report=ignore, stop=never)
+        assert tuned.run_id == name
+        candidate = name
+    assert project.latest_run() == "run-0001"
+    told = run("predict", project=str(project.root), run=candidate, slides=["s0"], device="cpu")
+    assert told["failures"] == []
+    stages: list[str] = []
+    accepted = finetune(
+        project,
+        "run-0001",
+        strict,
+        accept_drop=True,
+        device="cpu",
+        report=lambda progress: stages.append(progress.stage),
+        stop=never,
+    )
+    assert "Learning from review" not in stages, "the same marks are not learned twice"
+    assert project.latest_run() == accepted.run_id
+    assert Prediction.load(project.prediction(accepted.run_id, "extra")).run_id == accepted.run_id
+    assert list(project.root.glob("*/candidate-*")) == []
+
+
+def _as_candidate(project: Project, config: FeedbackConfig) -> str:
+    """Stop a fine-tuning when all is stored, and write a drop into its check."""
+    stored: list[Path] = []
+
+    def told(progress: Progress) -> None:
+        found = list((project.root / "runs").glob("candidate-*/metrics.json"))
+        if found and not stored:
+            stored.append(found[0])
+            metrics = read_json(found[0])
+            write_json(found[0], {**metrics, "check": {**metrics["check"], "drop": 0.5}})
+
+    tuned = finetune(project, "run-0001", config, device="cpu", report=told, stop=never)
+    return str(tuned.run_id)
+
+
+@pytest.mark.parametrize("stage", ["Learning quickly", "First map", "Learning from review", "end"])
+def test_a_stop_leaves_nothing(project: Project, stage: str) -> None:
+    mark(project, "extra", "tumour")
+    files = sorted(path for path in project.root.rglob("*") if ".lock" not in path.name)
+    stages: list[str] = []
+
+    def stop() -> bool:
+        is_stored = bool(list((project.root / "runs").glob("candidate-*")))
+        return stage in stages or (stage == "end" and is_stored)
+
+    with pytest.raises(JobCancelled):
+        tune(project, report=lambda progress: stages.append(progress.stage), stop=stop)
+    left = sorted(path for path in project.root.rglob("*") if ".lock" not in path.name)
+    assert [path for path in left if path not in files and path.is_file()] == []
+
+
+def test_a_corrected_label_is_learned_and_the_table_stays(project: Project) -> None:
+    table = project.labels_path.read_bytes()
+    learned = asked(project)["trained_on"][0]
+    before = {s.slide_id: s.target for s in load_cohort(project, "label")[0].slides}
+    other = ("tumour", "normal")[before[learned]]
+    told = run(
+        "relabel", project=str(project.root), slide=learned, label=other, reviewer="ada"
+    )  # fmt: skip
+    assert told["corrections"] == {"label": other}
+    after = {s.slide_id: s.target for s in load_cohort(project, "label")[0].slides}
+    assert {name for name in after if after[name] != before[name]} == {learned}
+    assert tune(project).run_id == "run-0002", "a corrected label is worth learning alone"
+    run("relabel", project=str(project.root), slide=learned, reviewer="ada")
+    assert {s.slide_id: s.target for s in load_cohort(project, "label")[0].slides} == before
+    assert project.labels_path.read_bytes() == table
+    with pytest.raises(ValueError, match="never 'vessel'"):
+        run("relabel", project=str(project.root), slide=learned, label="vessel", reviewer="ada")
+
+
+def test_suggested_patches_are_unmarked_ones_of_a_predicted_slide(project: Project) -> None:
+    root = str(project.root)
+    told = run("suggest", project=root, slides=["extra"])
+    assert "run Predict" in told["failures"][0]["message"]
+    run("predict", project=root, slides=["extra"], device="cpu")
+    mark(project, "extra", "tumour", n=4)
+    told = run("suggest", project=root, slides=["extra"], n=5)
+    grid = project.slide("extra").load_grid()
+    rows = [one["row"] for one in told["suggestions"]["extra"]]
+    assert len(set(rows)) == 5
+    assert min(rows) >= 4
+    corners = [[one["x"], one["y"]] for one in told["suggestions"]["extra"]]
+    np.testing.assert_array_equal(corners, grid.coords_xy[rows])
+    assert {one["reason"] for one in told["suggestions"]["extra"]} == {
+        "evidence", "doubt", "coverage",
+    }  # fmt: skip
+    mark(project, "extra", "tumour", n=len(grid))
+    told = run("suggest", project=root, slides=["extra"])
+    assert "are marked" in told["failures"][0]["message"]
+    assert json.dumps(told)
