@@ -15,7 +15,6 @@ from src_core.devices import DeviceName
 from src_core.progress import Report, Stop
 from src_core.project import Project
 from src_core.provenance import recipe_id, write_bytes, write_json
-from src_core.reports.contest_tables import as_csv, as_markdown
 
 if TYPE_CHECKING:
     from src_core.training.config import TrainConfig
@@ -54,6 +53,7 @@ def compare_project(
     JobCancelled
         If `stop` says so.
     """
+    from src_core.reports.contest_tables import as_csv, as_markdown
     from src_core.training.contenders import plan_comparison
     from src_core.training.contest import hold_contest
     from src_core.training.contest_figures import measure_contest, note_edges
@@ -63,14 +63,9 @@ def compare_project(
     plan = plan_comparison(learn, config, baselines=baselines, ablations=ablations)
     recipe = _recipe(learn, config, n_folds)
     folder = project.root / "comparisons" / recipe_id(recipe)
+    kept = folder / "cells"
     contest = hold_contest(
-        learn,
-        config,
-        plan,
-        n_folds=n_folds,
-        folder=folder / "cells",
-        report=report,
-        stop=stop,
+        learn, config, plan, n_folds=n_folds, folder=kept, report=report, stop=stop
     )
     told: dict[str, Any] = {
         "what": describe(contest, config),

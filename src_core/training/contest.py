@@ -8,7 +8,7 @@ so a comparison that was killed goes on where it was.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,16 +108,7 @@ def hold_contest(
     place = {name: row for row, name in enumerate(cohort.units)}
     fold = np.zeros(len(place), dtype=np.int64)
     origin = np.zeros((n_folds, len(cohort.classes)))
-    paths = {
-        (one.name, number): folder / f"{recipe_id({'contender': one.name, 'fold': number})}.json"
-        for number in range(n_folds)
-        for one in plan.contenders
-    }
-    cells = {
-        key: kept
-        for key, path in paths.items()
-        if (kept := _kept(path, folds[key[1]][1].units, len(cohort.classes))) is not None
-    }
+    cells = _kept_cells(folder, plan, folds)
     clock = _Clock(report, plan, n_folds, dict(cells))
     for number, (train, test) in enumerate(folds):
         fold[[place[name] for name in test.units]] = number
@@ -129,7 +120,7 @@ def hold_contest(
             if key not in cells:
                 check(stop)
                 cell = _compete(one, train, test, own, clock.during(one, number), stop)
-                _keep(paths[key], key, test.units, cell)
+                _keep(_path(folder, key), key, test.units, cell)
                 cells[key] = clock.kept[key] = cell
     return Contest(cohort=cohort, plan=plan, fold=fold, origin=origin, cells=cells)
 
@@ -194,6 +185,23 @@ def _keep(path: Path, key: tuple[str, int], units: tuple[str, ...], cell: Cell) 
             "reason": cell.reason,
         },
     )
+
+
+def _path(folder: Path, key: tuple[str, int]) -> Path:
+    return folder / f"{recipe_id({'contender': key[0], 'fold': key[1]})}.json"
+
+
+def _kept_cells(
+    folder: Path, plan: Plan, folds: Sequence[tuple[Cohort, Cohort]]
+) -> dict[tuple[str, int], Cell]:
+    found = {}
+    for number, (_, test) in enumerate(folds):
+        for one in plan.contenders:
+            key = one.name, number
+            kept = _kept(_path(folder, key), test.units, len(test.classes))
+            if kept is not None:
+                found[key] = kept
+    return found
 
 
 def _kept(path: Path, units: tuple[str, ...], n_outputs: int) -> Cell | None:
