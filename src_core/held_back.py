@@ -13,14 +13,17 @@ from src_core.bags.targets import Target
 from src_core.cohorts import load_cohort, names_in, split_cohort
 from src_core.devices import DeviceName
 from src_core.errors import ProjectError
+from src_core.fold_tasks import FoldsAsked, folds_recipe, train_folds_on_cluster
 from src_core.inference.prediction import Prediction
+from src_core.model_origins import sources_of
 from src_core.models.checkpoint_meta import CheckpointMeta
-from src_core.progress import Report, Stop
+from src_core.progress import Report, Stop, ignore
 from src_core.project import Project, ProjectConfig
 from src_core.provenance import read_json, write_json
 from src_core.runs import Predictor
 from src_core.training.figures import SKILL, figures
 from src_core.training.metrics import Metric
+from src_core.training_runs import settled
 from src_core.types import Float64
 
 __all__ = ["HeldBack", "by_patient", "cross_validate_project", "outcome_key", "score_held_back"]
@@ -203,12 +206,34 @@ def cross_validate_project(
     *,
     n_folds: int,
     device: DeviceName,
+    scheduler: str | None = None,
     report: Report,
     stop: Stop,
 ) -> dict[str, Any]:
-    """Cross-validate by patient on the slides that are not held back; nothing is stored."""
-    from src_core.training.cross_validation import cross_validate
+    """Cross-validate by patient on the slides that are not held back.
+
+    Folds that are done are kept until all of them are, so a call that is killed or cancelled goes
+    on when it is made again. With the address of a dask scheduler its workers train the folds.
+    """
+    from src_core.training.cross_validation import cross_validate, require_patients
+    from src_core.training.unfinished import unfinished
 
     learn, _ = split_cohort(project, load_cohort(project, target)[0])
-    config = project.config.training.replace(device=device)
-    return cross_validate(learn, config, n_folds=n_folds, report=report, stop=stop).to_dict()
+    require_patients(learn, n_folds)
+    config = settled(project.config.training.replace(device=device))
+    recipe = folds_recipe(learn, config, n_folds, stop=stop)
+    with unfinished(project.root / "runs", recipe, report=report, stop=stop) as begun:
+        if scheduler is not None:
+            asked = FoldsAsked.of(project, learn, config, n_folds, begun)
+            train_folds_on_cluster(scheduler, asked, report=report, stop=stop)
+            report = ignore  # all folds are there
+        result = cross_validate(
+            learn,
+            config,
+            n_folds=n_folds,
+            sources=sources_of(project, learn),
+            begun=begun,
+            report=report,
+            stop=stop,
+        )
+        return {**result.to_dict(), **({"notes": list(begun.notes)} if begun.notes else {})}

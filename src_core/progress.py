@@ -133,6 +133,11 @@ class Tracker:
         """Units that are not finished yet."""
         return self._total - self.done
 
+    def skip(self, units: int) -> None:
+        """Add units that turn out to need no work; they do not enter the rate."""
+        self._start += units
+        self.advance(units)
+
     def advance(self, units: int, *, detail: str = "") -> None:
         """Add finished units, report them, and stop if asked to."""
         check(self._stop)

@@ -313,7 +313,8 @@ class Project:
     def runs(self) -> tuple[str, ...]:
         """Return the finished runs, oldest first."""
         found = (self.root / "runs").glob("*/checkpoint/checkpoint.json")
-        return tuple(sorted(path.parent.parent.name for path in found))
+        names = (path.parent.parent.name for path in found)
+        return tuple(sorted(name for name in names if not name.startswith(".")))
 
     def latest_run(self) -> str:
         """Return the newest finished run, or raise `ProjectError`."""

@@ -6,10 +6,7 @@ that a project holds back for the final score are chosen once, by patient, and n
 
 from __future__ import annotations
 
-import json
-import shutil
-import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,23 +19,22 @@ from src_core.embeddings.store import EmbeddingView
 from src_core.errors import CheckpointError, ConfigError, ProjectError
 from src_core.inference.export import prediction_panels, save_figure
 from src_core.inference.prediction import Prediction
-from src_core.model_origins import preparation_of, sources_of
 from src_core.models.checkpoint_meta import checkpoint_meta
 from src_core.patches.grid import PatchGrid
 from src_core.patches.lattice import Lattice
 from src_core.pipeline import (
     Failure,
-    computed_notes,
     made_clusters,
     stored_clusters,
     stored_views,
 )
-from src_core.progress import Report, Stop, check
+from src_core.progress import Report, Stop
 from src_core.project import Project, ProjectConfig, SlideFolder
-from src_core.provenance import ConfigT, read_json, write_bytes, write_json
+from src_core.provenance import ConfigT, read_json
 from src_core.slides import SlideReader
 from src_core.slides.scaled import finer_scale, read_scaled
 from src_core.training.config import TrainConfig
+from src_core.training_runs import train_run
 from src_core.types import Labels
 
 if TYPE_CHECKING:
@@ -51,7 +47,6 @@ __all__ = [
     "draw",
     "latest_run",
     "metrics",
-    "named_run",
     "train",
 ]
 
@@ -85,54 +80,12 @@ def train(
     DivergedError
         If the loss leaves the finite numbers; there is no new run then.
     """
-    from src_core.training.trainer import fit
-
     cohort, failures = load_cohort(project, target)
     learn, held_back = split_cohort(project, cohort)
     config = project.config.training.replace(device=device)
-    result = fit(learn, config, sources=sources_of(project, learn), report=report, stop=stop)
-    slides = [project.slide(slide.slide_id) for slide in learn.slides]
-    mixed = computed_notes(slides, project.config.encoders)
-    notes = [*result.metrics["notes"], *mixed.values()]
-    meta = replace(result.checkpoint.meta, preparation=preparation_of(project, learn))
-    asked = {
-        "target": cohort.target_name,
-        "task": cohort.task,
-        "columns": list(cohort.target.columns),
-        "per": cohort.per,
-        "project": project.config.to_dict(),
-        "trained_on": [slide.slide_id for slide in learn.slides],
-        "held_back": [slide.slide_id for slide in held_back.slides],
-        "inner": list(result.inner),
-    }
-    building = project.root / "runs" / f".{uuid.uuid4().hex}.tmp"
-    try:
-        write_json(building / "config.json", asked)
-        write_json(building / "metrics.json", {**result.metrics, "notes": notes})
-        lines = "".join(json.dumps(row) + "\n" for row in result.history)
-        write_bytes(building / "history.jsonl", lines.encode())
-        replace(result.checkpoint, meta=meta).save(building / "checkpoint")
-        check(stop)
-        return named_run(project, building), failures
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-
-
-def named_run(project: Project, building: Path) -> str:
-    """Give a finished run the next number that nothing in the project has ever had."""
-    folders = [path for kind in ("runs", "predictions") for path in (project.root / kind).glob("*")]
-    numbers = [int(one.name[4:]) for one in folders if one.name[4:].isdecimal()]
-    number = max(numbers, default=0) + 1
-    while True:
-        run_id = f"run-{number:04d}"
-        try:
-            building.rename(project.run(run_id))
-        except OSError:
-            if not project.run(run_id).exists():
-                raise
-            number += 1  # another training has just taken it
-        else:
-            return run_id
+    held = [slide.slide_id for slide in held_back.slides]
+    run_id = train_run(project, learn, config, held_back=held, report=report, stop=stop)
+    return run_id, failures
 
 
 def latest_run(project: Project, target: str | None = None) -> str:

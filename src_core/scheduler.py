@@ -1,4 +1,4 @@
-"""Prepare slides on the machines of a dask.distributed cluster, one task a slide.
+"""Work on the machines of a dask.distributed cluster: slides are prepared, one task a slide.
 
 Every machine sees the project's folder and the slides under the same paths, and has this program.
 Results land in the project as they do without a scheduler, so a cluster may lose workers: what was
@@ -11,8 +11,8 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +27,14 @@ from src_core.project import Project, ProjectConfig
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["prepare_on_cluster", "prepare_slide"]
+__all__ = ["Withdrawn", "as_tasks_end", "prepare_on_cluster", "prepare_slide", "task_result"]
 
 _CONNECT_SECONDS = 20
 _POLL_SECONDS = 0.5
 _ASK_SECONDS = 1.0
 """How often a task asks the scheduler whether it is still wanted."""
+
+_LOST = "The scheduler has lost its tasks; run this again: what is stored is kept."
 
 _NO_MEMORY = (
     "The worker that prepared it ran out of memory, and what was stored is kept; run this again "
@@ -87,19 +89,84 @@ def prepare_on_cluster(
         If `stop` says so.
     """
     failures: list[Failure] = []
-    with _connected(address) as client, _withdrawn_on_error(client) as (wanted, futures):
-        for slide_id, wishes in slides.items():
-            task = (str(project.root), slide_id, wishes, embed, device, wanted)
-            key = f"prepare-{slide_id}-{wanted}"
-            futures[client.submit(prepare_slide, *task, key=key, pure=False)] = slide_id
-        tracker = Tracker(report, stop, stage="Preparing slides", total=len(futures), unit="slides")
-        for future in _as_they_end(client, futures, stop):
-            slide_id = futures[future]
+    root = str(project.root)
+    tasks = {name: (root, name, wishes, embed, device) for name, wishes in slides.items()}
+    tracker = Tracker(report, stop, stage="Preparing slides", total=len(tasks), unit="slides")
+    ended = as_tasks_end(address, prepare_slide, tasks, kind="prepare", stop=stop)
+    with closing(ended):
+        for slide_id, future in ended:
             told, note = _outcome(future)
             notes |= {slide_id: note} if note else {}
             failures += [Failure(slide_id=slide_id, message=one) for one in told]
             tracker.advance(1, detail=slide_id)
     return failures
+
+
+def as_tasks_end(
+    address: str,
+    work: Callable[..., object],
+    tasks: Mapping[str, tuple[Any, ...]],
+    *,
+    kind: str,
+    stop: Stop,
+) -> Generator[tuple[str, Future[Any]]]:
+    """Let a cluster do `work` for every task; yield the name and the future of each that ends.
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler.
+    work : callable
+        What a worker calls, with the task's arguments and the name of an event, for `Withdrawn`.
+    tasks : mapping of str to tuple
+        Arguments, by name.
+    kind : str
+        Begins the tasks' keys, which dask's own pages show.
+    stop : callable
+        A true answer withdraws the tasks that have not ended, as closing the generator does.
+
+    Raises
+    ------
+    ConfigError
+        If the package ``distributed`` is missing or no scheduler answers.
+    ProjectError
+        If the scheduler is lost on the way.
+    JobCancelled
+        If `stop` says so.
+    """
+    with _connected(address) as client, _withdrawn_on_error(client) as (wanted, futures):
+        for name, task in tasks.items():
+            key = f"{kind}-{name}-{wanted}"
+            futures[client.submit(work, *task, wanted, key=key, pure=False)] = name
+        for future in _as_they_end(client, futures, stop):
+            yield futures[future], future
+
+
+def task_result(future: Future[Any], *, name: str) -> Any:
+    """Return what a task has returned, or raise what it has raised.
+
+    Raises
+    ------
+    ProjectError
+        If its workers died, or ran out of memory, or the scheduler has lost it.
+    """
+    from distributed import KilledWorker
+
+    if future.status == "finished":
+        return future.result()
+    if future.status == "cancelled":
+        raise ProjectError(_LOST)
+    error = future.exception()
+    if isinstance(error, KilledWorker):
+        raise ProjectError(
+            f"The workers that worked on {name} died, out of memory perhaps; look at their logs."
+        ) from error
+    if is_out_of_memory(error):
+        raise ProjectError(
+            f"The worker that worked on {name} ran out of memory; run this again with fewer "
+            "workers on a machine: what is stored is kept."
+        ) from error
+    raise error
 
 
 def prepare_slide(
@@ -125,7 +192,7 @@ def prepare_slide(
     str
         What else there is to say.
     """
-    stop = _Withdrawn(wanted)
+    stop = Withdrawn(wanted)
     try:
         project = Project.open(root)
         slide = project.slide(slide_id)
@@ -142,7 +209,7 @@ def prepare_slide(
         return [str(error)], ""
 
 
-class _Withdrawn:
+class Withdrawn:
     """Asks the scheduler, now and then, whether a task shall stop."""
 
     def __init__(self, name: str) -> None:
@@ -153,6 +220,7 @@ class _Withdrawn:
         self._answer = False
 
     def __call__(self) -> bool:
+        """Return whether it shall; also where the cluster is gone."""
         if not self._answer and time.monotonic() - self._asked >= _ASK_SECONDS:
             self._asked = time.monotonic()
             try:
@@ -243,9 +311,7 @@ def _outcome(future: Future[Any]) -> tuple[list[str], str]:
         told: tuple[list[str], str] = future.result()
         return told
     if future.status == "cancelled":
-        raise ProjectError(
-            "The scheduler has lost its tasks; run this again: what is stored is kept."
-        )
+        raise ProjectError(_LOST)
     error = future.exception()
     if isinstance(error, KilledWorker):
         died = "The workers that prepared it died, out of memory perhaps; look at their logs."

@@ -25,8 +25,9 @@ from src_core.project import Project
 from src_core.provenance import read_json, recipe_id, write_bytes, write_json
 from src_core.review.first_map import FirstMap
 from src_core.reviewed import Reviewed, gather_review
-from src_core.runs import Predictor, named_run
+from src_core.runs import Predictor
 from src_core.training.feedback_config import FeedbackConfig
+from src_core.training_runs import named_run
 from src_core.types import Json
 
 if TYPE_CHECKING:

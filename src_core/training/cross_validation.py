@@ -9,23 +9,28 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from src_core.bags.cohort import Cohort
 from src_core.bags.dataset import Scale, standardised_rows
 from src_core.bags.selection import covering_bags
-from src_core.devices import pick_device
+from src_core.devices import few_threads, pick_device
 from src_core.errors import ProjectError
+from src_core.locking import locked
 from src_core.models.checkpoint import Checkpoint, EmbeddingSource
 from src_core.models.local_branches import LocalBranches
 from src_core.models.student import BagModel
-from src_core.progress import Progress, Report, Stop, ignore, never
+from src_core.progress import Progress, Report, Stop, Tracker, ignore, never
 from src_core.seeding import derive_seed, generator
 from src_core.training.config import TrainConfig
 from src_core.training.figures import SKILL, figures
+from src_core.training.folds import Fold, fold_folder
 from src_core.training.metrics import summarise
 from src_core.training.probes import probe_baseline
+from src_core.training.resume import Keep
 from src_core.training.scoring import fuse, score_slide
 from src_core.training.trainer import FitResult, fit
+from src_core.training.unfinished import Unfinished
 from src_core.types import Float64, Int64, Task
 
 __all__ = [
@@ -34,6 +39,7 @@ __all__ = [
     "require_patients",
     "score_cohort",
     "score_slides",
+    "train_fold",
 ]
 
 
@@ -161,6 +167,7 @@ def cross_validate(
     *,
     n_folds: int = 5,
     sources: Mapping[str, EmbeddingSource] | None = None,
+    begun: Unfinished | None = None,
     report: Report = ignore,
     stop: Stop = never,
 ) -> CrossValidation:
@@ -173,6 +180,9 @@ def cross_validate(
         Each fold trains with a seed of its own, derived from ``config.seed``.
     n_folds : int
         At least 2.
+    begun : Unfinished, optional
+        Where folds are kept that are done, and the state of the one that is trained; what an
+        earlier call has left there is not done again.
     sources, report, stop
         See :func:`~src_core.training.trainer.fit`.
 
@@ -190,18 +200,19 @@ def cross_validate(
     scores = np.zeros((len(place), len(cohort.classes)))
     baseline = np.full_like(scores, np.nan)
     results = []
-    for number, (train, test) in enumerate(cohort.split_by_patient(n_folds, seed=config.seed)):
-        own = config.replace(seed=derive_seed(config.seed, "fold", number) % 2**31)
-        result = fit(
-            train, own, sources=sources, report=_within(report, number, n_folds), stop=stop
+    total = 1000 * n_folds
+    tracker = Tracker(report, stop, stage="Cross-validation", total=total, unit="steps")
+    for number, split in enumerate(cohort.split_by_patient(n_folds, seed=config.seed)):
+        one = None if begun is None else _kept(begun, number, split[1])
+        count = tracker.advance if one is None else tracker.skip
+        told = _within(tracker, number, n_folds)
+        one = one or train_fold(
+            split, number, config, sources=sources, begun=begun, report=told, stop=stop
         )
-        rows = [place[name] for name in test.units]
-        fold[rows] = number
-        said = score_cohort(result.checkpoint, test, config=own, stop=stop)
-        scores[rows] = test.by_unit(said)
-        with suppress(ValueError):  # too few patients to choose its strength by: it stays NaN
-            baseline[rows] = probe_baseline(train, test, seed=config.seed, stop=stop)
-        results.append(result)
+        count(1000 * (number + 1) - tracker.done)
+        rows = [place[name] for name in one.units]
+        fold[rows], scores[rows], baseline[rows] = number, one.scores, one.baseline
+        results.append(one.result)
     return CrossValidation(
         units=cohort.units,
         targets=cohort.unit_targets,
@@ -212,8 +223,68 @@ def cross_validate(
     )
 
 
+def train_fold(
+    split: tuple[Cohort, Cohort],
+    number: int,
+    config: TrainConfig,
+    *,
+    sources: Mapping[str, EmbeddingSource] | None = None,
+    begun: Unfinished | None = None,
+    report: Report = ignore,
+    stop: Stop = never,
+) -> Fold:
+    """Train one fold and score its test slides; keep it in the folder of `begun`, if there is one.
+
+    Parameters
+    ----------
+    split : tuple of Cohort
+        What the fold learns from, and what it is tested on.
+    number : int
+        Of the fold, from 0.
+    config, sources, begun, report, stop
+        See `cross_validate`.
+    """
+    if begun is None:
+        return _train_fold(split, number, config, None, None, sources, report, stop)
+    folder = fold_folder(begun.folder, number)
+    with locked(folder, report=report, stop=stop):
+        kept = _kept(begun, number, split[1])
+        if kept is not None:  # another machine has done it meanwhile
+            return kept
+        keep = Keep(folder, f"{begun.training}-{number}")
+        done = _train_fold(split, number, config, keep, begun.threads, sources, report, stop)
+        done.save(folder)
+        return done
+
+
+def _train_fold(
+    split: tuple[Cohort, Cohort],
+    number: int,
+    config: TrainConfig,
+    keep: Keep | None,
+    threads: int | None,
+    sources: Mapping[str, EmbeddingSource] | None,
+    report: Report,
+    stop: Stop,
+) -> Fold:
+    train, test = split
+    own = config.replace(seed=derive_seed(config.seed, "fold", number) % 2**31)
+    with few_threads(threads or torch.get_num_threads()):
+        result = fit(train, own, sources=sources, keep=keep, report=report, stop=stop)
+        said = score_cohort(result.checkpoint, test, config=own, stop=stop)
+        baseline = np.full((len(test.units), len(test.classes)), np.nan)
+        with suppress(ValueError):  # too few patients to choose its strength by: it stays NaN
+            baseline[:] = probe_baseline(train, test, seed=config.seed, stop=stop)
+    return Fold(units=test.units, scores=test.by_unit(said), baseline=baseline, result=result)
+
+
+def _kept(begun: Unfinished, number: int, test: Cohort) -> Fold | None:
+    folder = fold_folder(begun.folder, number)
+    return Fold.load(folder, units=test.units, n_outputs=len(test.classes))
+
+
 def require_patients(cohort: Cohort, n_folds: int) -> None:
-    """Raise before any training if a fold would leave a stratum one patient to learn from."""
+    """Raise `ProjectError` if a fold would leave a stratum one patient to learn from."""
     strata = cohort.strata(n_folds)
     patients = set(zip(cohort.patients, strata, strict=True))
     for name in sorted(set(strata)):
@@ -225,21 +296,12 @@ def require_patients(cohort: Cohort, n_folds: int) -> None:
             )
 
 
-def _within(report: Report, number: int, n_folds: int) -> Report:
+def _within(tracker: Tracker, number: int, n_folds: int) -> Report:
     """Report a fold's progress as a part of all folds, in thousandths of a fold."""
-    furthest = 0.0
 
     def told(progress: Progress) -> None:
-        nonlocal furthest  # a training with teachers runs twice, and the whole must not fall
-        furthest = max(furthest, progress.fraction)
-        report(
-            Progress(
-                stage="Cross-validation",
-                done=round(1000 * (number + furthest)),
-                total=1000 * n_folds,
-                unit="steps",
-                detail=f"fold {number + 1} of {n_folds}, {progress.detail}",
-            )
-        )
+        reached = round(1000 * (number + progress.fraction))
+        detail = f"fold {number + 1} of {n_folds}, {progress.detail}"
+        tracker.advance(max(0, reached - tracker.done), detail=detail)
 
     return told

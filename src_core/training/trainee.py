@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,10 @@ from src_core.models.student import BagModel, Student, StudentOutput
 from src_core.models.teachers import TeacherProjections
 from src_core.training.config import TrainConfig
 
-__all__ = ["BestWeights", "Trainee"]
+__all__ = ["Trainee"]
+
+_MOMENTS = {"adamw": ("step", "exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
+"""What torch's optimisers remember of each parameter."""
 
 
 class Trainee:
@@ -65,9 +68,13 @@ class Trainee:
         self._teacher_weights = torch.tensor(weights, device=device)  # (T,)
         self._optimiser = self._make_optimiser()
         self._scaler = grad_scaler(device)
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(
-            self._optimiser, lambda step: _rate(step, n_steps, n_warmup, config.final_rate)
-        )
+        self._share = partial(_rate, n_steps=n_steps, n_warmup=n_warmup, final=config.final_rate)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, self._share)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._device
 
     @property
     def learning_rate(self) -> float:
@@ -103,6 +110,65 @@ class Trainee:
         weights = [value for module in self._modules() for value in module.parameters()]
         if not all(bool(value.isfinite().all()) for value in weights):
             raise DivergedError("The weights are no longer numbers.")
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that decides how it goes on: weights, optimiser, and its place in the course.
+
+        They are the live tensors, by name.
+        """
+        tensors = self._weights()
+        for row, own in self._optimiser.state_dict()["state"].items():
+            kept = {key: value for key, value in own.items() if isinstance(value, Tensor)}
+            tensors |= {f"optimiser.{row}.{key}": value for key, value in kept.items()}
+        return tensors | {"schedule.step": torch.tensor(self._schedule.last_epoch)}
+
+    def state_like(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """Return tensors of the shapes and types that a state with these names must have.
+
+        A parameter that no gradient has reached yet is unknown to the optimiser.
+        """
+        there = set(names)
+        like = self._weights() | {"schedule.step": torch.tensor(0)}
+        for row, weights in enumerate(self._parameters()):
+            own = {
+                f"optimiser.{row}.{key}": weights.new_zeros(()) if key == "step" else weights
+                for key in _MOMENTS[self._config.optimiser]
+            }
+            like |= own if there & own.keys() else {}
+        return like
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` gave; it must be like `state_like`."""
+        with torch.no_grad():
+            for name, value in self._weights().items():
+                value.copy_(tensors[name])
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith("optimiser."):
+                _, row, key = name.split(".")
+                state.setdefault(int(row), {})[key] = value
+        groups = self._optimiser.state_dict()["param_groups"]
+        self._optimiser.load_state_dict({"state": state, "param_groups": groups})
+        self._go_to(int(tensors["schedule.step"]))
+
+    def _go_to(self, step: int) -> None:
+        rates = [float(base) * self._share(step) for base in self._schedule.base_lrs]
+        for group, rate in zip(self._optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate
+        place = {"last_epoch": step, "_step_count": step + 1, "_last_lr": rates}
+        self._schedule.load_state_dict({**self._schedule.state_dict(), **place})
+
+    def _weights(self) -> dict[str, Tensor]:
+        modules = {"student": self.student, "branches": self.branches, "teachers": self.teachers}
+        return {
+            f"{name}.{key}": value.detach()
+            for name, module in modules.items()
+            if module is not None
+            for key, value in module.state_dict().items()
+        }
+
+    def _parameters(self) -> list[Tensor]:
+        return [one for group in self._optimiser.param_groups for one in group["params"]]
 
     def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         bags = torch.from_numpy(batch.bags).to(self._device)  # (B, L, D)
@@ -188,6 +254,7 @@ class Trainee:
 
     def _make_optimiser(self) -> torch.optim.Optimizer:
         config, rate = self._config, self._config.learning_rate
+        fused = self._device.type in {"cpu", "cuda"}
         groups = [
             {
                 "params": list(module.parameters()),
@@ -201,78 +268,9 @@ class Trainee:
                 lr=rate,
                 momentum=config.momentum,
                 weight_decay=config.weight_decay,
-                fused=True,
+                fused=fused,
             )
-        return torch.optim.AdamW(groups, lr=rate, weight_decay=config.weight_decay, fused=True)
-
-
-_GAIN = 0.01
-
-
-@dataclass(slots=True)
-class _Best:
-    loss: float
-    epoch: int
-    state: dict[str, Tensor]
-
-
-class BestWeights:
-    """The best weights so far: of the student, and of every branch for itself.
-
-    Nothing flows back between them, so each may stop where it is best.
-    """
-
-    def __init__(self) -> None:
-        self._best: dict[str, _Best] = {}
-        self._marks: dict[str, tuple[float, int]] = {}
-
-    def keep(self, trainee: Trainee, losses: Mapping[str, float], epoch: int) -> None:
-        """Copy the weights of each part whose loss is its lowest yet.
-
-        Parameters
-        ----------
-        losses : mapping
-            ``"student"`` and ``"branch 0"``, ``"branch 1"``, ... to a loss on unseen slides.
-        """
-        for part, loss in losses.items():
-            # Below a hundredth a falling loss is growing certainty, no longer knowledge.
-            if part not in self._marks or loss < self._marks[part][0] - _GAIN:
-                self._marks[part] = (loss, epoch)
-            if part in self._best and not loss < self._best[part].loss:
-                continue
-            state = {name: value.detach().clone() for name, value in _states(trainee, part)}
-            self._best[part] = _Best(loss, epoch, state)
-
-    def last_gain(self) -> int:
-        """Return the last epoch in which a part was noticeably better than before."""
-        return max(epoch for _, epoch in self._marks.values())
-
-    def epochs(self) -> dict[str, int]:
-        """Return the epoch of each part's best weights."""
-        return {part: best.epoch for part, best in self._best.items()}
-
-    def restore(self, trainee: Trainee) -> None:
-        """Put the best weights back."""
-        with torch.no_grad():
-            for part, best in self._best.items():
-                for name, value in _states(trainee, part):
-                    value.copy_(best.state[name])
-
-
-def _states(trainee: Trainee, part: str) -> list[tuple[str, Tensor]]:
-    """Return the live weights of a part; a branch is one row of each of the branches' tensors."""
-    if part == "student":
-        modules = {"student": trainee.student, "teachers": trainee.teachers}
-        return [
-            (f"{name}.{key}", value)
-            for name, module in modules.items()
-            if module is not None
-            for key, value in module.state_dict().items()
-        ]
-    row = int(part.removeprefix("branch "))
-    if trainee.branches is None:
-        return []
-    return [(name, value[row]) for name, value in trainee.branches.state_dict().items()]
+        return torch.optim.AdamW(groups, lr=rate, weight_decay=config.weight_decay, fused=fused)
 
 
 def _rate(step: int, n_steps: int, n_warmup: int, final: float) -> float:

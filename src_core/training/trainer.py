@@ -12,19 +12,21 @@ from torch import Tensor
 
 from src_core.bags.cohort import Cohort
 from src_core.bags.dataset import BagDataset
-from src_core.devices import keep_freed_memory, pick_device
+from src_core.devices import few_threads, keep_freed_memory, pick_device
 from src_core.errors import DivergedError, ProjectError
 from src_core.models.checkpoint import EmbeddingSource
 from src_core.models.config import StudentConfig
 from src_core.models.student import BagModel
 from src_core.progress import Report, Stop, Tracker, ignore, never
 from src_core.seeding import derive_seed
+from src_core.training.best_weights import BestWeights
 from src_core.training.config import TrainConfig
 from src_core.training.course import BAGS_A_LOOK, Course
 from src_core.training.figures import CHANCE, SKILL, SKILL_NAME
 from src_core.training.packing import FitResult, pack
 from src_core.training.probes import probe_teacher
-from src_core.training.trainee import BestWeights, Trainee
+from src_core.training.resume import Keep, Saved, Stage, UnusableStateError
+from src_core.training.trainee import Trainee
 from src_core.types import Json, Task
 
 __all__ = ["FitResult", "class_weights", "fit", "fit_module", "seeded"]
@@ -35,6 +37,8 @@ def fit(
     config: TrainConfig | None = None,
     *,
     sources: Mapping[str, EmbeddingSource] | None = None,
+    keep: Keep | None = None,
+    threads: int | None = None,
     report: Report = ignore,
     stop: Stop = never,
 ) -> FitResult:
@@ -54,6 +58,11 @@ def fit(
         By default the preset ``fast``.
     sources : mapping of str to EmbeddingSource, optional
         Licence and recipe of encoders and teachers, by name, to travel with the checkpoint.
+    keep : Keep, optional
+        Where the state is stored after every epoch. If the same training has left one there, it
+        goes on from it, and ends as if nothing had happened.
+    threads : int, optional
+        Of the CPU; by default as many as torch has now.
     report, stop : callable
         See :mod:`src_core.progress`; `stop` is asked at every batch.
 
@@ -69,23 +78,79 @@ def fit(
     DivergedError
         If the loss or the weights leave the finite numbers; nothing is kept.
     JobCancelled
-        If `stop` says so; nothing is kept.
+        If `stop` says so; nothing is kept but what `keep` has of whole epochs.
     """
-    config = config or TrainConfig()
+    config, keep = config or TrainConfig(), keep or Keep()
     _require_learnable(cohort)
     device = _device(config)
-    course = Course.begin(cohort, config, report, stop)
+    with few_threads(threads or torch.get_num_threads()):
+        course = Course.begin(cohort, config, report, stop)
+        trainee, probes = _trained(course, keep, device)
+        with seeded(config.seed, device):  # what is taken out of a model is made anew without it
+            return pack(course, trainee, sources=sources or {}, probes=probes)
+
+
+def _trained(course: Course, keep: Keep, device: torch.device) -> tuple[Trainee, dict[str, Json]]:
+    """Train from where `keep` stands, or from the seed if that cannot be gone on from."""
+    notes = list(course.notes)
+    keep.read()
+    try:
+        trainee, probes = _run_course(course, keep, device)
+    except UnusableStateError as error:
+        keep.set_aside(str(error))
+        course.notes[:] = notes
+        course.take_teachers({})
+        trainee, probes = _run_course(course, keep, device)
+    course.notes += keep.aside
+    return trainee, probes
+
+
+def _run_course(
+    course: Course, keep: Keep, device: torch.device
+) -> tuple[Trainee, dict[str, Json]]:
+    """Train from the seed, or from where `keep` says; return also what the teachers know."""
+    config, saved = course.config, keep.saved
     teachers = dict.fromkeys(course.train.teacher_dims, 1.0)
+    probed = bool(teachers) and config.probe_teachers
     probes: dict[str, Json] = {}
     trainee: Trainee | None = None
+    tracker = _tracker(course, n_stages=2 if probed else 1)
+    if saved is not None:
+        _check_saved(course, saved)
+        course.notes[:] = saved.notes
     with seeded(config.seed, device):
-        if teachers and config.probe_teachers:
-            trainee = _train(course, device, stage="Training without teachers")
+        if saved is not None and saved.stage == "whole":
+            teachers, probes = saved.teachers, saved.probes
+        elif probed:
+            trainee = _train(course, "without teachers", keep, device, tracker)
             teachers, probes = _earn(course, trainee, teachers)
         if trainee is None or teachers:
             course.take_teachers(teachers)
-            trainee = _train(course, device)
-        return pack(course, trainee, sources=sources or {}, probes=probes)
+            trainee = _train(course, "whole", keep, device, tracker, probes=probes)
+        tracker.skip(tracker.left)
+        return trainee, probes
+
+
+def _check_saved(course: Course, saved: Saved) -> None:
+    known = course.train.teacher_dims
+    fits = all(name in known and 0 < weight <= 1 for name, weight in saved.teachers.items())
+    if not fits or len(saved.history) > course.config.epochs:
+        raise UnusableStateError("it is of other teachers, or of more epochs")
+
+
+def _tracker(course: Course, *, n_stages: int) -> Tracker:
+    total = n_stages * _n_batches(course)
+    return Tracker(course.report, course.stop, stage="Training", total=total, unit="batches")
+
+
+def _n_batches(course: Course) -> int:
+    """Return how many batches a stage has at most."""
+    config, dataset = course.config, course.dataset(course.train)
+    per_epoch = dataset.n_batches(
+        bags_per_slide=config.n_bags_per_slide(len(dataset.slides), course.train.task),
+        batch_size=config.bags_in_step(course.train.task),
+    )
+    return per_epoch * config.epochs
 
 
 def fit_module(
@@ -118,7 +183,8 @@ def fit_module(
     course.make = make
     device = _device(config)
     with seeded(config.seed, device):
-        return course, _train(course, device)
+        tracker = _tracker(course, n_stages=1)
+        return course, _train(course, "whole", Keep(), device, tracker)
 
 
 def _device(config: TrainConfig) -> torch.device:
@@ -158,18 +224,47 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _train(course: Course, device: torch.device, *, stage: str = "Training") -> Trainee:
+def _train(
+    course: Course,
+    stage: Stage,
+    keep: Keep,
+    device: torch.device,
+    tracker: Tracker,
+    *,
+    probes: Mapping[str, Json] | None = None,
+) -> Trainee:
     """Train until the inner split gains no more; the best weights are in place afterwards."""
     config = course.config
     dataset = course.dataset(course.train)
     inner = None if course.inner is None else course.dataset(course.inner)
-    task = course.train.task
-    bags_per_slide = config.n_bags_per_slide(len(dataset.slides), task)
-    per_epoch = dataset.n_batches(
-        bags_per_slide=bags_per_slide, batch_size=config.bags_in_step(task)
-    )
+    n_batches = _n_batches(course)
+    trainee = _trainee(course, device, n_batches)
+    best = BestWeights()
+    course.history.clear()
+    keep.go_on(stage, trainee, best, course)
+    n_done, before = len(course.history), tracker.left - n_batches if stage == "whole" else 0
+    tracker.skip(before + n_done * (n_batches // config.epochs))
+    for epoch in range(n_done, config.epochs):
+        if epoch and inner is not None and _is_over(epoch - 1, best, config):
+            break
+        began = time.monotonic()
+        row = _learn(trainee, dataset, epoch, config, tracker, stage)
+        if inner is not None:
+            row |= _look(course, trainee, inner, best, epoch)
+        course.history.append(row | {"seconds": time.monotonic() - began})
+        keep.write(stage, trainee, best, course, probes or {})
+    best.restore(trainee)
+    return trainee
+
+
+def _is_over(epoch: int, best: BestWeights, config: TrainConfig) -> bool:
+    return config.patience is not None and epoch - best.last_gain() >= config.patience
+
+
+def _trainee(course: Course, device: torch.device, n_steps: int) -> Trainee:
+    config, task = course.config, course.train.task
     weigh = config.weight_classes and task == "classification"
-    trainee = Trainee(
+    return Trainee(
         config.student(
             input_dim=sum(course.train.dims), n_outputs=len(course.train.classes), task=task
         ),
@@ -177,34 +272,25 @@ def _train(course: Course, device: torch.device, *, stage: str = "Training") -> 
         config,
         class_weights=class_weights(course.train) if weigh else None,
         teacher_weights=[course.teacher_weights[name] for name in course.teachers],
-        n_steps=per_epoch * config.epochs,
-        n_warmup=per_epoch * config.warmup_epochs,
+        n_steps=n_steps,
+        n_warmup=n_steps // config.epochs * config.warmup_epochs,
         device=device,
         make=course.make,
     )
-    total = per_epoch * config.epochs
-    tracker = Tracker(course.report, course.stop, stage=stage, total=total, unit="batches")
-    best = BestWeights()
-    course.history.clear()
-    for epoch in range(config.epochs):
-        began = time.monotonic()
-        row = _learn(trainee, dataset, epoch, config, tracker)
-        if inner is not None:
-            row |= _look(course, trainee, inner, best, epoch)
-        course.history.append(row | {"seconds": time.monotonic() - began})
-        if inner is not None and config.patience and epoch - best.last_gain() >= config.patience:
-            break
-    tracker.advance(total - tracker.done)
-    best.restore(trainee)
-    return trainee
 
 
 def _learn(
-    trainee: Trainee, dataset: BagDataset, epoch: int, config: TrainConfig, tracker: Tracker
+    trainee: Trainee,
+    dataset: BagDataset,
+    epoch: int,
+    config: TrainConfig,
+    tracker: Tracker,
+    stage: Stage,
 ) -> dict[str, Json]:
     trainee.train(True)
     losses = []
     rate = trainee.learning_rate
+    where = f"epoch {epoch + 1}" if stage == "whole" else f"{stage}, epoch {epoch + 1}"
     try:
         with closing(
             dataset.batches(
@@ -215,7 +301,7 @@ def _learn(
         ) as batches:
             for batch in batches:
                 losses.append(trainee.step(batch))
-                tracker.advance(1, detail=f"epoch {epoch + 1}, loss {losses[-1]:.3f}")
+                tracker.advance(1, detail=f"{where}, loss {losses[-1]:.3f}")
         trainee.require_finite()
     except DivergedError as error:
         raise DivergedError(

@@ -20,6 +20,7 @@ from src_core.held_back import (
 from src_core.inference.prediction import Prediction
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
+from src_core.repeating import repeat_run
 from src_core.run_reports import report_run, score_external
 from src_core.training.config import Preset, TrainConfig
 from src_core.types import Level, Task
@@ -60,11 +61,17 @@ class TrainOptions(Config):
     labels: Annotated[str | None, Help("Table of slides and labels (CSV)")] = None
     preset: Annotated[Preset | None, Help("Training settings; the project's own if none")] = None
     device: Device = "auto"
+    from_run: Annotated[
+        str | None,
+        Help("Repeat this run exactly, by its own slides and settings", advanced=True),
+    ] = None
 
 
 def _train(options: TrainOptions, report: Report, stop: Stop) -> Result:
-    target = Target(options.target, options.task, options.per)
     project = Project.open(options.project)
+    if options.from_run is not None:
+        return _repeat(project, options, report, stop)
+    target = Target(options.target, options.task, options.per)
     if options.labels is not None:
         project.import_labels(Path(options.labels))
     if options.preset is not None:
@@ -72,6 +79,26 @@ def _train(options: TrainOptions, report: Report, stop: Stop) -> Result:
         project = project.reconfigured(project.config.replace(training=training.to_dict()))
     run_id, failures = runs.train(project, target, device=options.device, report=report, stop=stop)
     return result_of(project, failures, run=run_id, metrics=runs.metrics(project, run_id))
+
+
+def _repeat(project: Project, options: TrainOptions, report: Report, stop: Stop) -> Result:
+    run_id = str(options.from_run)
+    alone = TrainOptions(project=options.project, from_run=run_id)
+    given = [name for name, value in options.to_dict().items() if alone.to_dict()[name] != value]
+    if given:
+        raise ConfigError(
+            f"A repetition takes everything from its run; leave out TrainOptions.{given[0]}."
+        )
+    again = repeat_run(project, run_id, report=report, stop=stop)
+    return result_of(
+        project,
+        [],
+        run=again.run_id,
+        repeats=run_id,
+        identical=again.identical,
+        versions_differ=list(again.notes),
+        metrics=runs.metrics(project, again.run_id),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +124,17 @@ class EvaluateOptions(Config):
         str | None, Help("Folder of another project, whose labelled slides are scored as well")
     ] = None
     device: Device = "auto"
+    scheduler: Annotated[
+        str | None, Help("Address of a dask scheduler, to train folds on its workers", True)
+    ] = None
 
 
 def _evaluate(options: EvaluateOptions, report: Report, stop: Stop) -> Result:
     project = Project.open(options.project)
     if options.folds is not None and (options.run or options.external) is not None:
         raise ConfigError("Cross-validation trains anew: give folds without run or external.")
+    if options.scheduler is not None and options.folds is None:
+        raise ConfigError("A scheduler's workers train folds: give folds as well, or none.")
     if options.baselines or options.ablations:
         return _compare(project, options, report, stop)
     if options.folds is not None:
@@ -111,6 +143,7 @@ def _evaluate(options: EvaluateOptions, report: Report, stop: Stop) -> Result:
             Target(options.target or ("label",), options.task, options.per),
             n_folds=options.folds,
             device=options.device,
+            scheduler=options.scheduler,
             report=report,
             stop=stop,
         )
@@ -134,6 +167,8 @@ def _evaluate(options: EvaluateOptions, report: Report, stop: Stop) -> Result:
 def _compare(project: Project, options: EvaluateOptions, report: Report, stop: Stop) -> Result:
     if options.folds is None:
         raise ConfigError("A comparison trains anew on every fold: give folds, such as 5.")
+    if options.scheduler is not None:
+        raise ConfigError("A comparison trains on this machine: leave the scheduler out.")
     told = compare_project(
         project,
         Target(options.target or ("label",), options.task, options.per),

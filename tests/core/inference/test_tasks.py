@@ -84,7 +84,9 @@ def test_values_are_in_the_unit_of_the_labels(slide: Any, n_branches: int) -> No
 
 
 def test_a_hazard_has_contributions_and_no_classes(slide: Any) -> None:
-    prediction = predict(checkpoint("survival", ("log-hazard",)), slide)
+    columns = ("months", "event")
+    model = checkpoint("survival", ("log-hazard",), target_columns=columns, per="patient")
+    prediction = predict(model, slide)
     total = prediction.bias + prediction.contributions.sum(axis=0, dtype=np.float64)
     np.testing.assert_allclose(total, prediction.logits, atol=1e-4)
     assert prediction.contributions.shape == (120, 1)

@@ -8,8 +8,9 @@ import torch
 
 from src_core.bags.dataset import Batch
 from src_core.errors import DivergedError
+from src_core.training.best_weights import BestWeights
 from src_core.training.config import TrainConfig
-from src_core.training.trainee import BestWeights, Trainee, _rate
+from src_core.training.trainee import Trainee, _rate
 
 
 def make(task: Any = "classification", teachers: Any = (), **changes: Any) -> Trainee:

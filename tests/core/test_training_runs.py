@@ -1,0 +1,374 @@
+"""Trainings that are killed, cancelled, repeated and shared out, by the command's own verbs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from src_core.cli import main
+from src_core.embeddings.store import EmbeddingStore
+from src_core.errors import ConfigError, JobCancelled, ProjectError, StaleArtifactError
+from src_core.progress import ignore, never
+from src_core.project import Project
+from src_core.provenance import file_sha256, read_json, write_json
+from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
+from src_core.training.config import TrainConfig
+from src_core.verbs import run_verb
+
+
+def run(verb: str, **options: Any) -> dict[str, Any]:
+    asked = {"report": options.pop("report", ignore), "stop": options.pop("stop", never)}
+    return run_verb(verb, {"device": "cpu", **options}, **asked)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clustered project of twelve small slides with settings of six epochs."""
+    folder = tmp_path_factory.mktemp("cohort")
+    rows = [("slide_id", "path", "label", "one", "pair")]
+    for number in range(12):
+        share = 0.4 if number % 2 else 0.0
+        slide = SyntheticSlide(size_px=(1024, 1024), seed=number, nodule_fraction=share)
+        write_sample_slide(folder / f"{number}.tiff", slide)
+        pair = "ab"[number] if number < 2 else ""
+        rows.append((f"s{number}", f"{number}.tiff", "ab"[number % 2], "a", pair))
+    table = folder / "labels.csv"
+    with table.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows(rows)
+    root = folder / "project"
+    run("prepare", project=str(root), labels=str(table), encoders=["texture"])
+    run_verb("cluster", {"project": str(root), "n_clusters": 2}, report=ignore, stop=never)
+    settings = TrainConfig.preset("bench").replace(epochs=6, bags_per_slide=6).to_dict()
+    project = Project.open(root)
+    project.reconfigured(project.config.replace(training=settings))
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project, trained once without being disturbed."""
+    root = shutil.copytree(made, tmp_path_factory.mktemp("trained") / "project")
+    run("train", project=str(root))
+    return root
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made, tmp_path / "project")
+
+
+@pytest.fixture
+def again(trained: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(trained, tmp_path / "project")
+
+
+def weights(root: Path, run_id: str = "run-0001") -> str:
+    return file_sha256(root / "runs" / run_id / "checkpoint" / "model.safetensors")
+
+
+def hidden(root: Path) -> list[Path]:
+    return [path for path in (root / "runs").glob(".*") if path.is_dir()]
+
+
+def killed(root: Path, verb: str, *, until: str, **options: Any) -> None:
+    """Start a verb in a process and kill it in the middle of an epoch."""
+    script = Path(__file__).with_name("interrupted.py")
+    asked = {"project": str(root), "device": "cpu", "until": until, **options}
+    command = [sys.executable, "-P", str(script), verb, json.dumps(asked)]
+    paths = os.pathsep.join(sys.path)
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline().strip() == "here", "it ended before it could be killed"
+    psutil.Process(child.pid).kill()  # SIGKILL, or what Windows has instead
+    child.wait(timeout=30)
+    child.stdout.close()
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_from_its_last_epoch_to_the_same_bytes(
+    root: Path, trained: Path
+) -> None:
+    killed(root, "train", until="epoch 4")
+    assert Project.open(root).runs() == ()
+    (folder,) = hidden(root)
+    assert len(read_json(folder / "state.json")["history"]) == 3
+    killed(root, "train", until="epoch 6")
+    reports: list[Any] = []
+    result = run("train", project=str(root), report=reports.append)
+    assert min(int(one.detail.split()[1].strip(",")) for one in reports if one.detail) == 6
+    assert result["run"] == "run-0001"
+    assert weights(root) == weights(trained)
+    assert hidden(root) == []
+    assert [one.done for one in reports] == sorted(one.done for one in reports)
+    stored = read_json(root / "runs" / "run-0001" / "metrics.json")
+    assert stored == read_json(trained / "runs" / "run-0001" / "metrics.json")
+
+
+def test_a_cancelled_training_says_how_to_go_on_and_does(
+    root: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[Any] = []
+    with pytest.raises(JobCancelled):
+        run("train", project=str(root), report=seen.append, stop=lambda: len(seen) > 20)
+    assert len(hidden(root)) == 1
+    with pytest.raises(JobCancelled):  # of other settings: it is kept apart
+        run("train", project=str(root), preset="bench", report=seen.append, stop=lambda: True)
+    assert len(hidden(root)) == 1, "one that has done no epoch leaves nothing"
+    settings = Project.open(trained).config.training.to_dict()
+    project = Project.open(root)
+    project.reconfigured(project.config.replace(training=settings))
+    assert main(["train", str(root), "--device", "cpu"]) == 0
+    assert weights(root) == weights(trained)
+    assert hidden(root) == []
+
+
+def test_what_other_versions_have_begun_is_set_aside_and_said(root: Path, trained: Path) -> None:
+    seen: list[Any] = []
+    with pytest.raises(JobCancelled):
+        run("train", project=str(root), report=seen.append, stop=lambda: len(seen) > 20)
+    (folder,) = hidden(root)
+    begun = read_json(folder / "begun.json")
+    begun["versions"]["torch"] = "1.0"
+    write_json(folder / "begun.json", begun)
+    result = run("train", project=str(root))
+    assert any("other versions" in note for note in result["metrics"]["notes"])
+    assert weights(root) == weights(trained)
+
+
+def test_two_trainings_of_the_same_at_once_do_not_disturb_each_other(
+    root: Path, trained: Path
+) -> None:
+    results: list[dict[str, Any]] = []
+    told: list[Any] = []
+
+    def train() -> None:
+        results.append(run("train", project=str(root), report=told.append))
+
+    threads = [threading.Thread(target=train) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(one["run"] for one in results) == ["run-0001", "run-0002"]
+    assert weights(root) == weights(root, "run-0002") == weights(trained)
+    assert any(one.stage == "Waiting for another run" for one in told)
+    assert hidden(root) == []
+
+
+def test_a_run_notes_what_it_was_made_of(trained: Path) -> None:
+    asked = read_json(trained / "runs" / "run-0001" / "config.json")
+    assert set(asked["slides"]) == set(asked["trained_on"])
+    one = asked["slides"][asked["trained_on"][0]]
+    assert set(one["embeddings"]) == {"texture"}
+    assert {"torch", "numpy", "napari-fusecpath", "cpu"} <= set(asked["versions"])
+    assert (asked["device"], asked["training"]["device"]) == ("cpu", "cpu")
+    assert asked["threads"] >= 1
+    assert set(asked["licences"]) == {"texture"}
+
+
+def test_a_run_is_repeated_to_the_last_bit_whatever_the_project_has_become(
+    again: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = again / "cohort" / "labels.csv"
+    head, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([head, *reversed(rows)]) + "\n")  # another order
+    (again / "cohort" / "splits.json").unlink()
+    project = Project.open(again)
+    other = TrainConfig.preset("fast").replace(seed=7).to_dict()
+    project.reconfigured(project.config.replace(training=other))
+    run_verb("cluster", {"project": str(again), "n_clusters": 3}, report=ignore, stop=never)
+    assert main(["train", str(again), "--from-run", "run-0001", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["repeats"], result["identical"]) == ("run-0001", True)
+    assert result["versions_differ"] == []
+    assert weights(again, result["run"]) == weights(again)
+    first, second = (
+        read_json(again / "runs" / name / "config.json") for name in ("run-0001", result["run"])
+    )
+    assert second == {**first, "repeats": "run-0001"}
+    third = run_verb(
+        "train", {"project": str(again), "from_run": result["run"]}, report=ignore, stop=never
+    )
+    assert third["identical"], "a repetition may be repeated"
+
+
+def test_other_versions_are_told_before_a_repetition_and_after(again: Path) -> None:
+    path = again / "runs" / "run-0001" / "config.json"
+    asked = read_json(path)
+    asked["versions"]["numpy"] = "1.0"
+    write_json(path, asked)
+    reports: list[Any] = []
+    options = {"project": str(again), "from_run": "run-0001"}
+    result = run_verb("train", options, report=reports.append, stop=never)
+    assert "numpy 1.0 then" in reports[0].detail
+    assert result["versions_differ"] == [reports[0].detail]
+    assert result["identical"], "it is the same all the same"
+
+
+def repeat(root: Path) -> dict[str, Any]:
+    options = {"project": str(root), "from_run": "run-0001"}
+    return run_verb("train", options, report=ignore, stop=never)
+
+
+def test_a_repetition_of_other_data_is_refused_and_says_which(again: Path, tmp_path: Path) -> None:
+    project = Project.open(again)
+    learned = read_json(again / "runs" / "run-0001" / "config.json")["trained_on"]
+    slide = project.slide(learned[0])
+    grid = slide.load_grid()
+    folder = EmbeddingStore(slide.embeddings(grid.lattice_id)).folder / "texture"
+    stored = np.load(folder / "embeddings.npy")
+    np.save(folder / "embeddings.npy", (stored * 1.01).astype(stored.dtype))
+    with pytest.raises(StaleArtifactError, match=rf"'{learned[0]}' .*its embeddings by texture"):
+        repeat(again)
+    np.save(folder / "embeddings.npy", stored)
+    slide.selection.exclude(grid, np.arange(1), reviewer="ada")
+    with pytest.raises(StaleArtifactError, match="excluded or pinned"):
+        repeat(again)
+    slide.selection.undo(reviewer="ada")
+    table = again / "cohort" / "labels.csv"
+    text = table.read_text()
+    rows = list(csv.reader(text.splitlines()))
+    at, column = next(n for n, r in enumerate(rows) if r[0] == learned[1]), rows[0].index("label")
+    rows[at][column] = "ba"["ab".index(rows[at][column])]
+    with table.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows(rows)
+    with pytest.raises(StaleArtifactError, match=rf"'{learned[1]}' .*its label"):
+        repeat(again)
+    rows[at][column] = ""
+    with table.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows(rows)
+    with pytest.raises(StaleArtifactError, match=rf"'{learned[1]}', .* has no label in"):
+        repeat(again)
+    table.write_text(text)
+    assert Project.open(again).runs() == ("run-0001",)
+    assert repeat(again)["identical"]
+
+
+def test_what_cannot_be_repeated_is_a_sentence(again: Path) -> None:
+    with pytest.raises(ConfigError, match=r"takes everything from its run; leave out .*preset"):
+        run_verb(
+            "train",
+            {"project": str(again), "from_run": "run-0001", "preset": "bench"},
+            report=ignore,
+            stop=never,
+        )
+    other = {"project": str(again), "from_run": "run-0009"}
+    with pytest.raises(ProjectError, match="has no run 'run-0009'; it has run-0001"):
+        run_verb("train", other, report=ignore, stop=never)
+    path = again / "runs" / "run-0001" / "config.json"
+    asked = read_json(path)
+    write_json(path, {key: value for key, value in asked.items() if key != "slides"})
+    with pytest.raises(ProjectError, match="has not noted what it was made of"):
+        repeat(again)
+    write_json(path, {**asked, "parent": "run-0000"})
+    with pytest.raises(ProjectError, match="was fine-tuned from run-0000"):
+        repeat(again)
+
+
+@pytest.mark.slow
+def test_a_killed_cross_validation_goes_on_with_the_fold_that_it_was_in(
+    root: Path, made: Path
+) -> None:
+    killed(root, "evaluate", until="fold 2 of 2, epoch 3", folds=2)
+    (folder,) = hidden(root)
+    assert sorted(path.parent.name for path in folder.rglob("fold.json")) == ["fold-0"]
+    assert len(read_json(folder / "fold-1" / "state.json")["history"]) == 2
+    reports: list[Any] = []
+    result = run("evaluate", project=str(root), folds=2, report=reports.append)
+    first = next(one for one in reports if one.detail)
+    assert first.detail.startswith("fold 2 of 2")
+    assert [one.done for one in reports] == sorted(one.done for one in reports)
+    assert reports[-1].done == reports[-1].total
+    assert any(one.seconds_left is not None for one in reports)
+    assert not (root / "runs").exists(), "nothing is left of it"
+    whole = run("evaluate", project=str(root), folds=2)
+    assert result == whole
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two workers, processes of their own."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        silence_logs=50,
+    ) as running:
+        yield running
+
+
+@pytest.mark.slow
+def test_folds_on_a_cluster_come_to_the_same_as_one_after_the_other(
+    root: Path, cluster: Any
+) -> None:
+    address = cluster.scheduler_address
+    reports: list[Any] = []
+    there = run("evaluate", project=str(root), folds=3, scheduler=address, report=reports.append)
+    assert there == run("evaluate", project=str(root), folds=3)
+    assert [one.done for one in reports] == [0, 1, 2, 3]
+    assert not (root / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_cross_validation_that_is_stopped_on_a_cluster_goes_on_here(
+    root: Path, cluster: Any
+) -> None:
+    def begun() -> bool:
+        return any((root / "runs").rglob("state.json"))
+
+    with pytest.raises(JobCancelled):
+        run("evaluate", project=str(root), folds=2, scheduler=cluster.scheduler_address, stop=begun)
+    (folder,) = hidden(root)
+    assert any(folder.rglob("state.json"))
+    result = run("evaluate", project=str(root), folds=2)
+    assert result == run("evaluate", project=str(root), folds=2)
+
+
+@pytest.mark.slow
+def test_a_worker_that_sees_other_data_is_refused(
+    root: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from src_core import fold_tasks, held_back
+
+    plain = fold_tasks.train_folds_on_cluster
+
+    def changed_meanwhile(*args: Any, **kwargs: Any) -> None:
+        slide = Project.open(root).slide(args[1].slides[0])
+        slide.selection.exclude(slide.load_grid(), np.arange(2), reviewer="ada")
+        plain(*args, **kwargs)
+
+    monkeypatch.setattr(held_back, "train_folds_on_cluster", changed_meanwhile)
+    with pytest.raises(StaleArtifactError, match="A worker sees other slides"):
+        run("evaluate", project=str(root), folds=2, scheduler=cluster.scheduler_address)
+
+
+def test_a_scheduler_without_folds_is_a_sentence(root: Path) -> None:
+    with pytest.raises(ConfigError, match="train folds"):
+        run("evaluate", project=str(root), scheduler="tcp://127.0.0.1:9")
+
+
+def test_what_cannot_be_learned_is_a_sentence_and_leaves_nothing(root: Path) -> None:
+    with pytest.raises(ProjectError, match="'one' holds 1 different labels"):
+        run("train", project=str(root), target=["one"])
+    for options in ({"verb": "train"}, {"verb": "evaluate", "folds": 2}):
+        with pytest.raises(ProjectError, match="patient"):  # two of them, one a class
+            run(project=str(root), target=["pair"], **options)
+    with pytest.raises(ProjectError, match=r"4 patient\(s\) and a split by patient needs 5"):
+        run("evaluate", project=str(root), folds=5)
+    assert not (root / "runs").exists()
