@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -14,28 +14,42 @@ from torch import Tensor, nn
 from src_core.models.config import StudentConfig
 from src_core.models.pooling import AttentionPooling
 from src_core.models.re_embedding import initialise
-from src_core.models.student import StudentOutput
+from src_core.models.student import BagModel, Student, StudentOutput
+from src_core.models.transmil import TransMil
+from src_core.models.unpadded import UnpaddedModel
 from src_core.types import Float32, Int64
 
 if TYPE_CHECKING:
     from sklearn.model_selection import GridSearchCV
 
-__all__ = ["BASELINES", "AttentionMil", "MaxMil", "MeanMil", "fit_logistic_regression"]
+__all__ = [
+    "BASELINES",
+    "AttentionMil",
+    "MaxMil",
+    "MeanMil",
+    "R2tMil",
+    "fit_logistic_regression",
+]
 
 
-class _Baseline(nn.Module, ABC):
+class _Baseline(BagModel):
     """A projection, a pooling, a linear head; bags go in and come out as for the student."""
 
     def __init__(self, config: StudentConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.linear = nn.Linear(config.input_dim, config.width)
         self.dropout = nn.Dropout(config.input_dropout)
         self.head = nn.Linear(config.width, config.n_outputs)
 
-    def forward(self, bags: Tensor, mask: Tensor, log_share: Tensor | None = None) -> StudentOutput:
-        """Score bags; the arguments are those of the student's `forward`."""
-        projected = self.dropout(self.linear(bags).relu())  # (bags, length, width)
+    def project(self, embeddings: Tensor) -> Tensor:
+        """Bring standardised embeddings to the model's width; see `BagModel`."""
+        out: Tensor = self.dropout(self.linear(embeddings).relu())  # (..., width)
+        return out
+
+    def forward_projected(
+        self, projected: Tensor, mask: Tensor, log_share: Tensor | None = None
+    ) -> StudentOutput:
+        """Score bags of patches that `project` has seen, shape (bags, length, width)."""
         instances = projected * mask.unsqueeze(-1)
         attention = self._attend(instances, mask, log_share)  # (bags, length)
         embedding = (attention.unsqueeze(-2) @ instances).squeeze(-2)  # (bags, width)
@@ -64,9 +78,10 @@ class MeanMil(_Baseline):
 class MaxMil(MeanMil):
     """Each output is that of the patch in which it is largest."""
 
-    def forward(self, bags: Tensor, mask: Tensor, log_share: Tensor | None = None) -> StudentOutput:
+    def forward_projected(
+        self, projected: Tensor, mask: Tensor, log_share: Tensor | None = None
+    ) -> StudentOutput:
         """Score bags; `attention` is the mean over the outputs of who was largest."""
-        projected = self.dropout(self.linear(bags).relu())  # (bags, length, width)
         instances = projected * mask.unsqueeze(-1)
         logits = self.head(instances)  # (bags, length, outputs)
         hidden = logits.masked_fill(~mask.unsqueeze(-1), torch.finfo(logits.dtype).min)
@@ -91,10 +106,42 @@ class AttentionMil(_Baseline):
         return attention
 
 
-BASELINES: Mapping[str, type[MeanMil] | type[MaxMil] | type[AttentionMil]] = MappingProxyType(
-    {"mean-pool": MeanMil, "max-pool": MaxMil, "ab-mil": AttentionMil}
+class R2tMil(UnpaddedModel):
+    """R2T-MIL: the student's arithmetic on an 8 x 8 grid of regions instead of clusters.
+
+    One layer within the regions and one across them, and every patch attends to all of its
+    region (Tang et al., Feature Re-Embedding, CVPR 2024). Where a patch lies on the grid depends
+    on the bag's length, so bags are read without their padding.
+    """
+
+    def __init__(self, config: StudentConfig) -> None:
+        config = config.replace(
+            regions="grid", n_within_layers=1, topk_within=None, topk_across=None, n_branches=0
+        )
+        super().__init__(config)
+        self.student = Student(config)
+        self.head = self.student.head
+
+    def project(self, embeddings: Tensor) -> Tensor:
+        """Bring standardised embeddings to the model's width; see `BagModel`."""
+        return self.student.project(embeddings)
+
+    def forward_real(self, instances: Tensor, log_share: Tensor | None) -> StudentOutput:
+        """Score bags without padding, (bags, n, width)."""
+        mask = torch.ones(instances.shape[:2], dtype=torch.bool, device=instances.device)
+        return self.student.forward_projected(instances, mask, log_share)
+
+
+BASELINES: Mapping[str, type[BagModel]] = MappingProxyType(
+    {
+        "mean-pool": MeanMil,
+        "max-pool": MaxMil,
+        "ab-mil": AttentionMil,
+        "transmil": TransMil,
+        "r2t-mil": R2tMil,
+    }
 )
-"""By the name of the field. R2T-MIL is the student with ``regions="grid"``."""
+"""By the name of the field."""
 
 
 def fit_logistic_regression(

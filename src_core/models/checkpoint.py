@@ -25,7 +25,7 @@ from src_core.models.checkpoint_meta import (
 from src_core.models.likeness import Likeness
 from src_core.models.local_branches import LocalBranches
 from src_core.models.standardise import Standardiser
-from src_core.models.student import Student
+from src_core.models.student import BagModel, Student
 from src_core.models.teachers import TeacherProjections
 from src_core.provenance import write_json
 
@@ -49,7 +49,7 @@ class Checkpoint:
         cls,
         meta: CheckpointMeta,
         *,
-        student: Student,
+        student: BagModel,
         branches: LocalBranches | None,
         views: Sequence[Standardiser],
         teachers: TeacherProjections | None = None,

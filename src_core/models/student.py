@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from src_core.models.config import StudentConfig
 from src_core.models.pooling import AttentionPooling
 from src_core.models.re_embedding import AttendedBlocks, ReEmbedding, initialise
 
-__all__ = ["Student", "StudentOutput", "centre"]
+__all__ = ["BagModel", "Student", "StudentOutput", "centre"]
 
 
 class StudentOutput(NamedTuple):
@@ -26,7 +27,58 @@ class StudentOutput(NamedTuple):
     """(bags, width): the pooled bag that the head reads."""
 
 
-class Student(nn.Module):
+class BagModel(nn.Module, ABC):
+    """What scores bags of patches and learns as the student does; baselines are others.
+
+    Parameters
+    ----------
+    config : StudentConfig
+        Its sizes.
+    """
+
+    head: nn.Linear
+    """Reads a pooled bag."""
+
+    def __init__(self, config: StudentConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @abstractmethod
+    def project(self, embeddings: Tensor) -> Tensor:
+        """Bring standardised embeddings (..., input_dim) to the model's width, patch by patch.
+
+        In evaluation every patch of a slide can pass here once; gather the rows into bags and
+        hand them to `forward_projected`.
+        """
+
+    @abstractmethod
+    def forward_projected(
+        self, projected: Tensor, mask: Tensor, log_share: Tensor | None = None
+    ) -> StudentOutput:
+        """Score bags of patches that `project` has seen, shape (bags, length, width)."""
+
+    def forward(self, bags: Tensor, mask: Tensor, log_share: Tensor | None = None) -> StudentOutput:
+        """Score bags.
+
+        Parameters
+        ----------
+        bags : Tensor, shape (bags, length, input_dim)
+            Standardised embeddings, instances ordered by cluster, `n_per_cluster` to each.
+            Padded rows must be finite.
+        mask : Tensor of bool, shape (bags, length)
+            True where an instance is real; padding sits at the end of its cluster's block.
+        log_share : Tensor, shape (bags, length), optional
+            Added to the attention's scores; see :class:`~src_core.models.pooling.AttentionPooling`.
+
+        Raises
+        ------
+        ValueError
+            If the length is no multiple of `n_per_cluster` and regions are clusters.
+        """
+        return self.forward_projected(self.project(bags), mask, log_share)
+
+
+class Student(BagModel):
     """Score bags of patches and say what each patch contributed.
 
     Parameters
@@ -49,8 +101,7 @@ class Student(nn.Module):
     """
 
     def __init__(self, config: StudentConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.re_embedding = ReEmbedding(config)
         self.pooling = AttentionPooling(config.width, config.pooling_width)
         self.head = nn.Linear(config.width, config.n_outputs)
@@ -58,32 +109,8 @@ class Student(nn.Module):
         initialise(self.head, zero_outputs=False)
 
     def project(self, embeddings: Tensor) -> Tensor:
-        """Bring standardised embeddings (..., input_dim) to the student's width, patch by patch.
-
-        In evaluation every patch of a slide can pass here once; gather the rows into bags and
-        hand them to `forward_projected`.
-        """
+        """Bring standardised embeddings to the student's width; see `BagModel`."""
         return self.re_embedding.project(embeddings)
-
-    def forward(self, bags: Tensor, mask: Tensor, log_share: Tensor | None = None) -> StudentOutput:
-        """Score bags.
-
-        Parameters
-        ----------
-        bags : Tensor, shape (bags, length, input_dim)
-            Standardised embeddings, instances ordered by cluster, `n_per_cluster` to each.
-            Padded rows must be finite.
-        mask : Tensor of bool, shape (bags, length)
-            True where an instance is real; padding sits at the end of its cluster's block.
-        log_share : Tensor, shape (bags, length), optional
-            Added to the attention's scores; see :class:`~src_core.models.pooling.AttentionPooling`.
-
-        Raises
-        ------
-        ValueError
-            If the length is no multiple of `n_per_cluster`.
-        """
-        return self.forward_projected(self.project(bags), mask, log_share)
 
     def forward_projected(
         self, projected: Tensor, mask: Tensor, log_share: Tensor | None = None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from src_core.bags.cohort import Cohort
 from src_core.bags.dataset import BagDataset, embedding_chunks
+from src_core.models.config import StudentConfig
 from src_core.models.standardise import Standardiser
+from src_core.models.student import BagModel, Student
 from src_core.progress import Report, Stop
 from src_core.training.config import TrainConfig
 from src_core.training.evaluation import Evaluation, evaluate
@@ -44,6 +46,8 @@ class Course:
     """One for each view, from `train`."""
     notes: list[str]
     """Sentences for whoever reads the metrics."""
+    make: Callable[[StudentConfig], BagModel] = Student
+    """Makes what learns in the student's place."""
     targets: TargetScale = field(default_factory=TargetScale)
     """How the values of `train` and `inner` were standardised."""
     teachers: dict[str, Standardiser] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -12,12 +12,14 @@ import numpy as np
 import torch
 
 from src_core.bags.cohort import Cohort
-from src_core.bags.dataset import standardised_rows
+from src_core.bags.dataset import Scale, standardised_rows
 from src_core.bags.selection import covering_bags
 from src_core.devices import few_threads, pick_device
 from src_core.errors import ProjectError
 from src_core.locking import locked
 from src_core.models.checkpoint import Checkpoint, EmbeddingSource
+from src_core.models.local_branches import LocalBranches
+from src_core.models.student import BagModel
 from src_core.progress import Progress, Report, Stop, Tracker, ignore, never
 from src_core.seeding import derive_seed, generator
 from src_core.training.config import TrainConfig
@@ -36,6 +38,7 @@ __all__ = [
     "cross_validate",
     "require_patients",
     "score_cohort",
+    "score_slides",
     "train_fold",
 ]
 
@@ -108,12 +111,40 @@ def score_cohort(
     Mean logits, values in the unit of the labels table, or log-hazards; ``cohort.by_unit`` makes
     them those of patients.
     """
-    device = pick_device(config.device)
-    student, branches, scales = (
+    device, meta = pick_device(config.device), checkpoint.meta
+    outputs = score_slides(
         checkpoint.student(device),
         checkpoint.branches(device),
         checkpoint.views(),
+        cohort,
+        sizes=(meta.student_logit_std, meta.branches_logit_std),
+        config=config,
+        stop=stop,
     )
+    return meta.in_units(outputs)
+
+
+def score_slides(
+    student: BagModel,
+    branches: LocalBranches | None,
+    scales: Sequence[Scale],
+    cohort: Cohort,
+    *,
+    sizes: tuple[float, float] = (1.0, 1.0),
+    config: TrainConfig,
+    stop: Stop = never,
+) -> Float64:
+    """Return mean outputs of every slide over bags that cover it, shape (n_slides, C).
+
+    Parameters
+    ----------
+    student, branches : Module
+        In evaluation mode.
+    scales : sequence of Scale
+        One for each view.
+    sizes : tuple of float
+        What the student's and the branches' outputs are divided by before they are added.
+    """
     outputs = []
     for slide in cohort.slides:
         bags = covering_bags(
@@ -125,14 +156,9 @@ def score_cohort(
         )
         patches = partial(standardised_rows, slide.views, scales)
         scores = score_slide(student, branches, patches, slide.labels, bags, stop=stop)
-        fused = fuse(
-            scores.student,
-            scores.branches,
-            student_std=checkpoint.meta.student_logit_std,
-            branches_std=checkpoint.meta.branches_logit_std,
-        )
+        fused = fuse(scores.student, scores.branches, student_std=sizes[0], branches_std=sizes[1])
         outputs.append(fused.mean(axis=0))
-    return checkpoint.meta.in_units(np.stack(outputs))
+    return np.stack(outputs)
 
 
 def cross_validate(

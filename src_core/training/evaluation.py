@@ -15,7 +15,7 @@ from src_core.bags.dataset import BagDataset
 from src_core.bags.selection import select_bags
 from src_core.models.local_branches import LocalBranches
 from src_core.models.losses import task_loss
-from src_core.models.student import Student
+from src_core.models.student import BagModel
 from src_core.progress import Stop, never
 from src_core.seeding import generator
 from src_core.training.figures import skill
@@ -88,7 +88,7 @@ class Evaluation:
 
 
 def evaluate(
-    student: Student,
+    student: BagModel,
     branches: LocalBranches | None,
     dataset: BagDataset,
     *,

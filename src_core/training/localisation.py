@@ -11,7 +11,7 @@ from src_core.bags.cohort import CohortSlide
 from src_core.bags.dataset import BagDataset
 from src_core.bags.selection import covering_bags
 from src_core.models.local_branches import LocalBranches
-from src_core.models.student import Student
+from src_core.models.student import BagModel
 from src_core.progress import Stop, never
 from src_core.seeding import generator
 from src_core.training.metrics import auroc
@@ -56,7 +56,7 @@ def patch_aurocs(contributions: Float64, slide: CohortSlide, there: BoolArray) -
 
 
 def localisation(
-    student: Student,
+    student: BagModel,
     branches: LocalBranches | None,
     dataset: BagDataset,
     *,

@@ -11,7 +11,7 @@ from src_core.training.linear_models import Linear, fit_classes, fit_cox, fit_va
 from src_core.training.metrics import Metric
 from src_core.types import Float32, Float64
 
-__all__ = ["mean_embeddings", "probe_baseline", "probe_teacher"]
+__all__ = ["mean_embeddings", "probe_baseline", "probe_teacher", "score_by_teacher"]
 
 _CHUNK = 4096
 
@@ -61,6 +61,20 @@ def probe_teacher(name: str, train: Cohort, test: Cohort, *, seed: int) -> Metri
     except ValueError as error:
         return Metric(None, str(error))
     return skill(train.task, scores, asked.unit_targets)
+
+
+def score_by_teacher(name: str, train: Cohort, test: Cohort, *, seed: int) -> Float64:
+    """Score test slides, or patients, by a linear model on a teacher's slide embeddings.
+
+    Raises
+    ------
+    ValueError
+        If a test slide lacks the teacher, or there are too few patients to choose by.
+    """
+    if not all(name in slide.teachers for slide in test.slides):
+        raise ValueError(f"a slide that is to be scored has no embedding by {name}")
+    known = train.subset(i for i, slide in enumerate(train.slides) if name in slide.teachers)
+    return _probe(_vectors(known, name), known, _vectors(test, name), test, seed=seed)
 
 
 def _vectors(cohort: Cohort, name: str) -> Float32:

@@ -18,7 +18,7 @@ from torch import Tensor
 from src_core.bags.dataset import Patches
 from src_core.bags.selection import cluster_share_log_weights
 from src_core.models.local_branches import LocalBranches, ScoredPatches
-from src_core.models.student import Student, StudentOutput, centre
+from src_core.models.student import BagModel, Student, StudentOutput, centre
 from src_core.progress import Stop, check, never
 from src_core.training.blocks import attend_blocks, sections, take_blocks
 from src_core.types import BoolArray, Float32, Float64, Int64, Labels
@@ -93,7 +93,7 @@ def fuse(
 
 
 def score_slide(
-    student: Student,
+    student: BagModel,
     branches: LocalBranches | None,
     patches: Patches,
     labels: Labels,
@@ -145,7 +145,7 @@ class SlideScorer:
     @torch.no_grad()
     def __init__(
         self,
-        student: Student,
+        student: BagModel,
         branches: LocalBranches | None,
         patches: Patches,
         used: Int64,
@@ -211,7 +211,7 @@ class SlideScorer:
                 if maps:
                     sums.add(chunk, pooled.attention.mean(dim=0), pooled.contributions.mean(dim=0))
             elif maps:
-                sums.add(chunk, output.attention, self._student.contributions(output))
+                sums.add(chunk, output.attention, self._splitter.contributions(output))
                 if self._has_classes:
                     sums.add_heads(chunk, self._student.head(output.instances).softmax(dim=-1))
         return SlideScores(
@@ -227,20 +227,20 @@ class SlideScorer:
         self, bags: Int64, log_share: Float32 | None, stop: Stop
     ) -> Iterator[tuple[slice, StudentOutput]]:
         """Yield what the student says of a few bags at a time, and which these are."""
-        config = self._student.config
+        student, config = self._student, self._student.config
         step = max(1, _ROWS // bags.shape[1])
-        if config.regions != "cluster":
+        if not isinstance(student, Student) or config.regions != "cluster":
             for start in range(0, len(bags), step):
                 check(stop)
                 chunk = slice(start, start + step)
                 rows, mask, share = self._inputs(bags[chunk], log_share, chunk)
-                yield chunk, self._student.forward_projected(self._projected[rows], mask, share)
+                yield chunk, student.forward_projected(self._projected[rows], mask, share)
             return
         size = config.n_per_cluster
         most = _KEPT_NUMBERS // ((size + config.n_summaries) * config.width)
         for section in sections(bags, n_per_cluster=size, most=most):
             places, filled, _ = self._inputs(section.blocks, None, slice(None))
-            blocks = attend_blocks(self._student, self._projected, places, filled, stop=stop)
+            blocks = attend_blocks(student, self._projected, places, filled, stop=stop)
             for start in range(0, len(section.which), step):
                 check(stop)
                 first = section.bags.start + start
@@ -248,7 +248,7 @@ class SlideScorer:
                 _, mask, share = self._inputs(bags[chunk], log_share, chunk)
                 index = torch.from_numpy(section.which[start : start + step]).to(self._device)
                 taken = take_blocks(blocks, index)  # (b, clusters, ...)
-                yield chunk, self._student.forward_attended(taken, mask, share)
+                yield chunk, student.forward_attended(taken, mask, share)
 
     def _inputs(
         self, rows: Int64, log_share: Float32 | None, chunk: slice
@@ -257,6 +257,12 @@ class SlideScorer:
         share = None if log_share is None else torch.from_numpy(log_share[chunk]).to(self._device)
         places = torch.from_numpy(self._place[rows]).to(self._device)
         return places, torch.from_numpy(rows >= 0).to(self._device), share
+
+    @property
+    def _splitter(self) -> Student:
+        if not isinstance(self._student, Student):
+            raise TypeError(f"{type(self._student).__name__} cannot say what each patch gives")
+        return self._student
 
     @property
     def _has_classes(self) -> bool:
@@ -271,7 +277,7 @@ class SlideScorer:
         nothing = np.zeros((self._n_patches, 0))
         if branches is None or scored is None:
             heads = sums.heads() if self._has_classes else nothing
-            return sums.finish("student", self._student.bias(), heads)
+            return sums.finish("student", self._splitter.bias(), heads)
         own = nothing
         if self._has_classes:
             # Of patches in no bag the first one's: they are made NaN.

@@ -9,6 +9,7 @@ import numpy as np
 
 from src_core.bags.cohort import Cohort
 from src_core.errors import ProjectError
+from src_core.types import Float64
 
 __all__ = ["TargetScale"]
 
@@ -53,3 +54,9 @@ class TargetScale:
         if not self.std:
             return cohort
         return cohort.with_values((cohort.values - self.mean) / self.std)
+
+    def in_units(self, outputs: Float64) -> Float64:
+        """Return outputs of a model that learned from `apply`, (..., C), in the table's unit."""
+        if not self.std:
+            return outputs
+        return np.asarray(outputs * self.std + self.mean, dtype=np.float64)

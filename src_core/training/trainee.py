@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -15,7 +15,7 @@ from src_core.errors import DivergedError
 from src_core.models.config import StudentConfig
 from src_core.models.local_branches import LocalBranches, branches_loss
 from src_core.models.losses import distillation_loss, student_loss, teacher_loss
-from src_core.models.student import Student, StudentOutput
+from src_core.models.student import BagModel, Student, StudentOutput
 from src_core.models.teachers import TeacherProjections
 from src_core.training.config import TrainConfig
 
@@ -40,6 +40,8 @@ class Trainee:
     n_steps : int
         Steps of the whole training: the learning rate falls over them.
     device : torch.device
+    make : callable, optional
+        Makes what learns in the student's place from its sizes.
     """
 
     def __init__(
@@ -53,9 +55,10 @@ class Trainee:
         n_steps: int,
         n_warmup: int,
         device: torch.device,
+        make: Callable[[StudentConfig], BagModel] = Student,
     ) -> None:
         self.sizes, self._config, self._device = sizes, config, device
-        self.student = Student(sizes).to(device)
+        self.student: BagModel = make(sizes).to(device)
         self.branches = LocalBranches(sizes).to(device) if sizes.n_branches else None
         self.teachers = (
             TeacherProjections(teacher_dims, sizes.width).to(device) if teacher_dims else None

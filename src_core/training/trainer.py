@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 
 import numpy as np
@@ -15,6 +15,8 @@ from src_core.bags.dataset import BagDataset
 from src_core.devices import few_threads, keep_freed_memory, pick_device
 from src_core.errors import DivergedError, ProjectError
 from src_core.models.checkpoint import EmbeddingSource
+from src_core.models.config import StudentConfig
+from src_core.models.student import BagModel
 from src_core.progress import Report, Stop, Tracker, ignore, never
 from src_core.seeding import derive_seed
 from src_core.training.best_weights import BestWeights
@@ -27,7 +29,7 @@ from src_core.training.resume import Keep, Saved, Stage, UnusableStateError
 from src_core.training.trainee import Trainee
 from src_core.types import Json, Task
 
-__all__ = ["FitResult", "class_weights", "fit", "seeded"]
+__all__ = ["FitResult", "class_weights", "fit", "fit_module", "seeded"]
 
 
 def fit(
@@ -80,9 +82,7 @@ def fit(
     """
     config, keep = config or TrainConfig(), keep or Keep()
     _require_learnable(cohort)
-    device = pick_device(config.device)
-    if device.type == "cpu":
-        keep_freed_memory()
+    device = _device(config)
     with few_threads(threads or torch.get_num_threads()):
         course = Course.begin(cohort, config, report, stop)
         trainee, probes = _trained(course, keep, device)
@@ -151,6 +151,47 @@ def _n_batches(course: Course) -> int:
         batch_size=config.bags_in_step(course.train.task),
     )
     return per_epoch * config.epochs
+
+
+def fit_module(
+    cohort: Cohort,
+    config: TrainConfig,
+    make: Callable[[StudentConfig], BagModel],
+    *,
+    report: Report = ignore,
+    stop: Stop = never,
+) -> tuple[Course, Trainee]:
+    """Train another model in the student's place, without branches and teachers.
+
+    Slides, bags, splits, seed, optimiser and stopping are those of `fit`.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the model from the student's sizes.
+    cohort, config, report, stop
+        See `fit`, also for what is raised.
+
+    Returns
+    -------
+    course : Course
+    trainee : Trainee
+        The model with its best weights in place.
+    """
+    _require_learnable(cohort)
+    course = Course.begin(cohort, config.replace(n_branches=0), report, stop)
+    course.make = make
+    device = _device(config)
+    with seeded(config.seed, device):
+        tracker = _tracker(course, n_stages=1)
+        return course, _train(course, "whole", Keep(), device, tracker)
+
+
+def _device(config: TrainConfig) -> torch.device:
+    device = pick_device(config.device)
+    if device.type == "cpu":
+        keep_freed_memory()
+    return device
 
 
 def _require_learnable(cohort: Cohort) -> None:
@@ -234,6 +275,7 @@ def _trainee(course: Course, device: torch.device, n_steps: int) -> Trainee:
         n_steps=n_steps,
         n_warmup=n_steps // config.epochs * config.warmup_epochs,
         device=device,
+        make=course.make,
     )
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "c_index",
     "calibration",
     "calibration_error",
+    "explained",
     "mean_squared_error",
     "one_against_rest",
     "pearson",
@@ -111,6 +112,19 @@ def mean_squared_error(predicted: Float64, targets: Float64, weights: Float64) -
     known = np.isfinite(targets)
     squares = np.where(known, predicted - np.where(known, targets, 0.0), 0.0) ** 2
     return _divide(weights @ squares.sum(axis=1), weights @ known.sum(axis=1))
+
+
+def explained(
+    predicted: Float64, targets: Float64, weights: Float64, *, origin: Float64
+) -> Float64:
+    """Return shares of the squared distance from `origin`, shape (T,), that is explained.
+
+    The mean over the targets, shape (n, T), of R squared; NaN where a target is all at its origin.
+    """
+    known = np.isfinite(targets)
+    missed = weights @ np.where(known, targets - predicted, 0.0) ** 2  # (B, T)
+    whole = weights @ np.where(known, targets - origin, 0.0) ** 2
+    return np.asarray((1 - _divide(missed, whole)).mean(axis=1))
 
 
 def pearson(predicted: Float64, targets: Float64, weights: Float64) -> Float64:

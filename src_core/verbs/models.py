@@ -8,6 +8,7 @@ from typing import Annotated
 
 from src_core import pipeline, runs
 from src_core.bags.targets import Target
+from src_core.comparing import compare_project
 from src_core.config import Config, Help, Range
 from src_core.errors import ConfigError
 from src_core.held_back import (
@@ -109,6 +110,10 @@ class EvaluateOptions(Config):
     folds: Annotated[
         int | None, Range(2, 20), Help("Cross-validate instead of scoring the slides held back")
     ] = None
+    baselines: Annotated[bool, Help("Compare with other methods on the same folds")] = False
+    ablations: Annotated[
+        bool, Help("Compare with single encoders, other teachers and other bags on the same folds")
+    ] = False
     target: Annotated[
         tuple[str, ...],
         Help("Columns of the labels table; without folds the newest run that learned them"),
@@ -130,6 +135,8 @@ def _evaluate(options: EvaluateOptions, report: Report, stop: Stop) -> Result:
         raise ConfigError("Cross-validation trains anew: give folds without run or external.")
     if options.scheduler is not None and options.folds is None:
         raise ConfigError("A scheduler's workers train folds: give folds as well, or none.")
+    if options.baselines or options.ablations:
+        return _compare(project, options, report, stop)
     if options.folds is not None:
         scores = cross_validate_project(
             project,
@@ -155,6 +162,30 @@ def _evaluate(options: EvaluateOptions, report: Report, stop: Stop) -> Result:
         failed = [asdict(failure) for failure in external.failures]
         told["failures"] = [*told["failures"], *failed]
     return {**told, "report": str(page)}
+
+
+def _compare(project: Project, options: EvaluateOptions, report: Report, stop: Stop) -> Result:
+    if options.folds is None:
+        raise ConfigError("A comparison trains anew on every fold: give folds, such as 5.")
+    if options.scheduler is not None:
+        raise ConfigError("A comparison trains on this machine: leave the scheduler out.")
+    told = compare_project(
+        project,
+        Target(options.target or ("label",), options.task, options.per),
+        n_folds=options.folds,
+        baselines=options.baselines,
+        ablations=options.ablations,
+        device=options.device,
+        report=report,
+        stop=stop,
+    )
+    return result_of(project, [], **told)
+
+
+def _as_tables(result: Result) -> str:
+    if "comparison" not in result:
+        return as_lines(result)
+    return f"{result['text']}\n{result['folder']}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +225,6 @@ def _predict(options: PredictOptions, report: Report, stop: Stop) -> Result:
 
 TRAIN = Verb("train", "train the fused model on labelled slides", TrainOptions, _train, as_lines)
 EVALUATE = Verb(
-    "evaluate", "score a model on the slides held back", EvaluateOptions, _evaluate, as_lines
+    "evaluate", "score a model on the slides held back", EvaluateOptions, _evaluate, _as_tables
 )
 PREDICT = Verb("predict", "predict slides and their maps", PredictOptions, _predict, as_lines)

@@ -30,6 +30,7 @@ from src_core.training.config import TrainConfig
 from src_core.training.localisation import Found, patch_aurocs
 from src_core.training.metrics import auroc
 from src_core.types import Float32
+from tests.benchmarks.accuracy_contest import MUSK_FOLDS, contest_tables, lung_slides, musk
 from tests.benchmarks.lung_cohorts import FOLDS, LungCohort, LungPatches
 
 SEEDS = range(101, 111)
@@ -76,6 +77,7 @@ class Bench:
 
     patches: LungPatches
     config: TrainConfig
+    data: Path
 
     def run(self, task: str, number: int) -> tuple[Checkpoint, LungCohort]:
         """Train one run of a task; return the model and the slides that it has not seen."""
@@ -212,9 +214,20 @@ def _curve(
     return [auroc(one, cohort.cohort.targets).value or np.nan for one in logits]
 
 
+def show_contests(bench: Bench, n_slides: int = 120) -> bool:
+    """Print FuseCPath beside tuned baselines and single encoders, each slide tested once."""
+    for task in ("subtype", "hard subtype"):
+        cohort = lung_slides(bench.patches, task, n_slides)
+        print(contest_tables(cohort, bench.config), flush=True)
+    path = bench.data / "bags" / "musk1.npz"
+    print(contest_tables(musk(path), bench.config, n_folds=MUSK_FOLDS), flush=True)
+    return True
+
+
 PARTS: Mapping[str, Callable[[Bench], bool]] = {
     "maps": show_maps,
     "faithfulness": show_faithfulness,
+    "contests": show_contests,
 }
 
 
@@ -238,7 +251,7 @@ def main() -> int:
     config = TrainConfig.preset(asked.preset)
     # Slides that are not learned from tell how much to trust the student beside the branches.
     config = config.replace(device="cpu", patience=config.patience or config.epochs)
-    bench = Bench(patches=patches, config=config)
+    bench = Bench(patches=patches, config=config, data=asked.data)
     met = True
     for name, part in PARTS.items():
         if asked.only in (None, name):

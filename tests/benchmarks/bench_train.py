@@ -37,7 +37,7 @@ from src_core.models.attention import MultiHeadAttention
 from src_core.models.config import StudentConfig
 from src_core.models.dropout import Dropout
 from src_core.models.standardise import Standardiser
-from src_core.models.student import Student
+from src_core.models.student import BagModel, Student
 from src_core.training.config import TrainConfig
 from src_core.training.trainee import Trainee
 
@@ -158,6 +158,8 @@ class PlainDropout(nn.Dropout):
 def make_plain(trainee: Trainee) -> None:
     """Make a trainee's student compute in the way of the published code."""
     student = trainee.student
+    if not isinstance(student, Student):
+        raise TypeError("not a student")
     for module in list(student.modules()):
         if isinstance(module, MultiHeadAttention):
             module.forward = partial(plain_attention, module)  # type: ignore[method-assign]
@@ -166,7 +168,7 @@ def make_plain(trainee: Trainee) -> None:
         student.re_embedding.input_dropout = PlainDropout(dropout.share)  # type: ignore[assignment]
 
 
-def check_same(ours: Student, plain: Student, batch: Batch) -> float:
+def check_same(ours: BagModel, plain: BagModel, batch: Batch) -> float:
     """Return the largest difference of the logits without dropout."""
     with torch.no_grad():
         bags, mask = torch.from_numpy(batch.bags), torch.from_numpy(batch.mask)

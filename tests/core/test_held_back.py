@@ -208,3 +208,30 @@ def test_a_project_is_not_external_to_itself(root: str) -> None:
         run("evaluate", project=root, external=root, device="cpu")
     with pytest.raises(ConfigError, match="without run or external"):
         run("evaluate", project=root, external=root, folds=2, device="cpu")
+
+
+def test_a_comparison_is_printed_stored_and_goes_on(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "project"
+    shutil.copytree(made, root)
+    asked = ["evaluate", str(root), "--target", "share", "--task", "regression", "--ablations"]
+    with pytest.raises(ConfigError, match="give folds"):
+        run("evaluate", project=str(root), ablations=True)
+    with pytest.raises(ConfigError, match="on this machine"):
+        run("evaluate", project=str(root), ablations=True, folds=2, scheduler="tcp://127.0.0.1:1")
+    assert main([*asked, "--folds", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "## Patches per bag (table 10)" in printed
+    assert "One encoder only" in printed
+    (folder,) = (root / "comparisons").iterdir()
+    stored = read_json(folder / "comparison.json")
+    (table,) = stored["tables"]
+    assert table["name"] == "bag sizes"
+    assert all(row["figures"]["mse"]["n"] == 2 for row in table["rows"])
+    assert (folder / "comparison.md").read_text(encoding="utf-8") in printed
+    assert len((folder / "comparison.csv").read_text().splitlines()) == 1 + 3 * len(table["rows"])
+    cells = {path: path.read_bytes() for path in (folder / "cells").iterdir()}
+    assert main([*asked, "--folds", "2"]) == 0
+    assert cells == {path: path.read_bytes() for path in (folder / "cells").iterdir()}
+    assert read_json(folder / "comparison.json") == stored

@@ -192,7 +192,7 @@ def test_a_teacher_moves_the_student_and_one_of_no_weight_does_not(task: Any) ->
         )
         trainee.train(False)
         trainee.step(batch(task))
-        return trainee.student.re_embedding.project(torch.ones(1, 32)).detach()
+        return trainee.student.project(torch.ones(1, 32)).detach()
 
     assert not torch.allclose(head(), head(teacher_weights=[0.0, 0.0]))
     alone = head(teacher_weights=[0.5, 0.5])

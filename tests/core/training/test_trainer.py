@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from src_core.errors import JobCancelled, ProjectError
+from src_core.models.baselines import BASELINES
 from src_core.training import fit
 from src_core.training.config import TrainConfig
-from src_core.training.cross_validation import score_cohort
+from src_core.training.cross_validation import score_cohort, score_slides
 from src_core.training.metrics import auroc
+from src_core.training.trainer import fit_module
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +199,17 @@ def test_the_paper_preset_runs(planted: Any) -> None:
     result = fit(planted(8), config)
     assert result.metrics["epochs"] == 1
     assert result.metrics["notes"] == []
+
+
+@pytest.mark.parametrize("name", ["ab-mil", "transmil", "r2t-mil"])
+def test_other_models_learn_in_the_students_place(
+    planted: Any, quick: TrainConfig, name: str
+) -> None:
+    config = quick.replace(learning_rate=3e-3, bags_per_slide=2)
+    course, trainee = fit_module(planted(60, share=0.4, seed=1), config, BASELINES[name])
+    trainee.train(False)
+    assert type(trainee.student) is BASELINES[name]
+    assert trainee.branches is None
+    unseen = planted(40, share=0.4, seed=99)
+    scores = score_slides(trainee.student, None, course.views, unseen, config=config)
+    assert (auroc(scores, unseen.targets).value or 0.0) > 0.95
