@@ -28,6 +28,7 @@ from src_core.inference.palette import cluster_colors
 from src_core.patches.grid import Lattice, PatchGrid
 from src_core.tissue.mask import TissueMask
 from src_core.tissue.quality import FLAGS, FLAW_WORDS
+from src_core.types import Task
 
 __all__ = [
     "flaw_colors",
@@ -44,6 +45,11 @@ __all__ = [
 TISSUE_COLOR = (0.0, 0.45, 0.70)
 _MAP_OPACITY, _LABELS_OPACITY = 0.6, 0.5
 _NUMBERS = np.arange(1, len(FLAGS) + 1)
+_PARTS: dict[Task, str] = {
+    "classification": ": part of the logit, red speaks for it",
+    "regression": ", in its unit: red raises it",
+    "survival": ": red means an earlier event",
+}
 _PERCENTILES = (1.0, 99.0)
 """Attention is heavy-tailed: a single patch must not use up the scale."""
 
@@ -199,9 +205,29 @@ def show_agreement(viewer: ViewerModel, grid: PatchGrid, agreement: ArrayLike) -
 
 
 def show_contribution(
-    viewer: ViewerModel, grid: PatchGrid, contribution: ArrayLike, *, class_name: str
+    viewer: ViewerModel,
+    grid: PatchGrid,
+    contribution: ArrayLike,
+    *,
+    class_name: str,
+    task: Task = "classification",
 ) -> Image:
-    """Show each patch's part of the logit of a class: red speaks for it, blue against it."""
+    """Show each patch's part of an output: red speaks for it, blue against it.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+        Where.
+    grid : PatchGrid
+        Whose rows `contribution` has.
+    contribution : array_like, shape (N,)
+        Part of a class's logit, of a value in the unit of the labels, or of the log-hazard; NaN
+        is not drawn.
+    class_name : str
+        The output.
+    task : {"classification", "regression", "survival"}
+        What the caption says of it.
+    """
     low, high = _robust_limits(contribution)
     reach = max(abs(low), abs(high))
     return _show_map(
@@ -210,7 +236,7 @@ def show_contribution(
         grid,
         contribution,
         name=f"Contribution to {class_name}",
-        caption=f"Contribution to {class_name}: part of the logit, red speaks for it",
+        caption=f"Contribution to {class_name}{_PARTS[task]}",
         colormap="coolwarm",
         limits=(-reach, reach),
     )

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["get_reader", "read_project", "show_results", "show_stored"]
 
 _FILE = "project.json"
-_TOP: tuple[Role, ...] = ("prediction", "clusters", "tissue")
+_TOP: tuple[Role, ...] = ("prediction", "contribution", "clusters", "tissue")
 """Of the layers that come new, the first of these is visible: one on top of another hides it."""
+_MAPS: tuple[Role, ...] = (*_TOP, "attention", "agreement")
 
 
 def get_reader(
@@ -222,7 +223,8 @@ def _prediction(viewer: Viewer, project: Project, slide: SlideFolder, run_id: st
     name = workbench.class_name or usual
     column = prediction.classes.index(name)
     show_attention(viewer, grid, prediction.attention)
-    show_contribution(viewer, grid, prediction.map_contributions[:, column], class_name=name)
+    contribution, task = prediction.map_contributions[:, column], prediction.task
+    show_contribution(viewer, grid, contribution, class_name=name, task=task)
     if not prediction.has_classes:
         return {"attention", "contribution"}
     show_prediction(viewer, grid, prediction.patch_probabilities[:, column], class_name=name)
@@ -235,8 +237,13 @@ def _newest(project: Project) -> str | None:
 
 
 def _tidy(viewer: Viewer, known: set[Role | None], shown: set[Role]) -> None:
-    """Remove what belongs to the slide before, and show one of the layers that are new."""
-    top = next((role for role in _TOP if role in shown), None)
+    """Remove what belongs to the slide before, and show one of the layers that are new.
+
+    None where a map of the slide before is in view still: it is what the user compares.
+    """
+    kept = (layer for layer in viewer.layers if role_of(layer) in known & shown & set(_MAPS))
+    is_seen = any(layer.visible for layer in kept)
+    top = None if is_seen else next((role for role in _TOP if role in shown), None)
     for layer in list(viewer.layers):
         role = role_of(layer)
         if role in (None, "slide", "marks", "selection"):  # no results: their steps turn them over

@@ -57,6 +57,7 @@ class ClusterPanel(StepPanel):
         self.editor = SelectionEditor(self.session, self)
         self.editor.said.connect(self.warn)
         self.foot.addWidget(self.editor)
+        self.session.clusters_chosen.connect(self._choose)
         PatchPicker(self.session, self).picked.connect(self._pick)
         self.foot.addWidget(self._comparisons())
         self.foot.addWidget(self.table, stretch=1)
@@ -170,6 +171,11 @@ class ClusterPanel(StepPanel):
         rows = [] if clusters is None else _rows(clusters, snapshot.agreement, at_least=count)
         icons = [colour_icon(colour) for colour in cluster_colors(len(rows))]
         self.table.show_rows(rows, icons=icons)
+
+    def _choose(self, numbers: list[int]) -> None:
+        """Choose rows as a click does."""
+        self.table.choose(*(one for one in numbers if one < self.table.rowCount()))
+        self._select()
 
     def _select(self) -> None:
         rows = self.table.chosen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, Signal  # type: ignore[attr-defined]
@@ -74,7 +75,7 @@ class Fold(QWidget):
         self.content.setVisible(opened)
 
 
-_THREE = {"automatic": None, "yes": True, "no": False}
+_THREE: dict[str, Any] = {"automatic": None, "yes": True, "no": False}
 """What stands for the values of a switch that may be left to the engine."""
 
 
@@ -87,6 +88,8 @@ class ConfigForm(QWidget):
         The child of `Config`.
     only, without : collection of str
         Fields that the form has, or has not.
+    names : mapping of str to str
+        What fields are called, if not by their own names in words.
     parent : QWidget, optional
         Usual.
 
@@ -104,10 +107,11 @@ class ConfigForm(QWidget):
         *,
         only: Collection[str] = (),
         without: Collection[str] = (),
+        names: Mapping[str, str] = MappingProxyType({}),
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._config = config
+        self._config, self._names = config, names
         self._fields: dict[str, _Field] = {}
         specs = [
             spec
@@ -144,10 +148,11 @@ class ConfigForm(QWidget):
         rows.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         for spec in specs:
-            field = _Field(spec, self._config.__name__)
+            name = self._names.get(spec.name, label_of(spec.name))
+            field = _Field(spec, name)
             field.on_change(self.changed.emit)
             self._fields[spec.name] = field
-            label = QLabel(label_of(spec.name), box)
+            label = QLabel(name, box)
             label.setToolTip(spec.help)
             rows.addRow(label, field.widget)
         return box
@@ -156,11 +161,12 @@ class ConfigForm(QWidget):
 class _Field:
     """One setting and the widget that edits it."""
 
-    def __init__(self, spec: FieldSpec, owner: str) -> None:
-        self.spec, self._owner = spec, owner
+    def __init__(self, spec: FieldSpec, name: str) -> None:
+        self.spec, self._name = spec, name
+        self._words = _words_of(spec)
         self.widget = self._make()
         self.widget.setToolTip(spec.help)
-        self.widget.setAccessibleName(label_of(spec.name))
+        self.widget.setAccessibleName(name)
         self.widget.setMinimumWidth(90)
         self.widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.widget.installEventFilter(_WheelGuard(self.widget))
@@ -172,8 +178,7 @@ class _Field:
         if isinstance(widget, QCheckBox):
             return widget.isChecked()
         if isinstance(widget, QComboBox):
-            text = widget.currentText()
-            return _THREE[text] if self.spec.type is bool else text
+            return self._words[widget.currentText()]
         if isinstance(widget, (QSpinBox, QDoubleSpinBox)):
             return widget.value()
         return self._parse(widget.text().strip())
@@ -183,8 +188,8 @@ class _Field:
         if isinstance(widget, QCheckBox):
             widget.setChecked(bool(value))
         elif isinstance(widget, QComboBox):
-            words = {meant: word for word, meant in _THREE.items()}
-            widget.setCurrentText(words[value] if self.spec.type is bool else str(value))
+            words = {meant: word for word, meant in self._words.items()}
+            widget.setCurrentText(words[value])
         elif isinstance(widget, (QSpinBox, QDoubleSpinBox)):
             widget.setValue(value)
         else:
@@ -207,9 +212,9 @@ class _Field:
         low, high = (spec.range.low, spec.range.high) if spec.range else (-1e9, 1e9)
         if spec.type is bool and not spec.optional:
             return QCheckBox()
-        if spec.choices or spec.type is bool:
+        if self._words:
             box = QComboBox()
-            box.addItems(list(spec.choices or _THREE))
+            box.addItems(list(self._words))
             return box
         if spec.type is int and not spec.optional and high <= _SPIN_MAX:
             spin = QSpinBox()
@@ -233,7 +238,15 @@ class _Field:
             return spec.type(text.replace(",", "."))
         except ValueError as error:
             kind = "a whole number" if spec.type is int else "a number"
-            raise ConfigError(f"{label_of(spec.name)} is {text!r}; give {kind}.") from error
+            raise ConfigError(f"{self._name} is {text!r}; give {kind}.") from error
+
+
+def _words_of(spec: FieldSpec) -> dict[str, Any]:
+    """Return what a box offers -> what it means; nothing where the setting is no choice."""
+    if spec.type is bool and spec.optional:
+        return _THREE
+    automatic = {"automatic": None} if spec.choices and spec.optional else {}
+    return automatic | {choice: choice for choice in spec.choices}
 
 
 class _FloatBox(QDoubleSpinBox):

@@ -17,8 +17,18 @@ from qtpy.QtWidgets import (
 
 from napari_fusecpath.layers.find import Role, find_layer
 from napari_fusecpath.layers.smoothing import draw_smoothly
+from napari_fusecpath.widgets.prediction_texts import (
+    call_text,
+    foot_text,
+    headings,
+    map_text,
+    odds_text,
+    rows_of,
+    unlike_text,
+)
+from napari_fusecpath.widgets.reasons import Reasons
 from napari_fusecpath.widgets.snapshot import Snapshot
-from napari_fusecpath.widgets.step import StepPanel, number, wrapped_label
+from napari_fusecpath.widgets.step import StepPanel, warning_style, wrapped_label
 from napari_fusecpath.widgets.tables import Table
 from src_core.errors import FusecpathError
 from src_core.inference.prediction import RESEARCH_USE, Prediction
@@ -29,7 +39,9 @@ _MAPS: dict[str, Role] = {
     "Fused prediction": "prediction",
     "Contribution": "contribution",
     "Attention": "attention",
+    "Clusters": "clusters",
 }
+_SHOWN_OUTPUTS = 6
 
 
 class PredictPanel(StepPanel):
@@ -43,6 +55,7 @@ class PredictPanel(StepPanel):
         self.run_box.setToolTip("Which training run's model predicts")
         self.run_box.activated.connect(self._take_run)
         self.map_box.addItems(list(_MAPS))
+        self.map_box.setToolTip("Which map lies on the slide")
         self.map_box.activated.connect(self._bring_map)
         self.run_row = QWidget(self)
         rows = QFormLayout(self.run_row)
@@ -56,8 +69,13 @@ class PredictPanel(StepPanel):
         )
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.table.itemSelectionChanged.connect(self._take_class)
-        self.table.setToolTip("Click a class to see its maps")
+        self.table.setToolTip("Click a row to see its maps")
+        self.unlike = wrapped_label(parent=self)
+        self.call = wrapped_label(parent=self)
         self.explain = wrapped_label(parent=self)
+        self.reasons = Reasons(self.session, self)
+        self.reasons.asked.connect(lambda options: self.submit("explain", options))
+        self.reasons.chosen.connect(self._show_clusters)
         self.results = QWidget(self)
         self.map_row = QFormLayout(self.results)
         self.map_row.setContentsMargins(0, 0, 0, 0)
@@ -73,9 +91,9 @@ class PredictPanel(StepPanel):
         buttons = QHBoxLayout()
         buttons.addWidget(self.all_slides)
         buttons.addWidget(self.export)
-        self.foot.addWidget(self.table)
-        self.foot.addWidget(self.explain)
-        self.foot.addWidget(self.results)
+        above = (self.unlike, self.table, self.call, self.results, self.explain, self.reasons)
+        for widget in above:
+            self.foot.addWidget(widget)
         self.foot.addLayout(buttons)
         self.foot.addWidget(self.export_text)
         self.foot.addStretch(1)
@@ -108,7 +126,7 @@ class PredictPanel(StepPanel):
             self.offer(f"Next: what {run_id} says of {snapshot.slide_name}.", "Predict this slide")
         else:
             is_old = not snapshot.is_prediction_of_today
-            text = f"{snapshot.slide_name}: {_odds(snapshot.prediction)}"
+            text = f"{snapshot.slide_name}: {odds_text(snapshot.prediction)}"
             self.offer(f"{text}{', before its selections were edited' * is_old}.", "Predict again")
 
     def run_main(self) -> None:
@@ -161,37 +179,47 @@ class PredictPanel(StepPanel):
 
     def _show_prediction(self, snapshot: Snapshot) -> None:
         prediction = snapshot.prediction
-        for widget in (self.table, self.explain, self.results, self.export):
+        for widget in (self.table, self.call, self.explain, self.results, self.export):
             widget.setVisible(prediction is not None)
+        self.unlike.setVisible(prediction is not None and prediction.is_unlike)
+        self.reasons.show_snapshot(snapshot, busy=self.busy)
         if prediction is None:
             self.licences.setText(RESEARCH_USE)
             return
         if prediction.slide_id != self._slide:
             self._slide = prediction.slide_id
             self.export_text.clear()
+        self._show_outputs(prediction)
+        self._offer_maps(prediction)
+        self.unlike.setText(unlike_text(prediction))
+        self.unlike.setStyleSheet(warning_style(self.session.viewer.theme))
+        self.call.setText(call_text(prediction, snapshot.model))
+        self.explain.setText(map_text(prediction, snapshot.model))
+        self.licences.setText(foot_text(prediction))
+        self._smooth_maps(snapshot)
+
+    def _show_outputs(self, prediction: Prediction) -> None:
         self._classes = prediction.classes
-        rows = [
-            (name, f"{value:.3f}", f"± {spread:.3f}")
-            for (name, value), spread in zip(
-                prediction.by_class().items(), prediction.spread, strict=True
-            )
-        ]
-        self.table.show_rows(rows)
-        self.table.fit(6)
+        self.table.setHorizontalHeaderLabels(list(headings(prediction.task)))
+        self.table.show_rows(rows_of(prediction))
+        self.table.fit(_SHOWN_OUTPUTS)
         shown = self.session.workbench.class_name
         if shown in prediction.classes:
             self.table.choose(prediction.classes.index(shown))
-        bags = number(prediction.n_bags, "patch selection")
-        self.explain.setText(
-            f"{_warning(prediction)}Spread over {bags}, which is no confidence. The maps show the "
-            f"{prediction.map_source} for the class chosen above."
-        )
-        self.licences.setText(_foot(prediction))
-        self._smooth_maps(snapshot)
+
+    def _offer_maps(self, prediction: Prediction) -> None:
+        """Offer the maps that the task has: without classes patches have no probabilities."""
+        offered = list(_MAPS)[0 if prediction.has_classes else 1 :]
+        if offered != [self.map_box.itemText(index) for index in range(self.map_box.count())]:
+            before = self.map_box.currentText()
+            self.map_box.clear()
+            self.map_box.addItems(offered)
+            self.map_box.setCurrentText(before)  # the first one if it is not offered
 
     def _take_run(self) -> None:
         self.session.workbench.run_id = self.run_box.currentText() or None
         self._draw()
+        self._bring_map()  # the one before may be none of this run's
 
     def _take_class(self) -> None:
         for row in self.table.chosen:
@@ -207,6 +235,17 @@ class PredictPanel(StepPanel):
         except FusecpathError as error:
             self.warn(str(error))
 
+    def _show_clusters(self, numbers: list[int]) -> None:
+        """Choose clusters as the legend does, and show them where the map was."""
+        try:
+            self.session.choose_clusters(numbers)
+        except FusecpathError as error:
+            self.warn(str(error))
+            return
+        if numbers:
+            self.map_box.setCurrentText("Clusters")
+            self._bring_map()
+
     def _bring_map(self) -> None:
         self.session.bring(_MAPS[self.map_box.currentText()])
 
@@ -215,25 +254,3 @@ class PredictPanel(StepPanel):
             layer = find_layer(self.session.viewer, role)
             if self.smooth.isChecked() and snapshot.grid and isinstance(layer, Image):
                 draw_smoothly(layer, snapshot.grid.lattice)
-
-
-def _odds(prediction: Prediction) -> str:
-    name = prediction.classes[prediction.shown_output]
-    told = f"{name} {prediction.by_class()[name]:.2f}"
-    return told if prediction.call == prediction.predicted else f"{prediction.call} ({told})"
-
-
-def _warning(prediction: Prediction) -> str:
-    if not prediction.is_unlike:
-        return ""
-    return (
-        f"This slide is unlike those that the model has learned from ({prediction.unlikeness:.1f} "
-        "times as far off as is usual): take what it says for a guess. "
-    )
-
-
-def _foot(prediction: Prediction) -> str:
-    licences = ", ".join(f"{name} {licence}" for name, licence in prediction.licences.items())
-    notes = " ".join(prediction.notes)
-    lines = [RESEARCH_USE, f"Encoders: {licences}." if licences else "", notes]
-    return "\n".join(line for line in lines if line)

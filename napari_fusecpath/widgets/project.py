@@ -151,7 +151,7 @@ class ProjectPanel(QWidget):
             self.slides.fit(_ROWS_IN_VIEW)
         names = [row[0] for row in rows]
         current = self.session.workbench.slide_id
-        self.slides.choose(names.index(current) if current in names else None)
+        self.slides.choose(*(row for row, name in enumerate(names) if name == current))
 
     def _turn_to(self) -> None:
         for row in self.slides.chosen:

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["failures_text", "notes_text", "number"]
+from src_core.training.figures import SKILL, SKILL_NAME
+
+__all__ = ["failures_text", "notes_text", "number", "score_text"]
+
+_LINEAR = {"classification": "logistic", "regression": "ridge", "survival": "Cox"}
+_FIGURES = {
+    "auroc": "AUROC",
+    "balanced_accuracy": "balanced accuracy",
+    "r2": "R²",
+    "pearson": "Pearson's r",
+    "c_index": "C-index",
+}
+"""Those that are told, the task's skill first; the squared error is in the command's JSON."""
+_MOST_TARGETS = 10
 
 
 def number(count: int, one: str, many: str = "") -> str:
@@ -45,10 +58,45 @@ def notes_text(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def score_text(result: Mapping[str, Any]) -> str:
+    """Return what the verb ``evaluate`` found on the slides held back, in the figures of the task.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is no such result.
+    """
+    task = result.get("task", "classification")
+    key, name = SKILL[task], SKILL_NAME[task]
+    n = number(int(result["n"]), str(result.get("per", "slide")))
+    if result[key] is None:
+        return f"No {name} on the {n} held back: {result.get(f'{key}_reason')}."
+    text = f"{_figures(result)} on the {n} held back"
+    baseline = result.get(f"baseline_{key}")
+    if baseline is not None:
+        text += f"; {name} of {_LINEAR[task]} regression on the mean embedding {baseline:.3f}"
+    elif result.get("baseline_reason"):
+        text += f"; nothing to compare with: {result['baseline_reason']}"
+    by_target = result.get("by_target") or {}
+    lines = [f"{one}: {_figures(found)}." for one, found in by_target.items()]
+    more = len(lines) - _MOST_TARGETS
+    rest = [f"And {number(more, 'other target')}."] if more > 0 else []
+    times = int(result.get("times_scored", 1))
+    again = [f"Scored {times} times by now: choose no model by it."] if times > 1 else []
+    return "\n".join([f"{text}.", *lines[:_MOST_TARGETS], *rest, *again])
+
+
+def _figures(found: Mapping[str, Any]) -> str:
+    """Return the figures that are there, such as ``R² 0.412, Pearson's r 0.660``."""
+    there = [(name, found.get(key)) for key, name in _FIGURES.items()]
+    told = [f"{name} {value:.3f}" for name, value in there if value is not None]
+    return ", ".join(told) or "no figure"
+
+
 def _slides(result: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the slides that a result is about."""
     found: Iterable[str] = ()
-    for key in ("patches", "clusters", "probabilities"):
+    for key in ("patches", "clusters", "probabilities", "values"):
         found = result[key] if isinstance(result.get(key), Mapping) else found
     return tuple(found)
 

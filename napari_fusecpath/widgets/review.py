@@ -193,7 +193,7 @@ class ReviewPanel(StepPanel):
         rows = [(name, f"{counts[index + 1]:,}") for index, name in enumerate(self._names)]
         icons = [colour_icon(colour) for colour in cluster_colors(len(rows))]
         self.table.show_rows(rows, icons=icons)
-        self.table.choose(chosen[0] if chosen else None)
+        self.table.choose(*chosen)
         self.table.fit(_N_LABELS)
 
     def _choose(self) -> None:
@@ -299,12 +299,15 @@ def _names_path(project: Project) -> Any:
 
 
 def _label_names(snapshot: Snapshot) -> list[str]:
-    """Return the names that were given, else the classes of the labels table, else numbers."""
+    """Return the names that were given, else the classes of model or table, else numbers."""
     project, table = snapshot.project, snapshot.labels
     if project is not None and _names_path(project).is_file():
         stored = read_json(_names_path(project)).get("labels")
         if isinstance(stored, list) and stored:
             return [str(name) for name in stored]
+    model = snapshot.model
+    if model is not None and model.student.task == "classification":
+        return list(model.classes[:_N_LABELS])
     for target in table.targets if table is not None else ():
         found = sorted({row.labels[target] for row in table.rows} - {""}) if table else []
         if 2 <= len(found) <= _N_LABELS:

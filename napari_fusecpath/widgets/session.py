@@ -39,7 +39,7 @@ _RESULTS: tuple[Role, ...] = (
 
 def slides_of(result: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of the slides that a job has done."""
-    for key in ("patches", "clusters", "probabilities", "figures"):
+    for key in ("patches", "clusters", "probabilities", "values", "figures"):
         if isinstance(result.get(key), dict):
             return tuple(result[key])
     return tuple(row["slide_id"] for row in result.get("imported", ()))
@@ -57,9 +57,12 @@ class Session(QObject):
     -------
     refreshed(Snapshot)
         Something that is stored or chosen has changed.
+    clusters_chosen(list)
+        Numbers of clusters of the slide's own that a panel wants to be chosen in the legend.
     """
 
     refreshed = Signal(object)
+    clusters_chosen = Signal(list)
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -223,6 +226,20 @@ class Session(QObject):
                 layer.visible = layer in found
         # Its controls are shown, and its value under the pointer stands in the status bar.
         self.viewer.layers.selection.active = found[0]
+
+    def choose_clusters(self, numbers: list[int]) -> None:
+        """Choose clusters of the slide's own in the legend; those of all slides give way.
+
+        Raises
+        ------
+        FusecpathError
+            If they cannot be drawn.
+        """
+        if self.workbench.is_joint:
+            self.workbench.is_joint = False
+            self.show_current()
+            self.refresh()
+        self.clusters_chosen.emit(numbers)
 
     def _on_inserted(self, event: Any) -> None:
         if role_of(event.value) == "slide":

@@ -21,7 +21,10 @@ from src_core.encoders.file_hashes import quick_sha256
 from src_core.encoders.registry import encoder_card, list_encoders
 from src_core.encoders.weights import known_recipe
 from src_core.errors import FusecpathError, GridMismatchError
+from src_core.explaining import EXPLANATION_NAME
+from src_core.inference.explanation import Explanation
 from src_core.inference.prediction import Prediction
+from src_core.models.checkpoint_meta import CheckpointMeta, checkpoint_meta
 from src_core.patches.grid import PatchGrid
 from src_core.preparing import load_flags
 from src_core.project import Project, ProjectConfig, SlideFolder, SlideRecord
@@ -78,7 +81,11 @@ class Snapshot:
     labels: LabelTable | None = None
     runs: tuple[str, ...] = ()
     run_id: str | None = None
+    model: CheckpointMeta | None = None
+    """What the checkpoint of `run_id` says of itself."""
     prediction: Prediction | None = None
+    explanation: Explanation | None = None
+    """What `prediction` becomes without some of the slide."""
     problems: tuple[str, ...] = ()
     """What could not be read, as sentences."""
 
@@ -92,6 +99,15 @@ class Snapshot:
         """The prediction was made from the selections as they are edited now."""
         edits_id = "" if self.edits is None else self.edits.edits_id
         return self.prediction is not None and self.prediction.edits_id == edits_id
+
+    @property
+    def is_read_by_its_clusters(self) -> bool:
+        """The model was trained on clusters by the encoders and settings of the slide's own."""
+        if self.model is None or not self.is_cluster_recipe_current:
+            return False
+        views = [source.name for source in self.model.encoders]
+        settings = self.model.preparation.get("clustering")
+        return is_current({"views": views, "config": settings}, self.config)
 
     @property
     def is_embedded(self) -> bool:
@@ -143,7 +159,9 @@ def take_snapshot(viewer: ViewerModel, workbench: Workbench) -> Snapshot:
         runs = project.runs()
         values |= {"project": project, "runs": runs}
         newest = runs[-1] if runs else None
-        values["run_id"] = workbench.run_id if workbench.run_id in runs else newest
+        run_id = values["run_id"] = workbench.run_id if workbench.run_id in runs else newest
+        if run_id is not None:
+            values["model"] = read(lambda: checkpoint_meta(project.run(run_id) / "checkpoint"))
         if project.labels_path.is_file():
             values["labels"] = read(project.labels)
         if workbench.slide_id is not None:
@@ -191,6 +209,8 @@ def _of_slide(
         folder = project.prediction(run_id, slide.slide_id)
         if (folder / "prediction.json").is_file():
             values["prediction"] = read(lambda: _prediction(folder, grid))
+        if values.get("prediction") is not None and (folder / EXPLANATION_NAME).is_file():
+            values["explanation"] = read(lambda: _explanation(folder, grid))
     return values
 
 
@@ -299,6 +319,12 @@ def _prediction(folder: Path, grid: PatchGrid) -> Prediction:
     prediction = Prediction.load(folder)
     prediction.require_grid(grid.grid_id, len(grid))
     return prediction
+
+
+def _explanation(folder: Path, grid: PatchGrid) -> Explanation | None:
+    """Return the stored one unless it is of another grid: a new one is asked for by a click."""
+    explanation = Explanation.load(folder / EXPLANATION_NAME)
+    return explanation if explanation.grid_id == grid.grid_id else None
 
 
 def is_current(recipe: object, config: ProjectConfig) -> bool:

@@ -17,7 +17,7 @@ from napari_fusecpath.widgets.snapshot import Snapshot
 from src_core.errors import FusecpathError
 from src_core.types import Json
 
-__all__ = ["StepPanel", "number", "wrapped_label"]
+__all__ = ["StepPanel", "number", "warning_style", "wrapped_label"]
 
 
 def wrapped_label(text: str = "", parent: QWidget | None = None) -> QLabel:
@@ -147,8 +147,7 @@ class StepPanel(QWidget):
 
     def warn(self, text: str) -> None:
         """Show a sentence in the theme's warning colour; nothing takes it away."""
-        colour = _warning_colour(self.session.viewer.theme)
-        self.warning.setStyleSheet(f"QLabel {{ color: {colour}; }}")
+        self.warning.setStyleSheet(warning_style(self.session.viewer.theme))
         self.warning.setText(text)
         self.warning.setVisible(bool(text))
         if text:
@@ -219,8 +218,8 @@ class StepPanel(QWidget):
         self.warn("Cancelled; what was finished is kept.")
 
 
-def _warning_colour(theme: str) -> str:
-    """Return the theme's warning colour, drawn towards its text: on white it would be lost."""
+def warning_style(theme: str) -> str:
+    """Return a style in the theme's warning colour, drawn towards its text: white swallows it."""
     colours = get_theme(theme)
     mixed = [
         round(0.5 * one + 0.5 * other)
@@ -228,7 +227,7 @@ def _warning_colour(theme: str) -> str:
             colours.warning.as_rgb_tuple()[:3], colours.text.as_rgb_tuple()[:3], strict=True
         )
     ]
-    return f"rgb({mixed[0]}, {mixed[1]}, {mixed[2]})"
+    return f"QLabel {{ color: rgb({mixed[0]}, {mixed[1]}, {mixed[2]}); }}"
 
 
 def _joined(before: str, text: str) -> str:

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QHeaderView,
     QTableWidget,
     QTableWidgetItem,
+    QTableWidgetSelectionRange,
     QWidget,
 )
 
@@ -90,12 +91,14 @@ class Table(QTableWidget):
         height = self._head.sizeHint().height() + rows * self._side.defaultSectionSize()
         self.setFixedHeight(height + 2 * self.frameWidth() + 2)
 
-    def choose(self, row: int | None) -> None:
-        """Select one row or none, without a signal."""
+    def choose(self, *rows: int) -> None:
+        """Select some rows or none, without a signal."""
         self.blockSignals(True)
         self.clearSelection()
-        if row is not None:
-            self.selectRow(row)
+        for row in rows:
+            self.setRangeSelected(
+                QTableWidgetSelectionRange(row, 0, row, self.columnCount() - 1), True
+            )
         self.blockSignals(False)
 
     @property

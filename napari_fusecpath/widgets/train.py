@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
 
-from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QPushButton, QWidget
+from qtpy.QtCore import QUrl
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QPushButton,
+    QWidget,
+)
 
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
+from napari_fusecpath.widgets.run_texts import report_page, run_text, stored_score
 from napari_fusecpath.widgets.snapshot import Snapshot, is_current
 from napari_fusecpath.widgets.step import StepPanel, number, wrapped_label
-from src_core.errors import FusecpathError
+from napari_fusecpath.widgets.target_choice import TargetChoice, labelled_text
+from src_core.bags.label_table import LabelTable
+from src_core.bags.targets import Labelled, read_targets
+from src_core.errors import FusecpathError, ProjectError
 from src_core.progress import Progress
 from src_core.project import Project
 from src_core.provenance import read_json
 from src_core.training.config import Preset, TrainConfig
-from src_core.training.figures import SKILL, SKILL_NAME
 from src_core.types import Json
 
 __all__ = ["TrainPanel"]
 
 _OWN = "own settings"
-_SKILLS = [(key, SKILL_NAME[task]) for task, key in SKILL.items()]
-_LINEAR = {"classification": "logistic", "regression": "ridge", "survival": "Cox"}
 
 
 class TrainPanel(StepPanel):
@@ -41,20 +49,20 @@ class TrainPanel(StepPanel):
             "Columns: path, and if wanted slide_id and patient_id; each other column is a target"
         )
         self.import_button.clicked.connect(self._ask_table)
-        self.target, self.preset = QComboBox(self), QComboBox(self)
+        self.choice = TargetChoice(self)
+        self.choice.changed.connect(self.session.refresh_soon)
+        self.preset = QComboBox(self)
         self.preset.addItems([*get_args(Preset), _OWN])
         self.preset.activated.connect(self._take_preset)
         fields = QWidget(self)
         rows = QFormLayout(fields)
         rows.setContentsMargins(0, 0, 0, 0)
-        rows.addRow("Learn", self.target)
         rows.addRow("Settings", self.preset)
         self.form = ConfigForm(TrainConfig, without=("device",), parent=self)
         self.form.changed.connect(self._settings_changed)
-        for widget in (self.table_text, self.import_button, fields):
+        for widget in (self.import_button, self.choice, self.table_text, fields):
             self.body.addWidget(widget)
         self.body.addWidget(Fold("All settings", self.form, self))
-        self.target.currentTextChanged.connect(self._turned_target)
         self.train_ready = QPushButton(self)
         self.train_ready.setToolTip("The others are left out")
         self.train_ready.clicked.connect(self._train_ready)
@@ -63,12 +71,22 @@ class TrainPanel(StepPanel):
         self.live = wrapped_label(parent=self)
         self.run_text = wrapped_label(parent=self)
         self.score = QPushButton("Score the slides held back", self)
+        self.score.setToolTip("Predict them by the newest model, and write a report")
         self.score.clicked.connect(self._score)
+        self.report = QPushButton("Open the report", self)
+        self.report.setToolTip("Figures with intervals, curves and the worst slides, in a browser")
+        self.report.clicked.connect(self._open_report)
         self.score_text = wrapped_label(parent=self)
-        for widget in (self.live, self.run_text, self.score, self.score_text):
-            self.foot.addWidget(widget)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.score)
+        buttons.addWidget(self.report)
+        self.foot.addWidget(self.live)
+        self.foot.addWidget(self.run_text)
+        self.foot.addLayout(buttons)
+        self.foot.addWidget(self.score_text)
         self.foot.addStretch(1)
         self._config_shown: object = None
+        self._project_shown: Path | None = None
         self._todo: list[str] = []
 
     def is_done(self, snapshot: Snapshot) -> bool:
@@ -83,20 +101,41 @@ class TrainPanel(StepPanel):
         self.offer_next("predict", "Predict" if snapshot.runs else "")
         self._todo = []
         self.train_ready.hide()
-        if table is None or project is None or not table.targets:
-            self.table_text.setText("")
+        self.table_text.clear()
+        has_targets = table is not None and bool(table.targets)
+        self.choice.setVisible(has_targets)
+        if table is None or project is None or not has_targets:
             text = "Training needs slides with labels: a table with one line a slide."
             self.offer(text, "Train", enabled=False)
             return
-        target = self.target.currentText()
-        labelled = [row for row in table.rows if row.labels.get(target)]
-        classes = Counter(row.labels[target] for row in labelled)
-        patients = number(len({row.patient_id for row in labelled}), "patient")
-        shares = ", ".join(f"{count} {name}" for name, count in sorted(classes.items()))
-        self.table_text.setText(
-            f"{number(len(labelled), 'labelled slide')} of {patients}: {shares}."
-        )
-        self._todo = [row.slide_id for row in labelled if not _is_ready(project, row.slide_id)]
+        try:
+            labelled = self._labelled(table)
+        except FusecpathError as error:
+            self.offer(str(error), "Train", enabled=False)
+            return
+        self._offer_training(project, labelled)
+
+    def _labelled(self, table: LabelTable) -> tuple[Labelled, ...]:
+        """Return the slides that have what is to be learned, and say what that is.
+
+        Raises
+        ------
+        FusecpathError
+            If the columns do not hold what the task reads, or nothing.
+        """
+        target = self.choice.target()
+        labelled, outputs = read_targets(table, target), target.outputs(table)
+        if not labelled:
+            raise ProjectError(
+                f"{table.source} gives no slide a value of {target.name}; fill the table, or "
+                "choose other columns."
+            )
+        self.table_text.setText(labelled_text(target, outputs, labelled))
+        return labelled
+
+    def _offer_training(self, project: Project, labelled: tuple[Labelled, ...]) -> None:
+        slides = [one.row.slide_id for one in labelled]
+        self._todo = [slide_id for slide_id in slides if not _is_ready(project, slide_id)]
         ready = len(labelled) - len(self._todo)
         if self._todo:
             todo = number(len(self._todo), "slide")
@@ -130,8 +169,7 @@ class TrainPanel(StepPanel):
     def _train(self, project: Project) -> None:
         self.score_text.clear()
         self.live.clear()
-        target: list[Json] = [self.target.currentText()]
-        options: dict[str, Json] = {"project": str(project.root), "target": target}
+        options: dict[str, Json] = {"project": str(project.root), **self.choice.options()}
         self.submit("train", options).progress.connect(self._show_progress)
 
     def on_done(self, result: dict[str, Any]) -> None:
@@ -144,6 +182,8 @@ class TrainPanel(StepPanel):
                 self.submit("cluster", options, afresh=False)
         elif "metrics" in result:
             self.session.workbench.run_id = result["run"]
+        elif "report" in result and self.isVisible():
+            self._open_report()
 
     def import_table(self, path: Path) -> None:
         """Take a labels table into the project, which is made beside it if there is none.
@@ -188,12 +228,12 @@ class TrainPanel(StepPanel):
         if training != self._config_shown and not self.busy:
             self._config_shown = training
             self._fill_form(training)
-        targets = list(snapshot.labels.targets) if snapshot.labels is not None else []
-        if targets != [self.target.itemText(index) for index in range(self.target.count())]:
-            self.target.blockSignals(True)
-            self.target.clear()
-            self.target.addItems(targets)
-            self.target.blockSignals(False)
+        self.choice.show_columns(() if snapshot.labels is None else snapshot.labels.targets)
+        root = None if snapshot.project is None else snapshot.project.root
+        if root != self._project_shown:
+            self._project_shown = root
+            if snapshot.model is not None:
+                self.choice.choose(snapshot.model.target)
 
     def _fill_form(self, training: TrainConfig) -> None:
         self.form.blockSignals(True)
@@ -211,9 +251,6 @@ class TrainPanel(StepPanel):
     def _settings_changed(self) -> None:
         self.preset.setCurrentText(_OWN)
 
-    def _turned_target(self) -> None:
-        self.session.refresh_soon()
-
     def _show_progress(self, progress: Progress) -> None:
         self.live.setText(f"{progress.stage}: {progress.detail}" if progress.detail else "")
 
@@ -223,9 +260,11 @@ class TrainPanel(StepPanel):
         self.score.setVisible(has_run)
         self.run_text.setVisible(has_run)
         self.live.setVisible(self.busy)
+        self.report.hide()
         if project is not None and runs:
-            self.run_text.setText(_run_text(project, runs[-1]))
-            self.score_text.setText(_stored_score(project, runs[-1]))
+            self.run_text.setText(run_text(project, runs[-1]))
+            self.score_text.setText(stored_score(project, runs[-1]))
+            self.report.setVisible(report_page(project, runs[-1]) is not None)
         self.score.setEnabled(has_run and not self.busy)
 
     def _score(self) -> None:
@@ -233,6 +272,13 @@ class TrainPanel(StepPanel):
         if project is not None and runs and not self.busy:
             self.submit("evaluate", {"project": str(project.root), "run": runs[-1]})
             self.score.setEnabled(False)
+
+    def _open_report(self) -> None:
+        """Show the report where the system shows pages, or say where it lies."""
+        project, runs = self.session.snapshot.project, self.session.snapshot.runs
+        page = None if project is None or not runs else report_page(project, runs[-1])
+        if page is not None and not QDesktopServices.openUrl(QUrl.fromLocalFile(str(page))):
+            self.note(f"No browser could be started; open {page} in one.")
 
 
 def _is_ready(project: Project, slide_id: str) -> bool:
@@ -246,55 +292,3 @@ def _is_ready(project: Project, slide_id: str) -> bool:
     except FusecpathError:
         return False
     return is_current(meta.get("recipe"), project.config)
-
-
-def _run_text(project: Project, run_id: str) -> str:
-    """Return what a run has learnt, in a few lines."""
-    folder = project.run(run_id)
-    try:
-        asked, metrics = read_json(folder / "config.json"), read_json(folder / "metrics.json")
-    except FusecpathError as error:
-        return str(error)
-    held, trained = asked.get("held_back") or [], asked.get("trained_on") or []
-    learned = f"learned from {number(len(trained), 'slide')}, {len(held)} held back"
-    lines = [f"{run_id}: {asked.get('target')}, {learned}."]
-    last = _last_epoch(folder / "history.jsonl")
-    if last:
-        lines.append(last)
-    notes = metrics.get("notes")
-    lines += [str(note) for note in notes] if isinstance(notes, list) else []
-    return "\n".join(lines)
-
-
-def _last_epoch(path: Path) -> str:
-    rows = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    if not rows:
-        return ""
-    row = json.loads(rows[-1])
-    text = f"{number(len(rows), 'epoch')}, loss {row['loss']:.3f}"
-    seen = [(name, row[f"inner_{key}"]) for key, name in _SKILLS if row.get(f"inner_{key}")]
-    watched = "".join(f", {name} {value:.2f} where training was watched" for name, value in seen)
-    return f"{text}{watched}."
-
-
-def _stored_score(project: Project, run_id: str) -> str:
-    path = project.run(run_id) / "held_back.json"
-    try:
-        return _score_text(read_json(path)) if path.is_file() else ""
-    except (FusecpathError, KeyError, TypeError, ValueError):
-        return f"{path} is damaged; score the slides again."
-
-
-def _score_text(result: dict[str, Any]) -> str:
-    task = result.get("task", "classification")
-    key, name = SKILL[task], SKILL_NAME[task]
-    n = number(int(result["n"]), str(result.get("per", "slide")))
-    if result[key] is None:
-        return f"No {name} on the {n} held back: {result.get(f'{key}_reason')}"
-    text = f"{name} {result[key]:.3f} on the {n} held back"
-    baseline = result.get(f"baseline_{key}")
-    if baseline is not None:
-        text += f"; {_LINEAR[task]} regression on the mean embedding {baseline:.3f}"
-    elif result.get("baseline_reason"):
-        text += f"; nothing to compare with: {result['baseline_reason']}"
-    return text + "."

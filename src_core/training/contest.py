@@ -107,22 +107,27 @@ def hold_contest(
     folds = cohort.split_by_patient(n_folds, seed=config.seed)
     place = {name: row for row, name in enumerate(cohort.units)}
     fold = np.zeros(len(place), dtype=np.int64)
-    origin = np.zeros((n_folds, len(cohort.classes)))
+    origin = np.stack([_origin(train) for train, _ in folds])
     cells = _kept_cells(folder, plan, folds)
     clock = _Clock(report, plan, n_folds, dict(cells))
     for number, (train, test) in enumerate(folds):
         fold[[place[name] for name in test.units]] = number
-        if cohort.task == "regression":
-            origin[number] = np.nanmean(train.unit_targets, axis=0)
         own = config.replace(seed=derive_seed(config.seed, "fold", number) % 2**31)
         for one in plan.contenders:
             key = one.name, number
-            if key not in cells:
-                check(stop)
-                cell = _compete(one, train, test, own, clock.during(one, number), stop)
-                _keep(_path(folder, key), key, test.units, cell)
-                cells[key] = clock.kept[key] = cell
+            if key in cells:
+                continue
+            check(stop)
+            cells[key] = _compete(one, train, test, own, clock.during(one, number), stop)
+            clock.kept[key] = cells[key]
+            _keep(_path(folder, key), key, test.units, cells[key])
     return Contest(cohort=cohort, plan=plan, fold=fold, origin=origin, cells=cells)
+
+
+def _origin(train: Cohort) -> Float64:
+    """Return the training mean of each value, about which skill is counted; 0 without values."""
+    is_valued = train.task == "regression"
+    return np.nanmean(train.unit_targets, axis=0) if is_valued else np.zeros(len(train.classes))
 
 
 def _compete(

@@ -124,7 +124,7 @@ def _candidate_note(tuned: tuning.Tuned, tolerance: float) -> str:
     return (
         f"The AUROC on {tuned.check['n_slides']} {tuned.check['slides']} fell by "
         f"{tuned.check['drop']:.3f}, more than {tolerance:g}, so this is a candidate: the newest "
-        "model is still the one before. Run it again with --accept-drop to use it."
+        "model is still the one before. Accept the drop, in the same call, to use it."
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_fusecpath.layers.canvas import caption_of
 from napari_fusecpath.layers.find import ROLES, find_layer, role_of
 from napari_fusecpath.readers.results import get_reader, read_project, show_stored
 from napari_fusecpath.readers.slide import PLUGIN
@@ -18,6 +19,7 @@ from src_core.inference.prediction import Prediction
 from src_core.patches.grid import GridConfig, build_grid
 from src_core.project import Project, SlideFolder
 from src_core.tissue.segment import segment_tissue
+from src_core.types import Task
 
 CLASSES = ("normal", "tumour")
 
@@ -94,6 +96,45 @@ def test_drop_a_project(project: Project, make_napari_viewer: Any) -> None:
     assert np.nanmax(shown) == stored.patch_probabilities[:, 1].max()
 
 
+@pytest.mark.parametrize(
+    ("task", "outputs", "caption"),
+    [
+        ("regression", ("TP53", "EGFR"), "Contribution to TP53, in its unit: red raises it"),
+        ("survival", ("log-hazard",), "Contribution to log-hazard: red means an earlier event"),
+    ],
+)
+def test_without_classes_the_contribution_is_the_map(
+    project: Project,
+    make_napari_viewer: Any,
+    task: Task,
+    outputs: tuple[str, ...],
+    caption: str,
+) -> None:
+    folder = project.prediction("run-1", "a")
+    classes, n = Prediction.load(folder), len(outputs)
+    values = np.asarray(classes.contributions)[:, :n].copy()
+    classes.replace(
+        task=task,
+        classes=outputs,
+        probabilities=np.zeros(0),
+        logits=np.arange(n, dtype=np.float64),
+        spread=np.ones(n),
+        bias=np.zeros(n),
+        contributions=values,
+        patch_probabilities=np.zeros((len(values), 0), np.float32),
+    ).save(folder)
+    viewer = make_napari_viewer()
+    show_stored(viewer, project, project.slide("a"))
+    visible = {role_of(layer) for layer in viewer.layers if layer.visible}
+    assert visible == {"slide", "contribution"}
+    assert find_layer(viewer, "prediction") is None
+    layer: Any = find_layer(viewer, "contribution")
+    cells = project.slide("a").load_grid().cells
+    assert np.array_equal(layer.data[cells[:, 1], cells[:, 0]], values[:, 0])
+    assert caption_of(viewer).text == caption
+    assert workbench_of(viewer).class_name == outputs[0]
+
+
 def test_turn_to_a_slide_with_less(
     project: Project, small_slide: Path, make_napari_viewer: Any
 ) -> None:
@@ -114,6 +155,17 @@ def test_turn_to_a_slide_with_less(
     assert clusters.visible
     assert find_layer(viewer, "clusters") is clusters
     assert viewer.layers[0].name == "b"
+
+
+def test_a_map_in_view_is_not_covered_by_one_that_comes_new(
+    project: Project, small_slide: Path, make_napari_viewer: Any
+) -> None:
+    viewer = make_napari_viewer()
+    show_stored(viewer, project, prepare(project, small_slide, "b"))
+    show_stored(viewer, project, project.slide("a"))
+    assert find_layer(viewer, "prediction") is not None
+    visible = {role_of(layer) for layer in viewer.layers if layer.visible}
+    assert visible == {"slide", "clusters"}
 
 
 def test_a_damaged_result_is_said_and_left_out(

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication, QSpinBox
+from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QSpinBox
 
 from napari_fusecpath.widgets.forms import ConfigForm, Fold, label_of
 from src_core.clustering.result import ClusterConfig
@@ -17,6 +17,7 @@ from src_core.errors import ConfigError
 from src_core.patches.grid import GridConfig
 from src_core.tissue.segment import TissueConfig
 from src_core.training.config import TrainConfig
+from src_core.verbs.models import TrainOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,20 @@ def test_values_there_and_back(qtbot: Any) -> None:
     with qtbot.waitSignal(form.changed):
         form.set_values(values)
     assert form.values() == values
+
+
+def test_a_choice_may_be_left_to_the_engine_and_a_field_may_have_another_name(qtbot: Any) -> None:
+    form = ConfigForm(TrainOptions, only=("per", "task"), names={"per": "Labels of each"})
+    qtbot.addWidget(form)
+    assert form.values() == {"task": "classification", "per": None}
+    labels = [label.text() for label in form.findChildren(QLabel)]
+    assert labels == ["Task", "Labels of each"]
+    (box,) = (one for one in form.findChildren(QComboBox) if one.findText("patient") >= 0)
+    assert [box.itemText(row) for row in range(box.count())] == ["automatic", "slide", "patient"]
+    box.setCurrentText("patient")
+    assert form.values()["per"] == "patient"
+    form.set_values({"per": None})
+    assert box.currentText() == "automatic"
 
 
 def test_what_is_no_value_is_one_sentence(qtbot: Any) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QEventLoop, QTimer
+from qtpy.QtCore import QEventLoop, QObject, QTimer, QUrl, Slot  # type: ignore[attr-defined]
+from qtpy.QtGui import QDesktopServices
 
 from napari_fusecpath.jobs import Job, JobRunner
 from napari_fusecpath.layers.find import find_layer, role_of
 from napari_fusecpath.widgets.dock import FuseCPathWidget
+from src_core.bags.targets import Target
+from src_core.inference.explanation import Explanation
 from src_core.inference.prediction import RESEARCH_USE, Prediction
 from src_core.project import Project, ProjectConfig
 from src_core.slides.synthetic import CLASSES, SyntheticSlide, write_sample_slide
@@ -46,11 +49,13 @@ CONFIG: dict[str, Any] = {
 def trained(tmp_path_factory: pytest.TempPathFactory, warm_runner: JobRunner) -> Path:
     """A tiny synthetic cohort with a trained run."""
     folder = tmp_path_factory.mktemp("cohort")
-    rows = [("slide_id", "path", "patient_id", "label")]
+    rows = [("slide_id", "path", "patient_id", "label", "share", "months", "dead")]
     for index in range(8):
         slide = SyntheticSlide(size_px=(1024, 1024), seed=index, nodule_fraction=0.3 * (index % 2))
         write_sample_slide(folder / f"s{index}.tiff", slide, downsamples=(4.0,))
-        rows.append((f"s{index}", f"s{index}.tiff", f"p{index}", CLASSES[index % 2]))
+        label, share = CLASSES[index % 2], str(0.3 * (index % 2))
+        survival = (str(20 - 2 * index), str(int(index not in {0, 3})))
+        rows.append((f"s{index}", f"s{index}.tiff", f"p{index}", label, share, *survival))
     with (folder / "labels.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows(rows)
     project = Project.create(folder / "project", ProjectConfig.from_dict(CONFIG))
@@ -123,7 +128,124 @@ def test_from_a_trained_run_to_maps_and_a_figure(
     assert str(figure) in predict.export_text.text()
 
 
-def test_train_anew_and_score(window: Open, until_idle: Wait, project: Project) -> None:
+@pytest.mark.parametrize(
+    "target",
+    [Target(("share", "months"), "regression"), Target(("months", "dead"), "survival")],
+    ids=lambda target: target.task,
+)
+def test_every_task_goes_the_same_way(
+    window: Open, until_idle: Wait, project: Project, target: Target
+) -> None:
+    dock = window(project.root)
+    train: Any = dock.panels["train"]
+    predict: Any = dock.panels["predict"]
+    viewer = dock.session.viewer
+    dock.go("train")
+    train.choice.choose(target)
+    dock.session.refresh()
+    train.main.click()
+    until_idle(dock)
+    assert train.warning.text() == ""
+    assert f"run-0002: {target.task} of {target.name}" in train.run_text.text()
+    dock.run("predict")
+    until_idle(dock)
+    assert predict.warning.text() == ""
+    stored = Prediction.load(project.prediction("run-0002", "s0"))
+    names = [predict.table.item(row, 0).text() for row in range(predict.table.rowCount())]
+    assert names == list(stored.classes)
+    assert float(predict.table.item(0, 1).text()) == pytest.approx(stored.logits[0], rel=1e-3)
+    assert {role_of(layer) for layer in viewer.layers if layer.visible} == {"slide", "contribution"}
+    assert [predict.map_box.itemText(row) for row in range(predict.map_box.count())] == [
+        "Contribution",
+        "Attention",
+        "Clusters",
+    ]
+    layer: Any = find_layer(viewer, "contribution")
+    cells = project.slide("s0").load_grid().cells
+    last = len(stored.classes) - 1
+    predict.table.selectRow(last)
+    assert stored.classes[last] in layer.name
+    shown = layer.data[cells[:, 1], cells[:, 0]]
+    assert np.array_equal(shown, stored.map_contributions[:, last], equal_nan=True)
+
+    predict.reasons.ask.click()
+    until_idle(dock)
+    assert predict.warning.text() == ""
+    found = Explanation.load(project.prediction("run-0002", "s0") / "explanation.json")
+    sizes = [abs(one.change[last]) for one in found.without]
+    assert predict.reasons.table.rowCount() == len(sizes)
+    first = predict.reasons.table.item(0, 3).text().split(" ± ")[0]
+    assert abs(float(first)) == pytest.approx(max(sizes), rel=1e-3)
+
+    again: Any = window(project.root).panels["train"]
+    assert again.choice.target() == target, "a project is shown as it was trained last"
+
+
+def test_what_a_prediction_rests_on_is_chosen_as_in_the_legend(
+    window: Open, until_idle: Wait, project: Project
+) -> None:
+    dock = window(project.root)
+    predict: Any = dock.panels["predict"]
+    legend: Any = dock.panels["cluster"]
+    viewer = dock.session.viewer
+    dock.run("predict")
+    until_idle(dock)
+    reasons = predict.reasons
+    assert reasons.table.isHidden()
+    reasons.ask.click()
+    until_idle(dock)
+    assert predict.warning.text() == ""
+    assert not reasons.table.isHidden()
+    found = Explanation.load(project.prediction("run-0001", "s0") / "explanation.json")
+    column = found.classes.index(dock.session.workbench.class_name or "")
+    ranked = sorted(found.without, key=lambda one: -abs(one.change[column]))
+    shown = [f"cluster {reasons.table.item(row, 0).text()}" for row in range(len(ranked))]
+    assert shown == [one.name for one in ranked]
+    assert reasons.text.text().startswith(f"Without {shown[0]} the probability of")
+
+    reasons.table.selectRow(1)
+    dock.session.refresh()
+    number = int(shown[1].removeprefix("cluster "))
+    assert legend.table.chosen == [number]
+    clusters = dock.session.snapshot.clusters
+    assert clusters is not None
+    assert dock.session.selected.tolist() == np.flatnonzero(clusters == number).tolist()
+    assert reasons.table.chosen == [1]
+    assert reasons.text.text().startswith(f"Without {shown[1]} the probability of")
+    assert {role_of(layer) for layer in viewer.layers if layer.visible} == {"slide", "clusters"}
+    assert predict.map_box.currentText() == "Clusters"
+
+    project.reconfigured(project.config.replace(clustering={"n_clusters": 3}))
+    dock.session.refresh()
+    legend.table.clearSelection()
+    reasons.table.selectRow(0)
+    assert legend.table.chosen == [], "these clusters are no longer the model's"
+    assert "not those of the slide today" in reasons.table.toolTip()
+
+
+class Browser(QObject):
+    """What the system opens files with, while a test runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pages: list[str] = []
+
+    @Slot(QUrl)
+    def take(self, url: QUrl) -> None:
+        self.pages.append(url.toLocalFile())
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    taker = Browser()
+    QDesktopServices.setUrlHandler("file", taker, "take")
+    yield taker
+    QDesktopServices.unsetUrlHandler("file")
+
+
+def test_train_anew_and_score(
+    window: Open, until_idle: Wait, project: Project, browser: Browser
+) -> None:
     dock = window(project.root)
     train: Any = dock.panels["train"]
     dock.go("train")
@@ -141,8 +263,14 @@ def test_train_anew_and_score(window: Open, until_idle: Wait, project: Project) 
     until_idle(dock)
     assert train.score_text.text().startswith("AUROC")
     assert "2 slides held back" in train.score_text.text()
+    page = project.run("run-0002") / "report" / "report.html"
+    assert browser.pages == [str(page)], "who has asked for the score is shown the report"
+    assert "AUROC" in page.read_text(encoding="utf-8")
+    train.report.click()
+    assert browser.pages == [str(page)] * 2
     again: Any = window(project.root).panels["train"]
     assert again.score_text.text() == train.score_text.text(), "it is stored"
+    assert not again.report.isHidden()
 
 
 def test_a_table_brings_its_slides_the_whole_way(

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt, QUrl
+from qtpy.QtGui import QDesktopServices
 
 from napari_fusecpath.jobs import Job, JobState
 from napari_fusecpath.widgets import step as step_module
 from napari_fusecpath.widgets.dock import FuseCPathWidget
-from napari_fusecpath.widgets.train import _score_text
+from src_core.bags.targets import Target
 from src_core.clustering.result import ClusterResult, save_clusters
 from src_core.project import Project, SlideRecord
 from src_core.provenance import write_json
@@ -113,8 +115,115 @@ def test_a_slide_without_tissue_does_not_bar_the_way(
     assert train.train_ready.text() == "Train on the 2 slides ready now"
     train.train_ready.click()
     assert [job.verb for job in jobs] == ["prepare", "cluster", "train"]
-    assert jobs[2].options == {"project": str(project.root), "target": ["label"]}
+    told = {"target": ["label"], "task": "classification", "per": None}
+    assert jobs[2].options == {"project": str(project.root), **told}
     assert not train.train_ready.isEnabled()
+
+
+def relabel(project: Project, dock: FuseCPathWidget, columns: dict[str, list[str]]) -> None:
+    """Give the three slides other labels."""
+    names = ["path", "patient_id", *columns]
+    rows = [["s0.tiff", "s1.tiff", "s2.tiff"], ["p0", "p1", "p1"], *columns.values()]
+    lines = [names, *zip(*rows, strict=True)]
+    project.labels_path.write_text("".join(",".join(line) + "\n" for line in lines))
+    dock.session.refresh()
+
+
+def test_values_are_learned_from_every_column_that_is_ticked(
+    dock: FuseCPathWidget, project: Project, jobs: list[Job]
+) -> None:
+    train: Any = dock.panels["train"]
+    relabel(project, dock, {"label": list("aba"), "TP53": ["1.5", "", "7"], "EGFR": list("234")})
+    train.choice.form.set_values({"task": "regression"})
+    dock.session.refresh()
+    assert "Tick the columns" in train.say.text()
+    assert not train.main.isEnabled()
+    for row in (1, 2):
+        train.choice.value_columns.item(row).setCheckState(Qt.CheckState.Checked)
+    dock.session.refresh()
+    assert train.table_text.text() == (
+        "3 labelled slides of 2 patients: TP53 2 values from 1.5 to 7, EGFR 3 values from 2 to 4."
+    )
+    train.main.click()
+    assert jobs[0].verb == "train"
+    told = {"target": ["TP53", "EGFR"], "task": "regression", "per": None}
+    assert jobs[0].options == {"project": str(project.root), **told}
+
+
+def test_survival_is_learned_from_a_time_and_an_event(
+    dock: FuseCPathWidget, project: Project, jobs: list[Job]
+) -> None:
+    train: Any = dock.panels["train"]
+    relabel(project, dock, {"months": ["5", "9.5", ""], "dead": ["1", "0", ""]})
+    train.choice.form.set_values({"task": "survival"})
+    dock.session.refresh()
+    assert train.choice.columns == ("months", "dead")
+    assert train.table_text.text() == (
+        "3 labelled slides of 2 patients, of these 1 with an event, times from 5 to 9.5."
+    ), "the slides of a patient share one survival"
+    train.main.click()
+    told = {"target": ["months", "dead"], "task": "survival", "per": None}
+    assert jobs[0].options == {"project": str(project.root), **told}
+
+
+def test_labels_of_patients_count_patients(dock: FuseCPathWidget, project: Project) -> None:
+    train: Any = dock.panels["train"]
+    relabel(project, dock, {"label": ["a", "b", ""]})
+    assert "2 labelled slides of 2 patients: 1 a, 1 b." in train.table_text.text()
+    train.choice.form.set_values({"per": "patient"})
+    dock.session.refresh()
+    assert "3 labelled slides of 2 patients, of these 1 a, 1 b." in train.table_text.text()
+
+
+@pytest.mark.parametrize(
+    ("choice", "columns", "sentence"),
+    [
+        ({"task": "classification"}, {"label": list("aaa")}, "holds 1 different labels"),
+        ({"per": "patient"}, {"label": list("aab")}, "line 3 says 'a' of the same patient"),
+        ({"task": "survival"}, {"t": list("122"), "e": list("x00")}, "give 1 for an event"),
+        ({"task": "survival"}, {"only": list("123")}, "two columns, time and event"),
+        ({"task": "survival", "per": "slide"}, {"t": list("12 "), "e": list("10 ")}, "never"),
+    ],
+)
+def test_what_does_not_fit_the_table_is_said_before_the_click(
+    dock: FuseCPathWidget,
+    project: Project,
+    choice: dict[str, Any],
+    columns: dict[str, list[str]],
+    sentence: str,
+) -> None:
+    train: Any = dock.panels["train"]
+    relabel(project, dock, columns)
+    train.choice.form.set_values(choice)
+    dock.session.refresh()
+    assert sentence in train.say.text()
+    assert not train.main.isEnabled()
+    assert train.table_text.text() == ""
+
+
+def test_columns_without_a_value_are_said_before_the_click(
+    dock: FuseCPathWidget, project: Project
+) -> None:
+    train: Any = dock.panels["train"]
+    relabel(project, dock, {"label": list("aba"), "TP53": ["", "", ""]})
+    train.choice.form.set_values({"task": "regression"})
+    train.choice.value_columns.item(1).setCheckState(Qt.CheckState.Checked)
+    dock.session.refresh()
+    assert "gives no slide a value of TP53" in train.say.text()
+    assert not train.main.isEnabled()
+
+
+def test_another_table_keeps_the_columns_that_it_has(
+    dock: FuseCPathWidget, project: Project
+) -> None:
+    train: Any = dock.panels["train"]
+    relabel(project, dock, {"a": list("123"), "b": list("456"), "c": list("789")})
+    train.choice.choose(Target(("b", "c"), "regression"))
+    relabel(project, dock, {"c": list("789"), "d": list("123")})
+    assert train.choice.columns == ("c",)
+    train.choice.choose(Target(("c", "d"), "survival"))
+    relabel(project, dock, {"e": list("789"), "d": list("100")})
+    assert train.choice.columns == ("e", "d")
 
 
 def test_no_slide_has_patches(dock: FuseCPathWidget, project: Project, jobs: list[Job]) -> None:
@@ -203,8 +312,26 @@ def test_every_panel_shows_notes_and_tells_those_whose_step_is_out_of_view(
     assert said == [one for one in shown if one != "Five."]
 
 
-def test_a_score_without_a_baseline_says_why() -> None:
-    told = {"auroc": 1.0, "n": 2, "baseline_auroc": None, "baseline_reason": "one patient a class"}
-    assert _score_text(told) == (
-        "AUROC 1.000 on the 2 slides held back; nothing to compare with: one patient a class."
-    )
+def test_a_report_that_no_browser_shows_is_named(
+    dock: FuseCPathWidget, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train: Any = dock.panels["train"]
+    folder = project.run("run-0001")
+    write_json(folder / "checkpoint" / "checkpoint.json", {})
+    dock.session.refresh()
+    assert train.report.isHidden()
+    page = folder / "report" / "report.html"
+    page.parent.mkdir()
+    page.write_text("<html></html>")
+    dock.session.refresh()
+    assert not train.report.isHidden()
+    asked: list[str] = []
+
+    def no_browser(url: QUrl) -> bool:
+        asked.append(url.toLocalFile())
+        return False
+
+    monkeypatch.setattr(QDesktopServices, "openUrl", no_browser)
+    train.report.click()
+    assert asked == [str(page)]
+    assert str(page) in train.notes.text()

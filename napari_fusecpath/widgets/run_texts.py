@@ -1,0 +1,65 @@
+"""What a training run has learnt, and what it was worth, from what it has stored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from napari_fusecpath.widgets.result_texts import number, score_text
+from src_core.errors import FusecpathError
+from src_core.project import Project
+from src_core.provenance import read_json
+from src_core.training.figures import SKILL, SKILL_NAME
+
+__all__ = ["report_page", "run_text", "stored_score"]
+
+_SKILLS = [(key, SKILL_NAME[task]) for task, key in SKILL.items()]
+
+
+def run_text(project: Project, run_id: str) -> str:
+    """Return what a run has learnt, in a few lines."""
+    folder = project.run(run_id)
+    try:
+        asked, metrics = read_json(folder / "config.json"), read_json(folder / "metrics.json")
+    except FusecpathError as error:
+        return str(error)
+    held, trained = asked.get("held_back") or [], asked.get("trained_on") or []
+    learned = f"learned from {number(len(trained), 'slide')}, {len(held)} held back"
+    task = asked.get("task", "classification")
+    lines = [f"{run_id}: {task} of {asked.get('target')}, {learned}."]
+    last = _last_epoch(folder / "history.jsonl")
+    if last:
+        lines.append(last)
+    notes = metrics.get("notes")
+    lines += [str(note) for note in notes] if isinstance(notes, list) else []
+    return "\n".join(lines)
+
+
+def _last_epoch(path: Path) -> str:
+    rows = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    if not rows:
+        return ""
+    row = json.loads(rows[-1])
+    text = f"{number(len(rows), 'epoch')}, loss {row['loss']:.3f}"
+    seen = [(name, row.get(f"inner_{key}")) for key, name in _SKILLS]
+    watched = "".join(
+        f", {name} {value:.2f} where training was watched"
+        for name, value in seen
+        if value is not None
+    )
+    return f"{text}{watched}."
+
+
+def stored_score(project: Project, run_id: str) -> str:
+    """Return what a run was worth on the slides held back; empty if it was not scored."""
+    path = project.run(run_id) / "held_back.json"
+    try:
+        return score_text(read_json(path)) if path.is_file() else ""
+    except (FusecpathError, KeyError, TypeError, ValueError):
+        return f"{path} is damaged; score the slides again."
+
+
+def report_page(project: Project, run_id: str) -> Path | None:
+    """Return the page that ``evaluate`` has written of a run, None if there is none."""
+    path = project.run(run_id) / "report" / "report.html"
+    return path if path.is_file() else None
