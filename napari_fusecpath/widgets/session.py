@@ -82,6 +82,7 @@ class Session(QObject):
         self.workbench.events.connect(self.refresh_soon)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self.refresh_soon)
+        viewer.events.theme.connect(self.refresh_soon)  # warnings have a colour of the theme
         self._came = find_layer(viewer, "slide")
         self.refresh_soon()
 
@@ -91,6 +92,7 @@ class Session(QObject):
         self.workbench.events.disconnect(self.refresh_soon)
         self.viewer.layers.events.inserted.disconnect(self._on_inserted)
         self.viewer.layers.events.removed.disconnect(self.refresh_soon)
+        self.viewer.events.theme.disconnect(self.refresh_soon)
 
     @property
     def is_opening(self) -> bool:

@@ -147,7 +147,6 @@ class StepPanel(QWidget):
 
     def warn(self, text: str) -> None:
         """Show a sentence in the theme's warning colour; nothing takes it away."""
-        self.warning.setStyleSheet(warning_style(self.session.viewer.theme))
         self.warning.setText(text)
         self.warning.setVisible(bool(text))
         if text:
@@ -189,6 +188,7 @@ class StepPanel(QWidget):
                 area.ensureWidgetVisible(label)
 
     def _refresh(self, snapshot: Snapshot) -> None:
+        self.warning.setStyleSheet(warning_style(self.session.viewer.theme))
         self.show_snapshot(snapshot)
         self._show_busy()
 

@@ -335,3 +335,13 @@ def test_a_report_that_no_browser_shows_is_named(
     train.report.click()
     assert asked == [str(page)]
     assert str(page) in train.notes.text()
+
+
+def test_a_warning_can_be_read_in_the_theme_that_is_turned_to(
+    dock: FuseCPathWidget, qtbot: Any
+) -> None:
+    train: Any = dock.panels["train"]
+    train.warn("Something is wrong.")
+    dark = train.warning.styleSheet()
+    dock.session.viewer.theme = "light"
+    qtbot.waitUntil(lambda: train.warning.styleSheet() != dark, timeout=2000)
