@@ -160,7 +160,7 @@ def _named(cohort: Cohort, names: Sequence[str]) -> Cohort:
 
 
 def _figures(cohort: Cohort, outputs: Float64, meta: CheckpointMeta) -> Mapping[str, Metric]:
-    origin = np.array(meta.target_mean or (0.0,))
+    origin = meta.target_scale.origin
     return figures(cohort.task, outputs, cohort.unit_targets, origin=origin)
 
 

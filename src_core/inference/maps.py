@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from src_core.training.metrics import Metric, auroc
-from src_core.types import Cells, Float32, Labels
+from src_core.types import Cells, Float32
 
-__all__ = ["magnitude", "map_auroc", "percentiles", "smooth", "to_raster", "truth_auroc"]
+__all__ = ["magnitude", "map_auroc", "percentiles", "smooth", "to_raster"]
 
 
 def to_raster(values: NDArray[np.floating], cells: Cells, shape_hw: tuple[int, int]) -> Float32:
@@ -110,9 +108,3 @@ def map_auroc(values: NDArray[np.floating], positive: NDArray[np.bool_]) -> Metr
     """
     known = np.isfinite(values)
     return auroc(values[known], positive[known])
-
-
-def truth_auroc(values: NDArray[np.floating], truth: Labels, *, positive: Sequence[int]) -> Metric:
-    """Like `map_auroc`, against known classes of patches; -1 is unknown and left out."""
-    known = truth >= 0
-    return map_auroc(np.asarray(values)[known], np.isin(truth[known], positive))

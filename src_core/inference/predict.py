@@ -20,7 +20,7 @@ from src_core.progress import Progress, Report, Stop, ignore, never
 from src_core.provenance import check_recipe
 from src_core.seeding import generator
 from src_core.training.scoring import SlideScorer, SlideScores, Watch, fuse
-from src_core.types import Cells, Float32, Float64, Int64, Labels
+from src_core.types import Cells, Float32, Int64, Labels
 
 __all__ = ["predict_slide"]
 
@@ -200,8 +200,8 @@ def _assemble(
         student_std=meta.student_logit_std,
         branches_std=meta.branches_logit_std,
     )  # (n_bags, C)
-    unit, zero = output_units(meta)
-    logits = fused.mean(axis=0) * unit + zero
+    scale = meta.target_scale
+    logits = scale.in_units(fused.mean(axis=0))
     has_classes = meta.student.task == "classification"
     sources = (*meta.encoders, *meta.teachers)
     return Prediction(
@@ -210,10 +210,10 @@ def _assemble(
         task=meta.student.task,
         probabilities=softmax(logits) if has_classes else np.zeros(0),
         logits=logits,
-        spread=(softmax(fused, axis=1) if has_classes else fused * unit).std(axis=0),
-        bias=bias / size * unit + zero,
+        spread=(softmax(fused, axis=1) if has_classes else scale.sizes_in_units(fused)).std(axis=0),
+        bias=scale.in_units(bias / size),
         attention=patches.attention.astype(np.float32),
-        contributions=(patches.contributions / size * unit).astype(np.float32),
+        contributions=scale.sizes_in_units(patches.contributions / size).astype(np.float32),
         patch_probabilities=patches.probabilities.astype(np.float32),
         appearances=(scores.places / n_bags).astype(np.float32),
         map_source=patches.source,
@@ -223,19 +223,6 @@ def _assemble(
         notes=tuple(one.imported for one in sources if one.imported is not None),
         operating_point=meta.operating_point,
     )
-
-
-def output_units(meta: CheckpointMeta) -> tuple[Float64, Float64]:
-    """Return what fused outputs are multiplied by, and what is added, to be in the labels' unit.
-
-    Returns
-    -------
-    unit, zero : ndarray of float64, shape (C,)
-        1 and 0 where the task is no regression.
-    """
-    n = meta.student.n_outputs
-    unit = np.array(meta.target_std or (1.0,) * n, dtype=np.float64)
-    return unit, np.array(meta.target_mean or (0.0,) * n, dtype=np.float64)
 
 
 def _with_edits(prediction: Prediction, edits: SelectionEdits, labels: Labels) -> Prediction:

@@ -21,7 +21,6 @@ from src_core.inference.explanation import Explanation, Outcome
 from src_core.inference.predict import (
     check_patches,
     choose_views,
-    output_units,
     prediction_bags,
     slide_scorer,
 )
@@ -169,7 +168,7 @@ def _outcome(
     after: Float64 | None = None,
 ) -> Outcome:
     """Return what comes of the whole slide's bags (n, C) where the first (k, C) are as `after`."""
-    unit, zero = output_units(meta)
+    scale = meta.target_scale
     after = whole if after is None else after
     before, mean = whole[: len(after)], whole.mean(axis=0)
     moved = mean + (after - before).mean(axis=0)
@@ -177,7 +176,8 @@ def _outcome(
         values, was = softmax(moved), softmax(mean)
         changes = softmax(after, axis=1) - softmax(before, axis=1)
     else:
-        values, was, changes = moved * unit + zero, mean * unit + zero, (after - before) * unit
+        values, was = scale.in_units(moved), scale.in_units(mean)
+        changes = scale.sizes_in_units(after - before)
     return Outcome(
         name=name,
         n_patches=n_patches,

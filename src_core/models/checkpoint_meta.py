@@ -7,15 +7,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self, get_args
 
-import numpy as np
-
 from src_core import RESEARCH_USE
+from src_core.bags.target_scale import TargetScale
 from src_core.bags.targets import Target
 from src_core.errors import CheckpointError, ConfigError, ProjectError
 from src_core.models.config import StudentConfig
 from src_core.models.operating_point import OperatingPoint
 from src_core.provenance import read_json
-from src_core.types import Float64, Json, Level
+from src_core.types import Json, Level
 
 __all__ = [
     "FORMAT_VERSION",
@@ -170,14 +169,10 @@ class CheckpointMeta:
         """Which columns of the labels table were learned, and how they are read."""
         return Target(self.target_columns or (self.target_name,), self.student.task, self.per)
 
-    def in_units(self, outputs: Float64) -> Float64:
-        """Return outputs of the model, shape (..., C), in the unit of the labels table.
-
-        Logits and log-hazards have none and stay as they are.
-        """
-        if not self.target_std:
-            return outputs
-        return np.asarray(outputs * self.target_std + self.target_mean, dtype=np.float64)
+    @property
+    def target_scale(self) -> TargetScale:
+        """How outputs of the model are brought to the unit of the labels table."""
+        return TargetScale(mean=self.target_mean, std=self.target_std)
 
     @property
     def commercial(self) -> bool:

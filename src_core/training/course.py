@@ -9,13 +9,13 @@ import numpy as np
 
 from src_core.bags.cohort import Cohort
 from src_core.bags.dataset import BagDataset, embedding_chunks
+from src_core.bags.target_scale import TargetScale
 from src_core.models.config import StudentConfig
 from src_core.models.standardise import Standardiser
 from src_core.models.student import BagModel, Student
 from src_core.progress import Report, Stop
 from src_core.training.config import TrainConfig
 from src_core.training.evaluation import Evaluation, evaluate
-from src_core.training.target_scale import TargetScale
 from src_core.training.trainee import Trainee
 from src_core.types import Json
 

@@ -71,7 +71,7 @@ class CrossValidation:
         columns: dict[str, list[float]] = {main: [], f"baseline_{main}": []}
         for number, fold in enumerate(self.folds):
             here = self.fold == number
-            origin = np.array(fold.checkpoint.meta.target_mean or (0.0,))
+            origin = fold.checkpoint.meta.target_scale.origin
             found = figures(self.task, self.scores[here], self.targets[here], origin=origin)
             plain = figures(self.task, self.baseline[here], self.targets[here], origin=origin)
             both = found | {f"baseline_{main}": plain[main]}
@@ -121,7 +121,7 @@ def score_cohort(
         config=config,
         stop=stop,
     )
-    return meta.in_units(outputs)
+    return meta.target_scale.in_units(outputs)
 
 
 def score_slides(

@@ -123,11 +123,10 @@ def _drop_failed(trainee: Trainee, seen: Evaluation, metrics: dict[str, Json]) -
 
 def _figures(course: Course, seen: Evaluation, sizes: tuple[float, float]) -> dict[str, Json]:
     fused = fuse(seen.student, seen.branches, student_std=sizes[0], branches_std=sizes[1])
-    scores, targets, origin = fused, seen.targets, np.zeros(1)
-    if course.targets.std:
-        origin = np.array(course.targets.mean)
-        scores, targets = (one * course.targets.std + origin for one in (fused, seen.targets))
-    found = figures(seen.task, scores, targets, origin=origin)
+    scale, targets = course.targets, seen.targets
+    if scale.std:
+        targets = scale.in_units(targets.astype(np.float64))
+    found = figures(seen.task, scale.in_units(fused), targets, origin=scale.origin)
     return {
         f"n_{course.train.per}s": len(targets),
         **{name: metric.to_dict() for name, metric in found.items()},

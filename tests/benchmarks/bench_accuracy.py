@@ -10,8 +10,6 @@ contribution to the class, or by its magnitude where all tumour of a slide is of
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,7 +17,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import psutil
 
 from src_core.inference import Prediction, predict_slide
 from src_core.inference.faithfulness import Way, faithfulness_curve
@@ -32,6 +29,7 @@ from src_core.training.metrics import auroc
 from src_core.types import Float32
 from tests.benchmarks.accuracy_contest import MUSK_FOLDS, contest_tables, lung_slides, musk
 from tests.benchmarks.lung_cohorts import FOLDS, LungCohort, LungPatches
+from tests.benchmarks.running import say_where
 
 SEEDS = range(101, 111)
 """Ten runs, each of the next fold."""
@@ -243,8 +241,7 @@ def main() -> int:
     if not folder.is_dir():
         print(f"skipped: {folder} is not there")
         return 0
-    print(f"{platform.platform()}, Python {platform.python_version()}")
-    print(f"{psutil.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at start", flush=True)
+    say_where()
     began = time.perf_counter()
     patches = LungPatches.load(folder, asked.cache)
     print(f"patches embedded or read in {time.perf_counter() - began:.0f} s", flush=True)

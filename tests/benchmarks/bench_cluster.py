@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
-import os
-import platform
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +22,8 @@ from typing import Any
 import numpy as np
 import psutil
 from numpy.typing import NDArray
+
+from tests.benchmarks.running import alone, answer_alone, say_where, takes_functions, verdict
 
 WIDTHS = (768, 2560, 1536)
 N_CLUSTERS = 50
@@ -58,15 +56,6 @@ def planted(n: int, *, seed: int = 0, n_blobs: int = N_CLUSTERS) -> tuple[Views,
             )
         views.append(view)
     return views, truth
-
-
-def alone(function: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """Call a function of this module in a fresh process and return its result."""
-    command = [sys.executable, __file__, "--alone", function.__name__, json.dumps(arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{function.__name__}{arguments} failed:\n{done.stderr[-2000:]}")
-    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def time_ours(n: int, search: str) -> dict[str, Any]:
@@ -305,10 +294,6 @@ def _embedded(folder: Path) -> tuple[Views, NDArray[Any], NDArray[Any]]:
     )
 
 
-def _verdict(is_met: bool) -> str:
-    return "met" if is_met else "MISSED"
-
-
 def compare_with_mvlearn(sizes: Sequence[int], folder: Path, shared: Path) -> bool:
     """Print both implementations side by side."""
     from sklearn.metrics import adjusted_rand_score
@@ -335,7 +320,7 @@ def compare_with_mvlearn(sizes: Sequence[int], folder: Path, shared: Path) -> bo
     else:
         print(f"skipped: the digits, {bags} is not there")
     met = ratio >= GOALS["mvlearn"] and ari >= 0.99
-    print(f"goal at {sizes[-1]:,}: at least 80 times, ARI at least 0.99: {_verdict(met)}")
+    print(f"goal at {sizes[-1]:,}: at least 80 times, ARI at least 0.99: {verdict(met)}")
     return met
 
 
@@ -363,8 +348,8 @@ def show_growth() -> bool:
         growth <= GOALS["growth"],
     ]
     print(
-        f"goals: 20,000 in 6 s {_verdict(met[0])}; 100,000 in 40 s {_verdict(met[1])}, in 4 GB "
-        f"{_verdict(met[2])}; 12-fold from 10,000 to 100,000: {growth:.1f}, {_verdict(met[3])}"
+        f"goals: 20,000 in 6 s {verdict(met[0])}; 100,000 in 40 s {verdict(met[1])}, in 4 GB "
+        f"{verdict(met[2])}; 12-fold from 10,000 to 100,000: {growth:.1f}, {verdict(met[3])}"
     )
     return all(met)
 
@@ -384,7 +369,7 @@ def show_quality(patches: Path) -> bool:
     print(
         f"lists and axes instead of the exact graph, {N_SEEDS} seeds: ARI to tissue {exact[0]:.3f} "
         f"-> {listed[0]:.3f}, to origin {exact[1]:.3f} -> {listed[1]:.3f}; loss at most 0.02: "
-        f"{_verdict(met)}\n"
+        f"{verdict(met)}\n"
         f"(ARI of the two to one another {found['same']:.3f}; of exact ones by two seeds of "
         f"k-means {found['another seed']:.3f}: so many clusters of so few patches are not stable)"
     )
@@ -410,12 +395,12 @@ def show_million(n_slides: int = 100, each: int = 10_000) -> bool:
         f"\n{one['patches']:,} patches of {n_slides} slides together: {one['wall']:.0f} s "
         f"({one['cpu']:.0f} processor s; landmarks {one['landmarks']:.0f} s), "
         f"{one['gigabytes']:.1f} GB, NMI to what was planted {one['nmi']:.3f}; "
-        f"goal 480 s: {_verdict(met)}"
+        f"goal 480 s: {verdict(met)}"
     )
     search = alone(time_search, 1_000_000)
     print(
         f"patches like one among 1,000,000: {1e3 * search['median']:.0f} ms, at worst "
-        f"{1e3 * search['worst']:.0f}; goal 200 ms: {_verdict(search['worst'] <= SEARCH_S)}"
+        f"{1e3 * search['worst']:.0f}; goal 200 ms: {verdict(search['worst'] <= SEARCH_S)}"
     )
     return met and search["worst"] <= SEARCH_S
 
@@ -423,19 +408,14 @@ def show_million(n_slides: int = 100, each: int = 10_000) -> bool:
 def main() -> int:
     """Run all comparisons; 1 if a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument(
-        "--alone", nargs=2, metavar=("FUNCTION", "ARGUMENTS"), help=argparse.SUPPRESS
-    )
+    takes_functions(parser)
     parser.add_argument("--only", choices=("mvlearn", "growth", "quality", "million"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="real data")
     parser.add_argument("--mvlearn", type=Path, default=Path(".venv/mvlearn"), help="its folder")
     asked = parser.parse_args()
-    if asked.alone:
-        name, arguments = asked.alone
-        print(json.dumps(globals()[name](*json.loads(arguments))))
+    if answer_alone(asked, globals()):
         return 0
-    print(f"{platform.platform()}, Python {platform.python_version()}")
-    print(f"{psutil.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at start", flush=True)
+    say_where()
     steps: dict[str, Callable[[], bool]] = {
         "mvlearn": lambda: compare_with_mvlearn((1_000, 2_000), asked.mvlearn, asked.data),
         "growth": show_growth,

@@ -9,12 +9,7 @@ is its own; seconds of all processors stand beside the clock's.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import psutil
+
+from tests.benchmarks.running import alone, answer_alone, say_where, takes_functions, verdict
 
 WIDTHS = (768, 2560, 1536)
 N_PATCHES, N_CLUSTERS = 20_000, 50
@@ -198,15 +195,6 @@ def time_explanation(folder: str, share: float) -> dict[str, Any]:
     return {"wall": wall, "cpu": cpu, "sets": len(found.without), "bags": found.n_bags}
 
 
-def alone(function: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """Call a function of this module in a fresh process and return its result."""
-    command = [sys.executable, __file__, "--alone", function.__name__, json.dumps(arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{function.__name__}{arguments} failed:\n{done.stderr[-2000:]}")
-    return dict(json.loads(done.stdout.splitlines()[-1]))
-
-
 PARTS = (
     "reading", "standardising", "projecting", "likeness", "blocks", "bags", "writing", "rest",
 )  # fmt: skip
@@ -230,9 +218,9 @@ def show(folder: Path) -> bool:
     unseen = sum(one["unseen"] for one in taken.values())
     met = [taken[first]["wall"] <= GOAL_S, growth <= last / first, unseen == 0]
     print(
-        f"goals: {first:.0%} in {GOAL_S:g} s {_verdict(met[0])}; from {first:.0%} to {last:.0%} "
-        f"at most {last / first:.0f} times as long: {growth:.1f}, {_verdict(met[1])}; every patch "
-        f"in a bag: {_verdict(met[2])}"
+        f"goals: {first:.0%} in {GOAL_S:g} s {verdict(met[0])}; from {first:.0%} to {last:.0%} "
+        f"at most {last / first:.0f} times as long: {growth:.1f}, {verdict(met[1])}; every patch "
+        f"in a bag: {verdict(met[2])}"
     )
     told = alone(time_explanation, str(folder), first)
     print(
@@ -242,23 +230,14 @@ def show(folder: Path) -> bool:
     return all(met)
 
 
-def _verdict(is_met: bool) -> str:
-    return "met" if is_met else "MISSED"
-
-
 def main() -> int:
     """Write a slide and a model, and time them; 1 if a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument(
-        "--alone", nargs=2, metavar=("FUNCTION", "ARGUMENTS"), help=argparse.SUPPRESS
-    )
+    takes_functions(parser)
     asked = parser.parse_args()
-    if asked.alone:
-        name, arguments = asked.alone
-        print(json.dumps(globals()[name](*json.loads(arguments))))
+    if answer_alone(asked, globals()):
         return 0
-    print(f"{platform.platform()}, Python {platform.python_version()}")
-    print(f"{psutil.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at start", flush=True)
+    say_where()
     with tempfile.TemporaryDirectory() as folder:
         write_views(Path(folder))
         write_checkpoint(Path(folder) / "checkpoint")

@@ -40,6 +40,7 @@ from src_core.models.standardise import Standardiser
 from src_core.models.student import BagModel, Student
 from src_core.training.config import TrainConfig
 from src_core.training.trainee import Trainee
+from tests.benchmarks.running import verdict
 
 WIDTHS = (768, 2560, 1536)
 N_BAGS, N_CLUSTERS, N_PER_CLUSTER = 8, 50, 10
@@ -232,8 +233,8 @@ def show_steps(n_rounds: int) -> bool:
     faster = lowest(found["the published way"]) / lowest(found["step"])
     print(
         f"the published way computes the same: logits differ by {difference:.1e}\n"
-        f"goals: at most {STEP_GOAL} times the floor: {ratio:.2f}, {_verdict(ratio <= STEP_GOAL)}; "
-        f"faster than the published way: {faster:.2f} times, {_verdict(faster > 1)}"
+        f"goals: at most {STEP_GOAL} times the floor: {ratio:.2f}, {verdict(ratio <= STEP_GOAL)}; "
+        f"faster than the published way: {faster:.2f} times, {verdict(faster > 1)}"
     )
     show_parts(lambda: alone.step(batch))
     return ratio <= STEP_GOAL and faster > 1 and difference < 1e-3
@@ -321,22 +322,18 @@ def show_loading(n_slides: int, n_batches: int) -> bool:
     print(
         f"\n{n_slides} slides of {N_PATCHES:,} patches in sparse files, {n_batches} batches: "
         f"step {step:.3f} s, waiting for the next bags {1e3 * wait:.1f} ms ({wait / step:.1%} of a "
-        f"step; goal {LOADING_GOAL:.0%}: {_verdict(wait <= LOADING_GOAL * step)})\n"
+        f"step; goal {LOADING_GOAL:.0%}: {verdict(wait <= LOADING_GOAL * step)})\n"
         f"gathering a batch, alone: {1e3 * lowest(gathered):.0f} ms, processor "
         f"{1e3 * lowest(gathered, 1):.0f} ms ({lowest(gathered, 1) / lowest(steps, 1):.1%} of a "
         f"step's)\nan epoch of 50 bags a slide: {per_epoch} steps, "
         f"{per_epoch * (step + wait):.0f} s at this rate\n"
         f"memory of its own: {owned[1] / 1e6:.0f} MB after two batches, at most "
         f"{grown / 1e6:.0f} MB more later; goal {MEMORY_GOAL / 1e6:.0f}: "
-        f"{_verdict(grown <= MEMORY_GOAL)}; all embeddings "
+        f"{verdict(grown <= MEMORY_GOAL)}; all embeddings "
         f"{n_slides * N_PATCHES * sum(WIDTHS) * 2 / 1e9:.1f} GB; peak with mapped pages "
         f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB"
     )
     return wait <= LOADING_GOAL * step and grown <= MEMORY_GOAL
-
-
-def _verdict(is_met: bool) -> str:
-    return "met" if is_met else "MISSED"
 
 
 def main() -> int:

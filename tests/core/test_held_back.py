@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -17,9 +16,9 @@ from src_core.progress import ignore, never
 from src_core.project import Project
 from src_core.provenance import read_json
 from src_core.runs import latest_run
-from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 from src_core.training.config import TrainConfig
 from src_core.verbs import run_verb
+from tests.core.cohort_files import write_cohort
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.35, 0.15, 0.55)
 
@@ -32,24 +31,22 @@ def run(verb: str, **options: Any) -> dict[str, Any]:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clustered project of ten slides of seven patients; two of them have no value."""
     folder = tmp_path_factory.mktemp("cohort")
-    rows: list[tuple[Any, ...]] = [
-        ("slide_id", "path", "patient_id", "grade", "share", "size", "months", "event")
-    ]
-    for number, share in enumerate(SHARES):
-        slide = SyntheticSlide(size_px=(1280, 1280), seed=number, nodule_fraction=share)
-        write_sample_slide(folder / f"{number}.tiff", slide)
-        patient = max(0, number - 3)
-        own = number >= 3  # the first patient's slides inherit what one of them says
-        rows.append(
-            (
-                f"s{number}", f"{number}.tiff", f"p{patient}", "low" if patient % 2 else "high",
-                share, "" if number in (2, 5) else 7 - 3 * share,
-                30 - 3 * patient if own else "", ("dead", "alive")[patient == 6] if own else "",
-            )
-        )  # fmt: skip
-    table = folder / "labels.csv"
-    with table.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows(rows)
+    patients = [max(0, number - 3) for number in range(len(SHARES))]
+    own = [number >= 3 for number in range(len(SHARES))]  # the first patient's slides inherit
+    table = write_cohort(
+        folder,
+        SHARES,
+        side_px=1280,
+        patient_id=[f"p{patient}" for patient in patients],
+        grade=["low" if patient % 2 else "high" for patient in patients],
+        share=SHARES,
+        size=["" if row in {2, 5} else 7 - 3 * share for row, share in enumerate(SHARES)],
+        months=[30 - 3 * one if said else "" for one, said in zip(patients, own, strict=True)],
+        event=[
+            ("dead", "alive")[one == 6] if said else ""
+            for one, said in zip(patients, own, strict=True)
+        ],
+    )
     root = folder / "project"
     run("prepare", project=str(root), labels=str(table), encoders=["texture"])
     run("cluster", project=str(root), n_clusters=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -22,10 +21,10 @@ from src_core.pipeline import computed_notes
 from src_core.progress import ignore, never
 from src_core.project import Project
 from src_core.review.raster import squares_of
-from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 from src_core.training import fit
 from src_core.training.config import TrainConfig
 from src_core.verbs import run_verb
+from tests.core.cohort_files import write_cohort
 
 
 def run(verb: str, **options: Any) -> dict[str, Any]:
@@ -36,16 +35,9 @@ def run(verb: str, **options: Any) -> dict[str, Any]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project of eight small slides, clustered by two and trained once."""
     folder = tmp_path_factory.mktemp("cohort")
-    rows = [("slide_id", "path", "label", "other")]
-    for number in range(8):
-        slide = SyntheticSlide(
-            size_px=(1280, 1280), seed=number, nodule_fraction=0.4 if number % 2 else 0.0
-        )
-        write_sample_slide(folder / f"{number}.tiff", slide)
-        rows.append((f"s{number}", f"{number}.tiff", "ab"[number % 2], "xy"[number // 4]))
-    table = folder / "labels.csv"
-    with table.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows(rows)
+    table = write_cohort(
+        folder, (0.0, 0.4) * 4, side_px=1280, label="ab" * 4, other="x" * 4 + "y" * 4
+    )
     root = str(folder / "project")
     run("prepare", project=root, labels=str(table), encoders=["texture"])
     run("cluster", project=root, n_clusters=2)
@@ -204,7 +196,7 @@ def test_impossible_encoders_are_refused_before_any_work(root: str) -> None:
 def test_slides_may_follow_an_option(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    slide = str(trained.parent / "0.tiff")
+    slide = str(trained.parent / "s0.tiff")
     assert main(["prepare", str(tmp_path / "p"), "--no-embed", slide]) == 0
     assert "0: " in capsys.readouterr().out
 

@@ -7,7 +7,6 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +31,6 @@ def slide_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for number, path in enumerate(paths):
         write_sample_slide(path, SyntheticSlide(size_px=(1536, 1536), seed=number))
     return paths
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """Two workers, processes of their own."""
-    with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=None,
-        silence_logs=50,
-    ) as running:
-        yield running
 
 
 def prepare(root: Path, slides: list[Path], **options: Any) -> dict[str, Any]:

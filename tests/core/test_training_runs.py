@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,9 @@ from src_core.errors import ConfigError, JobCancelled, ProjectError, StaleArtifa
 from src_core.progress import ignore, never
 from src_core.project import Project
 from src_core.provenance import file_sha256, read_json, write_json
-from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 from src_core.training.config import TrainConfig
 from src_core.verbs import run_verb
+from tests.core.cohort_files import write_cohort
 
 
 def run(verb: str, **options: Any) -> dict[str, Any]:
@@ -37,16 +36,10 @@ def run(verb: str, **options: Any) -> dict[str, Any]:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clustered project of twelve small slides with settings of six epochs."""
     folder = tmp_path_factory.mktemp("cohort")
-    rows = [("slide_id", "path", "label", "one", "pair")]
-    for number in range(12):
-        share = 0.4 if number % 2 else 0.0
-        slide = SyntheticSlide(size_px=(1024, 1024), seed=number, nodule_fraction=share)
-        write_sample_slide(folder / f"{number}.tiff", slide)
-        pair = "ab"[number] if number < 2 else ""
-        rows.append((f"s{number}", f"{number}.tiff", "ab"[number % 2], "a", pair))
-    table = folder / "labels.csv"
-    with table.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows(rows)
+    pair = ("a", "b", *[""] * 10)
+    table = write_cohort(
+        folder, (0.0, 0.4) * 6, side_px=1024, label="ab" * 6, one="a" * 12, pair=pair
+    )
     root = folder / "project"
     run("prepare", project=str(root), labels=str(table), encoders=["texture"])
     run_verb("cluster", {"project": str(root), "n_clusters": 2}, report=ignore, stop=never)
@@ -297,20 +290,6 @@ def test_a_killed_cross_validation_goes_on_with_the_fold_that_it_was_in(
     assert not (root / "runs").exists(), "nothing is left of it"
     whole = run("evaluate", project=str(root), folds=2)
     assert result == whole
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """Two workers, processes of their own."""
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=None,
-        silence_logs=50,
-    ) as running:
-        yield running
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -23,6 +22,7 @@ from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 from src_core.training.feedback_config import FeedbackConfig
 from src_core.tuning import finetune
 from src_core.verbs import run_verb
+from tests.core.cohort_files import write_cohort
 
 SHORT = FeedbackConfig(epochs=1)
 
@@ -35,19 +35,11 @@ def run(verb: str, **options: Any) -> dict[str, Any]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project of eight labelled slides and one more, trained once."""
     folder = tmp_path_factory.mktemp("cohort")
-    rows = [("slide_id", "path", "label", "grade")]
-    for number in range(8):
-        slide = SyntheticSlide(
-            size_px=(1280, 1280), seed=number, nodule_fraction=0.4 if number % 2 else 0.0
-        )
-        write_sample_slide(folder / f"{number}.tiff", slide)
-        label = ("normal", "tumour")[number % 2]
-        rows.append((f"s{number}", f"{number}.tiff", label, ("low", "high")[number // 4]))
+    labels = ("normal", "tumour") * 4
+    grades = ("low",) * 4 + ("high",) * 4
+    table = write_cohort(folder, (0.0, 0.4) * 4, side_px=1280, label=labels, grade=grades)
     extra = SyntheticSlide(size_px=(1280, 1280), seed=9, nodule_fraction=0.3)
     write_sample_slide(folder / "extra.tiff", extra)
-    table = folder / "labels.csv"
-    with table.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows(rows)
     root = str(folder / "project")
     run("prepare", project=root, labels=str(table), encoders=["texture"])
     run("prepare", project=root, slides=[str(folder / "extra.tiff")])

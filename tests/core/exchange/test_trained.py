@@ -14,8 +14,8 @@ from src_core.inference.prediction import Prediction
 from src_core.models.checkpoint_meta import checkpoint_meta
 from src_core.project import Project, ProjectConfig
 from src_core.provenance import read_json
-from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 from src_core.training.config import TrainConfig
+from tests.core.cohort_files import write_cohort
 from tests.core.exchange.helpers import verb
 
 
@@ -23,18 +23,11 @@ from tests.core.exchange.helpers import verb
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Four small slides by an encoder of ours and one of theirs; two teachers have seen three."""
     folder = tmp_path_factory.mktemp("cohort")
-    table = ["slide_id,path,label"]
-    for number in range(4):
-        slide = SyntheticSlide(
-            size_px=(1024, 1024), seed=number, nodule_fraction=0.4 if number % 2 else 0.0
-        )
-        write_sample_slide(folder / f"s{number}.tiff", slide)
-        table.append(f"s{number},s{number}.tiff,{'ab'[number % 2]}")
-    (folder / "labels.csv").write_text("\n".join(table) + "\n")
+    table = write_cohort(folder, (0.0, 0.4) * 2, side_px=1024, label="abab")
     config = ProjectConfig.from_dict({"encoders": ["texture"], "clustering": {"n_clusters": 2}})
     project = Project.create(folder / "project", config)
     root = str(project.root)
-    verb("prepare", project=root, labels=str(folder / "labels.csv"))
+    verb("prepare", project=root, labels=str(table))
     verb("export", project=root, format="trident", out=str(folder / "job"))
     result = verb("import", project=root, files=[str(folder / "job")], encoder="theirs")
     assert not result["failures"]

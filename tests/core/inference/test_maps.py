@@ -9,7 +9,6 @@ from src_core.inference.maps import (
     percentiles,
     smooth,
     to_raster,
-    truth_auroc,
 )
 
 CELLS = np.array([[1, 0], [3, 0], [0, 2]], dtype=np.int32)  # (col, row)
@@ -59,7 +58,3 @@ def test_magnitude_forgets_the_direction() -> None:
 def test_a_map_is_scored_where_it_and_the_truth_are_known() -> None:
     values = np.array([0.9, 0.1, np.nan, 0.8, 0.2])
     assert map_auroc(values, np.array([True, False, True, True, False])).value == 1.0
-    truth = np.array([2, 0, 0, -1, 1], dtype=np.int32)
-    assert truth_auroc(values, truth, positive=(2,)).value == 1.0
-    assert truth_auroc(values, truth, positive=(1,)).value == 0.5
-    assert truth_auroc(values, truth, positive=(5,)).value is None

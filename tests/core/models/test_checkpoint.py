@@ -123,8 +123,11 @@ def test_a_regression_speaks_in_the_unit_of_its_labels() -> None:
         student=student, classes=("TP53", "EGFR"), target_columns=("TP53", "EGFR"), **scale
     )
     assert CheckpointMeta.from_dict(json.loads(json.dumps(meta.to_dict()))) == meta
-    assert meta.in_units(np.array([[1.0, 2.0], [0.0, 0.0]])).tolist() == [[14, -1], [10, -2]]
-    assert _meta().in_units(np.ones((1, 2))).tolist() == [[1, 1]]
+    assert meta.target_scale.in_units(np.array([[1.0, 2.0], [0.0, 0.0]])).tolist() == [
+        [14, -1],
+        [10, -2],
+    ]
+    assert _meta().target_scale.in_units(np.ones((1, 2))).tolist() == [[1, 1]]
 
 
 @pytest.mark.parametrize(

@@ -11,24 +11,17 @@ import pytest
 from src_core.cli import main
 from src_core.inference.explanation import Explanation
 from src_core.inference.prediction import Prediction
-from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
+from tests.core.cohort_files import write_cohort
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project of four slides, clustered by two and trained once."""
     folder = tmp_path_factory.mktemp("cohort")
-    table = ["slide_id,path,label"]
-    for number in range(4):
-        slide = SyntheticSlide(
-            size_px=(2048, 2048), seed=number, nodule_fraction=0.4 if number % 2 else 0.0
-        )
-        write_sample_slide(folder / f"s{number}.tiff", slide)
-        table.append(f"s{number},s{number}.tiff,{'ab'[number % 2]}")
-    (folder / "labels.csv").write_text("\n".join(table) + "\n")
+    table = write_cohort(folder, (0.0, 0.4) * 2, side_px=2048, label="abab")
     project = folder / "project"
     steps = (
-        ["prepare", "--labels", folder / "labels.csv", "--encoders", "texture"],
+        ["prepare", "--labels", table, "--encoders", "texture"],
         ["cluster", "--n-clusters", "2"],
         ["train", "--preset", "bench", "--device", "cpu"],
     )

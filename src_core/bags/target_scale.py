@@ -55,8 +55,18 @@ class TargetScale:
             return cohort
         return cohort.with_values((cohort.values - self.mean) / self.std)
 
+    @property
+    def origin(self) -> Float64:
+        """What a model would say that had learned the means only, shape (C,), or (1,) of 0."""
+        return np.array(self.mean or (0.0,), dtype=np.float64)
+
     def in_units(self, outputs: Float64) -> Float64:
-        """Return outputs of a model that learned from `apply`, (..., C), in the table's unit."""
-        if not self.std:
-            return outputs
-        return np.asarray(outputs * self.std + self.mean, dtype=np.float64)
+        """Return outputs of a model that learned from `apply`, (..., C), in the table's unit.
+
+        Logits and log-hazards have none and stay as they are.
+        """
+        return self.sizes_in_units(outputs) + self.origin if self.std else outputs
+
+    def sizes_in_units(self, parts: Float64) -> Float64:
+        """Return parts or differences of outputs, (..., C), in the table's unit."""
+        return np.asarray(parts * self.std, dtype=np.float64) if self.std else parts
