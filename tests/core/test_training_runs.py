@@ -26,7 +26,6 @@ from src_core.training.config import TrainConfig
 from src_core.verbs import run_verb
 from tests.core.cohort_files import write_cohort
 
-
 _KEPT = ("state.json", "fold.json")
 """Files that tell of an unfinished training's work."""
 
