@@ -57,16 +57,17 @@ def compare_project(
     from src_core.training.contenders import plan_comparison
     from src_core.training.contest import hold_contest
     from src_core.training.contest_figures import measure_contest, note_edges
+    from src_core.training.cross_validation import require_patients
 
     learn, _ = split_cohort(project, load_cohort(project, target)[0])
     config = project.config.training.replace(device=device)
     plan = plan_comparison(learn, config, baselines=baselines, ablations=ablations)
     recipe = _recipe(learn, config, n_folds)
     folder = project.root / "comparisons" / recipe_id(recipe)
+    require_patients(learn, n_folds)
+    folds = learn.split_by_patient(n_folds, seed=config.seed)
     kept = folder / "cells"
-    contest = hold_contest(
-        learn, config, plan, n_folds=n_folds, folder=kept, report=report, stop=stop
-    )
+    contest = hold_contest(learn, config, plan, folds=folds, folder=kept, report=report, stop=stop)
     told: dict[str, Any] = {
         "what": describe(contest, config),
         "recipe": recipe,

@@ -21,7 +21,6 @@ from src_core.provenance import read_json, recipe_id, write_json
 from src_core.seeding import derive_seed
 from src_core.training.config import TrainConfig
 from src_core.training.contenders import Contender, Plan
-from src_core.training.cross_validation import require_patients
 from src_core.training.learners import Learned
 from src_core.types import Float64, Int64, Json
 
@@ -75,7 +74,7 @@ def hold_contest(
     config: TrainConfig,
     plan: Plan,
     *,
-    n_folds: int,
+    folds: Sequence[tuple[Cohort, Cohort]],
     folder: Path,
     report: Report = ignore,
     stop: Stop = never,
@@ -88,28 +87,24 @@ def hold_contest(
     config : TrainConfig
         Where it never stops early, the best epoch on the inner split is kept all the same.
     plan : Plan
-    n_folds : int
-        At least 2; split by patient.
+    folds : sequence of (Cohort, Cohort)
+        What is learned from and what is tested in each; every slide is tested once.
     folder : Path
-        Of this cohort, these settings and this number of folds alone.
+        Of these folds and settings alone.
     report, stop : callable
         Told of every batch, with the time that what is left took elsewhere.
 
     Raises
     ------
-    ProjectError
-        If a class, or an event, has fewer patients than there are folds.
     JobCancelled
         If `stop` says so; finished cells are kept.
     """
-    require_patients(cohort, n_folds)
     config = config.replace(patience=config.patience or config.epochs)
-    folds = cohort.split_by_patient(n_folds, seed=config.seed)
     place = {name: row for row, name in enumerate(cohort.units)}
     fold = np.zeros(len(place), dtype=np.int64)
     origin = np.stack([_origin(train) for train, _ in folds])
     cells = _kept_cells(folder, plan, folds)
-    clock = _Clock(report, plan, n_folds, dict(cells))
+    clock = _Clock(report, plan, len(folds), dict(cells))
     for number, (train, test) in enumerate(folds):
         fold[[place[name] for name in test.units]] = number
         own = config.replace(seed=derive_seed(config.seed, "fold", number) % 2**31)

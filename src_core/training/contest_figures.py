@@ -25,7 +25,9 @@ from src_core.types import BoolArray, Float64, Int64
 __all__ = ["measure_contest", "note_edges"]
 
 
-def measure_contest(contest: Contest, *, n_resamples: int = 2000) -> list[dict[str, Any]]:
+def measure_contest(
+    contest: Contest, *, resampled: Sequence[str] | None = None, n_resamples: int = 2000
+) -> list[dict[str, Any]]:
     """Fill the tables of a comparison.
 
     Every figure is the mean over the folds, for scores of different models have different
@@ -35,6 +37,8 @@ def measure_contest(contest: Contest, *, n_resamples: int = 2000) -> list[dict[s
     Parameters
     ----------
     contest : Contest
+    resampled : sequence of str, optional
+        What each unit belongs to that is drawn instead of its patient, such as a hospital.
     n_resamples : int
         Of the patients.
 
@@ -45,7 +49,7 @@ def measure_contest(contest: Contest, *, n_resamples: int = 2000) -> list[dict[s
         a ``label``; ``figures``, by name their ``mean``, ``sd`` and ``folds``; the
         ``difference`` to FuseCPath; and ``trained``, how each of its models was.
     """
-    resamples = _resamples(contest, n_resamples)
+    resamples = _resamples(contest, resampled, n_resamples)
     return [_table(contest, table, resamples) for table in contest.plan.tables]
 
 
@@ -181,18 +185,16 @@ def _measure(contest: Contest, name: str, number: int) -> Weighted:
     return lambda weights: weighted.explained(scores, targets, weights, origin=origin)
 
 
-def _resamples(contest: Contest, n_resamples: int) -> Resamples:
+def _resamples(contest: Contest, resampled: Sequence[str] | None, n_resamples: int) -> Resamples:
     cohort = contest.cohort
     first = np.unique(cohort.unit_rows, return_index=True)[1]
-    patients = np.array(cohort.patients)[first]
+    patients = np.array(cohort.patients)[first].tolist() if resampled is None else resampled
     groups: Int64 | BoolArray | None = None
     if cohort.task == "classification":
         groups = cohort.unit_targets.astype(np.int64)
     elif cohort.task == "survival":
         groups = cohort.unit_targets[:, 1] > 0
-    return resample_patients(
-        patients.tolist(), groups=groups, strata=contest.fold, n_resamples=n_resamples
-    )
+    return resample_patients(patients, groups=groups, strata=contest.fold, n_resamples=n_resamples)
 
 
 def _or_none(value: float) -> float | None:

@@ -15,7 +15,7 @@ from src_core.progress import Report, Stop
 from src_core.training.config import TrainConfig
 from src_core.training.cross_validation import score_cohort, score_slides
 from src_core.training.probes import probe_baseline, score_by_teacher
-from src_core.training.trainer import fit, fit_module
+from src_core.training.trainer import fit_module, train_student
 from src_core.types import Float64, Json
 
 __all__ = ["Learn", "Learned", "learn_linear", "learn_module", "learn_student", "learn_teacher"]
@@ -39,17 +39,18 @@ Learn: TypeAlias = Callable[[Cohort, TrainConfig, Report, Stop], Learned]
 
 def learn_student(cohort: Cohort, config: TrainConfig, report: Report, stop: Stop) -> Learned:
     """Train the student with its branches and teachers, as ``train`` does."""
-    result = fit(cohort, config, report=report, stop=stop)
+    trained = train_student(cohort, config, report=report, stop=stop)
+    course = trained.course
 
     def score(asked: Cohort) -> Float64:
-        said = score_cohort(result.checkpoint, asked, config=config, stop=stop)
+        checkpoint = trained.pack({}).checkpoint  # only the best of a contender is worth that
+        said = score_cohort(checkpoint, asked, config=config, stop=stop)
         return asked.by_unit(said)
 
-    teachers = [source.name for source in result.checkpoint.meta.teachers]
     return Learned(
         score=score,
-        inner_loss=_lowest(result.history),
-        facts=_facts(result.history, result.metrics["notes"]) | {"teachers": list(teachers)},
+        inner_loss=_lowest(course.history),
+        facts=_facts(course.history, course.notes) | {"teachers": list(course.teachers)},
     )
 
 

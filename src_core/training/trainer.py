@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -29,7 +30,15 @@ from src_core.training.resume import Keep, Saved, Stage, UnusableStateError
 from src_core.training.trainee import Trainee
 from src_core.types import Json, Task
 
-__all__ = ["FitResult", "class_weights", "fit", "fit_module", "seeded"]
+__all__ = [
+    "FitResult",
+    "Trained",
+    "class_weights",
+    "fit",
+    "fit_module",
+    "seeded",
+    "train_student",
+]
 
 
 def fit(
@@ -80,14 +89,43 @@ def fit(
     JobCancelled
         If `stop` says so; nothing is kept but what `keep` has of whole epochs.
     """
-    config, keep = config or TrainConfig(), keep or Keep()
-    _require_learnable(cohort)
-    device = _device(config)
     with few_threads(threads or torch.get_num_threads()):
-        course = Course.begin(cohort, config, report, stop)
-        trainee, probes = _trained(course, keep, device)
-        with seeded(config.seed, device):  # what is taken out of a model is made anew without it
-            return pack(course, trainee, sources=sources or {}, probes=probes)
+        trained = train_student(
+            cohort, config or TrainConfig(), keep=keep, report=report, stop=stop
+        )
+        return trained.pack(sources or {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A student with its best weights in place, whose map and score nobody has measured yet."""
+
+    course: Course
+    trainee: Trainee
+    probes: dict[str, Json]
+    """What the teachers were found to know."""
+
+    def pack(self, sources: Mapping[str, EmbeddingSource]) -> FitResult:
+        """Measure it and make its checkpoint, once: branches that have failed are taken out."""
+        course, trainee = self.course, self.trainee
+        # What is taken out of a model is made anew without it.
+        with seeded(course.config.seed, trainee.device):
+            return pack(course, trainee, sources=sources, probes=self.probes)
+
+
+def train_student(
+    cohort: Cohort,
+    config: TrainConfig,
+    *,
+    keep: Keep | None = None,
+    report: Report = ignore,
+    stop: Stop = never,
+) -> Trained:
+    """Do the first part of `fit`, which says what the arguments are and what is raised."""
+    _require_learnable(cohort)
+    course = Course.begin(cohort, config, report, stop)
+    trainee, probes = _trained(course, keep or Keep(), _device(config))
+    return Trained(course=course, trainee=trainee, probes=probes)
 
 
 def _trained(course: Course, keep: Keep, device: torch.device) -> tuple[Trainee, dict[str, Json]]:

@@ -32,6 +32,12 @@ def one_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contest_module, "RATE_FACTORS", (1.0,))
 
 
+def hold(cohort: Cohort, config: TrainConfig, plan: Plan, folder: Path, **told: Any) -> Contest:
+    """Compare in two folds by patient."""
+    folds = cohort.split_by_patient(2, seed=config.seed)
+    return hold_contest(cohort, config, plan, folds=folds, folder=folder, **told)
+
+
 @pytest.fixture(scope="module")
 def quick(quick: TrainConfig) -> TrainConfig:
     return quick.replace(epochs=3, width=16, batch_size=8)
@@ -92,7 +98,7 @@ def test_all_methods_learn_a_planted_class_on_the_same_folds(
     cohort = planted(40, patients=20)
     plan = plan_comparison(cohort, quick, baselines=True, ablations=False)
     config = quick.replace(epochs=10, learning_rate=1e-2, batch_size=4)
-    held = hold_contest(cohort, config, plan, n_folds=2, folder=tmp_path)
+    held = hold(cohort, config, plan, tmp_path)
     (table,) = measure_contest(held, n_resamples=100)
     json.dumps(table, allow_nan=False)
     rows = rows_of(table)
@@ -119,7 +125,7 @@ def test_values_and_survival_are_compared_by_their_own_figures(
     cohort = of_values(planted(40), task)
     plan = plan_comparison(cohort, quick, baselines=True, ablations=False)
     config = quick.replace(epochs=8, learning_rate=1e-2, bags_per_slide=2)
-    held = hold_contest(cohort, config, plan, n_folds=2, folder=tmp_path)
+    held = hold(cohort, config, plan, tmp_path)
     (table,) = measure_contest(held, n_resamples=50)
     rows, main = rows_of(table), SKILL[cohort.task]
     assert ("table 6" in table["title"]) == (task == "survival")
@@ -156,7 +162,7 @@ def test_the_learning_rate_with_the_lowest_inner_loss_scores_the_fold(
         )
 
     plan = plan_of(Contender(name=FUSED, learn=learn))
-    held = hold_contest(planted(12), quick, plan, n_folds=2, folder=tmp_path)
+    held = hold(planted(12), quick, plan, tmp_path)
     assert tried == [factor * quick.learning_rate for factor in RATE_FACTORS] * 2
     assert [cell.learning_rate for cell in held.of(FUSED)] == [4 * quick.learning_rate] * 2
     for cell in held.of(FUSED):
@@ -175,17 +181,17 @@ def test_a_stopped_comparison_goes_on_and_ends_in_the_same_figures(
     plan = plan_of(Contender(name=FUSED, learn=learn_student), alone)
     seen: list[Progress] = []
     with pytest.raises(JobCancelled):
-        hold_contest(
-            cohort, quick, plan, n_folds=2, folder=tmp_path, report=seen.append,
+        hold(
+            cohort, quick, plan, tmp_path, report=seen.append,
             stop=lambda: bool(seen) and seen[-1].fraction > 0.6,
         )  # fmt: skip
     kept = {path: path.read_bytes() for path in tmp_path.iterdir()}
     assert len(kept) == 2
     resumed: list[Progress] = []
-    held = hold_contest(cohort, quick, plan, n_folds=2, folder=tmp_path, report=resumed.append)
+    held = hold(cohort, quick, plan, tmp_path, report=resumed.append)
     assert resumed[0].fraction >= 0.5
     assert all(path.read_bytes() == content for path, content in kept.items())
-    whole = hold_contest(cohort, quick, plan, n_folds=2, folder=tmp_path / "whole")
+    whole = hold(cohort, quick, plan, tmp_path / "whole")
     for key, cell in whole.cells.items():
         np.testing.assert_array_equal(cell.scores, held.cells[key].scores)
     for told in (seen, resumed):
@@ -198,11 +204,11 @@ def test_a_stopped_comparison_goes_on_and_ends_in_the_same_figures(
 def test_a_damaged_cell_is_trained_again(planted: Any, quick: TrainConfig, tmp_path: Path) -> None:
     cohort = planted(16)
     linear = plan_of(Contender(name=FUSED, learn=learn_linear, tuned=False))
-    first = hold_contest(cohort, quick, linear, n_folds=2, folder=tmp_path)
+    first = hold(cohort, quick, linear, tmp_path)
     paths = sorted(tmp_path.iterdir())
     paths[0].write_text("{")
     paths[1].write_text(json.dumps({**json.loads(paths[1].read_text()), "units": ["another"]}))
-    second = hold_contest(cohort, quick, linear, n_folds=2, folder=tmp_path)
+    second = hold(cohort, quick, linear, tmp_path)
     for key, cell in first.cells.items():
         np.testing.assert_array_equal(cell.scores, second.cells[key].scores)
 
@@ -218,7 +224,7 @@ def test_who_cannot_learn_is_told_and_the_others_are_compared(
         Contender(name="same", learn=learn_linear, tuned=False),
         Contender(name="none", learn=refuse, tuned=False),
     )
-    held = hold_contest(planted(16), quick, plan, n_folds=2, folder=tmp_path)
+    held = hold(planted(16), quick, plan, tmp_path)
     rows = rows_of(measure_contest(held, n_resamples=50)[0])
     assert rows["same"]["difference"]["value"] == 0
     assert (rows["same"]["difference"]["low"], rows["same"]["difference"]["high"]) == (0, 0)
@@ -234,7 +240,7 @@ def test_ablations_train_single_encoders_teachers_and_bag_sizes(
     cohort = with_teachers(planted(20))
     config = quick.replace(epochs=1)
     plan = plan_comparison(cohort, config, baselines=False, ablations=True)
-    held = hold_contest(cohort, config, plan, n_folds=2, folder=tmp_path)
+    held = hold(cohort, config, plan, tmp_path)
     tables = {one["name"]: one for one in measure_contest(held, n_resamples=50)}
     assert set(tables) == {"encoders", "distillation", "teachers", "bag sizes"}
     assert used(held, "0 teachers") == []
@@ -269,7 +275,7 @@ def test_whoever_chooses_the_highest_rate_is_named(
         Contender(name="greedy", learn=learn),
         Contender(name=FUSED, learn=learn_linear, tuned=False),
     )
-    held = hold_contest(planted(12), quick, plan_of(linear, greedy), n_folds=2, folder=tmp_path)
+    held = hold(planted(12), quick, plan_of(linear, greedy), tmp_path)
     (note,) = note_edges(held, quick.learning_rate)
     assert "in most folds by greedy:" in note
 
@@ -305,7 +311,7 @@ def test_the_csv_has_a_line_for_every_figure(
 ) -> None:
     linear = Contender(name=FUSED, learn=learn_linear, tuned=False)
     other = Contender(name="a | b", learn=learn_linear, tuned=False)
-    held = hold_contest(planted(16), quick, plan_of(linear, other), n_folds=2, folder=tmp_path)
+    held = hold(planted(16), quick, plan_of(linear, other), tmp_path)
     told = {"what": "W", "notes": ["a note"], "tables": measure_contest(held, n_resamples=50)}
     lines = as_csv(told).splitlines()
     assert len(lines) == 1 + 2 * 2
