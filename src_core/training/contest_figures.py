@@ -22,7 +22,7 @@ from src_core.training.metrics import summarise
 from src_core.training.weighted import Weighted
 from src_core.types import BoolArray, Float64, Int64
 
-__all__ = ["measure_contest", "note_edges"]
+__all__ = ["compare_pair", "measure_contest", "note_edges"]
 
 
 def measure_contest(
@@ -51,6 +51,28 @@ def measure_contest(
     """
     resamples = _resamples(contest, resampled, n_resamples)
     return [_table(contest, table, resamples) for table in contest.plan.tables]
+
+
+def compare_pair(
+    contest: Contest,
+    first: str,
+    second: str,
+    *,
+    resampled: Sequence[str] | None = None,
+    n_resamples: int = 2000,
+) -> dict[str, Any]:
+    """Return how much more one contender is worth than another, as `measure_contest` tells it.
+
+    Parameters
+    ----------
+    contest : Contest
+    first, second : str
+        Names of contenders.
+    resampled, n_resamples
+        See `measure_contest`.
+    """
+    resamples = _resamples(contest, resampled, n_resamples)
+    return _difference(contest, (first,), second, resamples)
 
 
 def note_edges(contest: Contest, learning_rate: float) -> list[str]:
@@ -102,7 +124,9 @@ def _row(contest: Contest, row: Row, resamples: Resamples) -> dict[str, Any]:
             name: {**summarise(column), "folds": [_or_none(value) for value in column]}
             for name, column in columns.items()
         },
-        "difference": None if row.of == (FUSED,) else _difference(contest, row, resamples),
+        "difference": None
+        if row.of == (FUSED,)
+        else _difference(contest, row.of, FUSED, resamples),
         "trained": [
             {"contender": name, "folds": [_trained(cell) for cell in contest.of(name)]}
             for name in row.of
@@ -140,20 +164,22 @@ def _by_fold(contest: Contest, name: str) -> dict[str, Float64]:
     return {key: np.array([one[key] for one in columns]) for key in columns[0]}
 
 
-def _difference(contest: Contest, row: Row, resamples: Resamples) -> dict[str, Any]:
+def _difference(
+    contest: Contest, of: Sequence[str], to: str, resamples: Resamples
+) -> dict[str, Any]:
+    """Return how much more the mean of some is worth than another, where all have the figure."""
     main = SKILL[contest.cohort.task]
-    shared = [*row.of, FUSED]
-    known = np.isfinite([_by_fold(contest, name)[main] for name in shared]).all(axis=0)
+    known = np.isfinite([_by_fold(contest, name)[main] for name in (*of, to)]).all(axis=0)
     if not known.any():
         reason = "no fold has the figure of both"
         return {"value": None, "low": None, "high": None, "reason": reason, "n_folds": 0}
     folds = [int(number) for number in np.flatnonzero(known)]
-    parts = [_mean_over_folds(contest, name, folds) for name in row.of]
+    parts = [_mean_over_folds(contest, name, folds) for name in of]
 
     def mean(weights: Float64) -> Float64:
         return np.asarray(np.mean([part(weights) for part in parts], axis=0))
 
-    interval = paired_bootstrap(mean, _mean_over_folds(contest, FUSED, folds), resamples)
+    interval = paired_bootstrap(mean, _mean_over_folds(contest, to, folds), resamples)
     return {**_told(interval), "n_folds": len(folds)}
 
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import platformdirs
@@ -34,6 +34,7 @@ __all__ = [
     "ENCODERS",
     "FOLDS",
     "TASKS",
+    "TURNS",
     "LungCohort",
     "LungPatches",
     "Outcomes",
@@ -49,9 +50,11 @@ N_CLUSTERS, N_PER_CLUSTER = 15, 10
 SIDES = (16, 19)
 """Patches along the smallest and the largest slide: 256 to 361 patches."""
 
+ValueTask: TypeAlias = Literal["regression", "survival"]
+
 _LOOK_MEAN = np.array([66, 24, -14], np.float32)
 _LOOK_SPREAD = np.array([14, 9, 8], np.float32)
-_TURNS = (0, 1)
+TURNS = (0, 1)
 _LOG_HAZARD_PER_SD = 1.5
 _CENSORED = 0.3
 
@@ -170,8 +173,37 @@ class LungCohort:
 
     cohort: Cohort
     origins: tuple[tuple[str, ...], ...]
-    """Of each slide's nodule: what a bootstrap draws."""
+    """Of each slide's nodule."""
     outcomes: Outcomes
+
+    def of_fraction(self) -> Cohort:
+        """Return the slides with the share of tumour as what is to be told."""
+        return self._of_values(self.outcomes.fraction[:, None], "regression", ("fraction",))
+
+    def of_survival(self) -> Cohort:
+        """Return the slides with their times; each is a patient of its own."""
+        values = np.stack([self.outcomes.time, self.outcomes.event], axis=1)
+        return self._of_values(values, "survival", ("time", "event"))
+
+    def _of_values(self, values: Float64, kind: ValueTask, columns: tuple[str, ...]) -> Cohort:
+        survival = kind == "survival"
+        slides = tuple(
+            replace(
+                slide,
+                target=-1,
+                values=tuple(map(float, row)),
+                patient_id=slide.slide_id if survival else slide.patient_id,
+            )
+            for slide, row in zip(self.cohort.slides, values, strict=True)
+        )
+        return Cohort(
+            slides=slides,
+            classes=("log-hazard",) if survival else columns,
+            target_name=kind,
+            task=kind,
+            per="patient" if survival else "slide",
+            columns=columns,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +223,8 @@ class LungPatches:
     origins: NDArray[np.str_]
     donors: Int64
     cache: Path
+    files: tuple[Path, ...] = ()
+    """Where the pictures are, `TURNS` rows each."""
 
     @classmethod
     def load(cls, folder: Path, cache: Path | None = None) -> Self:
@@ -208,8 +242,8 @@ class LungPatches:
             table = list(csv.DictReader(stream))
         files = [folder / row["file"] for row in table]
         stored = [_embedded(name, files, cache) for name in ENCODERS]
-        kinds = np.repeat([row["label"] for row in table], len(_TURNS))
-        origins = np.repeat([row["group"] for row in table], len(_TURNS))
+        kinds = np.repeat([row["label"] for row in table], len(TURNS))
+        origins = np.repeat([row["group"] for row in table], len(TURNS))
         return cls(
             views=tuple(view for view, _ in stored),
             recipes=tuple(recipe for _, recipe in stored),
@@ -217,6 +251,7 @@ class LungPatches:
             origins=origins,
             donors=deal(kinds, origins),
             cache=cache,
+            files=tuple(files),
         )
 
     def fold(
@@ -319,7 +354,7 @@ def _embedded(name: str, files: Sequence[Path], cache: Path) -> tuple[Float32, M
     recipe = {
         **encoder.card.recipe(),
         "look": [*map(float, _LOOK_MEAN), *map(float, _LOOK_SPREAD)],
-        "turns": list(_TURNS),
+        "turns": list(TURNS),
         "patches": [f"{path.parent.name}/{path.name}" for path in files],
     }
     path = cache / f"lung-{name}-{recipe_id(recipe)}.npy"
@@ -327,7 +362,7 @@ def _embedded(name: str, files: Sequence[Path], cache: Path) -> tuple[Float32, M
         parts = []
         for start in range(0, len(files), 32):
             pixels = [normalised(one) for one in files[start : start + 32]]
-            parts.append(encoder.encode(np.stack([np.rot90(p, k) for p in pixels for k in _TURNS])))
+            parts.append(encoder.encode(np.stack([np.rot90(p, k) for p in pixels for k in TURNS])))
         path.parent.mkdir(parents=True, exist_ok=True)
         write_array(path, np.concatenate(parts))
     return np.load(path, allow_pickle=False), {"encoder": name, "of": recipe_id(recipe)}

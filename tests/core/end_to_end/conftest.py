@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tifffile
 from numpy.typing import NDArray
-from PIL import Image
 
 from src_core.patches.grid import GridConfig
 from src_core.progress import ignore, never
@@ -21,6 +19,7 @@ from src_core.project import Project, ProjectConfig
 from src_core.provenance import write_json
 from src_core.verbs import run_verb
 from tests.benchmarks.lung_cohorts import normalised
+from tests.core.pyramid_files import write_pyramid
 
 PATCH_PX = 224
 SIDE = 6
@@ -97,28 +96,6 @@ def write_mosaic(
         pixels[top : top + PATCH_PX, left : left + PATCH_PX] = patch
     write_pyramid(path, pixels, mpp=0.5)
     return nodule
-
-
-def write_pyramid(path: Path, pixels: NDArray[np.uint8], *, mpp: float) -> None:
-    """Write a tiled TIFF of three levels that OpenSlide opens, with its scale."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    levels = [pixels]
-    for _ in range(2):
-        image = Image.fromarray(levels[-1])
-        levels.append(np.asarray(image.reduce(4)))
-    with tifffile.TiffWriter(path) as writer:
-        for number, level in enumerate(levels):
-            scale = 1e4 / (mpp * 4**number)
-            writer.write(
-                level,
-                tile=(256, 256),
-                photometric="rgb",
-                compression="jpeg",
-                compressionargs={"level": 92},
-                subfiletype=1 if number else 0,
-                resolution=(scale, scale),
-                resolutionunit="CENTIMETER",
-            )
 
 
 LEARN, TEST = 28, 20

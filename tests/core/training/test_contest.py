@@ -19,7 +19,7 @@ from src_core.training import weighted
 from src_core.training.config import TrainConfig
 from src_core.training.contenders import FUSED, Contender, Plan, Row, Table, plan_comparison
 from src_core.training.contest import RATE_FACTORS, Contest, hold_contest
-from src_core.training.contest_figures import measure_contest, note_edges
+from src_core.training.contest_figures import compare_pair, measure_contest, note_edges
 from src_core.training.figures import SKILL, explained
 from src_core.training.learners import Learned, learn_linear, learn_student
 
@@ -211,6 +211,23 @@ def test_a_damaged_cell_is_trained_again(planted: Any, quick: TrainConfig, tmp_p
     second = hold(cohort, quick, linear, tmp_path)
     for key, cell in first.cells.items():
         np.testing.assert_array_equal(cell.scores, second.cells[key].scores)
+
+
+def test_any_two_contenders_are_compared_and_groups_of_patients_may_be_drawn(
+    planted: Any, quick: TrainConfig, tmp_path: Path
+) -> None:
+    cohort = planted(24)
+    linear = Contender(name=FUSED, learn=learn_linear, tuned=False)
+    again = Contender(name="again", learn=learn_linear, tuned=False)
+    held = hold(cohort, quick, plan_of(linear, again), tmp_path)
+    (table,) = measure_contest(held, n_resamples=50)
+    pair = compare_pair(held, "again", FUSED, n_resamples=50)
+    assert pair == rows_of(table)["again"]["difference"]
+    assert pair["value"] == pair["low"] == pair["high"] == 0.0
+    one_group = compare_pair(held, "again", FUSED, resampled=["all"] * 24, n_resamples=50)
+    assert (one_group["n_patients"], pair["n_patients"]) == (2, 24)
+    with pytest.raises(ValueError, match="groups for"):
+        compare_pair(held, "again", FUSED, resampled=["all"], n_resamples=50)
 
 
 def test_who_cannot_learn_is_told_and_the_others_are_compared(
