@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from src_core.bags.targets import Labelled, Target, read_targets
 from src_core.embeddings.extract import load_slide_embedding
 from src_core.errors import ProjectError
 from src_core.locking import locked
+from src_core.model_origins import require_patches, sizes_of_patches
 from src_core.pipeline import Failure, each, stored_clusters, stored_views
 from src_core.progress import never
 from src_core.project import Project, ProjectConfig, SlideFolder
@@ -22,6 +23,7 @@ from src_core.review.raster import label_numbers
 if TYPE_CHECKING:
     from src_core.bags.label_table import LabelTable
     from src_core.patches.grid import PatchGrid
+    from src_core.patches.lattice import Lattice
     from src_core.types import Float32, Labels
 
 __all__ = ["corrected_labels", "load_cohort", "names_in", "split_cohort"]
@@ -62,27 +64,22 @@ def load_cohort(
     ------
     ProjectError
         If there are no labels, or no labelled slide is ready.
+    GridMismatchError
+        If their patches are of several magnifications, or embedded differently.
     """
     config = config or project.config
     table = corrected_labels(project)
     target = Target((target,)) if isinstance(target, str) else target
     names = tuple(classes or target.outputs(table))
     marked_as = names if target.task == "classification" else ()
-    slides: list[CohortSlide] = []
-
-    def take(one: Labelled) -> None:
-        slides.append(_cohort_slide(project.slide(one.row.slide_id), config, one, marked_as))
-
     wanted = [
         one
         for one in read_targets(table, target, classes=names)
         if only is None or one.row.slide_id in only
     ]
-    failures = each(wanted, take, name=lambda one: one.row.slide_id, stop=never)
-    if failures and not slides:
-        raise ProjectError(f"No labelled slide is ready; the first: {failures[0].message}")
+    slides, failures = _ready(project, wanted, config, marked_as)
     cohort = Cohort(
-        slides=tuple(slides),
+        slides=slides,
         classes=names,
         target_name=target.name,
         task=target.task,
@@ -90,6 +87,28 @@ def load_cohort(
         columns=target.columns,
     )
     return cohort, failures
+
+
+def _ready(
+    project: Project,
+    wanted: Sequence[Labelled],
+    config: ProjectConfig,
+    marked_as: Sequence[str],
+) -> tuple[tuple[CohortSlide, ...], list[Failure]]:
+    slides: list[CohortSlide] = []
+    lattices: dict[str, Lattice] = {}
+
+    def take(one: Labelled) -> None:
+        slide = project.slide(one.row.slide_id)
+        grid = slide.load_grid()
+        slides.append(_cohort_slide(slide, grid, config, one, marked_as))
+        lattices[slide.slide_id] = grid.lattice
+
+    failures = each(wanted, take, name=lambda one: one.row.slide_id, stop=never)
+    if failures and not slides:
+        raise ProjectError(f"No labelled slide is ready; the first: {failures[0].message}")
+    _require_one_scale(lattices)
+    return tuple(slides), failures
 
 
 def corrected_labels(project: Project) -> LabelTable:
@@ -109,10 +128,22 @@ def corrected_labels(project: Project) -> LabelTable:
     return replace(table, rows=tuple(rows))
 
 
+def _require_one_scale(lattices: Mapping[str, Lattice]) -> None:
+    if not lattices:
+        return
+    first = next(iter(lattices))
+    sizes = sizes_of_patches([lattices[first]])
+    for name, lattice in lattices.items():
+        require_patches(sizes, lattice, slide_id=name, others=f"slide {first!r}")
+
+
 def _cohort_slide(
-    slide: SlideFolder, config: ProjectConfig, labelled: Labelled, marked_as: Sequence[str]
+    slide: SlideFolder,
+    grid: PatchGrid,
+    config: ProjectConfig,
+    labelled: Labelled,
+    marked_as: Sequence[str],
 ) -> CohortSlide:
-    grid = slide.load_grid()
     views = stored_views(slide, grid, config.encoders)
     clusters = stored_clusters(slide, grid, views, config.clustering)
     edits = slide.selection.edits(grid)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from src_core.bags.edits import SelectionEdits
 from src_core.bags.targets import Target
 from src_core.clustering.result import ClusterConfig, load_clusters
@@ -19,6 +21,7 @@ from src_core.embeddings.store import EmbeddingView
 from src_core.errors import CheckpointError, ConfigError, ProjectError
 from src_core.inference.export import prediction_panels, save_figure
 from src_core.inference.prediction import Prediction
+from src_core.model_origins import require_patches
 from src_core.models.checkpoint_meta import checkpoint_meta
 from src_core.patches.grid import PatchGrid
 from src_core.patches.lattice import Lattice
@@ -157,10 +160,12 @@ class Predictor:
 
         Raises
         ------
-        ProjectError, GridMismatchError
-            If the slide is not embedded as the model needs it.
+        ProjectError, GridMismatchError, StaleArtifactError
+            If the slide is not embedded as the model needs it, or of another magnification.
         TooFewPatchesError
             If all its patches are excluded.
+        CheckpointError
+            If weights or embeddings are so large that nothing comes of them.
         """
         from src_core.inference.predict import predict_slide
 
@@ -185,12 +190,10 @@ class Predictor:
 
         Raises
         ------
-        ProjectError, GridMismatchError
-            If the slide is not embedded as the model needs it.
+        ProjectError, GridMismatchError, StaleArtifactError, TooFewPatchesError
+            See `read`.
         """
-        grid = slide.load_grid()
-        encoders = [source.name for source in self.checkpoint.meta.encoders]
-        views = stored_views(slide, grid, encoders)
+        grid, views, edits = self.read(slide)
         # By the run's own settings, which the project may have left behind.
         clusters = made_clusters(
             slide,
@@ -201,7 +204,31 @@ class Predictor:
             report=report,
             stop=stop,
         )
-        return SlideInputs(grid, views, load_clusters(clusters)[0], slide.selection.edits(grid))
+        return SlideInputs(grid, views, load_clusters(clusters)[0], edits)
+
+    def read(
+        self, slide: SlideFolder
+    ) -> tuple[PatchGrid, tuple[EmbeddingView, ...], SelectionEdits]:
+        """Return what is stored of a slide, clusters aside, if the model can read it.
+
+        Raises
+        ------
+        ProjectError, GridMismatchError, StaleArtifactError
+            If the slide is not embedded as the model needs it, or of another magnification.
+        TooFewPatchesError
+            If all its patches are excluded.
+        """
+        from src_core.inference.predict import choose_views
+
+        grid, meta = slide.load_grid(), self.checkpoint.meta
+        sizes = meta.preparation.get("patches")
+        others = "those that the model learned from"
+        require_patches(sizes, grid.lattice, slide_id=slide.slide_id, others=others)
+        views = stored_views(slide, grid, [source.name for source in meta.encoders])
+        choose_views(meta.encoders, views, slide.slide_id)
+        edits = slide.selection.edits(grid)
+        edits.applied(np.zeros(len(grid), np.int32), slide_id=slide.slide_id)  # is any left?
+        return grid, views, edits
 
     @property
     def n_bags(self) -> int:

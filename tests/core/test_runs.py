@@ -14,8 +14,9 @@ from src_core.cli import main
 from src_core.clustering.result import load_clusters
 from src_core.cohorts import load_cohort
 from src_core.embeddings.store import EmbeddingStore
-from src_core.errors import ConfigError, ProjectError
+from src_core.errors import CheckpointError, ConfigError, GridMismatchError, ProjectError
 from src_core.inference.prediction import Prediction
+from src_core.model_origins import require_patches, sizes_of_patches
 from src_core.models.checkpoint_meta import checkpoint_meta
 from src_core.pipeline import computed_notes
 from src_core.progress import ignore, never
@@ -81,6 +82,36 @@ def test_a_name_is_given_once(root: str) -> None:
     (Path(root) / "runs" / "run-0003").mkdir()
     result = run("train", project=root, preset="bench", device="cpu")
     assert result["run"] == "run-0004", "old predictions would pass for the new model's"
+
+
+def test_another_magnification_is_neither_predicted_nor_learned_from(root: str) -> None:
+    slide = Project.open(root).slide("s1")
+    run("prepare", project=root, slides=[slide.record.path], set=["grid.mpp=0.6"])
+    told = run("predict", project=root, slides=["s1"], device="cpu")
+    assert told["failures"] == [], "a scale nearby is taken for the same"
+    run("prepare", project=root, slides=[slide.record.path], set=["grid.mpp=1.0"])
+    said = (
+        "Slide 's1' is cut into patches of 256 µm at 1 µm per pixel, {} into patches of 128 µm at "
+        "0.5; prepare them with the same grid.patch_px and grid.mpp."
+    )
+    for verb, slides in (("predict", ["s1", "s0"]), ("explain", ["s1"])):
+        (failure,) = run(verb, project=root, slides=slides, device="cpu")["failures"]
+        assert failure["message"] == said.format("those that the model learned from")
+    run("cluster", project=root, slides=["s1"])
+    with pytest.raises(GridMismatchError) as caught:
+        load_cohort(Project.open(root), "label")
+    assert str(caught.value) == said.format("slide 's0'")
+
+
+@pytest.mark.parametrize(
+    "sizes", [3, {}, {"um": [128.0, 128.0]}, {"um": [0.0, 1.0], "mpp": [1.0, 1.0]}, {"um": "ab"}]
+)
+def test_sizes_of_patches_that_cannot_be_are_refused(root: str, sizes: Any) -> None:
+    lattice = Project.open(root).slide("s0").load_grid().lattice
+    require_patches(None, lattice, slide_id="s0", others="those")
+    require_patches(sizes_of_patches([lattice]), lattice, slide_id="s0", others="those")
+    with pytest.raises(CheckpointError, match="of no size"):
+        require_patches(sizes, lattice, slide_id="s0", others="those")
 
 
 def test_a_run_is_scored_by_its_own_settings(root: str) -> None:
