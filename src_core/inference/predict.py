@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import softmax
 
 from src_core.bags.cohort import View, check_views
@@ -65,7 +66,7 @@ def predict_slide(
     Raises
     ------
     CheckpointError
-        If a view is missing or of another width.
+        If a view is missing or of another width, or no numbers come of it.
     StaleArtifactError
         If a view was made by another recipe than the one that was learned from.
     GridMismatchError, TooFewPatchesError
@@ -84,7 +85,7 @@ def predict_slide(
     scores = scorer.score(bags, scorer.log_share(left, bags), maps=True, stop=stop)
     prediction = _assemble(checkpoint, scores, slide_id=slide_id, n_bags=len(bags), seed=seed)
     report(_progress(1, slide_id))
-    return _with_edits(prediction.replace(unlikeness=watch.unlikeness()), edits, left)
+    return _with_edits(_checked(prediction.replace(unlikeness=watch.unlikeness())), edits, left)
 
 
 def prediction_bags(
@@ -223,6 +224,30 @@ def _assemble(
         notes=tuple(one.imported for one in sources if one.imported is not None),
         operating_point=meta.operating_point,
     )
+
+
+def _checked(prediction: Prediction) -> Prediction:
+    there = prediction.appearances > 0
+    require_numbers(
+        prediction.slide_id,
+        *(prediction.logits, prediction.spread, prediction.bias, prediction.contributions),
+        *(prediction.attention[there], prediction.patch_probabilities[there]),
+        np.array([prediction.unlikeness or 0.0]),
+    )
+    return prediction
+
+
+def require_numbers(slide_id: str, *arrays: NDArray[np.floating]) -> None:
+    """Raise `CheckpointError` unless all that a model gives are numbers.
+
+    In a map a patch without one would look as if it were not there.
+    """
+    if not all(np.isfinite(one).all() for one in arrays):
+        raise CheckpointError(
+            f"What the model computes of slide {slide_id!r} are no numbers: its weights, or the "
+            "slide's embeddings, are damaged or far too large; restore the model, or remove the "
+            "slide's embeddings and embed it again."
+        )
 
 
 def _with_edits(prediction: Prediction, edits: SelectionEdits, labels: Labels) -> Prediction:

@@ -22,6 +22,7 @@ from src_core.inference.predict import (
     check_patches,
     choose_views,
     prediction_bags,
+    require_numbers,
     slide_scorer,
 )
 from src_core.models.checkpoint import Checkpoint, CheckpointMeta
@@ -70,13 +71,13 @@ def explain_slide(
     Raises
     ------
     TooFewPatchesError
-        If a set leaves nothing of the slide.
+        If a set leaves nothing of the slide, as its only cluster does.
     """
     edits, meta = edits or SelectionEdits.none(len(labels)), checkpoint.meta
     chosen = choose_views(meta.encoders, views, slide_id)
     check_patches(slide_id, chosen, labels, cells)
     left = edits.applied(labels, slide_id=slide_id)
-    sets = clusters_to_leave_out(left) if without is None else without
+    sets = _each_cluster(left, slide_id) if without is None else without
     report(_progress(0, slide_id))
     draw = partial(prediction_bags, meta, edits=edits, slide_id=slide_id, seed=seed)
     whole = draw(left, n_bags=n_bags)
@@ -85,7 +86,7 @@ def explain_slide(
     drawn = [_Drawn(left, whole), *(_Drawn(one, draw(one, n_bags=few)[:few]) for one in remaining)]
     every = np.concatenate([one.bags.ravel() for one in drawn])
     scorer = slide_scorer(checkpoint, chosen, every, len(left), device=device, stop=stop)
-    first, *others = _scores(scorer, drawn, meta, stop=stop)
+    first, *others = _scores(scorer, drawn, meta, slide_id=slide_id, stop=stop)
     counts = [int((one != left).sum()) for one in remaining]
     report(_progress(1, slide_id))
     return Explanation(
@@ -97,6 +98,17 @@ def explain_slide(
         seed=seed,
         edits_id=edits.edits_id,
     )
+
+
+def _each_cluster(labels: Labels, slide_id: str) -> dict[str, BoolArray]:
+    sets = clusters_to_leave_out(labels)
+    if len(sets) == 1:
+        raise TooFewPatchesError(
+            f"All patches of slide {slide_id!r} are of one cluster, as those of small slides are, "
+            "so no other is left without it; exclude patches in step 3 and predict again to see "
+            "what they weigh."
+        )
+    return sets
 
 
 def _remaining(labels: Labels, patches: BoolArray, name: str, slide_id: str) -> Labels:
@@ -116,7 +128,12 @@ class _Drawn(NamedTuple):
 
 
 def _scores(
-    scorer: SlideScorer, drawn: Sequence[_Drawn], meta: CheckpointMeta, *, stop: Stop
+    scorer: SlideScorer,
+    drawn: Sequence[_Drawn],
+    meta: CheckpointMeta,
+    *,
+    slide_id: str,
+    stop: Stop,
 ) -> list[Float64]:
     """Return the fused outputs of each one's bags, (n_bags, C)."""
     shares = [scorer.log_share(one.labels, one.bags) for one in drawn]
@@ -136,6 +153,7 @@ def _scores(
                 branches_std=meta.branches_logit_std,
             )
         )
+    require_numbers(slide_id, *fused)
     ends = np.cumsum([len(one.bags) for one in drawn])
     return np.split(np.concatenate(fused), ends[:-1])
 

@@ -149,6 +149,10 @@ class Checkpoint:
                 f"{path} is missing or damaged; train again or restore it."
             ) from error
         _check_finite(tensors, where=f"{path}: ")
+        if "likeness.threshold" in tensors and not tensors["likeness.threshold"] > 0:
+            raise CheckpointError(
+                f"{path}: the likeness' threshold is no distance; use another file."
+            )
         return cls(meta=meta, tensors=tensors)
 
     def student(self, device: torch.device | str = "cpu") -> Student:

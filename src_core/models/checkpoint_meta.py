@@ -141,6 +141,8 @@ class CheckpointMeta:
             )
         for text in (self.target_name, self.created, *self.classes, *self.target_columns):
             _text("a name", text)
+        if len(set(self.classes)) < len(self.classes) or "" in self.classes:
+            raise CheckpointError("The checkpoint's outputs have no names, or share one.")
         for what, number in (
             ("student_logit_std", self.student_logit_std),
             ("branches_logit_std", self.branches_logit_std),

@@ -28,6 +28,9 @@ from src_core.verbs.base import (
 
 __all__ = ["EXPLAIN"]
 
+_MOST_DIGITS = 9
+"""Of a cluster's number; Python refuses to read thousands of them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainOptions(Config):
@@ -63,8 +66,10 @@ def _explain(options: ExplainOptions, report: Report, stop: Stop) -> Result:
 
 
 def _number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise ConfigError(f"ExplainOptions.without is {text!r}; give numbers of clusters, as 3 7.")
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
+        raise ConfigError(
+            f"ExplainOptions.without is {text[:50]!r}; give numbers of clusters, as 3 7."
+        )
     return int(text)
 
 

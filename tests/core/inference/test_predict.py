@@ -19,6 +19,7 @@ from src_core.errors import (
     TooFewPatchesError,
 )
 from src_core.inference import predict_slide
+from src_core.inference.what_if import explain_slide
 from src_core.models.checkpoint import EmbeddingSource
 from src_core.seeding import generator
 from src_core.training import fit
@@ -193,6 +194,32 @@ def test_what_does_not_fit_the_checkpoint_is_refused(planted: Any, model: Any, s
         predict_slide(checkpoint, slide.views, slide.labels, slide.cells[:-1])
     with pytest.raises(JobCancelled):
         predict(checkpoint, slide, stop=lambda: True)
+
+
+def test_what_are_no_numbers_is_refused_and_not_left_out_of_the_map(
+    planted: Any, model: Any, slide: Any
+) -> None:
+    checkpoint = model[1]
+    large = {
+        key: torch.full_like(value, 3e38) if "weight" in key else value
+        for key, value in checkpoint.tensors.items()
+    }
+    with pytest.raises(CheckpointError, match="slide 's' are no numbers"):
+        predict(dataclasses.replace(checkpoint, tensors=large), slide)
+    with pytest.raises(CheckpointError, match="slide 's' are no numbers"):
+        explain_slide(
+            dataclasses.replace(checkpoint, tensors=large),
+            slide.views,
+            slide.labels,
+            slide.cells,
+            slide_id="s",
+            device="cpu",
+        )
+    values = slide.views[0].values.copy()
+    values[np.flatnonzero(slide.labels >= 0)[0], 0] = np.nan
+    views = (planted.view(values, slide.views[0].encoder), *slide.views[1:])
+    with pytest.raises(CheckpointError, match="embeddings, are damaged"):
+        predict(checkpoint, dataclasses.replace(slide, views=views))
 
 
 def test_another_recipe_is_refused_and_licences_travel(model: Any, slide: Any) -> None:

@@ -268,6 +268,14 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "classes": (_edit(lambda v: v["classes"].append("third")), "names 3 outputs"),
     "class of wrong type": (_edit(lambda v: v.update(classes=[1, 2])), "no readable text"),
     "classes as text": (_edit(lambda v: v.update(classes="ab")), "no list"),
+    "classes of one name": (
+        _edit(lambda v: v.update(classes=["mutated", "mutated"])),
+        "no names, or share one",
+    ),
+    "class without a name": (
+        _edit(lambda v: v.update(classes=["", "b"])),
+        "no names, or share one",
+    ),
     "encoder dims": (_edit(lambda v: v["encoders"][0].update(dim=7)), "encoders give 11"),
     "encoder twice": (_edit(lambda v: v["encoders"][1].update(name="lite0")), "named twice"),
     "encoder of wrong type": (_edit(lambda v: v.update(encoders=[3])), "no named values"),
@@ -354,6 +362,9 @@ def test_what_it_knows_of_slides_and_of_its_thresholds_comes_back(tmp_path: Path
     rows = rng.normal(size=(4, 10)).astype(np.float32)
     same = (one.unlikeness(one.coordinates(rows)) for one in (found, likeness))
     assert len(set(same)) == 1
+    _retensor(lambda t: t["likeness.threshold"].zero_())(tmp_path / "c")
+    with pytest.raises(CheckpointError, match="threshold is no distance"):
+        Checkpoint.load(tmp_path / "c")
     with pytest.raises(CheckpointError, match=r"lacks the weights 'likeness\.0\.axes'"):
         Checkpoint.of(meta, **parts)
     plain = Checkpoint.of(_meta(teachers=()), **parts)

@@ -56,7 +56,12 @@ def test_a_prediction_is_explained_cluster_by_cluster(
 
 @pytest.mark.parametrize(
     ("without", "sentence"),
-    [("9", "has no cluster 9; it has 2, from 0 to 1"), ("1 0", "nothing is left"), ("x", "give")],
+    [
+        ("9", "has no cluster 9; it has 2, from 0 to 1"),
+        ("1 0", "nothing is left"),
+        ("x", "give"),
+        ("9" * 5000, "give numbers of clusters"),
+    ],
 )
 def test_what_cannot_be_left_out_is_refused(
     root: Path, capsys: pytest.CaptureFixture[str], without: str, sentence: str
