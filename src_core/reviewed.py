@@ -13,12 +13,14 @@ import numpy as np
 from src_core.bags.cohort import Cohort, CohortSlide
 from src_core.cohorts import corrected_labels, load_cohort, names_in
 from src_core.errors import ProjectError
+from src_core.model_origins import require_patches
 from src_core.models.checkpoint_meta import CheckpointMeta
 from src_core.pipeline import Failure, each_slide, stored_views
 from src_core.progress import Stop
 from src_core.project import Project, ProjectConfig, SlideFolder
 from src_core.provenance import check_recipe
 from src_core.review.meanings import ARTEFACT, UNMARKED, kinds_of, meanings
+from src_core.review.raster import label_numbers
 from src_core.training.config import TrainConfig
 from src_core.training.marked import MarkedSlide, require_teachable
 from src_core.types import Int64, Json
@@ -81,11 +83,12 @@ def gather_review(
     CheckpointError
         If the model cannot learn from marks.
     ProjectError
-        If a mark is of no class that the model knows, or nothing is left to learn from.
+        If there is no such slide, a mark is of no class that the model knows, or nothing, or no
+        slide of a class, is left to learn from.
     """
     require_teachable(meta)
     gathering = _Gathering(project, meta, asked)
-    chosen = [project.slide(name) for name in slides] or list(project.slides())
+    chosen = [_known(project, name) for name in slides] or list(project.slides())
     gathering.understand(chosen)
     gathering.failures += each_slide(chosen, gathering.take, stop=stop)
     return gathering.finish(named=bool(slides))
@@ -127,6 +130,9 @@ class _Gathering:
                 "the final score, which would no longer be one; mark slides that are not."
             )
         grid = slide.load_grid()
+        sizes = self.meta.preparation.get("patches")
+        others = "those that the model learned from"
+        require_patches(sizes, grid.lattice, slide_id=slide.slide_id, others=others)
         kinds = kinds_of(grid, marks, self.meaning)
         views = stored_views(slide, grid, [source.name for source in self.meta.encoders])
         for view, source in zip(views, self.meta.encoders, strict=True):
@@ -135,8 +141,9 @@ class _Gathering:
         if (kinds == UNMARKED).all():
             return
         self.marked.append(MarkedSlide(slide_id=slide.slide_id, views=views, kinds=kinds))
-        names = {number: label for label, number in self.meaning.items()}
-        told = Counter(names[kind] for kind in kinds[kinds != UNMARKED].tolist())
+        names = list(self.meaning)  # several may mean one thing
+        numbers = label_numbers(grid, marks, names)[kinds != UNMARKED]
+        told = Counter(names[number - 1] for number in numbers.tolist())
         self.counts[slide.slide_id] = dict(sorted(told.items()))
         self.latest = max(self.latest, (max(mark.time for mark in marks), slide.slide_id))
 
@@ -164,7 +171,9 @@ class _Gathering:
         )
         inner = self._inner(cohort)
         reviewed = {*names_in(self.asked.get("reviewed")), *(x.slide_id for x in self.marked)}
-        patients = {x.patient_id for x in cohort.slides if x.slide_id in reviewed}
+        # By the table: a marked slide without a label is in no cohort, but its patient may be.
+        owners = self.project.patients()
+        patients = {owners.get(name) for name in reviewed}
         by_id = {one.slide_id: one.kinds for one in self.marked}
         train = [
             _without_artefacts(slide, by_id.get(slide.slide_id))
@@ -176,8 +185,10 @@ class _Gathering:
             for row, slide in enumerate(cohort.slides)
             if slide.slide_id in inner and slide.patient_id not in patients
         ]
+        train = [slide for slide in train if (slide.labels >= 0).any()]
+        self._require_all_classes(train)
         return Reviewed(
-            train=replace(cohort, slides=tuple(one for one in train if (one.labels >= 0).any())),
+            train=replace(cohort, slides=tuple(train)),
             check=cohort.subset(check) if check else None,
             marked=tuple(self.marked),
             counts=self.counts,
@@ -185,6 +196,15 @@ class _Gathering:
             latest=self.latest[1],
             failures=self.failures + failures,
         )
+
+    def _require_all_classes(self, train: Sequence[CohortSlide]) -> None:
+        lacking = set(range(len(self.meta.classes))) - {slide.target for slide in train}
+        if lacking:
+            raise ProjectError(
+                f"Of the slides that the model had learned from none is left of class "
+                f"{self.meta.classes[min(lacking)]!r}, which it would forget: correct fewer "
+                "labels or mark fewer artefacts, or train anew."
+            )
 
     def _held_back(self) -> set[str]:
         """Return the slides that are held back, and all others of their patients."""
@@ -201,6 +221,12 @@ class _Gathering:
 
         inner = inner_split(cohort, TrainConfig.from_dict(self.meta.train_config))[1]
         return set() if inner is None else {slide.slide_id for slide in inner.slides}
+
+
+def _known(project: Project, name: str) -> SlideFolder:
+    slide = project.slide(name)
+    slide.record  # noqa: B018 - it says if there is no such slide
+    return slide
 
 
 def _without_artefacts(slide: CohortSlide, kinds: Int64 | None) -> CohortSlide:

@@ -20,7 +20,8 @@ def suggest_patches(project: Project, run_id: str, slide: SlideFolder, *, n: int
     Raises
     ------
     ProjectError
-        If the slide has no prediction by this run, or all its patches are marked.
+        If the slide has no prediction by this run, the run knows no classes, or all patches are
+        marked or excluded.
     GridMismatchError
         If it was predicted on another grid.
     """
@@ -29,6 +30,11 @@ def suggest_patches(project: Project, run_id: str, slide: SlideFolder, *, n: int
         raise ProjectError(f"Slide {slide.slide_id!r} has no prediction by {run_id}; run Predict.")
     prediction, grid = Prediction.load(folder), slide.load_grid()
     prediction.require_grid(grid.grid_id, len(grid))
+    if not prediction.has_classes:
+        raise ProjectError(
+            f"{run_id} knows no classes that a patch could be of, so no mark would teach it; "
+            "choose the run of a classification."
+        )
     clusters = slide.current_clusters()
     marks = slide.marks.current()
     names = tuple(dict.fromkeys(mark.label for mark in marks))
@@ -36,9 +42,13 @@ def suggest_patches(project: Project, run_id: str, slide: SlideFolder, *, n: int
         prediction.patch_probabilities,
         load_clusters(clusters)[0],
         n=n,
-        marked=label_numbers(grid, marks, names) > 0,
+        # What somebody has taken out of all bags since the prediction has been looked at too.
+        marked=(label_numbers(grid, marks, names) > 0) | slide.selection.edits(grid).excluded,
         agreement=load_agreement(clusters),
     )
     if not len(found.rows):
-        raise ProjectError(f"All patches of slide {slide.slide_id!r} are marked; choose another.")
+        raise ProjectError(
+            f"All patches of slide {slide.slide_id!r} that have a place on its map are marked or "
+            "excluded; choose another slide."
+        )
     return found

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from src_core.bags.dataset import standardised_rows
 from src_core.devices import DeviceName
 from src_core.errors import JobCancelled, ProjectError
 from src_core.inference.prediction import Prediction
-from src_core.pipeline import Failure, stored_views
+from src_core.pipeline import Failure
 from src_core.progress import Progress, Report, Stop, check
 from src_core.project import Project
 from src_core.provenance import read_json, recipe_id, write_bytes, write_json
@@ -38,6 +40,9 @@ __all__ = ["CANDIDATE", "Tuned", "finetune"]
 
 CANDIDATE = "candidate-"
 """What the name of a model begins with that nobody has accepted yet."""
+
+_MADE_OF = ("parent", "review", "feedback")
+"""What of a fine-tuned run's ``config.json`` decides its weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,14 +94,16 @@ def finetune(
         The slide to map first; the one that was marked last by default.
     accept_drop : bool
         Use the new model whatever it has forgotten. The same call as before then makes the
-        candidate a run, without training again.
+        candidate a run, without training again; made once more it only names that run.
     device, report, stop
         See :func:`src_core.devices.pick_device` and :mod:`src_core.progress`.
 
     Raises
     ------
     ProjectError
-        If there is no such run, nothing (new) to learn from, or a mark of an unknown class.
+        If there is no such run or slide, nothing (new) to learn from, or a mark of no class.
+    GridMismatchError, StaleArtifactError, TooFewPatchesError
+        If the model cannot read the slide that is shown.
     CheckpointError
         If the model is damaged, or cannot learn from marks.
     JobCancelled
@@ -105,21 +112,46 @@ def finetune(
     parent = Predictor.load(project, run_id, device=device)
     asked = read_json(project.run(run_id) / "config.json")
     review = gather_review(project, parent.checkpoint.meta, asked, slides=slides, stop=stop)
-    recipe = review.recipe()
-    if recipe == asked.get("review"):
+    if review.recipe() == asked.get("review"):
         raise ProjectError(f"{run_id} has learned from all of these marks already; mark more.")
     shown = show or review.latest
-    name = CANDIDATE + recipe_id({"parent": run_id, "review": recipe, **config.to_dict()})
-    marks: dict[str, Json] = {slide: {**told} for slide, told in review.counts.items()}
-    told = {**asked, "parent": run_id, "review": recipe, "feedback": config.to_dict()}
-    told |= {"marks": marks, "reviewed": list(review.reviewed)}
+    told = _told(asked, run_id, review, config)
+    candidate = CANDIDATE + recipe_id({key: told[key] for key in _MADE_OF})
+    name = _made_before(project, told) or candidate
     _make(parent, review, config, name, told, shown=shown, report=report, stop=stop)
     told_check = read_json(project.run(name) / "metrics.json").get("check", {})
-    if accept_drop or not _forgot(told_check, config):
+    if name == candidate and (accept_drop or not _forgot(told_check, config)):
         name = _accepted(project, name, shown)
     return Tuned(
         run_id=name, check=told_check, marks=review.counts, shown=shown, failures=review.failures
     )
+
+
+def _told(
+    asked: dict[str, Any], run_id: str, review: Reviewed, config: FeedbackConfig
+) -> dict[str, Json]:
+    """Return what the new run says of itself: as its parent, and what it has learned since."""
+    marks: dict[str, Json] = {slide: {**told} for slide, told in review.counts.items()}
+    return {
+        **asked,
+        "parent": run_id,
+        "review": review.recipe(),
+        "feedback": config.to_dict(),
+        "marks": marks,
+        "reviewed": list(review.reviewed),
+    }
+
+
+def _made_before(project: Project, told: dict[str, Json]) -> str | None:
+    """Return the run that an earlier call of this kind has made, if there is one."""
+    for name in reversed(project.runs()):
+        path = project.run(name) / "config.json"
+        if name.startswith(CANDIDATE) or not path.is_file():
+            continue
+        stored = read_json(path)
+        if all(stored.get(key) == told[key] for key in _MADE_OF):
+            return name
+    return None
 
 
 def _make(
@@ -133,14 +165,17 @@ def _make(
     report: Report,
     stop: Stop,
 ) -> None:
-    """Make a candidate and its prediction of the slide that is shown, unless they are there."""
+    """Make a model and its prediction of the slide that is shown, unless they are there."""
     project = parent.project
     is_new = not (project.run(name) / "checkpoint").is_dir()
+    if shown:
+        parent.read(project.slide(shown))  # before anything is learned: it will be predicted
     try:
         if is_new:
             tuned = _trained(parent, review, config, shown=shown, report=report, stop=stop)
             _store(project, name, tuned, told, stop=stop)
-        if shown and not (project.prediction(name, shown) / "prediction.json").is_file():
+        predicted = project.prediction(name, shown) / "prediction.json" if shown else None
+        if predicted is not None and (is_new or not predicted.is_file()):
             model = Predictor.load(project, name, device=parent.device)
             model.predict(project.slide(shown), report=report, stop=stop)
     except JobCancelled:
@@ -207,16 +242,17 @@ def _show(parent: Predictor, branches: LocalBranches, shown: str, *, stop: Stop)
     """Store the first map of a slide."""
     from src_core.training.quick import patch_map
 
-    meta, slide = parent.checkpoint.meta, parent.project.slide(shown)
-    grid = slide.load_grid()
-    views = stored_views(slide, grid, [source.name for source in meta.encoders])
+    slide = parent.project.slide(shown)
+    grid, views, edits = parent.read(slide)
     patches = partial(standardised_rows, views, parent.checkpoint.views())
+    odds = patch_map(branches, patches, len(grid), stop=stop)
+    odds[edits.excluded] = np.nan  # as in a prediction: what is in no bag is in no map
     FirstMap(
         slide_id=shown,
         grid_id=grid.grid_id,
         parent=parent.run_id,
-        classes=meta.classes,
-        patch_probabilities=patch_map(branches, patches, len(grid), stop=stop),
+        classes=parent.checkpoint.meta.classes,
+        patch_probabilities=odds,
     ).save(slide.first_map)
 
 

@@ -30,7 +30,7 @@ class FirstMap:
     """The run that is being fine-tuned."""
     classes: tuple[str, ...]
     patch_probabilities: Float32
-    """Shape (N, C): each patch's own class probabilities."""
+    """Shape (N, C): each patch's own class probabilities, NaN where it is excluded."""
 
     def save(self, folder: Path) -> None:
         """Write the array, then ``meta.json``: without it there is no map."""

@@ -91,7 +91,8 @@ def suggest(
     n : int
         Patches that are wanted; fewer where the slide has no more.
     marked : ndarray of bool, shape (N,), optional
-        Patches that are marked already: they are never shown, and cover their clusters.
+        Patches that are marked or excluded already: they are never shown, and cover their
+        clusters.
     agreement : ndarray of float32, shape (N, views), optional
         How far each encoder agrees with the clusters about each patch.
 

@@ -80,7 +80,7 @@ def fine_tune(
         with corrected labels.
     inner : Cohort, optional
         Slides that it had not learned from, none of them marked or of a marked patient. Without
-        any the check is made on `train`, and says so.
+        any, or of one class alone, the check is made on `train`, and says so.
     marked : sequence of MarkedSlide
         Any slides, of these or others, with at least one judged patch.
     config : FeedbackConfig, optional
@@ -111,12 +111,12 @@ def fine_tune(
     with seeded(course.config.seed, on):
         trainee = _Reviewed(checkpoint, course, seen, config, on)
         trainee.look_quickly(course, first_look)
-        checked = inner or train
+        checked = inner if inner is not None and len(set(inner.targets.tolist())) > 1 else train
         before = _Skill.of(checkpoint, course, checked, on)
         _learn(trainee, course)
         result = _packed(checkpoint, course, trainee, config)
     after = _Skill.of(result.checkpoint, course, checked, on)
-    return FineTuned(result=result, check=_check(before, after, checked, learned=inner is None))
+    return FineTuned(result=result, check=_check(before, after, checked, learned=checked is train))
 
 
 class _Reviewed(Trainee):

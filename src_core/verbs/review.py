@@ -10,6 +10,7 @@ from src_core.config import Config, Help, Range
 from src_core.errors import ConfigError, ProjectError
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
+from src_core.review.marks import MAX_TEXT
 from src_core.suggesting import suggest_patches
 from src_core.training.feedback_config import FeedbackConfig, FeedbackEpochs, Tolerance
 from src_core.verbs.base import (
@@ -142,13 +143,18 @@ class RelabelOptions(Config):
 
 def _relabel(options: RelabelOptions, report: Report, stop: Stop) -> Result:
     project = Project.open(options.project)
+    for name in ("reviewer", "target", "label", "comment"):
+        if len(getattr(options, name) or "") > MAX_TEXT:
+            raise ConfigError(f"RelabelOptions.{name} is longer than {MAX_TEXT} characters.")
+    if not options.reviewer.strip():
+        raise ConfigError("RelabelOptions.reviewer is empty; say who corrects the label.")
     table = project.labels()
+    table.require(options.target)
     if options.slide not in {row.slide_id for row in table.rows}:
         raise ProjectError(f"The labels table names no slide {options.slide!r}; add a line.")
-    if options.label and options.label not in table.classes(options.target):
+    if options.label and options.label not in (known := table.classes(options.target)):
         raise ConfigError(
-            f"{options.target} is never {options.label!r}; give one of "
-            f"{', '.join(table.classes(options.target))}."
+            f"{options.target} is never {options.label[:50]!r}; give one of {', '.join(known)}."
         )
     slide = project.slide(options.slide)
     slide.corrections.correct(

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from src_core.cohorts import load_cohort
-from src_core.errors import JobCancelled, ProjectError
+from src_core.errors import FusecpathError, JobCancelled, ProjectError
 from src_core.inference.prediction import Prediction
+from src_core.models.checkpoint_meta import checkpoint_meta
 from src_core.progress import Progress, ignore, never
 from src_core.project import Project
 from src_core.provenance import read_json, write_json
 from src_core.review.first_map import FirstMap
 from src_core.review.raster import squares_of
+from src_core.reviewed import gather_review
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 from src_core.training.feedback_config import FeedbackConfig
 from src_core.tuning import finetune
@@ -120,6 +122,98 @@ def test_marks_of_held_back_slides_would_leak_and_are_refused(project: Project) 
     assert list(tuned.marks) == ["extra"]
 
 
+def test_a_marked_patients_slides_are_no_check(project: Project) -> None:
+    inner = asked(project)["trained_on"][:2]
+    write_json(project.run("run-0001") / "config.json", {**asked(project), "inner": inner})
+    table = project.labels_path
+    table.write_text(f"{table.read_text()}extra,../../extra.tiff,{inner[0]},,\n")
+    mark(project, "extra", "tumour")  # it has no label, so it is in no cohort
+    meta = checkpoint_meta(project.run("run-0001") / "checkpoint")
+    review = gather_review(project, meta, asked(project), slides=(), stop=never)
+    assert review.check is not None
+    assert [slide.slide_id for slide in review.check.slides] == inner[1:]
+
+
+def test_what_one_class_cannot_tell_is_checked_on_slides_it_had_learned_from(
+    project: Project,
+) -> None:
+    inner = asked(project)["trained_on"][:1]
+    write_json(project.run("run-0001") / "config.json", {**asked(project), "inner": inner})
+    mark(project, "extra", "tumour")
+    check = tune(project).check
+    assert check["slides"] == "slides it had learned from"
+    assert isinstance(check["drop"], float)
+
+
+def test_a_class_of_which_nothing_is_left_is_not_forgotten_in_silence(project: Project) -> None:
+    labels = {row.slide_id: row.labels["label"] for row in project.labels().rows}
+    for name in asked(project)["trained_on"]:
+        if labels[name] == "tumour":
+            mark(project, name, "artefact", n=1000)
+    with pytest.raises(ProjectError, match="none is left of class 'tumour', which it would forget"):
+        tune(project)
+    assert project.runs() == ("run-0001",)
+
+
+@pytest.mark.parametrize("why", ["weights", "excluded", "unknown"])
+def test_a_slide_that_cannot_be_shown_is_refused_before_anything_is_learned(
+    project: Project, why: str
+) -> None:
+    mark(project, "extra", "tumour")
+    slide = project.slide("s7")
+    grid = slide.load_grid()
+    if why == "weights":
+        path = slide.embeddings(grid.lattice_id) / "texture" / "meta.json"
+        stored = read_json(path)
+        write_json(path, {**stored, "recipe": {**stored["recipe"], "weights": "code:texture/0"}})
+    if why == "excluded":
+        slide.selection.exclude(grid, np.arange(len(grid)), reviewer="ada")
+    stages: list[str] = []
+    with pytest.raises(FusecpathError):
+        tune(
+            project,
+            show="nowhere" if why == "unknown" else "s7",
+            report=lambda progress: stages.append(progress.stage),
+        )
+    assert stages == []
+    assert project.runs() == ("run-0001",)
+
+
+def test_the_first_map_is_that_of_a_prediction_without_excluded_patches(project: Project) -> None:
+    slide = project.slide("extra")
+    grid = slide.load_grid()
+    mark(project, "extra", "tumour")
+    slide.selection.exclude(grid, [5, 6], reviewer="ada")
+    seen: list[np.ndarray] = []
+
+    def told(progress: Progress) -> None:
+        if progress.stage == "First map":
+            seen.append(np.array(FirstMap.load(slide.first_map).patch_probabilities))
+
+    predicted = Prediction.load(project.prediction(tune(project, report=told).run_id, "extra"))
+    gone = np.isnan(seen[0]).all(axis=1)
+    assert np.flatnonzero(gone).tolist() == [5, 6]
+    np.testing.assert_array_equal(gone, np.isnan(predicted.patch_probabilities).all(axis=1))
+
+
+def test_the_same_call_again_names_the_same_run(project: Project) -> None:
+    mark(project, "extra", "tumour")
+    stages: list[str] = []
+    made = tune(project)
+    again = tune(project, report=lambda progress: stages.append(progress.stage))
+    assert (again.run_id, again.check) == (made.run_id, made.check)
+    assert "Learning from review" not in stages
+    assert project.runs() == ("run-0001", "run-0002")
+
+
+def test_words_of_one_meaning_are_told_apart(project: Project) -> None:
+    mark(project, "extra", "normal", n=2)
+    mark(project, "extra", "not tumour", n=1, first=2)
+    meta = checkpoint_meta(project.run("run-0001") / "checkpoint")
+    review = gather_review(project, meta, asked(project), slides=(), stop=never)
+    assert review.counts == {"extra": {"normal": 2, "not tumour": 1}}
+
+
 def test_what_cannot_be_learned_from_is_one_sentence(project: Project) -> None:
     with pytest.raises(ProjectError, match="No patch of any slide is marked with a class of label"):
         tune(project)
@@ -129,6 +223,8 @@ def test_what_cannot_be_learned_from_is_one_sentence(project: Project) -> None:
     mark(project, "extra", "vessel", first=4)
     with pytest.raises(ProjectError, match="called 'vessel', as patches are marked; rename"):
         tune(project)
+    with pytest.raises(ProjectError, match="Slide 'nowhere' is not in project"):
+        tune(project, slides=["extra", "nowhere"])
     assert project.runs() == ("run-0001",)
 
 
@@ -208,8 +304,17 @@ def test_a_corrected_label_is_learned_and_the_table_stays(project: Project) -> N
     run("relabel", project=str(project.root), slide=learned, reviewer="ada")
     assert {s.slide_id: s.target for s in load_cohort(project, "label")[0].slides} == before
     assert project.labels_path.read_bytes() == table
-    with pytest.raises(ValueError, match="never 'vessel'"):
-        run("relabel", project=str(project.root), slide=learned, label="vessel", reviewer="ada")
+    for wrong, sentence in (
+        ({"label": "vessel"}, "never 'vessel'"),
+        ({"reviewer": " "}, "reviewer is empty"),
+        ({"comment": "c" * 2001}, "comment is longer than 2000 characters"),
+        ({"target": "stage"}, "no target column 'stage'"),
+    ):
+        with pytest.raises(FusecpathError, match=sentence):
+            run(
+                "relabel",
+                **{"project": str(project.root), "slide": learned, "reviewer": "ada"} | wrong,
+            )
 
 
 def test_suggested_patches_are_unmarked_ones_of_a_predicted_slide(project: Project) -> None:
@@ -228,7 +333,16 @@ def test_suggested_patches_are_unmarked_ones_of_a_predicted_slide(project: Proje
     assert {one["reason"] for one in told["suggestions"]["extra"]} == {
         "evidence", "doubt", "coverage",
     }  # fmt: skip
+    project.slide("extra").selection.exclude(grid, rows[:2], reviewer="ada")
+    told = run("suggest", project=root, slides=["extra"], n=100)
+    left = [one["row"] for one in told["suggestions"]["extra"]]
+    assert sorted(left) == sorted({*range(4, len(grid))} - {*rows[:2]})
     mark(project, "extra", "tumour", n=len(grid))
     told = run("suggest", project=root, slides=["extra"])
-    assert "are marked" in told["failures"][0]["message"]
+    assert "are marked or excluded" in told["failures"][0]["message"]
     assert json.dumps(told)
+    folder = project.prediction("run-0001", "extra")
+    nothing = {"probabilities": np.zeros(0), "operating_point": None}
+    Prediction.load(folder).replace(task="regression", **nothing).save(folder)
+    told = run("suggest", project=root, slides=["extra"])
+    assert "knows no classes that a patch could be of" in told["failures"][0]["message"]
