@@ -16,13 +16,13 @@ from src_core.inference.prediction import Prediction
 from src_core.models.checkpoint_meta import checkpoint_meta
 from src_core.progress import Progress, ignore, never
 from src_core.project import Project
-from src_core.provenance import read_json, write_json
+from src_core.provenance import read_json, recipe_id, write_json
 from src_core.review.first_map import FirstMap
 from src_core.review.raster import squares_of
 from src_core.reviewed import gather_review
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 from src_core.training.feedback_config import FeedbackConfig
-from src_core.tuning import finetune
+from src_core.tuning import CANDIDATE, finetune
 from src_core.verbs import run_verb
 from tests.core.cohort_files import write_cohort
 
@@ -204,6 +204,18 @@ def test_the_same_call_again_names_the_same_run(project: Project) -> None:
     assert (again.run_id, again.check) == (made.run_id, made.check)
     assert "Learning from review" not in stages
     assert project.runs() == ("run-0001", "run-0002")
+
+
+def test_what_a_killed_call_had_predicted_is_not_taken_for_the_new_models(project: Project) -> None:
+    mark(project, "extra", "tumour")
+    run_id = tune(project).run_id
+    made = asked(project, run_id)
+    name = CANDIDATE + recipe_id({key: made[key] for key in ("parent", "review", "feedback")})
+    left = Prediction.load(project.prediction(run_id, "extra")).replace(notes=("of before",))
+    left.save(project.prediction(name, "extra"))
+    shutil.rmtree(project.run(run_id))
+    again = tune(project).run_id
+    assert Prediction.load(project.prediction(again, "extra")).notes == ()
 
 
 def test_words_of_one_meaning_are_told_apart(project: Project) -> None:
