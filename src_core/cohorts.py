@@ -63,7 +63,7 @@ def load_cohort(
     Raises
     ------
     ProjectError
-        If there are no labels, or no labelled slide is ready.
+        If there are no labels, no labelled slide is ready, or one file is a slide of two patients.
     GridMismatchError
         If their patches are of several magnifications, or embedded differently.
     """
@@ -107,8 +107,22 @@ def _ready(
     failures = each(wanted, take, name=lambda one: one.row.slide_id, stop=never)
     if failures and not slides:
         raise ProjectError(f"No labelled slide is ready; the first: {failures[0].message}")
+    _check_copies(project, slides)
     _require_one_scale(lattices)
     return tuple(slides), failures
+
+
+def _check_copies(project: Project, slides: Sequence[CohortSlide]) -> None:
+    """Refuse one file under two names and patients: no split would keep it on one side."""
+    first: dict[str, CohortSlide] = {}
+    for slide in slides:
+        twin = first.setdefault(project.slide(slide.slide_id).record.fingerprint, slide)
+        if twin.patient_id != slide.patient_id:
+            raise ProjectError(
+                f"Slides {twin.slide_id} and {slide.slide_id} are the same file, but the labels "
+                f"table gives them the patients {twin.patient_id} and {slide.patient_id}: it would "
+                "be trained on and tested on; take one of them out of the table."
+            )
 
 
 def corrected_labels(project: Project) -> LabelTable:

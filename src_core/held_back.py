@@ -19,7 +19,7 @@ from src_core.model_origins import sources_of
 from src_core.models.checkpoint_meta import CheckpointMeta
 from src_core.progress import Report, Stop, ignore
 from src_core.project import Project, ProjectConfig
-from src_core.provenance import read_json, write_json
+from src_core.provenance import MAX_SCORES_BYTES, read_json, write_json
 from src_core.runs import Predictor
 from src_core.training.figures import SKILL, figures
 from src_core.training.metrics import Metric
@@ -53,8 +53,9 @@ def score_held_back(
         ``r2_reason`` or ``c_index_reason`` says why) and ``n``, the slides, or the patients where
         labels are theirs. Beside them ``baseline_auroc`` and the like, that of a linear model on
         the mean embedding of the same training slides. ``classes`` and of each slide the
-        ``probabilities``, or ``values``; ``patients`` has the means over each one's slides. Stored
-        as ``held_back.json``, which also counts how often the slides were scored.
+        ``probabilities``, or ``values``; ``patients`` has the means over each one's slides.
+        ``known_patients`` are those whose other slides were learned from, by the labels table of
+        today. Stored as ``held_back.json``, which also counts how often the slides were scored.
     """
     predictor = Predictor.load(project, run_id, device=device)
     meta = predictor.checkpoint.meta
@@ -73,6 +74,7 @@ def score_held_back(
         "classes": list(meta.classes),
         outcome_key(meta): {one.slide_id: one.by_class() for one in predictions},
         **_of_patients(meta, held_back, predictions),
+        "known_patients": sorted({*learned.patients} & {*held_back.patients}),
         "failures": failures,
         "times_scored": _times_scored(project, run_id) + 1,
     }
@@ -91,7 +93,7 @@ def _times_scored(project: Project, run_id: str) -> int:
         folder = project.run(name)
         stored = folder / "held_back.json"
         if stored.is_file() and read_json(folder / "config.json").get("target") == asked:
-            times = read_json(stored).get("times_scored", 1)
+            times = read_json(stored, at_most=MAX_SCORES_BYTES).get("times_scored", 1)
             total = max(total, times if isinstance(times, int) else 1)
     return total
 

@@ -35,6 +35,7 @@ from src_core.errors import (
 
 __all__ = [
     "MAX_JSON_BYTES",
+    "MAX_SCORES_BYTES",
     "ConfigT",
     "check_recipe",
     "file_fingerprint",
@@ -55,6 +56,10 @@ ConfigT = TypeVar("ConfigT", bound=Config)
 
 MAX_JSON_BYTES = 8 * 2**20
 """A larger sidecar is refused: it did not come from this program."""
+
+MAX_SCORES_BYTES = 128 * 2**20
+"""Of ``held_back.json``, which grows with what is predicted: a thousand values of a thousand
+slides and of their patients are 80 MB."""
 
 _MAX_DEPTH = 50
 """Lists within lists; deeper ones would overflow the stack of whoever compares or stores them."""
@@ -161,8 +166,8 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     write_bytes(path, text.encode())
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object of at most `MAX_JSON_BYTES`.
+def read_json(path: Path, *, at_most: int | None = None) -> dict[str, Any]:
+    """Read a JSON object of at most so many bytes, by default `MAX_JSON_BYTES`.
 
     Raises
     ------
@@ -170,7 +175,7 @@ def read_json(path: Path) -> dict[str, Any]:
         If the file is missing, too large, not JSON or not an object.
     """
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
+        if path.stat().st_size > (at_most or MAX_JSON_BYTES):
             raise ProjectError(f"{path} is too large to be a file of a project; remove it.")
         text = path.read_text(encoding="utf-8")
         values = json.loads(text, parse_constant=_finite, parse_float=_finite)

@@ -40,7 +40,7 @@ class External:
     """Of the cohort's slides."""
     failures: list[Failure]
     known: tuple[str, ...]
-    """Patients whose slides the model has learned from."""
+    """Patients whose slides the model has learned from, though they may be called otherwise."""
 
 
 def score_external(predictor: Predictor, other: Project, *, report: Report, stop: Stop) -> External:
@@ -63,10 +63,23 @@ def score_external(predictor: Predictor, other: Project, *, report: Report, stop
         predictor.look(other.slide(slide.slide_id), report=report, stop=stop)
         for slide in cohort.slides
     )
-    owners = project.patients()
-    learned = {owners.get(name, name) for name in names_in(asked.get("trained_on"))}
-    known = tuple(sorted(learned & set(cohort.patients)))
+    known = _known(project, names_in(asked.get("trained_on")), other, cohort)
     return External(cohort, predictions, failures, known)
+
+
+def _known(
+    project: Project, learned: Sequence[str], other: Project, cohort: Cohort
+) -> tuple[str, ...]:
+    """Return the patients of another project's cohort who were learned from: by name or by file."""
+    owners, files, others = project.patients(), project.fingerprints(), other.fingerprints()
+    patients = {owners.get(name, name) for name in learned}
+    seen = {files[name] for name in learned if name in files}
+    known = {
+        slide.patient_id
+        for slide in cohort.slides
+        if slide.patient_id in patients or others[slide.slide_id] in seen
+    }
+    return tuple(sorted(known))
 
 
 def report_run(
@@ -97,14 +110,14 @@ def report_run(
             f"The slides that are held back have been scored {times} times: whatever was chosen "
             "by earlier scores makes this one too good."
         )
+    known = held_back.scores["known_patients"]
+    if known:
+        notes.append(_learned("test", known))
     if external is not None:
         parts.append(("external", external.cohort, external.predictions))
         notes.append(_calls("external", external.cohort, external.predictions))
         if external.known:
-            notes.append(
-                f"Slides of {len(external.known)} patient(s) of the external set were learned "
-                f"from: {', '.join(external.known[:10])}."
-            )
+            notes.append(_learned("external", external.known))
     scored = _scored(held_back.meta, parts, [note for note in notes if note], project, run_id)
     folder = project.run(run_id) / "report"
     figures = write_report(
@@ -116,6 +129,13 @@ def report_run(
         stop=stop,
     )
     return folder / "report.html", figures
+
+
+def _learned(name: str, patients: Sequence[str]) -> str:
+    return (
+        f"Slides of {len(patients)} patient(s) of the {name} set were learned from: "
+        f"{', '.join(patients[:10])}; the figures may measure memory."
+    )
 
 
 def _scored(
@@ -160,15 +180,22 @@ def _targets(cohort: Cohort) -> Float64:
 
 def _calls(name: str, cohort: Cohort, predictions: Sequence[Prediction]) -> str:
     """Say what the model's operating point makes of a set; nothing where it has none."""
-    if cohort.task != "classification" or not predictions or not predictions[0].operating_point:
+    point = predictions[0].operating_point if predictions else None
+    if cohort.task != "classification" or point is None:
         return ""
     calls = [one.call for one in predictions]
     truth = [cohort.classes[slide.target] for slide in cohort.slides]
     silent = calls.count(INDETERMINATE)
     right = sum(call == true for call, true in zip(calls, truth, strict=True))
+    where, plainly = f"any class from {point.high:.3g} on", "the likeliest class is called"
+    if len(cohort.classes) == 2:
+        negative, positive = cohort.classes
+        where = f"{negative} below {point.low:.3g}, {positive} from {point.high:.3g} on"
+        plainly = f"{positive} is called from 0.5 on"
     return (
-        f"At its operating point the model calls {right} of {len(calls)} slides of the {name} set "
-        f"rightly, {len(calls) - right - silent} wrongly, and {silent} {INDETERMINATE}."
+        f"At its operating point ({where}) the model calls {right} of {len(calls)} slides of the "
+        f"{name} set rightly, {len(calls) - right - silent} wrongly, and {silent} "
+        f"{INDETERMINATE}. The figures and the confusion do without it: in them {plainly}."
     )
 
 

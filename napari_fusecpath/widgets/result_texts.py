@@ -83,6 +83,12 @@ def score_text(result: Mapping[str, Any]) -> str:
     rest = [f"And {number(more, 'other target')}."] if more > 0 else []
     times = int(result.get("times_scored", 1))
     again = [f"Scored {times} times by now: choose no model by it."] if times > 1 else []
+    known = len(result.get("known_patients") or ())
+    if known:
+        again.append(
+            f"Slides of {number(known, 'patient')} of them were learned from, by the labels table "
+            "of today: the figures may measure memory."
+        )
     return "\n".join([f"{text}.", *lines[:_MOST_TARGETS], *rest, *again])
 
 

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 from napari_fusecpath.widgets.result_texts import number, score_text
+from src_core.cohorts import names_in
 from src_core.errors import FusecpathError
 from src_core.project import Project
-from src_core.provenance import read_json
+from src_core.provenance import MAX_SCORES_BYTES, read_json
 from src_core.training.figures import SKILL, SKILL_NAME
 
 __all__ = ["report_page", "run_text", "stored_score"]
@@ -23,11 +24,15 @@ def run_text(project: Project, run_id: str) -> str:
         asked, metrics = read_json(folder / "config.json"), read_json(folder / "metrics.json")
     except FusecpathError as error:
         return str(error)
-    held, trained = asked.get("held_back") or [], asked.get("trained_on") or []
+    held, trained = (names_in(asked.get(key)) for key in ("held_back", "trained_on"))
     learned = f"learned from {number(len(trained), 'slide')}, {len(held)} held back"
     task = asked.get("task", "classification")
     lines = [f"{run_id}: {task} of {asked.get('target')}, {learned}."]
-    last = _last_epoch(folder / "history.jsonl")
+    history = folder / "history.jsonl"
+    try:
+        last = _last_epoch(history)
+    except (KeyError, TypeError, ValueError, RecursionError):  # a run may come from anywhere
+        last = f"{history} is damaged."
     if last:
         lines.append(last)
     notes = metrics.get("notes")
@@ -54,8 +59,8 @@ def stored_score(project: Project, run_id: str) -> str:
     """Return what a run was worth on the slides held back; empty if it was not scored."""
     path = project.run(run_id) / "held_back.json"
     try:
-        return score_text(read_json(path)) if path.is_file() else ""
-    except (FusecpathError, KeyError, TypeError, ValueError):
+        return score_text(read_json(path, at_most=MAX_SCORES_BYTES)) if path.is_file() else ""
+    except (FusecpathError, AttributeError, KeyError, TypeError, ValueError):
         return f"{path} is damaged; score the slides again."
 
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+import os
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +29,9 @@ _MAX_COLUMNS = 1000
 _MAX_CLASSES = 100
 _FIXED = ("slide_id", "path", "patient_id", "mpp")
 _FORMULA = re.compile(r"[=@\t\r]|[+-].*[(!|]")
+_SPACES = " \N{NO-BREAK SPACE}"
+_MISSING = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "null"})
+"""What other programs write into a cell that has no label."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +66,8 @@ class LabelTable:
         Raises
         ------
         ProjectError
-            If there is no such column, or fewer than two or more than 100 different labels.
+            If there is no such column, fewer than two or more than 100 different labels, two
+            labels that differ only in spelling, or one that other programs write for none.
         """
         self.require(target)
         found = sorted({row.labels[target] for row in self.rows} - {""})
@@ -69,7 +76,31 @@ class LabelTable:
                 f"{self.source}: column {target!r} holds {len(found)} different labels; "
                 f"a classification needs 2 to {_MAX_CLASSES}."
             )
+        self._check_classes(target)
         return tuple(found)
+
+    def _check_classes(self, target: str) -> None:
+        """Refuse what would silently become a class of its own."""
+        first: dict[str | float, LabelRow] = {}
+        for row in self.rows:
+            label = row.labels[target]
+            if label.casefold() in _MISSING:
+                raise ProjectError(
+                    f"{self.source}, line {row.line}: {target} is {label!r}, which would be a "
+                    "class of its own; leave the cell empty where there is no label, or call the "
+                    "class otherwise."
+                )
+            if not label.isprintable():
+                raise ProjectError(
+                    f"{self.source}, line {row.line}: {target} is {label[:40]!r}, which holds what "
+                    "cannot be seen; type the class again."
+                )
+            twin = first.setdefault(_meaning(label), row)
+            if label and twin.labels[target] != label:
+                raise ProjectError(
+                    f"{self.source}, line {row.line}: {target} is {label!r}, but "
+                    f"{twin.labels[target]!r} in line {twin.line}; write one class one way."
+                )
 
     def labelled(
         self, target: str, *, classes: Sequence[str] | None = None
@@ -119,7 +150,7 @@ class LabelTable:
                 self.require(column)
                 label = row.labels[column]
                 first, line = said.get((row.patient_id, column)) or ("", 0)
-                if label and first and not _same(label, first):
+                if label and first and _meaning(label) != _meaning(first):
                     raise ProjectError(
                         f"{self.source}, line {row.line}: {column} is {label!r}, but line {line} "
                         f"says {first!r} of the same patient, {row.patient_id}; mend one of them, "
@@ -142,12 +173,19 @@ class LabelTable:
             )
 
 
-def _same(one: str, other: str) -> bool:
-    """Tell whether two labels mean the same, as 12 and 12.0 do."""
+def _meaning(label: str) -> str | float:
+    """Return what is equal for labels that mean the same, as 12 and 12.0 or yes and Yes do."""
     try:
-        return one == other or float(one) == float(other)
+        value = float(label)
     except ValueError:
-        return False
+        return _folded(label)
+    return value if math.isfinite(value) else _folded(label)
+
+
+def _folded(text: str) -> str:
+    """Return text without what nobody sees at a glance: case, spaces, how accents are encoded."""
+    whole = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join("".join(c for c in whole if c.isprintable() or c.isspace()).split())
 
 
 def read_labels(path: str | Path) -> LabelTable:
@@ -192,7 +230,7 @@ def _parse(source: Path) -> Iterator[tuple[int, list[str]]]:
                 raise ProjectError(f"{source} has more than {_MAX_ROWS} lines; split the cohort.")
             if len(cells) > _MAX_COLUMNS:
                 raise ProjectError(f"{source} has more than {_MAX_COLUMNS} columns.")
-            yield reader.line_num, [cell.strip(" ") for cell in cells]
+            yield reader.line_num, [cell.strip(_SPACES) for cell in cells]
     except csv.Error as error:
         raise ProjectError(
             f"{source}, line {reader.line_num}: not a readable table ({error}); save it as CSV."
@@ -238,6 +276,11 @@ def _read_row(source: Path, header: list[str], line: int, cells: list[str]) -> L
     for cell in cells:
         _check_cell(source, line, cell)
     values = dict(zip(header, cells, strict=True))
+    if values.get("patient_id", "").casefold() in _MISSING:
+        raise ProjectError(
+            f"{source}, line {line}: patient_id is {values['patient_id']!r}, and all such slides "
+            "would be one patient's; name the patient, or leave the cell empty."
+        )
     file = values["path"]
     if file == "":
         raise ProjectError(f"{source}, line {line}: path is empty; name the slide's file.")
@@ -284,7 +327,8 @@ def _check_cell(source: Path, line: int, cell: str) -> None:
 
 def _check_unique(source: Path, rows: Sequence[LabelRow]) -> None:
     ids: dict[str, LabelRow] = {}
-    files: dict[Path, LabelRow] = {}
+    files: dict[str, LabelRow] = {}
+    patients: dict[str, LabelRow] = {}
     for row in rows:
         # Folders named alike but for case are one folder on Windows and macOS.
         twin = ids.setdefault(row.slide_id.casefold(), row)
@@ -293,9 +337,16 @@ def _check_unique(source: Path, rows: Sequence[LabelRow]) -> None:
                 f"{source}, line {row.line}: slide_id {row.slide_id!r} stands in line "
                 f"{twin.line} already; give each slide its own."
             )
-        twin = files.setdefault(row.path, row)
+        twin = files.setdefault(os.path.normpath(row.path), row)
         if twin is not row:
             raise ProjectError(
                 f"{source}, line {row.line}: {row.path.name} stands in line {twin.line} already; "
                 "a slide that occurs twice would be trained on and tested on."
+            )
+        twin = patients.setdefault(_folded(row.patient_id), row)
+        if twin.patient_id != row.patient_id:
+            raise ProjectError(
+                f"{source}, line {row.line}: patient_id is {row.patient_id!r}, but "
+                f"{twin.patient_id!r} in line {twin.line}; write one patient one way, or the same "
+                "patient would be trained on and tested on."
             )

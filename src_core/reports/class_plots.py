@@ -84,7 +84,7 @@ def _ranking_caption(scored: ScoredSlides) -> str:
     )
     if not scored.binary and len(scored.outputs) > MOST_DRAWN:
         what += f", the first {MOST_DRAWN} of {len(scored.outputs)}"
-    point = " The circle is the operating point." if scored.binary else ""
+    point = f" The circle: {scored.rule}." if scored.binary else ""
     return (
         f"Receiver operating characteristic (left) and precision against recall (right) {what}."
         f"{point} Dotted grey: chance."
@@ -138,7 +138,7 @@ def _paint_point(roc: Any, pr: Any, scored: ScoredSlides) -> None:
     sensitivity = hits / max(1, positive.sum())
     look = {"marker": "o", "ms": 9, "mec": "black", "mfc": "none", "mew": 2, "ls": ""}
     false = (called & ~positive).sum() / max(1, (~positive).sum())
-    roc.plot([false], [sensitivity], **look, label="operating point")
+    roc.plot([false], [sensitivity], **look, label="as called")
     if called.any():
         pr.plot([sensitivity], [hits / called.sum()], **look)
 

@@ -175,7 +175,7 @@ def _add_confusion(section: Element, scored: ScoredSlides) -> None:
     header = ["true \\ called", *names, "all"]
     few = len(names) <= _MOST_WITH_SHARES
     what = "number and share of the row" if few else "number; the darker, the larger its share"
-    body = table(section, f"Confusion, {_rule(scored)}: {what}.", header, [], class_="matrix")
+    body = table(section, f"Confusion, {scored.rule}: {what}.", header, [], class_="matrix")
     for name, row in zip(names, matrix, strict=True):
         line = add(body, "tr")
         add(line, "th", name, scope="row")
@@ -185,15 +185,6 @@ def _add_confusion(section: Element, scored: ScoredSlides) -> None:
             text = f"{n} ({100 * share:.0f} %)" if total and few else str(n)
             add(line, "td", text, style=f"background: rgba(0, 114, 178, {0.45 * share:.2f})")
         add(line, "td", str(total))
-
-
-def _rule(scored: ScoredSlides) -> str:
-    if not scored.binary:
-        return "where the likeliest class is called"
-    low, high = float(scored.cuts.min()), float(scored.cuts.max())
-    where = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}, by fold"
-    source = "" if scored.thresholds is None else ", chosen on validation"
-    return f"{scored.outputs[1]} called from a probability of {where}{source}"
 
 
 def _add_wrong(section: Element, scored: ScoredSlides, pictures: Pictures | None) -> None:

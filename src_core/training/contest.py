@@ -150,7 +150,7 @@ def _compete(
     if best is not None:
         try:
             scores = best[1].score(test)
-        except ValueError as error:
+        except (DivergedError, ValueError) as error:
             reason = str(error)
     return Cell(
         scores=scores,

@@ -15,7 +15,7 @@ from src_core.bags.cohort import Cohort
 from src_core.bags.dataset import Scale, standardised_rows
 from src_core.bags.selection import covering_bags
 from src_core.devices import few_threads, pick_device
-from src_core.errors import ProjectError
+from src_core.errors import DivergedError, ProjectError
 from src_core.locking import locked
 from src_core.models.checkpoint import Checkpoint, EmbeddingSource
 from src_core.models.local_branches import LocalBranches
@@ -23,7 +23,7 @@ from src_core.models.student import BagModel
 from src_core.progress import Progress, Report, Stop, Tracker, ignore, never
 from src_core.seeding import derive_seed, generator
 from src_core.training.config import TrainConfig
-from src_core.training.figures import SKILL, figures
+from src_core.training.figures import SKILL, SKILL_NAME, figures
 from src_core.training.folds import Fold, fold_folder
 from src_core.training.metrics import summarise
 from src_core.training.probes import probe_baseline
@@ -93,10 +93,13 @@ class CrossValidation:
         if self.task == "regression":
             found = figures(self.task, self.scores, self.targets)
             return {f"pooled_{name}": found[name].to_dict() for name in ("pearson", "mse")}
-        # Scores of different models have different zeros, so this is a lower bound.
         main = SKILL[self.task]
         found = figures(self.task, self.scores, self.targets)
-        return {f"pooled_{main}": found[main].to_dict()}
+        note = (
+            f"The {SKILL_NAME[self.task]} of all folds at once ranks scores of different models, "
+            "whose zeros differ; quote the mean over the folds."
+        )
+        return {f"pooled_{main}": {**found[main].to_dict(), "note": note}}
 
     @property
     def _count(self) -> str:
@@ -144,6 +147,11 @@ def score_slides(
         One for each view.
     sizes : tuple of float
         What the student's and the branches' outputs are divided by before they are added.
+
+    Raises
+    ------
+    DivergedError
+        If an output is no number.
     """
     outputs = []
     for slide in cohort.slides:
@@ -158,6 +166,11 @@ def score_slides(
         scores = score_slide(student, branches, patches, slide.labels, bags, stop=stop)
         fused = fuse(scores.student, scores.branches, student_std=sizes[0], branches_std=sizes[1])
         outputs.append(fused.mean(axis=0))
+        if not np.isfinite(outputs[-1]).all():
+            raise DivergedError(
+                f"What the model makes of slide {slide.slide_id} is no number; train again with a "
+                f"learning_rate below {config.learning_rate:g}, or embed the slide again."
+            )
     return np.stack(outputs)
 
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from src_core.training import weighted
 from src_core.training.metrics import (
     Metric,
     auroc,
@@ -82,9 +83,10 @@ def explained(predicted: Float64, targets: Float64, *, origin: Float64 | float =
     """
     if not np.isfinite(predicted).all():
         return Metric(None, "a prediction is not a finite number")
-    missed = np.nansum((targets - predicted) ** 2, axis=0)
-    whole = np.nansum((targets - origin) ** 2, axis=0)
-    if not (whole > 0).any():
+    middle = np.asarray(origin, dtype=np.float64)
+    share = float(
+        weighted.explained(predicted, targets, np.ones((1, len(targets))), origin=middle)[0]
+    )
+    if np.isnan(share):
         return Metric(None, "no target differs from the mean of the slides that were learned from")
-    there = whole > 0
-    return Metric(float(np.mean(1 - missed[there] / whole[there])))
+    return Metric(share)

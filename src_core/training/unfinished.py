@@ -138,7 +138,7 @@ def _read(path: Path, now: Mapping[str, Json]) -> tuple[str, int]:
     except ProjectError:
         return "it was damaged", 0
     threads = before.pop("threads", None)
-    if not isinstance(threads, int) or not 1 <= threads <= 4096:
+    if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= 4096:
         return "it was damaged", 0
     return (
         ""

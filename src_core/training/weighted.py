@@ -119,12 +119,15 @@ def explained(
 ) -> Float64:
     """Return shares of the squared distance from `origin`, shape (T,), that is explained.
 
-    The mean over the targets, shape (n, T), of R squared; NaN where a target is all at its origin.
+    The mean of R squared over the targets, shape (n, T), that differ from their origin; NaN where
+    none does.
     """
     known = np.isfinite(targets)
     missed = weights @ np.where(known, targets - predicted, 0.0) ** 2  # (B, T)
     whole = weights @ np.where(known, targets - origin, 0.0) ** 2
-    return np.asarray((1 - _divide(missed, whole)).mean(axis=1))
+    there = whole > 0
+    shares = np.where(there, 1 - _divide(missed, whole), 0.0)
+    return _divide(shares.sum(axis=1), there.sum(axis=1))
 
 
 def pearson(predicted: Float64, targets: Float64, weights: Float64) -> Float64:
