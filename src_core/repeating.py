@@ -85,8 +85,7 @@ def _noted(project: Project, run_id: str) -> tuple[dict[str, Any], CheckpointMet
     asked, meta = read_json(folder / "config.json"), checkpoint_meta(folder / "checkpoint")
     threads = asked.get("threads")
     noted = isinstance(asked.get("slides"), dict) and isinstance(asked.get("versions"), dict)
-    whole = isinstance(threads, int) and not isinstance(threads, bool)
-    if not noted or not whole or not 1 <= threads <= 4096:
+    if not noted or type(threads) is not int or not 1 <= threads <= 4096:  # True is an int
         raise ProjectError(
             f"{run_id} has not noted what it was made of, so it cannot be repeated; runs that are "
             "trained from now on can."

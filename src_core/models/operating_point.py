@@ -164,7 +164,14 @@ def _thresholds(
     """Return the lower and the upper one, or why there are none."""
     if scores.shape[1] == 2:
         shares = (specificity, sensitivity)
-        return _too_few(counts, shares) or _band(scores[:, 1], classes, shares)
+        if reason := _too_few(counts, shares):
+            return reason
+        low, high = _band(scores[:, 1], classes, shares)
+        negative = scores[classes == 0, 1]
+        # Where they have a probability of 1, no threshold is above them.
+        if (negative < high).mean() < specificity:
+            return f"No threshold spares {specificity:g} of the patients of class 1."
+        return low, high
     share = max(sensitivity, specificity)
     if reason := _too_few_in_all(counts, share):
         return reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from src_core.errors import ConfigError, DivergedError, ProjectError
 from src_core.models.checkpoint_meta import checkpoint_meta
 from src_core.progress import ignore, never
 from src_core.project import Project
-from src_core.provenance import read_json
+from src_core.provenance import MAX_JSON_BYTES, read_json, write_json
 from src_core.runs import latest_run
 from src_core.training.config import TrainConfig
 from src_core.verbs import run_verb
@@ -232,3 +233,83 @@ def test_a_comparison_is_printed_stored_and_goes_on(
     assert main([*asked, "--folds", "2"]) == 0
     assert cells == {path: path.read_bytes() for path in (folder / "cells").iterdir()}
     assert read_json(folder / "comparison.json") == stored
+
+
+def relabelled(root: str, change: Any) -> None:
+    """Change the rows of the project's labels table, each a dict of its cells."""
+    path = Project.open(root).labels_path
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows:
+        change(row)
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_patients_of_the_test_set_who_were_learned_from_are_named(root: str) -> None:
+    run_id = run("train", project=root, target=["grade"], device="cpu")["run"]
+    assert run("evaluate", project=root, device="cpu")["known_patients"] == []
+    asked = read_json(Project.open(root).run(run_id) / "config.json")
+    one, other = asked["trained_on"][0], asked["held_back"][0]
+    # Whoever keeps the table finds out later that the two are slides of one patient.
+    relabelled(root, lambda row: row["slide_id"] in {one, other} and row.update(patient_id="same"))
+    told = run("evaluate", project=root, device="cpu")
+    assert told["known_patients"] == ["same"]
+    assert "Slides of 1 patient(s) of the test set were learned from: same" in Path(
+        told["report"]
+    ).read_text(encoding="utf-8")
+
+
+def test_slides_learned_from_are_known_by_their_file_in_another_project(
+    root: str, tmp_path: Path
+) -> None:
+    other = str(shutil.copytree(root, tmp_path / "other"))
+    relabelled(other, lambda row: row.update(patient_id=f"x{row['patient_id']}"))
+    run_id = run("train", project=root, target=["grade"], device="cpu")["run"]
+    told = run("evaluate", project=root, external=other, device="cpu")
+    owners = Project.open(other).patients()
+    asked = read_json(Project.open(root).run(run_id) / "config.json")
+    known = {owners[name] for name in asked["trained_on"]}
+    figures = read_json(Path(told["report"]).with_name("figures.json"))
+    note = f"Slides of {len(known)} patient(s) of the external set were learned from: "
+    assert any(one.startswith(note + ", ".join(sorted(known))) for one in figures["notes"])
+
+
+def test_one_file_as_slides_of_two_patients_is_refused(root: str) -> None:
+    project = Project.open(root)
+    first, second = (project.slide(name) for name in ("s3", "s4"))
+    record = read_json(second.root / "slide.json")
+    write_json(
+        second.root / "slide.json", {**record, "fingerprint": first.record.fingerprint}
+    )  # as of a copy
+    for options in ({"verb": "train"}, {"verb": "evaluate", "folds": 2}):
+        with pytest.raises(ProjectError, match="s3 and s4 are the same file"):
+            run(project=root, target=["grade"], device="cpu", **options)
+    owner = project.patients()["s3"]
+    relabelled(root, lambda row: row["slide_id"] == "s4" and row.update(patient_id=owner))
+    assert run("train", project=root, target=["share"], task="regression", device="cpu")["run"]
+
+
+def test_scores_of_many_values_may_be_scored_again(root: str) -> None:
+    run_id = run("train", project=root, target=["grade"], device="cpu")["run"]
+    run("evaluate", project=root, device="cpu")
+    path = Project.open(root).run(run_id) / "held_back.json"
+    write_json(path, {**read_json(path), "values": {str(i): "x" * 90 for i in range(100_000)}})
+    assert path.stat().st_size > MAX_JSON_BYTES
+    assert run("evaluate", project=root, device="cpu")["times_scored"] == 2
+
+
+def test_the_report_says_where_the_operating_point_lies_and_that_figures_do_without(
+    root: str,
+) -> None:
+    run_id = run("train", project=root, target=["grade"], device="cpu")["run"]
+    path = Project.open(root).run(run_id) / "checkpoint" / "checkpoint.json"
+    shares = {"sensitivity": 0.95, "specificity": 0.95, "indeterminate": 0.5, "accuracy": 1.0}
+    point = {"low": 0.125, "high": 0.875, "n_patients": [20, 20], **shares}
+    write_json(path, {**read_json(path), "operating_point": point})
+    page = run("evaluate", project=root, device="cpu")["report"]
+    text = Path(page).read_text(encoding="utf-8")
+    assert "At its operating point (high below 0.125, low from 0.875 on) the model calls" in text
+    assert "do without it: in them low is called from 0.5 on." in text

@@ -270,6 +270,9 @@ def test_what_cannot_be_repeated_is_a_sentence(again: Path) -> None:
     write_json(path, {key: value for key, value in asked.items() if key != "slides"})
     with pytest.raises(ProjectError, match="has not noted what it was made of"):
         repeat(again)
+    write_json(path, {**asked, "threads": True})
+    with pytest.raises(ProjectError, match="has not noted what it was made of"):
+        repeat(again)
     write_json(path, {**asked, "parent": "run-0000"})
     with pytest.raises(ProjectError, match="was fine-tuned from run-0000"):
         repeat(again)

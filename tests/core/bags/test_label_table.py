@@ -62,6 +62,12 @@ def test_an_empty_label_leaves_the_slide_out(tmp_path: Path) -> None:
         ("path,t\na," + "b" * 200_000 + "\n", "line 2: not a readable table"),
         ('path,t\na,"b\n', "not a readable table"),
         ("path," + ",".join(map(str, range(2000))) + "\na\n", "more than 1000 columns"),
+        ("slide_id,path,t\ns,x.svs,b\nu,far/../x.svs,b\n", "line 3: x.svs stands in line 2"),
+        ("path,patient_id\na,P1\nb,p1\n", "line 3: patient_id is 'p1', but 'P1' in line 2"),
+        ("path,patient_id\na,P 1\nb,P  1\n", "write one patient one way"),
+        ("path,patient_id\na,Jos\u00e9\nb,Jose\u0301\n", "write one patient one way"),
+        ("path,patient_id\na,P1\nb,P1\u200b\n", "write one patient one way"),
+        ("path,patient_id\na,P1\nb,NA\n", "line 3: patient_id is 'NA', and all such slides"),
         (b"path,t\na,\0\n", "line 2: not text"),
         (b"path,t\na,b\nc,\xff\n", "line 3: not UTF-8"),
     ],
@@ -102,3 +108,31 @@ def test_an_unknown_label_names_its_line(tmp_path: Path) -> None:
         table.labelled("grade")
     with pytest.raises(ProjectError, match="1 different labels"):
         read_labels(write(tmp_path, "path,t\na,yes\n")).classes("t")
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ("LUAD,LUSC,luad", "line 4: t is 'luad', but 'LUAD' in line 2"),
+        ("1,0,1.0", "line 4: t is '1.0', but '1' in line 2"),
+        ("a,b,NA", "line 4: t is 'NA', which would be a class of its own"),
+        ("a,n/a,b", "line 3: t is 'n/a'"),
+        ("a,nan,b", "line 3: t is 'nan'"),
+        ("a,b\u200bc,bc", "line 3: t is 'b\\u200bc', which holds what cannot be seen"),
+    ],
+)
+def test_what_would_be_a_class_by_its_spelling_alone_is_refused(
+    tmp_path: Path, labels: str, said: str
+) -> None:
+    rows = [f"{place}.svs,{label}" for place, label in enumerate(labels.split(","))]
+    table = read_labels(write(tmp_path, "\n".join(["path,t", *rows, ""])))
+    with pytest.raises(ProjectError) as caught:
+        table.classes("t")
+    assert said in str(caught.value)
+
+
+def test_spaces_that_do_not_break_are_spaces_and_numbers_may_name_classes(tmp_path: Path) -> None:
+    text = "path,patient_id,t\na,P1\u00a0,10\nb,\u00a0P1,2\nc,P2,\u00a0\n"
+    table = read_labels(write(tmp_path, text))
+    assert [row.patient_id for row in table.rows] == ["P1", "P1", "P2"]
+    assert table.classes("t") == ("10", "2")

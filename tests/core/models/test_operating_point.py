@@ -118,3 +118,12 @@ def test_it_survives_json_and_refuses_what_is_impossible() -> None:
     ):
         with pytest.raises(CheckpointError, match="operating point"):
             OperatingPoint.from_dict({**values, **change}, n_classes=2)
+
+
+def test_first_class_patients_with_a_probability_of_one_leave_no_threshold() -> None:
+    positive = np.concatenate([np.zeros(20), np.ones(5), np.ones(25)])
+    both = np.stack([1 - positive, positive], axis=1)
+    names = [str(number) for number in range(50)]
+    point, reason = choose_operating_point(both, np.repeat([0, 1], 25), names)
+    assert point is None, "its specificity would be 0.8"
+    assert reason == "No threshold spares 0.95 of the patients of class 1."

@@ -12,6 +12,7 @@ import pytest
 
 from src_core.bags.cohort import Cohort
 from src_core.errors import DivergedError, JobCancelled
+from src_core.models.baselines import BASELINES
 from src_core.progress import Progress
 from src_core.reports.contest_tables import as_csv, as_markdown
 from src_core.training import contest as contest_module
@@ -21,7 +22,8 @@ from src_core.training.contenders import FUSED, Contender, Plan, Row, Table, pla
 from src_core.training.contest import RATE_FACTORS, Contest, hold_contest
 from src_core.training.contest_figures import compare_pair, measure_contest, note_edges
 from src_core.training.figures import SKILL, explained
-from src_core.training.learners import Learned, learn_linear, learn_student
+from src_core.training.learners import Learned, learn_linear, learn_module, learn_student
+from tests.core.conftest import PlantedCohort
 
 ONE_RATE = pytest.mark.usefixtures("one_rate")
 
@@ -297,6 +299,39 @@ def test_whoever_chooses_the_highest_rate_is_named(
     assert "in most folds by greedy:" in note
 
 
+def test_scores_that_are_no_numbers_are_a_reason_and_end_nothing(
+    planted: Any, quick: TrainConfig, tmp_path: Path
+) -> None:
+    def learn(cohort: Cohort, config: TrainConfig, report: Any, stop: Any) -> Learned:
+        learned = learn_module(BASELINES["mean-pool"])(cohort, config, report, stop)
+        return replace(learned, score=lambda asked: learned.score(with_infinite_patches(asked)))
+
+    plan = plan_of(
+        Contender(name=FUSED, learn=learn_linear, tuned=False),
+        Contender(name="lost", learn=learn, tuned=False),
+    )
+    held = hold_contest(planted(12), quick, plan, n_folds=2, folder=tmp_path)
+    for cell in held.of("lost"):
+        assert cell.scores is None
+        assert "is no number" in cell.reason
+    assert "is no number" in as_markdown({"what": "", "notes": [], "tables": measure_contest(held)})
+
+
+def with_infinite_patches(cohort: Cohort) -> Cohort:
+    """Return the cohort as a damaged store would give it."""
+    slides = [
+        replace(
+            slide,
+            views=tuple(
+                PlantedCohort.view(np.full((len(view), view.dim), np.inf), view.encoder)
+                for view in slide.views
+            ),
+        )
+        for slide in cohort.slides[:1]
+    ]
+    return replace(cohort, slides=(*slides, *cohort.slides[1:]))
+
+
 def test_a_share_explained_counts_rows_by_their_weights() -> None:
     rng = np.random.default_rng(0)
     targets, origin = rng.normal(size=(9, 2)), np.array([0.3, -0.2])
@@ -308,6 +343,10 @@ def test_a_share_explained_counts_rows_by_their_weights() -> None:
         drawn = np.repeat(np.arange(9), row)
         wanted = explained(predicted[drawn], targets[drawn], origin=origin).value
         assert share == pytest.approx(wanted)
+    targets[:, 1] = np.nan
+    found = weighted.explained(predicted, targets, weights, origin=origin)
+    alone = weighted.explained(predicted[:, :1], targets[:, :1], weights, origin=origin[:1])
+    np.testing.assert_allclose(found, alone, err_msg="a target that nobody has takes no part")
 
 
 def used(held: Contest, name: str) -> Any:

@@ -27,6 +27,7 @@ def test_every_slide_is_scored_once_by_a_model_that_has_not_seen_it(
     assert figures["auroc"]["mean"] > 0.9
     assert figures["baseline_auroc"]["mean"] > 0.5
     assert figures["pooled_auroc"]["value"] > 0.8
+    assert "quote the mean over the folds" in figures["pooled_auroc"]["note"]
     done = [one.done for one in seen]
     assert done == sorted(done)
     assert seen[-1].done == seen[-1].total

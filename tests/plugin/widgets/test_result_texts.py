@@ -66,3 +66,9 @@ def test_a_score_without_meaning_says_why() -> None:
 def test_what_is_no_score_is_refused(told: dict[str, Any]) -> None:
     with pytest.raises((KeyError, TypeError, ValueError)):
         score_text(told)
+
+
+def test_patients_who_were_learned_from_are_told() -> None:
+    told: dict[str, Any] = {"auroc": 1.0, "n": 9, "known_patients": ["a", "b"]}
+    assert "Slides of 2 patients of them were learned from" in score_text(told)
+    assert "learned from" not in score_text({**told, "known_patients": []})
