@@ -177,8 +177,9 @@ def _distance(
     coordinates: Float32, middle: Float32 | Float64, whitening: Float32 | Float64
 ) -> float:
     # The median: one patch of pen or glass may be farther off than all others together.
-    away = np.median(coordinates, axis=0) - middle
-    return float(np.linalg.norm(whitening @ away) / np.sqrt(len(middle)))
+    away = np.median(coordinates, axis=0).astype(np.float64) - middle
+    # In float64 no weights that a file may hold overflow.
+    return float(np.linalg.norm(whitening.astype(np.float64) @ away) / np.sqrt(len(middle)))
 
 
 @dataclass(frozen=True, slots=True)

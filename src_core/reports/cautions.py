@@ -33,6 +33,7 @@ def cautions(measured: SetFigures, everything: ScoredSlides) -> tuple[str, ...]:
         *_few(rows),
         *_constant(rows),
         *_flat(measured),
+        *_outside(measured),
     )
 
 
@@ -95,4 +96,20 @@ def _flat(measured: SetFigures) -> Iterator[str]:
         yield (
             f"{redrawn} of {drawn} resamples lacked a class and were drawn again: the intervals "
             "are narrower than they should be."
+        )
+
+
+def _outside(measured: SetFigures) -> Iterator[str]:
+    titles = [
+        figure.title
+        for figure in measured.figures
+        if figure.interval.value is not None
+        and figure.interval.low is not None
+        and figure.interval.high is not None
+        and not figure.interval.low <= figure.interval.value <= figure.interval.high
+    ]
+    if titles:
+        yield (
+            f"The value lies outside its own interval: {', '.join(titles)}. Patients who are drawn "
+            "twice shift such a figure where there are few; the interval tells of its spread alone."
         )

@@ -43,6 +43,14 @@ def test_an_interval_without_width_is_told(scored) -> None:
     assert "interval without width" in perfect
 
 
+def test_a_value_outside_its_own_interval_is_told(scored) -> None:
+    rng = np.random.default_rng(0)
+    many = tuple(f"c{c}" for c in range(40))
+    rows = scored(rng.normal(size=(240, 40)), np.arange(240) % 40, outputs=many)
+    words = said(rows)["test"]
+    assert "The value lies outside its own interval: AUPRC, macro average" in words
+
+
 def test_many_resamples_drawn_again_are_told(random_classes) -> None:
     targets = np.r_[np.ones(1), np.zeros(39)]
     assert "were drawn again" in said(random_classes(40, targets=targets))["test"]
