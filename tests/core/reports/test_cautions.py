@@ -45,8 +45,8 @@ def test_an_interval_without_width_is_told(scored) -> None:
 
 def test_a_value_outside_its_own_interval_is_told(scored) -> None:
     rng = np.random.default_rng(0)
-    many = tuple(f"c{c}" for c in range(40))
-    rows = scored(rng.normal(size=(240, 40)), np.arange(240) % 40, outputs=many)
+    many = tuple(f"c{c}" for c in range(100))
+    rows = scored(rng.normal(size=(500, 100)), np.arange(500) % 100, outputs=many)
     words = said(rows)["test"]
     assert "The value lies outside its own interval: AUPRC, macro average" in words
 

@@ -310,7 +310,7 @@ def test_scores_that_are_no_numbers_are_a_reason_and_end_nothing(
         Contender(name=FUSED, learn=learn_linear, tuned=False),
         Contender(name="lost", learn=learn, tuned=False),
     )
-    held = hold_contest(planted(12), quick, plan, n_folds=2, folder=tmp_path)
+    held = hold(planted(12), quick, plan, tmp_path)
     for cell in held.of("lost"):
         assert cell.scores is None
         assert "is no number" in cell.reason
