@@ -23,6 +23,7 @@ from src_core import __version__
 from src_core.config import FieldSpec
 from src_core.devices import spin_briefly
 from src_core.errors import FusecpathError, JobCancelled
+from src_core.open_files import allow_many_files
 from src_core.progress_lines import Bar, Lines
 from src_core.verbs import VERBS, Verb, run_verb
 
@@ -35,6 +36,7 @@ _UNREAD = 128 + 13
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status."""
     spin_briefly()
+    allow_many_files()
     arguments = _parse(argv)
     verb: Verb = arguments.pop("verb")
     as_json: bool = arguments.pop("json")

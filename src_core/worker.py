@@ -30,6 +30,7 @@ import psutil
 
 from src_core.devices import is_out_of_memory, spin_briefly
 from src_core.errors import FusecpathError, JobCancelled
+from src_core.open_files import allow_many_files
 from src_core.progress import Progress
 from src_core.verbs import run_verb
 
@@ -163,6 +164,7 @@ def _lower_priority() -> None:
 def main() -> None:
     """Serve jobs until the input ends."""
     spin_briefly()
+    allow_many_files()
     channel = _Channel(_protocol_stream())
     _lower_priority()
     inbox = _Inbox(sys.stdin.buffer)

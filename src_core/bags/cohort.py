@@ -12,6 +12,7 @@ from src_core.bags.edits import SelectionEdits
 from src_core.bags.label_table import LabelRow, LabelTable, read_labels
 from src_core.bags.splits import quantile_strata, split_folds, split_holdout
 from src_core.bags.targets import Target
+from src_core.embeddings.stored import Stored
 from src_core.errors import GridMismatchError, ProjectError
 from src_core.types import BoolArray, Cells, Float32, Float64, Int64, Labels, Level, Task
 
@@ -44,6 +45,10 @@ class View(Protocol):
 
     def rows(self, indices: Int64, /) -> Float32:
         """Return some patches' embeddings, shape (k, dim)."""
+        ...
+
+    def stored(self) -> Stored:
+        """Return the array that holds them; its file is open as long as it is in use."""
         ...
 
 

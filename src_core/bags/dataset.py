@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Protocol, TypeAlias
 
 import numpy as np
 
 from src_core.bags.ahead import read_ahead
-from src_core.bags.cohort import CohortSlide, View
+from src_core.bags.cohort import CohortSlide
 from src_core.bags.order import Batches, bag_batches, n_batches_of, risk_sets
 from src_core.bags.selection import cluster_share_log_weights, select_bags
+from src_core.embeddings.stored import Stored, StoredEmbeddings
+from src_core.open_files import most_maps
 from src_core.progress import Stop, check, never
 from src_core.seeding import generator
 from src_core.types import BoolArray, Float32, Int64
@@ -27,7 +29,6 @@ __all__ = [
 ]
 
 _CHUNK = 4096
-_CACHE_BYTES = 2**30
 
 
 class Scale(Protocol):
@@ -40,6 +41,12 @@ class Scale(Protocol):
 
     def apply(self, embeddings: Float32, /, out: Float32 | None = None) -> Float32:
         """Return standardised embeddings, shape (..., dim), written to `out` if it is given."""
+        ...
+
+
+class _Rows(Protocol):
+    def rows(self, indices: Int64, /) -> Float32:
+        """Return some patches' embeddings, shape (k, dim)."""
         ...
 
 
@@ -64,17 +71,10 @@ def embedding_chunks(
 
 
 def standardised_rows(
-    views: Sequence[View], scales: Sequence[Scale], rows: Int64, *, out: Float32 | None = None
+    views: Sequence[_Rows], scales: Sequence[Scale], rows: Int64
 ) -> Float32:
-    """Gather patches from all views, standardised and side by side, shape (k, sum of D).
-
-    Parameters
-    ----------
-    out : ndarray of float32, shape (k, sum of D), optional
-        Where they are written, without a copy between.
-    """
-    if out is None:
-        out = np.empty((len(rows), sum(scale.dim for scale in scales)), dtype=np.float32)
+    """Gather patches from all views, standardised and side by side, shape (k, sum of D)."""
+    out = np.empty((len(rows), sum(scale.dim for scale in scales)), dtype=np.float32)
     start = 0
     for view, scale in zip(views, scales, strict=True):
         scale.apply(view.rows(rows), out=out[:, start : start + scale.dim])
@@ -90,10 +90,11 @@ Patches: TypeAlias = Callable[[Int64], Float32]
 class Batch:
     """Bags of several slides, padded to one length."""
 
-    bags: Float32
-    """Shape (B, L, D), 0 where padded."""
+    views: tuple[StoredEmbeddings, ...]
+    """Of each view the embeddings as they are stored, shape (B, L, D_v); any patch's where padded.
+    Whoever learns from them standardises them, on the device: half precision is half the bytes."""
     mask: BoolArray
-    """Shape (B, L)."""
+    """Shape (B, L), False where padded."""
     log_share: Float32
     """Shape (B, L)."""
     targets: Int64 | Float32
@@ -106,6 +107,10 @@ class Batch:
 
 class BagDataset:
     """The bags of a set of slides.
+
+    What it reads stays open, and is checked when it is opened: to open a file and to map its pages
+    anew would cost more than to read a bag from it. Of very many slides those last read stay open.
+    Whoever made it closes it (`contextlib.closing`): Windows replaces no file that is open.
 
     Parameters
     ----------
@@ -122,8 +127,6 @@ class BagDataset:
         Fill small clusters by repetition instead of padding.
     one_a_patient : bool
         A batch holds a patient once, as survival needs it.
-    cache_bytes : int
-        Embeddings are kept in memory, standardised, if all of them take no more than this.
     """
 
     def __init__(
@@ -136,30 +139,21 @@ class BagDataset:
         seed: int,
         repeat_short: bool = False,
         one_a_patient: bool = False,
-        cache_bytes: int = _CACHE_BYTES,
     ) -> None:
         self.slides = tuple(slides)
         self._scales, self._teacher_scales = tuple(scales), dict(teacher_scales or {})
         self._n_per_cluster, self._seed, self._repeat = n_per_cluster, seed, repeat_short
         self._one_a_patient, self._targets = one_a_patient, _targets(self.slides)
-        width = sum(scale.dim for scale in self._scales)
-        n_patches = sum(len(slide.labels) for slide in self.slides)
-        self._keep = n_patches * width * 4 <= cache_bytes
-        self._kept: dict[int, Float32] = {}
+        self._open = lru_cache(most_maps())(partial(_stored, self.slides))
+
+    def close(self) -> None:
+        """Close the files of embeddings; what is asked for later opens them anew."""
+        self._open.cache_clear()
 
     def patches(self, index: int) -> Patches:
         """Return what gathers the standardised embeddings of one slide's patches."""
-        return partial(self._gather, index)
-
-    def _gather(self, index: int, rows: Int64, *, out: Float32 | None = None) -> Float32:
-        slide = self.slides[index]
-        if not self._keep:
-            return standardised_rows(slide.views, self._scales, rows, out=out)
-        if index not in self._kept:
-            everything = np.arange(len(slide.labels))
-            self._kept[index] = standardised_rows(slide.views, self._scales, everything)
-        # Rows were checked when the bag was drawn; "clip" lets NumPy write to `out` directly.
-        return np.take(self._kept[index], rows, axis=0, out=out, mode="clip")
+        views = [self._open(index, view) for view in range(len(self._scales))]
+        return partial(standardised_rows, views, self._scales)
 
     def n_batches(self, *, bags_per_slide: int, batch_size: int) -> int:
         """Return how many batches an epoch has."""
@@ -204,28 +198,34 @@ class BagDataset:
         return bag_batches(len(self.slides), **sizes, rng=rng)
 
     def _stack(self, bags: list[tuple[int, Int64]]) -> Batch:
-        length = max(len(rows) for _, rows in bags)
-        width = sum(scale.dim for scale in self._scales)
-        data = np.empty((len(bags), length, width), dtype=np.float32)
-        mask = np.zeros((len(bags), length), dtype=np.bool_)
-        share = np.zeros((len(bags), length), dtype=np.float32)
-        for place, (index, rows) in enumerate(bags):
-            # Bags are whole clusters, so shorter ones end in whole clusters of padding.
-            end = len(rows)
-            real = rows >= 0
-            mask[place, :end] = real
-            share[place, :end] = cluster_share_log_weights(self.slides[index].labels, rows[None])
-            self._gather(index, np.maximum(rows, 0), out=data[place, :end])
-            data[place][~mask[place]] = 0.0
-        teachers, present = self._teachers([index for index, _ in bags])
+        # Bags are whole clusters, so shorter ones end in whole clusters of padding.
+        rows = np.full((len(bags), max(len(own) for _, own in bags)), -1, dtype=np.int64)
+        share = np.zeros(rows.shape, dtype=np.float32)
+        for place, (index, own) in enumerate(bags):
+            rows[place, : len(own)] = own
+            labels = self.slides[index].labels
+            share[place, : len(own)] = cluster_share_log_weights(labels, own[None])
+        slides = [index for index, _ in bags]
+        teachers, present = self._teachers(slides)
         return Batch(
-            bags=data,
-            mask=mask,
+            views=tuple(
+                self._gather(view, slides, np.maximum(rows, 0)) for view in range(len(self._scales))
+            ),
+            mask=rows >= 0,
             log_share=share,
-            targets=self._targets[[index for index, _ in bags]],
+            targets=self._targets[slides],
             teachers=teachers,
             present=present,
         )
+
+    def _gather(self, view: int, slides: Sequence[int], rows: Int64) -> StoredEmbeddings:
+        """Return one view's embeddings of patches of several slides, (B, L) to (B, L, dim)."""
+        stored = [self._open(slide, view) for slide in slides]
+        precise = np.result_type(*(one.array.dtype for one in stored))
+        out = np.empty((*rows.shape, self._scales[view].dim), dtype=precise)
+        for one, own, place in zip(stored, rows, out, strict=True):
+            one.take(own, out=place)
+        return out
 
     def _teachers(self, indices: list[int]) -> tuple[dict[str, Float32], BoolArray]:
         present = np.zeros((len(indices), len(self._teacher_scales)), dtype=np.bool_)
@@ -239,6 +239,10 @@ class BagDataset:
                     values[row] = scale.apply(vector)
             vectors[name] = values
         return vectors, present
+
+
+def _stored(slides: Sequence[CohortSlide], slide: int, view: int) -> Stored:
+    return slides[slide].views[view].stored()
 
 
 def _targets(slides: Sequence[CohortSlide]) -> Int64 | Float32:

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from src_core.embeddings import set_aside
+from src_core.embeddings.stored import Stored
 from src_core.embeddings.writer import EmbeddingWriter, cell_keys
 from src_core.errors import GridMismatchError, ProjectError
 from src_core.locking import locked
@@ -114,12 +115,23 @@ class EmbeddingView:
         wanted = np.asarray(indices, np.int64).reshape(-1)
         if wanted.size and wanted.min() < 0:
             raise IndexError("the rows of a view begin at 0")
-        if read_json(self.path.with_name("meta.json")).get("recipe") != dict(self.recipe):
-            raise GridMismatchError(
-                f"The embeddings by {self.encoder} were made again meanwhile; run this again."
-            )
-        stored = _read_embeddings(self.path, self.dim)
-        return np.asarray(stored[self.stored_rows[wanted]], np.float32)  # (k, dim)
+        return self.stored().rows(wanted)
+
+    def stored(self) -> Stored:
+        """Map the file; it stays as it is now, and open, as long as the array is in use.
+
+        Raises
+        ------
+        GridMismatchError
+            If the embeddings were made again meanwhile, by another recipe.
+        """
+        if read_json(self.path.with_name("meta.json")).get("recipe") == dict(self.recipe):
+            array = np.asarray(_read_embeddings(self.path, self.dim))
+            if self.stored_rows.max(initial=-1) < len(array):
+                return Stored(array, self.stored_rows)
+        raise GridMismatchError(
+            f"The embeddings by {self.encoder} were made again meanwhile; run this again."
+        )
 
     def array(self) -> Float32:
         """Return all embeddings, float32 of shape (N, dim)."""

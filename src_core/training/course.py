@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -98,8 +99,18 @@ class Course:
             for name in weights
         }
 
+    @contextmanager
+    def datasets(self) -> Iterator[tuple[BagDataset, BagDataset | None]]:
+        """Give the bags of `train` and of `inner`, whose files are closed in the end."""
+        with ExitStack() as opened:
+            train = opened.enter_context(closing(self.dataset(self.train)))
+            if self.inner is None:
+                yield train, None
+            else:
+                yield train, opened.enter_context(closing(self.dataset(self.inner)))
+
     def dataset(self, cohort: Cohort) -> BagDataset:
-        """Return the bags of some of the slides."""
+        """Return the bags of some of the slides; whoever reads any closes it."""
         return BagDataset(
             cohort.slides,
             self.views,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 
 from src_core.training.config import TrainConfig
 from src_core.training.course import BAGS_A_LOOK, Course
@@ -41,7 +42,8 @@ def earn_places(
             "whether they know enough. Turn probe_teachers off to use them anyway."
         )
         return {}, {}
-    seen = course.evaluate(trainee, course.dataset(course.inner), n_bags=BAGS_A_LOOK)
+    with closing(course.dataset(course.inner)) as inner:
+        seen = course.evaluate(trainee, inner, n_bags=BAGS_A_LOOK)
     student, task = seen.skill(), seen.task
     probes: dict[str, Json] = {}
     weights = {}

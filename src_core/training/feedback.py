@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -139,6 +140,7 @@ class _Reviewed(Trainee):
             checkpoint.meta.student,
             {name: scale.dim for name, scale in course.teachers.items()},
             course.config,
+            views=course.views,
             class_weights=class_weights(course.train) if course.config.weight_classes else None,
             n_steps=self.per_epoch * course.config.epochs,
             n_warmup=0,
@@ -232,25 +234,28 @@ def _course(
 
 
 def _learn(trainee: _Reviewed, course: Course) -> None:
-    config, dataset = course.config, course.dataset(course.train)
+    config = course.config
     total = trainee.per_epoch * config.epochs
     tracker = Tracker(
         course.report, course.stop, stage="Learning from review", total=total, unit="batches"
     )
-    bags = config.n_bags_per_slide(len(dataset.slides))
-    for epoch in range(config.epochs):
-        began, losses, rate = time.monotonic(), [], trainee.learning_rate
-        trainee.train(True)
-        for batch in dataset.batches(epoch, bags_per_slide=bags, batch_size=config.batch_size):
-            losses.append(trainee.step(batch))
-            tracker.advance(1, detail=f"epoch {epoch + 1}, loss {losses[-1]:.3f}")
-        trainee.require_finite()
-        row: dict[str, Json] = {
-            "epoch": epoch,
-            "loss": float(np.mean(losses)),
-            "learning_rate": rate,
-        }
-        course.history.append(row | {"seconds": time.monotonic() - began})
+    bags = config.n_bags_per_slide(len(course.train.slides))
+    with closing(course.dataset(course.train)) as dataset:
+        for epoch in range(config.epochs):
+            began, losses, rate = time.monotonic(), [], trainee.learning_rate
+            trainee.train(True)
+            found = dataset.batches(epoch, bags_per_slide=bags, batch_size=config.batch_size)
+            with closing(found) as batches:
+                for batch in batches:
+                    losses.append(trainee.step(batch))
+                    tracker.advance(1, detail=f"epoch {epoch + 1}, loss {losses[-1]:.3f}")
+            trainee.require_finite()
+            row: dict[str, Json] = {
+                "epoch": epoch,
+                "loss": float(np.mean(losses)),
+                "learning_rate": rate,
+            }
+            course.history.append(row | {"seconds": time.monotonic() - began})
 
 
 def _packed(
@@ -281,14 +286,15 @@ class _Skill:
         cls, checkpoint: Checkpoint, course: Course, cohort: Cohort, device: torch.device
     ) -> _Skill:
         """Score the slides by the same bags, whatever the model."""
-        seen = evaluate(
-            checkpoint.student(device),
-            checkpoint.branches(device),
-            course.dataset(cohort),
-            n_bags=BAGS_A_LOOK,
-            seed=course.config.seed,
-            stop=course.stop,
-        )
+        with closing(course.dataset(cohort)) as dataset:
+            seen = evaluate(
+                checkpoint.student(device),
+                checkpoint.branches(device),
+                dataset,
+                n_bags=BAGS_A_LOOK,
+                seed=course.config.seed,
+                stop=course.stop,
+            )
         if cohort.per == "patient":
             seen = seen.by_patient(cohort.patients)
         fused = fuse(

@@ -64,18 +64,17 @@ def pack(
     probes : dict
         What the teachers were found to know.
     """
-    train = course.dataset(course.train)
-    inner = None if course.inner is None else course.dataset(course.inner)
     metrics: dict[str, Json] = {}
     unseen = None
-    if inner is not None:
-        unseen = course.evaluate(trainee, inner, n_bags=BAGS_A_LOOK)
-        unseen = _drop_failed(trainee, unseen, metrics)
-    sizes = logit_sizes(course.evaluate(trainee, train, n_bags=BAGS_A_LOOK), unseen)
-    if unseen is not None:
-        metrics["inner"] = _figures(course, unseen, sizes)
-    where = "training" if inner is None else "inner split"
-    found = _localise(course, trainee, train if inner is None else inner, where)
+    with course.datasets() as (train, inner):
+        if inner is not None:
+            unseen = course.evaluate(trainee, inner, n_bags=BAGS_A_LOOK)
+            unseen = _drop_failed(trainee, unseen, metrics)
+        sizes = logit_sizes(course.evaluate(trainee, train, n_bags=BAGS_A_LOOK), unseen)
+        if unseen is not None:
+            metrics["inner"] = _figures(course, unseen, sizes)
+        where = "training" if inner is None else "inner split"
+        found = _localise(course, trainee, train if inner is None else inner, where)
     metrics |= {
         "epochs": len(course.history),
         "teachers": probes,

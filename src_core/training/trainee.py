@@ -15,9 +15,11 @@ from src_core.errors import DivergedError
 from src_core.models.config import StudentConfig
 from src_core.models.local_branches import LocalBranches, branches_loss
 from src_core.models.losses import distillation_loss, student_loss, teacher_loss
+from src_core.models.standardise import Standardiser
 from src_core.models.student import BagModel, Student, StudentOutput
 from src_core.models.teachers import TeacherProjections
 from src_core.training.config import TrainConfig
+from src_core.training.inputs import Inputs
 
 __all__ = ["Trainee"]
 
@@ -36,6 +38,8 @@ class Trainee:
     config : TrainConfig
     teacher_weights : sequence of float, optional
         What each teacher counts, from 0 to 1; by default 1.
+    views : sequence of Standardiser
+        One for each view; together they are as wide as the student's input.
     class_weights : Tensor, shape (C,), optional
     n_steps : int
         Steps of the whole training: the learning rate falls over them.
@@ -50,6 +54,7 @@ class Trainee:
         teacher_dims: Mapping[str, int],
         config: TrainConfig,
         *,
+        views: Sequence[Standardiser],
         class_weights: Tensor | None,
         teacher_weights: Sequence[float] | None = None,
         n_steps: int,
@@ -58,6 +63,7 @@ class Trainee:
         make: Callable[[StudentConfig], BagModel] = Student,
     ) -> None:
         self.sizes, self._config, self._device = sizes, config, device
+        self._inputs = Inputs(views, device)
         self.student: BagModel = make(sizes).to(device)
         self.branches = LocalBranches(sizes).to(device) if sizes.n_branches else None
         self.teachers = (
@@ -182,7 +188,7 @@ class Trainee:
         return [one for group in self._optimiser.param_groups for one in group["params"]]
 
     def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        bags = torch.from_numpy(batch.bags).to(self._device)  # (B, L, D)
+        bags = self._inputs.bags(batch)  # (B, L, D)
         mask = torch.from_numpy(batch.mask).to(self._device)  # (B, L)
         targets = torch.from_numpy(batch.targets).to(self._device)  # (B,) or (B, n)
         share = None

@@ -273,8 +273,6 @@ def _train(
 ) -> Trainee:
     """Train until the inner split gains no more; the best weights are in place afterwards."""
     config = course.config
-    dataset = course.dataset(course.train)
-    inner = None if course.inner is None else course.dataset(course.inner)
     n_batches = _n_batches(course)
     trainee = _trainee(course, device, n_batches)
     best = BestWeights()
@@ -282,15 +280,16 @@ def _train(
     keep.go_on(stage, trainee, best, course)
     n_done, before = len(course.history), tracker.left - n_batches if stage == "whole" else 0
     tracker.skip(before + n_done * (n_batches // config.epochs))
-    for epoch in range(n_done, config.epochs):
-        if epoch and inner is not None and _is_over(epoch - 1, best, config):
-            break
-        began = time.monotonic()
-        row = _learn(trainee, dataset, epoch, config, tracker, stage)
-        if inner is not None:
-            row |= _look(course, trainee, inner, best, epoch)
-        course.history.append(row | {"seconds": time.monotonic() - began})
-        keep.write(stage, trainee, best, course, probes or {})
+    with course.datasets() as (train, inner):
+        for epoch in range(n_done, config.epochs):
+            if epoch and inner is not None and _is_over(epoch - 1, best, config):
+                break
+            began = time.monotonic()
+            row = _learn(trainee, train, epoch, config, tracker, stage)
+            if inner is not None:
+                row |= _look(course, trainee, inner, best, epoch)
+            course.history.append(row | {"seconds": time.monotonic() - began})
+            keep.write(stage, trainee, best, course, probes or {})
     best.restore(trainee)
     return trainee
 
@@ -308,6 +307,7 @@ def _trainee(course: Course, device: torch.device, n_steps: int) -> Trainee:
         ),
         {name: scale.dim for name, scale in course.teachers.items()},
         config,
+        views=course.views,
         class_weights=class_weights(course.train) if weigh else None,
         teacher_weights=[course.teacher_weights[name] for name in course.teachers],
         n_steps=n_steps,

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from src_core.bags.cohort import Cohort, CohortSlide
+from src_core.embeddings.stored import Stored
 from src_core.reports.contest_tables import as_markdown
 from src_core.seeding import generator
 from src_core.training.config import TrainConfig
@@ -59,6 +60,10 @@ class MemoryView(NamedTuple):
     def rows(self, indices: Int64, /) -> Float32:
         """Return some embeddings, shape (k, dim)."""
         return self.embeddings[indices]
+
+    def stored(self) -> Stored:
+        """Return all of them."""
+        return Stored(self.embeddings, np.arange(len(self)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ from src_core.bags.cohort import CohortSlide
 from src_core.bags.dataset import standardised_rows
 from src_core.clustering.agreement import agreement_of
 from src_core.devices import cpu_threads
+from src_core.embeddings.stored import Stored
 from src_core.models.checkpoint import Checkpoint
 from src_core.models.config import StudentConfig
 from src_core.models.local_branches import LocalBranches
@@ -73,7 +74,10 @@ class MappedView:
         return self._n
 
     def rows(self, indices: Int64, /) -> Float32:
-        return np.asarray(np.load(self._path, mmap_mode="r")[indices], dtype=np.float32)
+        return self.stored().rows(indices)
+
+    def stored(self) -> Stored:
+        return Stored(np.load(self._path, mmap_mode="r"), np.arange(self._n))
 
 
 def time_first_map(folder: Path) -> bool:

@@ -25,6 +25,7 @@ from PIL import Image
 from skimage.color import lab2rgb, rgb2lab
 
 from src_core.bags.cohort import Cohort, CohortSlide
+from src_core.embeddings.stored import Stored
 from src_core.provenance import recipe_id, write_array
 from src_core.seeding import derive_seed, generator
 from src_core.types import Float32, Float64, Int64, Labels, Rgb
@@ -132,6 +133,10 @@ class StoredView:
     def rows(self, indices: Int64, /) -> Float32:
         """Return some patches' embeddings, shape (k, dim)."""
         return self.embeddings[self.chosen[indices]]
+
+    def stored(self) -> Stored:
+        """Return those of all patches, and which of them are the slide's."""
+        return Stored(self.embeddings, self.chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import DTypeLike
 
+from src_core.embeddings.stored import Stored
 from src_core.errors import SlideReadError
 from src_core.slides.base import SlideProperties, Stain
 from src_core.training.config import TrainConfig
@@ -134,6 +135,10 @@ class MemoryView:
     def rows(self, indices: Any) -> Any:
         """Return some embeddings."""
         return self.values[np.asarray(indices)]
+
+    def stored(self) -> Stored:
+        """Return all of them."""
+        return Stored(self.values, np.arange(len(self)))
 
 
 class PlantedCohort:

@@ -8,17 +8,23 @@ import torch
 
 from src_core.bags.dataset import Batch
 from src_core.errors import DivergedError
+from src_core.models.standardise import Standardiser
 from src_core.training.best_weights import BestWeights
 from src_core.training.config import TrainConfig
 from src_core.training.trainee import Trainee, _rate
 
+AS_THEY_ARE = Standardiser(mean=np.zeros(32, np.float32), scale=np.ones(32, np.float32))
 
-def make(task: Any = "classification", teachers: Any = (), **changes: Any) -> Trainee:
+
+def make(
+    task: Any = "classification", teachers: Any = (), views: Any = (AS_THEY_ARE,), **changes: Any
+) -> Trainee:
     config = TrainConfig.preset("bench").replace(**changes)
     return Trainee(
         config.student(input_dim=32, n_outputs=1 if task == "survival" else 2, task=task),
         dict.fromkeys(teachers, 5),
         config,
+        views=views,
         class_weights=None,
         n_steps=10,
         n_warmup=2,
@@ -82,7 +88,6 @@ def test_the_scale_of_gradients_in_half_precision_is_part_of_the_state() -> None
 
 def test_the_branches_learn_faster_and_teach_the_student_nothing(planted: Any) -> None:
     from src_core.bags.dataset import BagDataset, embedding_chunks
-    from src_core.models.standardise import Standardiser
 
     slides = planted(8).slides
     scales = [Standardiser.fit(embedding_chunks(slides, view)) for view in range(2)]
@@ -90,7 +95,7 @@ def test_the_branches_learn_faster_and_teach_the_student_nothing(planted: Any) -
 
     def learned(n_branches: int) -> list[torch.Tensor]:
         torch.manual_seed(0)
-        trainee = make(n_branches=n_branches)
+        trainee = make(n_branches=n_branches, views=scales)
         trainee.train(False)  # no dropout, whose draws would differ
         for epoch in range(3):
             for batch in data.batches(epoch, bags_per_slide=1, batch_size=4):
@@ -120,7 +125,7 @@ def batch(task: str, *, spoilt: bool = False) -> Batch:
     present = np.ones((8, 2), dtype=np.bool_)
     present[7] = False
     return Batch(
-        bags=bags,
+        views=(bags,),
         mask=np.ones((8, 40), dtype=np.bool_),
         log_share=np.zeros((8, 40), dtype=np.float32),
         targets=targets,
@@ -184,6 +189,7 @@ def test_a_teacher_moves_the_student_and_one_of_no_weight_does_not(task: Any) ->
             config.student(input_dim=32, n_outputs=1 if task == "survival" else 2, task=task),
             {"a": 5, "b": 5},
             config,
+            views=[AS_THEY_ARE],
             class_weights=None,
             n_steps=10,
             n_warmup=0,
