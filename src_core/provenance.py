@@ -134,9 +134,9 @@ def written_whole(path: Path) -> Iterator[Path]:
                 "and run it again: what is stored is kept."
             ) from error
         raise ProjectError(
-            f"{path} cannot be written ({error.strerror or error}); choose another folder, or "
-            "ask for the right to write there."
-        ) from error
+            f"{path} cannot be written ({error.strerror or error}); close what reads it, "
+            "choose another folder, or ask for the right to write there."
+        ) from error  # on Windows a file that is open keeps its place
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

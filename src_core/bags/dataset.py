@@ -70,9 +70,7 @@ def embedding_chunks(
             yield slide.views[view].rows(rows[start : start + _CHUNK])
 
 
-def standardised_rows(
-    views: Sequence[_Rows], scales: Sequence[Scale], rows: Int64
-) -> Float32:
+def standardised_rows(views: Sequence[_Rows], scales: Sequence[Scale], rows: Int64) -> Float32:
     """Gather patches from all views, standardised and side by side, shape (k, sum of D)."""
     out = np.empty((len(rows), sum(scale.dim for scale in scales)), dtype=np.float32)
     start = 0
@@ -152,8 +150,11 @@ class BagDataset:
 
     def patches(self, index: int) -> Patches:
         """Return what gathers the standardised embeddings of one slide's patches."""
+        return partial(self._standardised, index)
+
+    def _standardised(self, index: int, rows: Int64) -> Float32:
         views = [self._open(index, view) for view in range(len(self._scales))]
-        return partial(standardised_rows, views, self._scales)
+        return standardised_rows(views, self._scales, rows)
 
     def n_batches(self, *, bags_per_slide: int, batch_size: int) -> int:
         """Return how many batches an epoch has."""

@@ -2,8 +2,8 @@
 
 The step of the published model (forward, backward, optimiser; 8 bags of 500 patches, width 4864,
 float32) is timed in turns with its floor, the bare matrix products, and with a step in the way of
-the published code. Then bags are gathered from files of 200 slides of 10,000 patches while it
-trains.
+the published code. Then, in turns again, it learns from bags in memory and from bags of files of
+200 slides of 10,000 patches.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -38,7 +39,9 @@ from src_core.models.config import StudentConfig
 from src_core.models.dropout import Dropout
 from src_core.models.standardise import Standardiser
 from src_core.models.student import BagModel, Student
+from src_core.open_files import allow_many_files, most_maps
 from src_core.training.config import TrainConfig
+from src_core.training.inputs import Inputs
 from src_core.training.trainee import Trainee
 from tests.benchmarks.running import verdict
 
@@ -46,6 +49,13 @@ WIDTHS = (768, 2560, 1536)
 N_BAGS, N_CLUSTERS, N_PER_CLUSTER = 8, 50, 10
 N_PATCHES = 10_000
 STEP_GOAL, LOADING_GOAL, MEMORY_GOAL = 1.5, 0.05, 256 * 2**20
+SCALES = [
+    Standardiser(
+        mean=np.zeros(width, np.float32), scale=np.full(width, sum(WIDTHS) ** -0.5, np.float32)
+    )
+    for width in WIDTHS
+]
+READY, THREAD = "standardised already", "gathered in a thread meanwhile"
 
 Product = tuple[Tensor, Tensor, Tensor, bool]
 Times = list[tuple[float, float]]
@@ -64,6 +74,7 @@ def make_trainee(n_branches: int) -> Trainee:
         sizes(n_branches),
         {},
         TrainConfig.preset("paper"),
+        views=SCALES,
         class_weights=None,
         n_steps=1000,
         n_warmup=0,
@@ -74,11 +85,14 @@ def make_trainee(n_branches: int) -> Trainee:
 
 
 def make_batch() -> Batch:
-    """Return bags in memory, without padding."""
+    """Return bags in memory as they are stored, without padding."""
     rng = np.random.default_rng(0)
     shape = (N_BAGS, N_CLUSTERS * N_PER_CLUSTER)
     return Batch(
-        bags=rng.standard_normal((*shape, sum(WIDTHS)), dtype=np.float32) / sum(WIDTHS) ** 0.5,
+        views=tuple(
+            rng.standard_normal((*shape, width), dtype=np.float32).astype(np.float16)
+            for width in WIDTHS
+        ),
         mask=np.ones(shape, dtype=np.bool_),
         log_share=np.zeros(shape, dtype=np.float32),
         targets=np.arange(N_BAGS) % 2,
@@ -169,10 +183,9 @@ def make_plain(trainee: Trainee) -> None:
         student.re_embedding.input_dropout = PlainDropout(dropout.share)  # type: ignore[assignment]
 
 
-def check_same(ours: BagModel, plain: BagModel, batch: Batch) -> float:
+def check_same(ours: BagModel, plain: BagModel, bags: Tensor, mask: Tensor) -> float:
     """Return the largest difference of the logits without dropout."""
     with torch.no_grad():
-        bags, mask = torch.from_numpy(batch.bags), torch.from_numpy(batch.mask)
         outs = [one.eval()(bags, mask).logits for one in (ours, plain)]
     ours.train()
     plain.train()
@@ -205,11 +218,11 @@ def lowest(times: Times, column: int = 0) -> float:
 def show_steps(n_rounds: int) -> bool:
     """Print the steps beside their floors; tell whether the goals are met."""
     batch = make_batch()
-    bags = torch.from_numpy(batch.bags).flatten(0, 1)
     alone, plain, branched = make_trainee(0), make_trainee(0), make_trainee(3)
-    floors = {n: products(sizes(n), bags) for n in (0, 3)}
+    bags = alone._inputs.bags(batch).clone()
+    floors = {n: products(sizes(n), bags.flatten(0, 1)) for n in (0, 3)}
     make_plain(plain)
-    difference = check_same(alone.student, plain.student, batch)
+    difference = check_same(alone.student, plain.student, bags, torch.from_numpy(batch.mask))
     found = in_turns(
         {
             "floor": lambda: multiply(floors[0]),
@@ -289,51 +302,122 @@ def write_slides(folder: Path, n_slides: int) -> list[CohortSlide]:
     return slides
 
 
-def show_loading(n_slides: int, n_batches: int) -> bool:
-    """Train from files; print what waiting for bags costs and what memory grows by."""
-    scales = [
-        Standardiser(mean=np.zeros(width, np.float32), scale=np.ones(width, np.float32))
-        for width in WIDTHS
-    ]
-    trainee, process = make_trainee(0), psutil.Process()
+def read_in_order(folder: Path) -> None:
+    """Read all files from beginning to end, as what fits the scale does before the first epoch."""
+    piece = bytearray(2**24)
+    for path in sorted(folder.rglob("embeddings.npy")):
+        with path.open("rb") as stream:
+            while stream.readinto(piece):
+                pass
+
+
+def own_memory() -> int:
+    """Return the bytes of this process but for mapped files, which the system may drop."""
+    used = psutil.Process().memory_info()
+    return int(used.rss - getattr(used, "shared", 0))
+
+
+class Ready(Inputs):
+    """Gives the bags of one batch, which were standardised once, for any."""
+
+    def __init__(self, batch: Batch, inputs: Inputs) -> None:
+        self._bags = inputs.bags(batch).clone()
+
+    def bags(self, _batch: Batch) -> Tensor:
+        """Return them, shape (B, L, D)."""
+        return self._bags
+
+
+def learn_from_files(
+    dataset: BagDataset, trainee: Trainee, n_rounds: int, n_batches: int
+) -> tuple[dict[str, Times], Times, list[int]]:
+    """Time steps on bags from files in turns with the same step on bags that are there.
+
+    Returns
+    -------
+    times : dict
+        Of the steps, by where their bags came from.
+    waits : list
+        For the bags that a thread gathers.
+    owned : list of int
+        Bytes of the process, after two batches and after each of the last ones.
+    """
+    sizes = {"bags_per_slide": 50, "batch_size": N_BAGS}
+    between, ahead = dataset._batches(0, **sizes), dataset.batches(1, **sizes)
+    kept = next(between)
+    standardising, ready = trainee._inputs, Ready(kept, trainee._inputs)
     waits: Times = []
-    steps: Times = []
-    owned: list[int] = []
-    with tempfile.TemporaryDirectory() as folder:
-        dataset = BagDataset(
-            write_slides(Path(folder), n_slides), scales, n_per_cluster=N_PER_CLUSTER, seed=0
+
+    def from_thread() -> None:
+        taken: list[Batch] = []
+        waits.append(timed(lambda: taken.append(next(ahead))))
+        trainee.step(taken.pop())
+
+    def on_ready() -> None:
+        trainee._inputs = ready
+        trainee.step(kept)
+        trainee._inputs = standardising
+
+    with closing(ahead):
+        from_thread()
+        from_thread()
+        owned = [own_memory()]
+        found = in_turns(
+            {
+                READY: on_ready,
+                "kept as stored": lambda: trainee.step(kept),
+                "gathered between the steps": lambda: trainee.step(next(between)),
+                THREAD: from_thread,
+            },
+            n_rounds,
         )
-        gathered: Times = [
-            timed(lambda: dataset._stack([(s, np.arange(500) * 17) for s in range(N_BAGS)]))
-            for _ in range(5)
-        ]
-        batches = dataset.batches(0, bags_per_slide=50, batch_size=N_BAGS)
-        next(batches)
         for _ in range(n_batches):
-            taken: list[Batch] = []
-            waits.append(timed(lambda: taken.append(next(batches))))  # noqa: B023
-            steps.append(timed(partial(trainee.step, taken.pop())))
-            owned.append(process.memory_full_info().uss)
-        batches.close()
-    per_epoch = dataset.n_batches(bags_per_slide=50, batch_size=N_BAGS)
-    step = float(np.median([one[0] for one in steps]))
-    wait = float(np.median([one[0] for one in waits]))
-    grown = max(owned) - owned[1]
+            from_thread()
+            owned.append(own_memory())
+    return found, waits, owned
+
+
+def show_loading(n_slides: int, n_rounds: int, n_batches: int) -> bool:
+    """Train from files; print what it costs beside bags in memory and what memory grows by."""
+    allow_many_files()  # as the command does
+    with tempfile.TemporaryDirectory() as folder:
+        slides = write_slides(Path(folder), n_slides)
+        read_in_order(Path(folder))
+        with closing(BagDataset(slides, SCALES, n_per_cluster=N_PER_CLUSTER, seed=0)) as dataset:
+            drawn = timed(lambda: next(dataset._batches(0, bags_per_slide=1, batch_size=N_BAGS)))
+            found, waits, owned = learn_from_files(dataset, make_trainee(0), n_rounds, n_batches)
     print(
-        f"\n{n_slides} slides of {N_PATCHES:,} patches in sparse files, {n_batches} batches: "
-        f"step {step:.3f} s, waiting for the next bags {1e3 * wait:.1f} ms ({wait / step:.1%} of a "
-        f"step; goal {LOADING_GOAL:.0%}: {verdict(wait <= LOADING_GOAL * step)})\n"
-        f"gathering a batch, alone: {1e3 * lowest(gathered):.0f} ms, processor "
-        f"{1e3 * lowest(gathered, 1):.0f} ms ({lowest(gathered, 1) / lowest(steps, 1):.1%} of a "
-        f"step's)\nan epoch of 50 bags a slide: {per_epoch} steps, "
-        f"{per_epoch * (step + wait):.0f} s at this rate\n"
-        f"memory of its own: {owned[1] / 1e6:.0f} MB after two batches, at most "
+        f"\n{n_slides} slides of {N_PATCHES:,} patches in {len(WIDTHS) * n_slides} sparse files, "
+        f"read once in order; at most {most_maps()} stay open; a step on bags that are"
+    )
+    print("| | s, least | s, median | processor s, median | more | by processor s |")
+    print("|---|---|---|---|---|---|")
+    for name, times in found.items():
+        more, by_processor = (more_than(times, found[READY], column) for column in (0, 1))
+        wall, used = np.median(times, axis=0)
+        print(
+            f"| {name} | {lowest(times):.3f} | {wall:.3f} | {used:.3f} | {more:+.1%} | "
+            f"{by_processor:+.1%} |"
+        )
+    loading, grown = more_than(found[THREAD], found[READY]), max(owned) - owned[0]
+    print(
+        f"loading costs {loading:.1%} of a step (goal {LOADING_GOAL:.0%}: "
+        f"{verdict(loading <= LOADING_GOAL)}); the step waits "
+        f"{1e3 * np.median(waits, axis=0)[0]:.1f} ms for its bags; before an epoch of one bag a "
+        f"slide {1e3 * drawn[0]:.0f} ms to draw {n_slides} bags and gather {N_BAGS}\n"
+        f"memory but for mapped files: {owned[0] / 1e6:.0f} MB after two batches, at most "
         f"{grown / 1e6:.0f} MB more later; goal {MEMORY_GOAL / 1e6:.0f}: "
         f"{verdict(grown <= MEMORY_GOAL)}; all embeddings "
         f"{n_slides * N_PATCHES * sum(WIDTHS) * 2 / 1e9:.1f} GB; peak with mapped pages "
         f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB"
     )
-    return wait <= LOADING_GOAL * step and grown <= MEMORY_GOAL
+    return loading <= LOADING_GOAL and grown <= MEMORY_GOAL
+
+
+def more_than(times: Times, others: Times, column: int = 0) -> float:
+    """Return how much more a call takes than another of the same turn: the median over turns."""
+    shares = [one[column] / other[column] for one, other in zip(times, others, strict=True)]
+    return float(np.median(shares)) - 1
 
 
 def main() -> int:
@@ -341,7 +425,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=7, help="turns of the steps")
     parser.add_argument("--slides", type=int, default=200, help="slides in files")
-    parser.add_argument("--batches", type=int, default=30, help="batches learned from files")
+    parser.add_argument("--batches", type=int, default=30, help="batches while memory is watched")
     parser.add_argument("--threads", type=int, default=cpu_threads(), help="of torch")
     parser.add_argument("--only", choices=("steps", "loading"))
     asked = parser.parse_args()
@@ -355,7 +439,7 @@ def main() -> int:
     )
     parts = {
         "steps": partial(show_steps, asked.rounds),
-        "loading": partial(show_loading, asked.slides, asked.batches),
+        "loading": partial(show_loading, asked.slides, asked.rounds, asked.batches),
     }
     met = [part() for name, part in parts.items() if asked.only in (None, name)]
     return 0 if all(met) else 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,10 @@ class MemoryView:
 
     def __init__(self, values: Any, encoder: str = "planted") -> None:
         """Keep `values`, shape (N, dim)."""
-        self.values = np.asarray(values, dtype=np.float32)
+        self.values = np.asarray(values)
+        if self.values.dtype != np.float16:
+            self.values = self.values.astype(np.float32)
+        self.opened: list[weakref.ref[Any]] = []
         self.encoder, self.dim = encoder, self.values.shape[1]
         self.recipe = {"encoder": encoder}
 
@@ -137,8 +141,15 @@ class MemoryView:
         return self.values[np.asarray(indices)]
 
     def stored(self) -> Stored:
-        """Return all of them."""
-        return Stored(self.values, np.arange(len(self)))
+        """Return all of them; `opened` knows which of the arrays are still in use."""
+        array = self.values.view()
+        self.opened.append(weakref.ref(array))
+        return Stored(array, np.arange(len(self)))
+
+    @property
+    def n_open(self) -> int:
+        """Return how many arrays that `stored` gave are still in use."""
+        return sum(one() is not None for one in self.opened)
 
 
 class PlantedCohort:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from src_core.bags.dataset import BagDataset, embedding_chunks, standardised_rows
+from src_core.embeddings import EmbeddingView
 from src_core.errors import JobCancelled
 from src_core.models.standardise import Standardiser
 
@@ -118,3 +122,86 @@ def test_values_come_with_their_bags_and_a_patient_stands_once(planted: Any) -> 
         assert batch.targets.dtype == np.float32
         assert {tuple(row) for row in batch.targets.tolist()} <= known
         assert len({(row[0] - 1) % 6 for row in batch.targets.tolist()}) == len(batch.mask)
+
+
+def views_of(slides: Any) -> list[Any]:
+    return [view for slide in slides for view in slide.views]
+
+
+def test_views_are_opened_once_and_closed_in_the_end(planted: Any) -> None:
+    slides = planted(5).slides
+    data = dataset(slides)
+    for epoch in range(2):
+        list(data.batches(epoch, bags_per_slide=2, batch_size=3))
+        data.patches(0)(np.arange(3))
+    assert [len(view.opened) for view in views_of(slides)] == [1] * 10
+    assert [view.n_open for view in views_of(slides)] == [1] * 10
+    data.close()
+    assert not any(view.n_open for view in views_of(slides))
+
+
+def test_of_very_many_views_those_last_read_stay_open(
+    planted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slides = planted(5).slides
+
+    def bags() -> list[bytes]:
+        data = dataset(slides)
+        batches = data.batches(0, bags_per_slide=2, batch_size=3)
+        return [view.tobytes() for batch in batches for view in batch.views]
+
+    expected = bags()
+    monkeypatch.setattr("src_core.bags.dataset.most_maps", lambda: 4)
+    data = dataset(slides)
+    for index in range(5):
+        data.patches(index)(np.arange(3))
+    assert [view.n_open for view in views_of(slides)] == [0] * 6 + [1] * 4
+    assert bags() == expected
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows counts no maps")
+def test_more_files_than_may_be_open_are_read(planted: Any, tmp_path: Path) -> None:
+    import resource
+
+    slides = planted(70).slides
+    mapped = []
+    for slide in slides:
+        views = []
+        for view in slide.views:
+            path = tmp_path / slide.slide_id / view.encoder / "embeddings.npy"
+            path.parent.mkdir(parents=True)
+            np.save(path, view.values)
+            path.with_name("meta.json").write_text('{"recipe": {}}', encoding="utf-8")
+            rows = np.arange(len(view))
+            views.append(EmbeddingView(view.encoder, view.dim, {}, path, rows))
+        mapped.append(dataclasses.replace(slide, views=tuple(views)))
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, most))
+    try:
+        found = []
+        for some in (slides, mapped):
+            with closing(BagDataset(some, scales_of(slides), n_per_cluster=4, seed=3)) as data:
+                batches = data.batches(0, bags_per_slide=1, batch_size=8)
+                found.append([view.tobytes() for batch in batches for view in batch.views])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (now, most))
+    assert found[0] == found[1]
+
+
+def test_bags_are_as_precise_as_what_is_stored(planted: Any) -> None:
+    slides = [
+        dataclasses.replace(
+            slide, views=tuple(planted.view(v.values.astype(np.float16)) for v in slide.views)
+        )
+        for slide in planted(3).slides
+    ]
+    mixed = dataclasses.replace(
+        slides[0],
+        views=(planted.view(slides[0].views[0].values.astype(np.float32)), slides[0].views[1]),
+    )
+    (half,) = dataset(slides).batches(0, bags_per_slide=1, batch_size=3)
+    (wider,) = dataset([mixed, *slides[1:]]).batches(0, bags_per_slide=1, batch_size=3)
+    assert [view.dtype for view in half.views] == [np.float16, np.float16]
+    assert [view.dtype for view in wider.views] == [np.float32, np.float16]
+    for one, other in zip(half.views, wider.views, strict=True):
+        np.testing.assert_array_equal(one, other)

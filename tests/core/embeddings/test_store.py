@@ -61,6 +61,27 @@ def test_rows_that_are_none_are_refused(tmp_path: Path, wrong: list[int]) -> Non
         view.rows(wrong)
 
 
+@pytest.mark.parametrize("stored_as", ["float16", "float32"])
+def test_embeddings_come_as_they_are_stored(tmp_path: Path, stored_as: str) -> None:
+    view = filled(tmp_path, 7, 3, 12, stored_as=stored_as).view("toy", cells_of(12, 7))
+    stored = view.stored()
+    assert stored.array.dtype == stored_as
+    assert stored.rows(np.array([1, 0, 1])).tolist() == rows_of(7, 12, 7).tolist()
+    for kind in ("float16", "float32"):
+        out: Any = np.zeros((3, 3), kind)
+        stored.take(np.array([1, 0, 1]), out)
+        assert out.tolist() == rows_of(7, 12, 7).tolist()
+
+
+def test_a_file_that_was_replaced_by_a_shorter_one_is_not_read(tmp_path: Path) -> None:
+    view = filled(tmp_path / "a", 1, 2, 3).view("toy", cells_of(1, 3))
+    filled(tmp_path / "b", 1)
+    short = tmp_path / "b" / "toy" / "embeddings.npy"
+    short.replace(view.path)
+    with pytest.raises(GridMismatchError, match="by toy were made again meanwhile"):
+        view.stored()
+
+
 def test_missing_cells_are_counted_and_embed_is_named(tmp_path: Path) -> None:
     store = filled(tmp_path, 1, 2)
     assert store.missing("toy", cells_of(2, 3, 1, 4)).tolist() == [False, True, False, True]

@@ -213,3 +213,27 @@ def test_other_models_learn_in_the_students_place(
     unseen = planted(40, share=0.4, seed=99)
     scores = score_slides(trainee.student, None, course.views, unseen, config=config)
     assert (auroc(scores, unseen.targets).value or 0.0) > 0.95
+
+
+def test_no_file_stays_open_whether_training_ends_or_is_stopped(
+    planted: Any, quick: TrainConfig
+) -> None:
+    def n_open(cohort: Any) -> int:
+        return sum(view.n_open for slide in cohort.slides for view in slide.views)
+
+    cohort, most = planted(20), 0
+
+    def stop() -> bool:
+        nonlocal most
+        most = max(most, n_open(cohort))
+        return most == 20 * 2 and stopping
+
+    stopping = True
+    with pytest.raises(JobCancelled) as stopped:
+        fit(cohort, quick.replace(epochs=2), stop=stop)
+    assert most == 20 * 2, "every view of the slides learned from and of the inner split"
+    assert n_open(cohort) == 0
+    del stopped
+    stopping = False
+    fit(cohort, quick.replace(epochs=2), stop=stop)
+    assert n_open(cohort) == 0
