@@ -13,16 +13,10 @@ import os
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command does, before torch is loaded
 
 import argparse
-import json
 import platform
-import resource
 import sys
-import tempfile
-import time
 from collections.abc import Callable
-from contextlib import closing
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import psutil
@@ -30,35 +24,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from src_core.bags.cohort import CohortSlide
-from src_core.bags.dataset import BagDataset, Batch
+from src_core.bags.dataset import Batch
 from src_core.devices import cpu_threads, keep_freed_memory
-from src_core.embeddings.store import EmbeddingView
 from src_core.models.attention import MultiHeadAttention
 from src_core.models.config import StudentConfig
 from src_core.models.dropout import Dropout
-from src_core.models.standardise import Standardiser
 from src_core.models.student import BagModel, Student
-from src_core.open_files import allow_many_files, most_maps
 from src_core.training.config import TrainConfig
-from src_core.training.inputs import Inputs
 from src_core.training.trainee import Trainee
-from tests.benchmarks.running import verdict
+from tests.benchmarks.running import in_turns, lowest, verdict
+from tests.benchmarks.train_loading import (
+    N_BAGS,
+    N_CLUSTERS,
+    N_PER_CLUSTER,
+    SCALES,
+    WIDTHS,
+    show_loading,
+)
 
-WIDTHS = (768, 2560, 1536)
-N_BAGS, N_CLUSTERS, N_PER_CLUSTER = 8, 50, 10
-N_PATCHES = 10_000
-STEP_GOAL, LOADING_GOAL, MEMORY_GOAL = 1.5, 0.05, 256 * 2**20
-SCALES = [
-    Standardiser(
-        mean=np.zeros(width, np.float32), scale=np.full(width, sum(WIDTHS) ** -0.5, np.float32)
-    )
-    for width in WIDTHS
-]
-READY, THREAD = "standardised already", "gathered in a thread meanwhile"
+STEP_GOAL = 1.5
 
 Product = tuple[Tensor, Tensor, Tensor, bool]
-Times = list[tuple[float, float]]
 
 
 def sizes(n_branches: int) -> StudentConfig:
@@ -192,29 +178,6 @@ def check_same(ours: BagModel, plain: BagModel, bags: Tensor, mask: Tensor) -> f
     return float((outs[0] - outs[1]).abs().max())
 
 
-def timed(call: Callable[[], object]) -> tuple[float, float]:
-    """Return wall and processor seconds of a call."""
-    began, used = time.perf_counter(), time.process_time()
-    call()
-    return time.perf_counter() - began, time.process_time() - used
-
-
-def in_turns(calls: dict[str, Callable[[], object]], n_rounds: int) -> dict[str, Times]:
-    """Time calls in turns, so that what disturbs the machine disturbs all of them."""
-    for call in calls.values():
-        call()
-    found: dict[str, Times] = {name: [] for name in calls}
-    for _ in range(n_rounds):
-        for name, call in calls.items():
-            found[name].append(timed(call))
-    return found
-
-
-def lowest(times: Times, column: int = 0) -> float:
-    """Return the least disturbed time: wall (0) or processor (1) seconds."""
-    return min(one[column] for one in times)
-
-
 def show_steps(n_rounds: int) -> bool:
     """Print the steps beside their floors; tell whether the goals are met."""
     batch = make_batch()
@@ -274,158 +237,12 @@ def show_parts(step: Callable[[], object]) -> None:
     print("parts of a step: " + ", ".join(f"{k} {v / total:.0%}" for k, v in shares.items()))
 
 
-def write_slides(folder: Path, n_slides: int) -> list[CohortSlide]:
-    """Write sparse files of embeddings and describe them as slides."""
-    slides = []
-    for number in range(n_slides):
-        views = []
-        for width in WIDTHS:
-            path = folder / f"{number}" / f"{width}" / "embeddings.npy"
-            path.parent.mkdir(parents=True)
-            np.lib.format.open_memmap(
-                path, mode="w+", dtype=np.float16, shape=(N_PATCHES, width)
-            ).flush()
-            path.with_name("meta.json").write_text(json.dumps({"recipe": {}}), encoding="utf-8")
-            views.append(EmbeddingView(f"{width}", width, {}, path, np.arange(N_PATCHES)))
-        slides.append(
-            CohortSlide(
-                slide_id=f"{number}",
-                patient_id=f"{number}",
-                target=number % 2,
-                views=tuple(views),
-                labels=np.random.default_rng(number).integers(
-                    0, N_CLUSTERS, N_PATCHES, dtype=np.int32
-                ),
-                cells=np.zeros((N_PATCHES, 2), dtype=np.int32),
-            )
-        )
-    return slides
-
-
-def read_in_order(folder: Path) -> None:
-    """Read all files from beginning to end, as what fits the scale does before the first epoch."""
-    piece = bytearray(2**24)
-    for path in sorted(folder.rglob("embeddings.npy")):
-        with path.open("rb") as stream:
-            while stream.readinto(piece):
-                pass
-
-
-def own_memory() -> int:
-    """Return the bytes of this process but for mapped files, which the system may drop."""
-    used = psutil.Process().memory_info()
-    return int(used.rss - getattr(used, "shared", 0))
-
-
-class Ready(Inputs):
-    """Gives the bags of one batch, which were standardised once, for any."""
-
-    def __init__(self, batch: Batch, inputs: Inputs) -> None:
-        self._bags = inputs.bags(batch).clone()
-
-    def bags(self, _batch: Batch) -> Tensor:
-        """Return them, shape (B, L, D)."""
-        return self._bags
-
-
-def learn_from_files(
-    dataset: BagDataset, trainee: Trainee, n_rounds: int, n_batches: int
-) -> tuple[dict[str, Times], Times, list[int]]:
-    """Time steps on bags from files in turns with the same step on bags that are there.
-
-    Returns
-    -------
-    times : dict
-        Of the steps, by where their bags came from.
-    waits : list
-        For the bags that a thread gathers.
-    owned : list of int
-        Bytes of the process, after two batches and after each of the last ones.
-    """
-    sizes = {"bags_per_slide": 50, "batch_size": N_BAGS}
-    between, ahead = dataset._batches(0, **sizes), dataset.batches(1, **sizes)
-    kept = next(between)
-    standardising, ready = trainee._inputs, Ready(kept, trainee._inputs)
-    waits: Times = []
-
-    def from_thread() -> None:
-        taken: list[Batch] = []
-        waits.append(timed(lambda: taken.append(next(ahead))))
-        trainee.step(taken.pop())
-
-    def on_ready() -> None:
-        trainee._inputs = ready
-        trainee.step(kept)
-        trainee._inputs = standardising
-
-    with closing(ahead):
-        from_thread()
-        from_thread()
-        owned = [own_memory()]
-        found = in_turns(
-            {
-                READY: on_ready,
-                "kept as stored": lambda: trainee.step(kept),
-                "gathered between the steps": lambda: trainee.step(next(between)),
-                THREAD: from_thread,
-            },
-            n_rounds,
-        )
-        for _ in range(n_batches):
-            from_thread()
-            owned.append(own_memory())
-    return found, waits, owned
-
-
-def show_loading(n_slides: int, n_rounds: int, n_batches: int) -> bool:
-    """Train from files; print what it costs beside bags in memory and what memory grows by."""
-    allow_many_files()  # as the command does
-    with tempfile.TemporaryDirectory() as folder:
-        slides = write_slides(Path(folder), n_slides)
-        read_in_order(Path(folder))
-        with closing(BagDataset(slides, SCALES, n_per_cluster=N_PER_CLUSTER, seed=0)) as dataset:
-            drawn = timed(lambda: next(dataset._batches(0, bags_per_slide=1, batch_size=N_BAGS)))
-            found, waits, owned = learn_from_files(dataset, make_trainee(0), n_rounds, n_batches)
-    print(
-        f"\n{n_slides} slides of {N_PATCHES:,} patches in {len(WIDTHS) * n_slides} sparse files, "
-        f"read once in order; at most {most_maps()} stay open; a step on bags that are"
-    )
-    print("| | s, least | s, median | processor s, median | more | by processor s |")
-    print("|---|---|---|---|---|---|")
-    for name, times in found.items():
-        more, by_processor = (more_than(times, found[READY], column) for column in (0, 1))
-        wall, used = np.median(times, axis=0)
-        print(
-            f"| {name} | {lowest(times):.3f} | {wall:.3f} | {used:.3f} | {more:+.1%} | "
-            f"{by_processor:+.1%} |"
-        )
-    loading, grown = more_than(found[THREAD], found[READY]), max(owned) - owned[0]
-    print(
-        f"loading costs {loading:.1%} of a step (goal {LOADING_GOAL:.0%}: "
-        f"{verdict(loading <= LOADING_GOAL)}); the step waits "
-        f"{1e3 * np.median(waits, axis=0)[0]:.1f} ms for its bags; before an epoch of one bag a "
-        f"slide {1e3 * drawn[0]:.0f} ms to draw {n_slides} bags and gather {N_BAGS}\n"
-        f"memory but for mapped files: {owned[0] / 1e6:.0f} MB after two batches, at most "
-        f"{grown / 1e6:.0f} MB more later; goal {MEMORY_GOAL / 1e6:.0f}: "
-        f"{verdict(grown <= MEMORY_GOAL)}; all embeddings "
-        f"{n_slides * N_PATCHES * sum(WIDTHS) * 2 / 1e9:.1f} GB; peak with mapped pages "
-        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB"
-    )
-    return loading <= LOADING_GOAL and grown <= MEMORY_GOAL
-
-
-def more_than(times: Times, others: Times, column: int = 0) -> float:
-    """Return how much more a call takes than another of the same turn: the median over turns."""
-    shares = [one[column] / other[column] for one, other in zip(times, others, strict=True)]
-    return float(np.median(shares)) - 1
-
-
 def main() -> int:
     """Run the comparisons; 1 if a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=7, help="turns of the steps")
     parser.add_argument("--slides", type=int, default=200, help="slides in files")
-    parser.add_argument("--batches", type=int, default=30, help="batches while memory is watched")
+    parser.add_argument("--batches", type=int, default=30, help="turns of learning from files")
     parser.add_argument("--threads", type=int, default=cpu_threads(), help="of torch")
     parser.add_argument("--only", choices=("steps", "loading"))
     asked = parser.parse_args()
@@ -437,9 +254,9 @@ def main() -> int:
         f"{os.getloadavg()[0]:.1f} at start",
         flush=True,
     )
-    parts = {
+    parts: dict[str, Callable[[], bool]] = {
         "steps": partial(show_steps, asked.rounds),
-        "loading": partial(show_loading, asked.slides, asked.rounds, asked.batches),
+        "loading": lambda: show_loading(make_trainee(0), asked.slides, asked.batches),
     }
     met = [part() for name, part in parts.items() if asked.only in (None, name)]
     return 0 if all(met) else 1

@@ -8,12 +8,26 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import psutil
 
-__all__ = ["alone", "answer_alone", "say_where", "takes_functions", "verdict"]
+__all__ = [
+    "Times",
+    "alone",
+    "answer_alone",
+    "in_turns",
+    "lowest",
+    "say_where",
+    "takes_functions",
+    "timed",
+    "verdict",
+]
+
+Times = list[tuple[float, float]]
+"""Wall and processor seconds."""
 
 
 def alone(function: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
@@ -50,3 +64,26 @@ def say_where() -> None:
 def verdict(is_met: bool) -> str:
     """Return what is said of a goal."""
     return "met" if is_met else "MISSED"
+
+
+def timed(call: Callable[[], object]) -> tuple[float, float]:
+    """Return wall and processor seconds of a call."""
+    began, used = time.perf_counter(), time.process_time()
+    call()
+    return time.perf_counter() - began, time.process_time() - used
+
+
+def in_turns(calls: dict[str, Callable[[], object]], n_rounds: int) -> dict[str, Times]:
+    """Time calls in turns, so that what disturbs the machine disturbs all of them."""
+    for call in calls.values():
+        call()
+    found: dict[str, Times] = {name: [] for name in calls}
+    for _ in range(n_rounds):
+        for name, call in calls.items():
+            found[name].append(timed(call))
+    return found
+
+
+def lowest(times: Times, column: int = 0) -> float:
+    """Return the least disturbed time: wall (0) or processor (1) seconds."""
+    return min(one[column] for one in times)

@@ -18,7 +18,8 @@ DIMS = (24, 8)
 
 def scales() -> list[Standardiser]:
     rng = np.random.default_rng(1)
-    return [Standardiser.fit([rng.normal(3, 2, size=(50, dim))]) for dim in DIMS]
+    drawn = [rng.normal(3, 2, size=(50, dim)).astype(np.float32) for dim in DIMS]
+    return [Standardiser.fit([rows]) for rows in drawn]
 
 
 def batch(n_bags: int, length: int, kind: Any = np.float16) -> Batch:
@@ -40,7 +41,8 @@ def batch(n_bags: int, length: int, kind: Any = np.float16) -> Batch:
 def test_bags_are_standardised_to_the_last_bit_as_rows_are(kind: Any) -> None:
     one = batch(3, 20, kind)
     bags = Inputs(scales(), torch.device("cpu")).bags(one).numpy()
-    rows = [scale.apply(view) for scale, view in zip(scales(), one.views, strict=True)]
+    wide = [view.astype(np.float32) for view in one.views]
+    rows = [scale.apply(view) for scale, view in zip(scales(), wide, strict=True)]
     expected = np.concatenate(rows, axis=-1)
     assert bags.dtype == np.float32
     np.testing.assert_array_equal(bags[one.mask], expected[one.mask])

@@ -1,0 +1,195 @@
+"""What it costs a step of training that its bags come from files."""
+
+from __future__ import annotations
+
+import json
+import resource
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import psutil
+from torch import Tensor
+
+from src_core.bags.cohort import CohortSlide
+from src_core.bags.dataset import BagDataset, Batch
+from src_core.embeddings.store import EmbeddingView
+from src_core.models.standardise import Standardiser
+from src_core.open_files import allow_many_files, most_maps
+from src_core.training.inputs import Inputs
+from src_core.training.trainee import Trainee
+from tests.benchmarks.running import Times, in_turns, lowest, timed, verdict
+
+__all__ = ["N_BAGS", "N_CLUSTERS", "N_PER_CLUSTER", "SCALES", "WIDTHS", "show_loading"]
+
+WIDTHS = (768, 2560, 1536)
+N_BAGS, N_CLUSTERS, N_PER_CLUSTER = 8, 50, 10
+N_PATCHES = 10_000
+LOADING_GOAL, MEMORY_GOAL = 0.05, 256 * 2**20
+SCALES = [
+    Standardiser(
+        mean=np.zeros(width, np.float32), scale=np.full(width, sum(WIDTHS) ** -0.5, np.float32)
+    )
+    for width in WIDTHS
+]
+BAGS_ALONE = 8
+"""Of each slide, gathered first: by then nearly all pages of the files are mapped."""
+READY, THREAD = "standardised already", "gathered in a thread meanwhile"
+
+
+def write_slides(folder: Path, n_slides: int) -> list[CohortSlide]:
+    """Write sparse files of embeddings and describe them as slides."""
+    slides = []
+    for number in range(n_slides):
+        views = []
+        for width in WIDTHS:
+            path = folder / f"{number}" / f"{width}" / "embeddings.npy"
+            path.parent.mkdir(parents=True)
+            np.lib.format.open_memmap(
+                path, mode="w+", dtype=np.float16, shape=(N_PATCHES, width)
+            ).flush()
+            path.with_name("meta.json").write_text(json.dumps({"recipe": {}}), encoding="utf-8")
+            views.append(EmbeddingView(f"{width}", width, {}, path, np.arange(N_PATCHES)))
+        slides.append(
+            CohortSlide(
+                slide_id=f"{number}",
+                patient_id=f"{number}",
+                target=number % 2,
+                views=tuple(views),
+                labels=np.random.default_rng(number).integers(
+                    0, N_CLUSTERS, N_PATCHES, dtype=np.int32
+                ),
+                cells=np.zeros((N_PATCHES, 2), dtype=np.int32),
+            )
+        )
+    return slides
+
+
+def read_in_order(folder: Path) -> None:
+    """Read all files from beginning to end, as what fits the scale does before the first epoch."""
+    piece = bytearray(2**24)
+    for path in sorted(folder.rglob("embeddings.npy")):
+        with path.open("rb") as stream:
+            while stream.readinto(piece):
+                pass
+
+
+def own_memory() -> int:
+    """Return the bytes of this process but for mapped files, which the system may drop."""
+    used = psutil.Process().memory_info()
+    return int(used.rss - getattr(used, "shared", 0))
+
+
+class Ready(Inputs):
+    """Gives the bags of one batch, which were standardised once, for any."""
+
+    def __init__(self, batch: Batch, inputs: Inputs) -> None:
+        self._bags = inputs.bags(batch).clone()
+
+    def bags(self, _batch: Batch) -> Tensor:
+        """Return them, shape (B, L, D)."""
+        return self._bags
+
+
+def learn_from_files(
+    dataset: BagDataset, trainee: Trainee, n_rounds: int
+) -> tuple[dict[str, Times], Times, list[int]]:
+    """Time steps on bags from files in turns with the same step on bags that are there.
+
+    Returns
+    -------
+    times : dict
+        Of the steps, by where their bags came from.
+    waits : list
+        For the bags that a thread gathers.
+    owned : list of int
+        Bytes of the process, after each of these batches.
+    """
+    sizes = {"bags_per_slide": 50, "batch_size": N_BAGS}
+    between, ahead = dataset._batches(0, **sizes), dataset.batches(1, **sizes)
+    kept = next(between)
+    standardising, ready = trainee._inputs, Ready(kept, trainee._inputs)
+    waits: Times = []
+    owned: list[int] = []
+
+    def from_thread() -> None:
+        taken: list[Batch] = []
+        waits.append(timed(lambda: taken.append(next(ahead))))
+        trainee.step(taken.pop())
+        owned.append(own_memory())
+
+    def on_ready() -> None:
+        trainee._inputs = ready
+        trainee.step(kept)
+        trainee._inputs = standardising
+
+    with closing(ahead):
+        found = in_turns(
+            {
+                READY: on_ready,
+                "kept as stored": lambda: trainee.step(kept),
+                "gathered between the steps": lambda: trainee.step(next(between)),
+                THREAD: from_thread,
+            },
+            n_rounds,
+        )
+    return found, waits, owned
+
+
+def gather_alone(dataset: BagDataset) -> Times:
+    """Return what each batch of an epoch takes; the first one's bags are drawn with all others."""
+    sizes = {"bags_per_slide": BAGS_ALONE, "batch_size": N_BAGS}
+    batches = dataset._batches(2, **sizes)
+    return [timed(lambda: next(batches)) for _ in range(dataset.n_batches(**sizes))]
+
+
+def of_batches(times: Times) -> str:
+    """Say what a batch takes."""
+    wall, used = 1e3 * np.median(times, axis=0)
+    return f"{wall:.1f} ms (processor {used:.1f})"
+
+
+def show_loading(trainee: Trainee, n_slides: int, n_rounds: int) -> bool:
+    """Train from files; print what it costs beside bags in memory and what memory grows by."""
+    allow_many_files()  # as the command does
+    with tempfile.TemporaryDirectory() as folder:
+        slides = write_slides(Path(folder), n_slides)
+        read_in_order(Path(folder))
+        with closing(BagDataset(slides, SCALES, n_per_cluster=N_PER_CLUSTER, seed=0)) as dataset:
+            gathered = gather_alone(dataset)
+            found, waits, owned = learn_from_files(dataset, trainee, n_rounds)
+    print(
+        f"\n{n_slides} slides of {N_PATCHES:,} patches in {len(WIDTHS) * n_slides} sparse files, "
+        f"read once in order; at most {most_maps()} stay open; a step on bags that are"
+    )
+    print("| | s, least | s, median | processor s, median | more | by processor s |")
+    print("|---|---|---|---|---|---|")
+    for name, times in found.items():
+        more, by_processor = (more_than(times, found[READY], column) for column in (0, 1))
+        wall, used = np.median(times, axis=0)
+        print(
+            f"| {name} | {lowest(times):.3f} | {wall:.3f} | {used:.3f} | {more:+.1%} | "
+            f"{by_processor:+.1%} |"
+        )
+    loading, grown = more_than(found[THREAD], found[READY]), max(owned) - owned[1]
+    print(
+        f"loading costs {loading:.1%} of a step (goal {LOADING_GOAL:.0%}: "
+        f"{verdict(loading <= LOADING_GOAL)}); the step waits "
+        f"{1e3 * np.median(waits, axis=0)[0]:.1f} ms for its bags\n"
+        f"gathered alone a batch takes {of_batches(gathered[1 : n_slides // 8])} while most pages "
+        f"are mapped for the first time, {of_batches(gathered[-(n_slides // 4) :])} later; the "
+        f"bags of an epoch, {BAGS_ALONE} a slide, are drawn in {1e3 * gathered[0][0]:.0f} ms\n"
+        f"memory but for mapped files: {owned[1] / 1e6:.0f} MB after two batches, at most "
+        f"{grown / 1e6:.0f} MB more later; goal {MEMORY_GOAL / 1e6:.0f}: "
+        f"{verdict(grown <= MEMORY_GOAL)}; all embeddings "
+        f"{n_slides * N_PATCHES * sum(WIDTHS) * 2 / 1e9:.1f} GB; peak with mapped pages "
+        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB"
+    )
+    return loading <= LOADING_GOAL and grown <= MEMORY_GOAL
+
+
+def more_than(times: Times, others: Times, column: int = 0) -> float:
+    """Return how much more a call takes than another of the same turn: the median over turns."""
+    shares = [one[column] / other[column] for one, other in zip(times, others, strict=True)]
+    return float(np.median(shares)) - 1
