@@ -11,12 +11,14 @@ import numpy as np
 from src_core.bags.cohort import Cohort
 from src_core.bags.targets import Target
 from src_core.cohorts import load_cohort, names_in, split_cohort
+from src_core.cross_reports import report_folds
 from src_core.devices import DeviceName
 from src_core.errors import ProjectError
 from src_core.fold_tasks import FoldsAsked, folds_recipe, train_folds_on_cluster
 from src_core.inference.prediction import Prediction
 from src_core.model_origins import sources_of
 from src_core.models.checkpoint_meta import CheckpointMeta
+from src_core.pipeline import Failure
 from src_core.progress import Report, Stop, ignore
 from src_core.project import Project, ProjectConfig
 from src_core.provenance import MAX_SCORES_BYTES, read_json, write_json
@@ -211,16 +213,25 @@ def cross_validate_project(
     scheduler: str | None = None,
     report: Report,
     stop: Stop,
-) -> dict[str, Any]:
-    """Cross-validate by patient on the slides that are not held back.
+) -> tuple[dict[str, Any], list[Failure]]:
+    """Cross-validate by patient on the slides that are not held back, and report it.
 
-    Folds that are done are kept until all of them are, so a call that is killed or cancelled goes
-    on when it is made again. With the address of a dask scheduler its workers train the folds.
+    Folds that are done are kept until the report is written, so a call that is killed or cancelled
+    goes on when it is made again. With the address of a dask scheduler its workers train the folds.
+
+    Returns
+    -------
+    told : dict
+        The figures, ``cross_validation``, the name of the folder that holds the report, and
+        ``report``, the path of the page.
+    failures : list of Failure
+        Labelled slides that were not ready, so in no fold.
     """
     from src_core.training.cross_validation import cross_validate, require_patients
     from src_core.training.unfinished import unfinished
 
-    learn, _ = split_cohort(project, load_cohort(project, target)[0])
+    cohort, failures = load_cohort(project, target)
+    learn, held_back = split_cohort(project, cohort)
     require_patients(learn, n_folds)
     config = settled(project.config.training.replace(device=device))
     recipe = folds_recipe(learn, config, n_folds, stop=stop)
@@ -228,14 +239,38 @@ def cross_validate_project(
         if scheduler is not None:
             asked = FoldsAsked.of(project, learn, config, n_folds, begun)
             train_folds_on_cluster(scheduler, asked, report=report, stop=stop)
-            report = ignore  # all folds are there
         result = cross_validate(
             learn,
             config,
             n_folds=n_folds,
             sources=sources_of(project, learn),
             begun=begun,
+            report=report if scheduler is None else ignore,  # all folds are there
+            stop=stop,
+        )
+        told = {**result.to_dict(), **({"notes": list(begun.notes)} if begun.notes else {})}
+        page = report_folds(
+            project,
+            learn,
+            result,
+            name=begun.training,
+            told=told,
+            notes=[*_notes_on_folds(held_back, failures), *begun.notes],
+            device=device,
             report=report,
             stop=stop,
         )
-        return {**result.to_dict(), **({"notes": list(begun.notes)} if begun.notes else {})}
+    return {**told, "cross_validation": begun.training, "report": str(page)}, failures
+
+
+def _notes_on_folds(held_back: Cohort, failures: Sequence[Failure]) -> list[str]:
+    """Say what a reader of the folds' figures must know of how the slides were chosen."""
+    patients = len(set(held_back.patients))
+    notes = [
+        f"{len(held_back.slides)} slides of {patients} patients are held back, and in no fold.",
+        "Where settings were chosen by folds of these slides, the figures are too good.",
+    ]
+    if failures:
+        names = ", ".join(failure.slide_id for failure in failures[:10])
+        notes.append(f"{len(failures)} labelled slides were not ready and are in no fold: {names}.")
+    return notes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,12 +16,13 @@ from src_core.errors import ProjectError
 from src_core.held_back import HeldBack
 from src_core.inference.prediction import Prediction
 from src_core.models.checkpoint_meta import CheckpointMeta
-from src_core.models.operating_point import INDETERMINATE
 from src_core.pipeline import Failure
 from src_core.progress import Report, Stop
 from src_core.project import Project, ProjectConfig
 from src_core.provenance import read_json
-from src_core.runs import Predictor, draw
+from src_core.report_parts import maps_png, origin_of, point_note, thresholds_of
+from src_core.runs import Predictor
+from src_core.training.figures import SKILL, SKILL_NAME
 from src_core.types import Float64, Json
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def report_run(
     from src_core.reports import write_report  # loads SciPy, for which no start should wait
 
     parts = [("test", held_back.cohort, held_back.predictions)]
-    notes = [_calls("test", held_back.cohort, held_back.predictions)]
+    notes = [_baseline_note(held_back), point_note(held_back.meta)]
     times = held_back.scores["times_scored"]
     if times > 1:
         notes.append(
@@ -115,7 +115,6 @@ def report_run(
         notes.append(_learned("test", known))
     if external is not None:
         parts.append(("external", external.cohort, external.predictions))
-        notes.append(_calls("external", external.cohort, external.predictions))
         if external.known:
             notes.append(_learned("external", external.known))
     scored = _scored(held_back.meta, parts, [note for note in notes if note], project, run_id)
@@ -159,6 +158,14 @@ def _scored(
         sets=tuple(name for name, cohort, _ in parts for _ in cohort.slides),
         scores=np.stack([one.logits for one in predictions]),
         targets=np.concatenate([_targets(cohort) for _, cohort, _ in parts]),
+        thresholds=(
+            None if meta.operating_point is None else np.tile(thresholds_of(meta), (len(slides), 1))
+        ),
+        origins=(
+            np.tile(origin_of(meta), (len(slides), 1))
+            if meta.student.task == "regression"
+            else None
+        ),
         licences={one.name: one.licence for one in (*meta.encoders, *meta.teachers)},
         notes=tuple(notes),
         provenance={
@@ -178,32 +185,22 @@ def _targets(cohort: Cohort) -> Float64:
     return cohort.targets.astype(float) if cohort.task == "classification" else cohort.values
 
 
-def _calls(name: str, cohort: Cohort, predictions: Sequence[Prediction]) -> str:
-    """Say what the model's operating point makes of a set; nothing where it has none."""
-    point = predictions[0].operating_point if predictions else None
-    if cohort.task != "classification" or point is None:
+def _baseline_note(held_back: HeldBack) -> str:
+    task = held_back.meta.student.task
+    value = held_back.scores[f"baseline_{SKILL[task]}"]
+    if value is None:
         return ""
-    calls = [one.call for one in predictions]
-    truth = [cohort.classes[slide.target] for slide in cohort.slides]
-    silent = calls.count(INDETERMINATE)
-    right = sum(call == true for call, true in zip(calls, truth, strict=True))
-    where, plainly = f"any class from {point.high:.3g} on", "the likeliest class is called"
-    if len(cohort.classes) == 2:
-        negative, positive = cohort.classes
-        where = f"{negative} below {point.low:.3g}, {positive} from {point.high:.3g} on"
-        plainly = f"{positive} is called from 0.5 on"
     return (
-        f"At its operating point ({where}) the model calls {right} of {len(calls)} slides of the "
-        f"{name} set rightly, {len(calls) - right - silent} wrongly, and {silent} "
-        f"{INDETERMINATE}. The figures and the confusion do without it: in them {plainly}."
+        f"A linear model on the mean embedding of the same training slides has {SKILL_NAME[task]} "
+        f"{value:.3f} on the test set."
     )
 
 
 def _picture(project: Project, run_id: str, slide_id: str) -> bytes | None:
     """Return a slide's maps as PNG; None for a slide of another project, whose are not stored."""
-    if not (project.prediction(run_id, slide_id) / "prediction.json").is_file():
+    folder = project.prediction(run_id, slide_id)
+    if not (folder / "prediction.json").is_file():
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "maps.png"
-        draw(project, run_id, project.slide(slide_id), path)
-        return path.read_bytes()
+    asked = read_json(project.run(run_id) / "config.json")
+    config = ProjectConfig.from_dict(asked.get("project", {}))
+    return maps_png(Prediction.load(folder), project.slide(slide_id), config)

@@ -48,6 +48,7 @@ __all__ = [
     "Predictor",
     "SlideInputs",
     "draw",
+    "draw_prediction",
     "latest_run",
     "metrics",
     "train",
@@ -259,10 +260,27 @@ def draw(project: Project, run_id: str, slide: SlideFolder, path: Path) -> None:
     folder = project.prediction(run_id, slide.slide_id)
     if not (folder / "prediction.json").is_file():
         raise ProjectError(f"Slide {slide.slide_id!r} has no prediction by {run_id}; run Predict.")
-    prediction = Prediction.load(folder)
+    config = ProjectConfig.from_dict(read_json(project.run(run_id) / "config.json")["project"])
+    draw_prediction(Prediction.load(folder), slide, path, config=config)
+
+
+def draw_prediction(
+    prediction: Prediction, slide: SlideFolder, path: Path, *, config: ProjectConfig
+) -> None:
+    """Save a slide and the maps of a prediction of it side by side as a picture.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    slide : SlideFolder
+        With the grid that it was predicted on.
+    path : Path
+        Its ending names the format.
+    config : ProjectConfig
+        By which it was embedded and clustered.
+    """
     grid = slide.load_grid()
     prediction.require_grid(grid.grid_id, len(grid))
-    config = ProjectConfig.from_dict(read_json(project.run(run_id) / "config.json")["project"])
     views = stored_views(slide, grid, config.encoders)
     reader = slide.open()
     try:

@@ -15,7 +15,7 @@ import numpy as np
 from src_core.errors import CheckpointError
 from src_core.types import Float64, Int64, Json
 
-__all__ = ["INDETERMINATE", "OperatingPoint", "choose_operating_point"]
+__all__ = ["INDETERMINATE", "OperatingPoint", "calls", "choose_operating_point"]
 
 INDETERMINATE = "indeterminate"
 
@@ -71,11 +71,7 @@ class OperatingPoint:
 
     def calls(self, probabilities: Float64) -> Int64:
         """Return the class called for each row of (n, C), -1 where it is indeterminate."""
-        top = probabilities.argmax(axis=1)
-        if probabilities.shape[1] > 2:
-            return np.where(probabilities.max(axis=1) >= self.high, top, -1)
-        positive = probabilities[:, 1]
-        return np.where(positive >= self.high, 1, np.where(positive < self.low, 0, -1))
+        return calls(probabilities, self.low, self.high)
 
     def to_dict(self) -> dict[str, Json]:
         """Return JSON values."""
@@ -97,6 +93,21 @@ class OperatingPoint:
                 "The checkpoint's operating point is damaged; train again or restore it."
             )
         return cls(**{**values, "n_patients": tuple(counts)})
+
+
+def calls(probabilities: Float64, low: Float64 | float, high: Float64 | float) -> Int64:
+    """Return the class called for each row, shape (n,), -1 where it is indeterminate.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float64, shape (n, C)
+    low, high : float or ndarray of float64, shape (n,)
+        See `OperatingPoint`.
+    """
+    if probabilities.shape[1] > 2:
+        return np.where(probabilities.max(axis=1) >= high, probabilities.argmax(axis=1), -1)
+    positive = probabilities[:, 1]
+    return np.where(positive >= high, 1, np.where(positive < low, 0, -1))
 
 
 _SHARES = ("low", "high", "sensitivity", "specificity", "indeterminate", "accuracy")

@@ -63,6 +63,11 @@ def _few(rows: ScoredSlides) -> Iterator[str]:
                 "The curves and the log-rank test count every slide of a patient: p is too small; "
                 "score patients."
             )
+        if len(rows.fold_numbers):
+            yield (
+                "The models of different folds share training slides, which the log-rank test does "
+                "not know: take its p for a guide."
+            )
     else:
         for column, name in enumerate(rows.outputs):
             yield from _too_few(

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from src_core.reports.drawing import MOST_DRAWN, Plot, colour, draw, short
 from src_core.reports.figures import SetFigures
+from src_core.reports.ranking import RankingLine, ranking_lines
 from src_core.reports.scored import ScoredSlides
-from src_core.training.weighted import calibration, one_against_rest
-from src_core.types import BoolArray, Float64
+from src_core.training.weighted import calibration
+from src_core.types import BoolArray
 
 __all__ = ["CalibrationBin", "calibration_bins", "class_plots"]
 
@@ -25,14 +25,14 @@ def class_plots(measured: SetFigures) -> tuple[Plot, ...]:
     """Return ROC with precision against recall, and calibration; none with a single class."""
     scored = measured.scored
     plots = []
-    lines = list(_lines(measured))
+    lines = ranking_lines(scored)
     if lines:
-        names = ", ".join(name for name, _, _ in lines)
+        names = ", ".join(line.name for line in lines[:MOST_DRAWN])
         plots.append(
             draw(
-                partial(_paint_ranking, lines=lines, scored=scored),
+                partial(_paint_ranking, lines=lines[:MOST_DRAWN], scored=scored),
                 size=(9.6, 4.4),
-                caption=_ranking_caption(scored),
+                caption=_ranking_caption(scored, len(lines)),
                 alt=f"Receiver operating characteristic and precision against recall of {names}.",
             )
         )
@@ -45,6 +45,7 @@ def class_plots(measured: SetFigures) -> tuple[Plot, ...]:
                 "Calibration: how often it was true against what was claimed, "
                 f"{_claim(scored)}, in ten bins of equal width; the bars below count the "
                 f"{scored.level}s of each. On the diagonal a claim means what it says."
+                f"{_claims_of_folds(measured)}"
             ),
             alt="; ".join(
                 f"claimed {mean:.2f}: true {true:.2f} of {n}" for _, _, n, mean, true in bins
@@ -76,54 +77,57 @@ def _claim(scored: ScoredSlides) -> str:
     return "the probability of the class that each was called"
 
 
-def _ranking_caption(scored: ScoredSlides) -> str:
-    what = (
-        f"of {scored.outputs[1]} against {scored.outputs[0]}"
-        if scored.binary
-        else "of every class against the rest"
-    )
-    if not scored.binary and len(scored.outputs) > MOST_DRAWN:
-        what += f", the first {MOST_DRAWN} of {len(scored.outputs)}"
-    point = f" The circle: {scored.rule}." if scored.binary else ""
+def _claims_of_folds(measured: SetFigures) -> str:
+    return " Of all folds at once: each model claims by itself." if len(measured.folds) else ""
+
+
+def _ranking_caption(scored: ScoredSlides, n_lines: int) -> str:
     return (
-        f"Receiver operating characteristic (left) and precision against recall (right) {what}."
-        f"{point} Dotted grey: chance."
+        f"Receiver operating characteristic (left) and precision against recall (right) "
+        f"{_ranked(scored, n_lines)}.{_points(scored)} Dotted grey: chance."
     )
 
 
-def _lines(measured: SetFigures) -> Iterator[tuple[str, Float64, BoolArray]]:
-    """Yield name, score and positives of each line: of folds, of the one class, or of each."""
-    scored = measured.scored
-    if scored.binary and len(measured.folds):
-        for fold in measured.folds[:MOST_DRAWN]:
-            part = scored.rows(np.flatnonzero(scored.folds == fold))
-            score, positive = next(one_against_rest(part.scores, part.classes))
-            if 0 < positive.sum() < len(positive):
-                yield f"fold {fold + 1}", score, positive
-        return
-    names = [scored.outputs[1]] if scored.binary else list(scored.outputs)
-    # Over folds the classes' scores come from different models: their probabilities compare best.
-    values = scored.probabilities if len(measured.folds) else scored.scores
-    pairs = zip(names, one_against_rest(values, scored.classes), strict=True)
-    for name, (score, positive) in list(pairs)[:MOST_DRAWN]:
-        if 0 < positive.sum() < len(positive):
-            yield name, score, positive
+def _ranked(scored: ScoredSlides, n_lines: int) -> str:
+    """Say of what the lines are, and which are not drawn."""
+    first = f", the first {MOST_DRAWN} of {n_lines}" if n_lines > MOST_DRAWN else ""
+    n_folds = len(scored.fold_numbers)
+    if not scored.binary:
+        mean = ", each line the mean over the folds" if n_folds else ""
+        return f"of every class against the rest{first}{mean}"
+    versus = f"of {scored.outputs[1]} against {scored.outputs[0]}"
+    if not n_folds:
+        return versus
+    without = n_folds - n_lines
+    lacking = f"; {without} fold(s) with a single class have none" if without else ""
+    return f"{versus}, a line for each fold{first}{lacking}"
 
 
-def _paint_ranking(
-    figure: Any, *, lines: list[tuple[str, Float64, BoolArray]], scored: ScoredSlides
-) -> None:
+def _points(scored: ScoredSlides) -> str:
+    if not scored.binary:
+        return ""
+    over = ", over all folds" if len(scored.fold_numbers) else ""
+    if not scored.has_band:
+        return f" The circle is the operating point{over}."
+    return (
+        f" Circle: those that are called {scored.outputs[1]}; square: those and the "
+        f"indeterminate{over}."
+    )
+
+
+def _paint_ranking(figure: Any, *, lines: Sequence[RankingLine], scored: ScoredSlides) -> None:
     roc, pr = figure.subplots(1, 2)
-    for number, (name, score, positive) in enumerate(lines):
-        look = {**colour(number), "lw": 2, "label": short(name)}
-        false, true, _ = roc_curve(positive, score)
-        roc.plot(false, true, **look)
-        precision, recall, _ = precision_recall_curve(positive, score)
-        pr.step(recall[:-1], precision[:-1], where="post", **look)  # the last is a convention
-        pr.axhline(positive.mean(), color="0.6", ls=":", lw=1)
+    for number, line in enumerate(lines):
+        look = {**colour(number), "lw": 2, "label": short(line.name)}
+        roc.plot(line.false, line.true, **look)
+        pr.step(line.recall, line.precision, where="post", **look)
+        pr.axhline(line.share, color="0.6", ls=":", lw=1)
     roc.plot([0, 1], [0, 1], color="0.6", ls=":", lw=1)
+    if scored.binary and scored.has_band:
+        _paint_point(roc, pr, scored, scored.calls != 0, "or indeterminate", "s")
     if scored.binary:
-        _paint_point(roc, pr, scored)
+        name = f"called {short(scored.outputs[1])}" if scored.has_band else "operating point"
+        _paint_point(roc, pr, scored, scored.calls == 1, name, "o")
     roc.set(xlabel="1 - specificity", ylabel="sensitivity")
     pr.set(xlabel="recall (sensitivity)", ylabel="precision")
     for axes in (roc, pr):
@@ -132,13 +136,15 @@ def _paint_ranking(
     roc.legend(loc="lower right", fontsize=8)
 
 
-def _paint_point(roc: Any, pr: Any, scored: ScoredSlides) -> None:
-    called, positive = scored.decided == 1, scored.classes == 1
+def _paint_point(
+    roc: Any, pr: Any, scored: ScoredSlides, called: BoolArray, name: str, marker: str
+) -> None:
+    positive = scored.classes == 1
     hits = int((called & positive).sum())
     sensitivity = hits / max(1, positive.sum())
-    look = {"marker": "o", "ms": 9, "mec": "black", "mfc": "none", "mew": 2, "ls": ""}
+    look = {"marker": marker, "ms": 9, "mec": "black", "mfc": "none", "mew": 2, "ls": ""}
     false = (called & ~positive).sum() / max(1, (~positive).sum())
-    roc.plot([false], [sensitivity], **look, label="as called")
+    roc.plot([false], [sensitivity], **look, label=name)
     if called.any():
         pr.plot([sensitivity], [hits / called.sum()], **look)
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from src_core.progress import Progress, Report, Stop, check, ignore, never
+from src_core.reports.measures import Measure, measures
 from src_core.reports.scored import ScoredSlides
-from src_core.training import metrics, weighted
 from src_core.training.bootstrap import Interval, Resamples, bootstrap, resample_patients
 from src_core.training.metrics import Metric, summarise
 from src_core.training.weighted import Weighted
 from src_core.types import BoolArray, Float64, Int64, Json
 
 __all__ = ["Figure", "SetFigures", "measure_sets"]
-
-_N_BINS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +26,12 @@ class Figure:
     title: str
     interval: Interval
     reason: str = ""
-    """Why there is no figure, or no interval."""
+    """Why there is no figure, or no interval, or not one of every fold."""
     by_fold: tuple[Metric, ...] = ()
-    """The figure of every fold; the interval is then that of their mean."""
+    """The figure of every fold; the interval is then that of the mean of those that have one."""
+    pooled: Interval | None = None
+    """Of a cross-validation, the figure of the rows of all folds at once; None where it ranks
+    scores, which of different models have different zeros."""
 
     def to_dict(self) -> dict[str, Json]:
         """Return JSON values; never NaN."""
@@ -40,6 +40,7 @@ class Figure:
             values["folds"] = [metric.to_dict() for metric in self.by_fold]
             known = [np.nan if one.value is None else one.value for one in self.by_fold]
             values["over_folds"] = dict(summarise(known))
+            values["pooled"] = None if self.pooled is None else self.pooled.to_dict()
         return values
 
 
@@ -57,16 +58,6 @@ class SetFigures:
         return self.scored.fold_numbers
 
 
-@dataclass(frozen=True, slots=True)
-class _Measure:
-    """How to get one figure of some rows, once and of many resamples."""
-
-    name: str
-    title: str
-    metric: Callable[[ScoredSlides], Metric]
-    weighted: Callable[[ScoredSlides], Weighted]
-
-
 def measure_sets(
     scored: ScoredSlides,
     *,
@@ -78,7 +69,8 @@ def measure_sets(
     """Measure every set by itself.
 
     The figures of a cross-validation are means over its folds, for scores of different models
-    have different zeros; patients are drawn within their folds.
+    have different zeros; patients are drawn within their folds. Those that rank no scores are
+    measured over all folds at once as well.
 
     Parameters
     ----------
@@ -96,7 +88,7 @@ def measure_sets(
     JobCancelled
         If `stop` says so.
     """
-    plan = list(_measures(scored))
+    plan = list(measures(scored))
     found = []
     for number, name in enumerate(scored.set_names):
         rows = scored.of_set(name)
@@ -130,23 +122,40 @@ def _resamples(rows: ScoredSlides, *, n_resamples: int, seed: int) -> Resamples:
     )
 
 
-def _figure(measure: _Measure, rows: ScoredSlides, resamples: Resamples) -> Figure:
-    folds = rows.fold_numbers
-    places = [np.flatnonzero(rows.folds == fold) for fold in folds] if len(folds) else []
+def _figure(measure: Measure, rows: ScoredSlides, resamples: Resamples) -> Figure:
+    if len(rows.fold_numbers):
+        return _figure_of_folds(measure, rows, resamples)
+    metric = measure.metric(rows)
+    interval = bootstrap(_weigh(measure, rows, metric), resamples)
+    reason = metric.reason or interval.reason
+    return Figure(name=measure.name, title=measure.title, interval=interval, reason=reason)
+
+
+def _figure_of_folds(measure: Measure, rows: ScoredSlides, resamples: Resamples) -> Figure:
+    places = [np.flatnonzero(rows.folds == fold) for fold in rows.fold_numbers]
     parts = [rows.rows(place) for place in places]
     by_fold = tuple(measure.metric(part) for part in parts)
-    metric = measure.metric(rows) if not parts else _worst_off(by_fold)
-    if metric.value is None:
-        weigh: Weighted = _no_figure
-    elif parts:
-        weigh = partial(_mean_of_folds, [measure.weighted(part) for part in parts], places)
-    else:
-        weigh = measure.weighted(rows)
+    there = [number for number, metric in enumerate(by_fold) if metric.value is not None]
+    weigh: Weighted = _no_figure
+    if there:
+        each = [measure.weighted(parts[number]) for number in there]
+        weigh = partial(_mean_of_folds, each, [places[number] for number in there])
     interval = bootstrap(weigh, resamples)
-    reason = metric.reason or interval.reason
+    pooled = None
+    if not measure.ranks:
+        pooled = bootstrap(_weigh(measure, rows, measure.metric(rows)), resamples)
     return Figure(
-        name=measure.name, title=measure.title, interval=interval, reason=reason, by_fold=by_fold
+        name=measure.name,
+        title=measure.title,
+        interval=interval,
+        reason=_lacking(by_fold) or interval.reason,
+        by_fold=by_fold,
+        pooled=pooled,
     )
+
+
+def _weigh(measure: Measure, rows: ScoredSlides, metric: Metric) -> Weighted:
+    return _no_figure if metric.value is None else measure.weighted(rows)
 
 
 def _mean_of_folds(parts: list[Weighted], places: list[Int64], weights: Float64) -> Float64:
@@ -158,117 +167,13 @@ def _no_figure(weights: Float64) -> Float64:
     return np.full(len(weights), np.nan)
 
 
-def _worst_off(by_fold: tuple[Metric, ...]) -> Metric:
-    """Return the first fold's reason, or a metric without one."""
-    for number, metric in enumerate(by_fold, start=1):
-        if metric.value is None:
-            return Metric(None, f"fold {number}: {metric.reason}")
-    return by_fold[0]
-
-
-def _measures(scored: ScoredSlides) -> Iterator[_Measure]:
-    if scored.task == "classification":
-        yield from _of_classes(scored)
-    elif scored.task == "regression":
-        yield from _of_values(scored)
-    else:
-        yield _Measure(
-            "c_index",
-            "C-index (Harrell)",
-            lambda s: metrics.c_index(s.scores[:, 0], *s.targets.T),
-            lambda s: partial(weighted.c_index, s.scores[:, 0], s.targets[:, 0], s.events),
-        )
-
-
-def _of_classes(scored: ScoredSlides) -> Iterator[_Measure]:
-    n_classes = len(scored.outputs)
-    mean = "" if n_classes == 2 else ", macro average"
-    yield _Measure(
-        "auroc",
-        f"AUROC{mean}",
-        lambda s: metrics.auroc(s.scores, s.classes),
-        lambda s: partial(weighted.auroc, s.scores, s.classes),
-    )
-    yield _Measure(
-        "auprc",
-        f"AUPRC{mean}",
-        lambda s: metrics.auprc(s.scores, s.classes),
-        lambda s: partial(weighted.auprc, s.scores, s.classes),
-    )
-    yield _Measure(
-        "balanced_accuracy",
-        "Balanced accuracy",
-        lambda s: metrics.balanced_accuracy(np.eye(n_classes)[s.decided], s.classes),
-        lambda s: partial(weighted.balanced_accuracy, s.decided, s.classes, n_classes=n_classes),
-    )
-    for c, title in enumerate(_recall_titles(scored)):
-        yield _Measure(
-            f"recall_{c}",
-            title,
-            partial(lambda s, c: metrics.recall(s.decided, s.classes, c), c=c),
-            partial(_recall, c=c, n_classes=n_classes),
-        )
-    yield _Measure(
-        "brier",
-        "Brier score (0 is best)",
-        lambda s: metrics.brier(s.probabilities, s.classes),
-        lambda s: partial(weighted.brier, s.probabilities, s.classes),
-    )
-    yield _Measure(
-        "expected_calibration_error",
-        f"Expected calibration error, {_N_BINS} bins (0 is best)",
-        lambda s: metrics.expected_calibration_error(s.probabilities, s.classes, n_bins=_N_BINS),
-        lambda s: partial(weighted.calibration_error, s.probabilities, s.classes, n_bins=_N_BINS),
-    )
-
-
-def _recall_titles(scored: ScoredSlides) -> list[str]:
-    if scored.binary:
-        negative, positive = scored.outputs
-        return [f"Specificity: {negative} called so", f"Sensitivity: {positive} called so"]
-    return [f"Recall: {name} called so" for name in scored.outputs]
-
-
-def _recall(scored: ScoredSlides, *, c: int, n_classes: int) -> Weighted:
-    decided, classes = scored.decided, scored.classes
-
-    def measure(weights: Float64) -> Float64:
-        return np.asarray(weighted.recalls(decided, classes, weights, n_classes=n_classes)[:, c])
-
-    return measure
-
-
-def _of_values(scored: ScoredSlides) -> Iterator[_Measure]:
-    yield _Measure(
-        "mean_squared_error",
-        "Mean squared error (0 is best)",
-        lambda s: metrics.mean_squared_error(s.scores, s.targets),
-        lambda s: partial(weighted.mean_squared_error, s.scores, s.targets),
-    )
-    if len(scored.outputs) > 1:
-        yield _Measure(
-            "pearson",
-            "Pearson r, mean over the targets",
-            lambda s: metrics.pearson(s.scores, s.targets),
-            _mean_pearson,
-        )
-    for column, name in enumerate(scored.outputs):
-        yield _Measure(
-            f"pearson_{column}",
-            f"Pearson r: {name}",
-            partial(_pearson_metric, column=column),
-            partial(_pearson, column=column),
-        )
-
-
-def _pearson_metric(scored: ScoredSlides, *, column: int) -> Metric:
-    return metrics.pearson(scored.scores[:, column], scored.targets[:, column])
-
-
-def _pearson(scored: ScoredSlides, *, column: int) -> Weighted:
-    return partial(weighted.pearson, scored.scores[:, column], scored.targets[:, column])
-
-
-def _mean_pearson(scored: ScoredSlides) -> Weighted:
-    each = [_pearson(scored, column=column) for column in range(len(scored.outputs))]
-    return lambda weights: np.asarray(np.mean([one(weights) for one in each], axis=0))
+def _lacking(by_fold: tuple[Metric, ...]) -> str:
+    """Say which folds have no figure, and of the first why."""
+    lacking = [number for number, metric in enumerate(by_fold, 1) if metric.value is None]
+    if not lacking:
+        return ""
+    first = f"fold {lacking[0]}: {by_fold[lacking[0] - 1].reason}"
+    there = len(by_fold) - len(lacking)
+    if not there:
+        return first
+    return f"mean of {there} of {len(by_fold)} folds; {first}"

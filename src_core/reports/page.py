@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from src_core import RESEARCH_USE
+from src_core.models.operating_point import INDETERMINATE
 from src_core.reports.cautions import cautions
 from src_core.reports.class_plots import class_plots
 from src_core.reports.elements import add, listed, new_page, picture, table, to_text
@@ -20,7 +21,8 @@ from src_core.reports.survival_plots import survival_plots
 from src_core.reports.tables import confusion, counts, counts_by_kind
 from src_core.reports.value_plots import value_plots
 from src_core.reports.worst import most_wrong
-from src_core.types import Json
+from src_core.training.bootstrap import Interval
+from src_core.types import Float64, Json
 
 __all__ = ["Pictures", "report_page"]
 
@@ -31,8 +33,12 @@ _MOST_FIGURES = 60
 _MOST_CLASSES = 20
 _MOST_IN_MATRIX = 12
 _MOST_WITH_SHARES = 6
-_MOST_FOLD_COLUMNS = 3
+_MOST_FOLD_COLUMNS = 4
 _MOST_MEMBERS = 3
+_MOST_NAMED = 20
+_MOST_BYTES = 6_000_000
+"""Of the maps of a set: a page must open in any browser, and go through the post."""
+
 _LONGEST = 2000
 
 
@@ -55,6 +61,7 @@ def report_page(
     add(top, "h1", title)
     add(top, "p", RESEARCH_USE, class_="use")
     add(top, "p", _introduction(scored))
+    listed(top, scored.notes, class_="notes")
     links = add(add(top, "nav"), "ul")
     main = add(body, "main")
     for number, one in enumerate(measured):
@@ -74,10 +81,11 @@ def _introduction(scored: ScoredSlides) -> str:
     }[scored.task]
     more = " ..." if len(scored.outputs) > _MOST_CLASSES else ""
     per = "patient, the mean over its slides" if scored.level == "patient" else "slide"
+    model = "models" if len(scored.fold_numbers) else "model"
     return (
         f"{what}{more}. Every figure is per {per}. In brackets: 95 % percentile intervals by "
         "drawing patients with replacement; they speak of other patients like these scored by the "
-        "same model, not of other hospitals, scanners or trainings."
+        f"same {model}, not of other hospitals, scanners or trainings."
     )
 
 
@@ -123,26 +131,32 @@ def _counted(scored: ScoredSlides) -> str:
 
 
 def _add_figures(section: Element, one: SetFigures) -> None:
-    over_folds = ["sd over folds"] if len(one.folds) else []
-    mean = "mean over folds" if len(one.folds) else "value"
+    folds = bool(len(one.folds))
     shown = one.figures[:_MOST_FIGURES]
     rows = [
         [
             figure.title,
-            _number(figure.interval.value),
-            _interval(figure),
-            *_sd(figure),
+            *_told(figure.interval),
+            *([*_sd(figure), *_told(figure.pooled)] if folds else []),
             figure.reason,
         ]
         for figure in shown
     ]
-    more = len(one.figures) - len(shown)
-    rest = f" {more} more are in the JSON file beside this page." if more else ""
-    header = ["", mean, "95 % interval", *over_folds, "remark"]
+    together = ["sd over folds", "all folds together", "95 % interval"] if folds else []
+    header = ["", "mean over folds" if folds else "value", "95 % interval", *together, "remark"]
     if not any(row[-1] for row in rows):
         header, rows = header[:-1], [row[:-1] for row in rows]
     drawn = max((figure.interval.n_resamples for figure in one.figures), default=0)
-    table(section, f"Figures, with intervals over {drawn} resamples.{rest}", header, rows)
+    caption = f"Figures, with intervals over {drawn} resamples."
+    if folds:
+        caption += (
+            f" All folds together: of every {one.scored.level} at once, each scored by the model "
+            "that had not seen it; not for figures that rank scores, for the scores of different "
+            "models have different zeros."
+        )
+    more = len(one.figures) - len(shown)
+    rest = f" {more} more are in the JSON file beside this page." if more else ""
+    table(section, caption + rest, header, rows)
 
 
 def _add_folds(section: Element, one: SetFigures) -> None:
@@ -172,19 +186,55 @@ def _add_confusion(section: Element, scored: ScoredSlides) -> None:
         add(section, "p", f"The confusion of {len(names)} classes is in the JSON file.")
         return
     matrix = confusion(scored)
-    header = ["true \\ called", *names, "all"]
+    silent = [INDETERMINATE] if scored.has_band else []
+    header = ["true \\ called", *names, *silent, "all"]
     few = len(names) <= _MOST_WITH_SHARES
     what = "number and share of the row" if few else "number; the darker, the larger its share"
-    body = table(section, f"Confusion, {scored.rule}: {what}.", header, [], class_="matrix")
+    apart = ", the indeterminate included" if silent and few else ""
+    caption = f"Confusion, {_rule(scored)}: {what}{apart}."
+    body = table(section, caption, header, [], class_="matrix")
     for name, row in zip(names, matrix, strict=True):
         line = add(body, "tr")
         add(line, "th", name, scope="row")
         total = int(row.sum())
-        for n in row:
+        for n in row[: len(names) + len(silent)]:
             share = n / total if total else 0.0
             text = f"{n} ({100 * share:.0f} %)" if total and few else str(n)
             add(line, "td", text, style=f"background: rgba(0, 114, 178, {0.45 * share:.2f})")
         add(line, "td", str(total))
+
+
+def _rule(scored: ScoredSlides) -> str:
+    """Say where a probability becomes a call."""
+    low, high = (_span(column) for column in scored.cuts.T)
+    if scored.binary:
+        negative, positive = scored.outputs
+        words = f"{positive} called from a probability of {high}"
+        if scored.has_band:
+            words = f"{words}, {negative} below {low}, nothing between"
+    elif scored.has_band:
+        words = f"where the likeliest class is called from a probability of {high}, else nothing"
+    else:
+        return "where the likeliest class is called"
+    return words + _chosen(scored)
+
+
+def _span(values: Float64) -> str:
+    low, high = float(values.min()), float(values.max())
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}, by fold"
+
+
+def _chosen(scored: ScoredSlides) -> str:
+    there = scored.has_point
+    if not there.any():
+        return ""
+    if there.all() or scored.folds is None:
+        return ", chosen on validation"
+    without = len(np.unique(scored.folds[~there]))
+    return (
+        f", chosen on validation; the models of {without} fold(s) have no operating point and call "
+        "the likeliest class"
+    )
 
 
 def _add_wrong(section: Element, scored: ScoredSlides, pictures: Pictures | None) -> None:
@@ -195,18 +245,28 @@ def _add_wrong(section: Element, scored: ScoredSlides, pictures: Pictures | None
         return
     rows = [[scored.slide_ids[one.row], scored.patients[one.row], one.words] for one in wrong]
     table(section, "The worst first.", [scored.level, "patient", ""], rows)
-    for one in wrong if pictures is not None else ():
+    if pictures is None:
+        return
+    without, room = [], _MOST_BYTES
+    for one in wrong:
         ids = scored.members[one.row] if scored.members else (scored.slide_ids[one.row],)
         for slide_id in ids[:_MOST_MEMBERS]:
-            png = pictures(slide_id) if pictures is not None else None
-            if png is not None:
-                words = f"Slide {slide_id}: {one.words}."
-                picture(section, png, caption=words, alt=f"Maps of slide {slide_id}.")
+            png = pictures(slide_id) if room > 0 else None
+            room -= len(png or b"")
+            if png is None or room < 0:
+                without.append(slide_id)
+                continue
+            words = f"Slide {slide_id}: {one.words}."
+            picture(section, png, caption=words, alt=f"Maps of slide {slide_id}.")
+        without += ids[_MOST_MEMBERS:]
+    if without:
+        more = " ..." if len(without) > _MOST_NAMED else ""
+        names = ", ".join(without[:_MOST_NAMED]) + more
+        add(section, "p", f"Not shown are the maps of {len(without)} of these slides: {names}")
 
 
 def _add_made(section: Element, scored: ScoredSlides) -> None:
     add(section, "h2", "How it was made")
-    listed(section, scored.notes)
     rows = [[name, value] for name, value in _flat(scored.provenance)]
     if rows:
         table(section, "Run, settings, seeds, versions and splits.", ["", ""], rows)
@@ -232,15 +292,17 @@ def _flat(values: Mapping[str, Json], above: str = "") -> Iterator[tuple[str, st
 
 
 def _sd(figure: Figure) -> list[str]:
-    if not figure.by_fold:
-        return []
     known = [metric.value for metric in figure.by_fold if metric.value is not None]
     return [_number(float(np.std(known, ddof=1)) if len(known) > 1 else None)]
 
 
-def _interval(figure: Figure) -> str:
-    low, high = figure.interval.low, figure.interval.high
-    return "-" if low is None or high is None else f"({_number(low)} to {_number(high)})"
+def _told(interval: Interval | None) -> tuple[str, str]:
+    """Return a figure and its interval."""
+    if interval is None:
+        return "-", "-"
+    low, high = interval.low, interval.high
+    ends = "-" if low is None or high is None else f"({_number(low)} to {_number(high)})"
+    return _number(interval.value), ends
 
 
 def _number(value: float | None) -> str:

@@ -11,6 +11,7 @@ from scipy.special import softmax
 
 from src_core.errors import ProjectError
 from src_core.models.config import Task
+from src_core.models.operating_point import calls
 from src_core.training.patients import mean_by_patient
 from src_core.types import BoolArray, Float64, Int64, Json
 
@@ -46,8 +47,11 @@ class ScoredSlides:
     folds: Int64 | None = None
     """Shape (n,): fold in which a slide of `CROSS_VALIDATION` was scored."""
     thresholds: Float64 | None = None
-    """Shape (n,): with two classes, the probability of the second from which a slide is called
-    so, as chosen on the slides that the model was validated on; by default 0.5."""
+    """Shape (n, 2): `low` and `high` of the operating point of the model that scored the slide,
+    see :class:`~src_core.models.operating_point.OperatingPoint`; NaN where that has none."""
+    origins: Float64 | None = None
+    """Shape (n, n_outputs): regression: means of the slides that the slide's model learned from,
+    in the target's units; without them no share of the variance can be explained."""
     training_risks: Float64 | None = None
     """Shape (n,): survival: median risk of the slides that the slide's model learned from."""
     members: tuple[tuple[str, ...], ...] = ()
@@ -62,7 +66,8 @@ class ScoredSlides:
         """Check that everything has one row a slide."""
         n, n_outputs = len(self.slide_ids), len(self.outputs)
         rows = (self.patients, self.sets, self.scores, self.targets)
-        extra = (self.folds, self.thresholds, self.training_risks, self.members or None)
+        numbers = (self.folds, self.thresholds, self.origins, self.training_risks)
+        extra = (*numbers, self.members or None)
         lengths = {len(column) for column in (*rows, *extra) if column is not None}
         if lengths - {n}:
             raise ValueError(f"{n} slides with columns of {sorted(lengths)} rows")
@@ -128,16 +133,30 @@ class ScoredSlides:
         return np.asarray(softmax(self.scores, axis=1))
 
     @property
-    def cuts(self) -> Float64:
-        """The threshold of each row, shape (n,)."""
-        return np.full(len(self), 0.5) if self.thresholds is None else self.thresholds
+    def has_point(self) -> BoolArray:
+        """Whether the row's model has an operating point, shape (n,)."""
+        if self.thresholds is None:
+            return np.zeros(len(self), dtype=bool)
+        return np.asarray(np.isfinite(self.thresholds).all(axis=1))
 
     @property
-    def decided(self) -> Int64:
-        """Class that each row is called, shape (n,)."""
-        if self.binary:
-            return (self.probabilities[:, 1] >= self.cuts).astype(np.int64)
-        return np.asarray(self.scores.argmax(axis=1), dtype=np.int64)
+    def cuts(self) -> Float64:
+        """Thresholds of each row, shape (n, 2); without any the likeliest class is called."""
+        likeliest = 0.5 if self.binary else 0.0
+        if self.thresholds is None:
+            return np.full((len(self), 2), likeliest)
+        return np.where(self.has_point[:, None], self.thresholds, likeliest)
+
+    @property
+    def has_band(self) -> bool:
+        """Whether a row could have been indeterminate."""
+        low, high = self.cuts.T
+        return bool((low < high if self.binary else high > 0).any())
+
+    @property
+    def calls(self) -> Int64:
+        """Class that each row is called, shape (n,); -1 where it is indeterminate."""
+        return calls(self.probabilities, *self.cuts.T)
 
     @property
     def rule(self) -> str:
@@ -174,6 +193,7 @@ class ScoredSlides:
             targets=self.targets[rows],
             folds=None if self.folds is None else self.folds[rows],
             thresholds=None if self.thresholds is None else self.thresholds[rows],
+            origins=None if self.origins is None else self.origins[rows],
             training_risks=None if self.training_risks is None else self.training_risks[rows],
         )
 

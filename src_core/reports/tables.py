@@ -18,10 +18,14 @@ __all__ = ["confusion", "counts", "counts_by_kind", "report_values"]
 
 
 def confusion(scored: ScoredSlides) -> Int64:
-    """Return how many of each true class, by row, are called each class, by column."""
+    """Return how many of each true class, by row, are called each class, by column.
+
+    The last column, one more than there are classes, counts those that are indeterminate.
+    """
     n = len(scored.outputs)
-    flat = np.bincount(scored.classes * n + scored.decided, minlength=n * n)
-    return np.asarray(flat.reshape(n, n), dtype=np.int64)
+    called = np.where(scored.calls < 0, n, scored.calls)
+    flat = np.bincount(scored.classes * (n + 1) + called, minlength=n * (n + 1))
+    return np.asarray(flat.reshape(n, n + 1), dtype=np.int64)
 
 
 def counts(scored: ScoredSlides) -> dict[str, int]:
@@ -70,15 +74,17 @@ def _kinds(scored: ScoredSlides) -> dict[str, Json]:
 
 def _by_task(scored: ScoredSlides) -> dict[str, Json]:
     if scored.task == "classification":
+        matrix = confusion(scored)
         values: dict[str, Json] = {
-            "confusion": confusion(scored).tolist(),
+            "confusion": matrix[:, :-1].tolist(),
+            "indeterminate": matrix[:, -1].tolist(),
             "calibration": [
                 {"from": low, "to": high, "n": n, "claimed": claimed, "true": true}
                 for low, high, n, claimed, true in calibration_bins(scored)
             ],
         }
-        if scored.binary:
-            values["thresholds"] = [float(cut) for cut in np.unique(scored.cuts)]
+        if scored.binary or scored.has_band:
+            values["thresholds"] = np.unique(scored.cuts, axis=0).tolist()
         return values
     if scored.task == "survival":
         split = split_by_risk(scored)

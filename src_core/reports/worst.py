@@ -23,9 +23,9 @@ class Wrong:
 def most_wrong(scored: ScoredSlides, n: int = 6) -> tuple[Wrong, ...]:
     """Return up to `n` rows, the worst first; fewer where fewer are wrong.
 
-    Classification: of those called wrongly, the least probable true classes. Regression: the
-    largest distances from the known values, each divided by its target's standard deviation.
-    Survival: the most pairs of patients in the wrong order.
+    Classification: of those called wrongly, which the indeterminate are not, the least probable
+    true classes. Regression: the largest distances from the known values, each divided by its
+    target's standard deviation. Survival: the most pairs of patients in the wrong order.
     """
     if not len(scored):
         return ()
@@ -38,14 +38,14 @@ def _classes(scored: ScoredSlides, n: int) -> tuple[Wrong, ...]:
     rows = np.arange(len(scored))
     probabilities = scored.probabilities
     true = probabilities[rows, scored.classes]
-    wrong = rows[scored.decided != scored.classes]
+    calls = scored.calls
+    wrong = rows[(calls >= 0) & (calls != scored.classes)]
     return tuple(
         Wrong(
             row=int(row),
             words=(
                 f"is {scored.outputs[scored.classes[row]]}, probability {true[row]:.3f}; called "
-                f"{scored.outputs[scored.decided[row]]}, probability "
-                f"{probabilities[row, scored.decided[row]]:.3f}"
+                f"{scored.outputs[calls[row]]}, probability {probabilities[row, calls[row]]:.3f}"
             ),
         )
         for row in wrong[np.argsort(true[wrong], kind="stable")][:n]

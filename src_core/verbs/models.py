@@ -138,7 +138,7 @@ def _evaluate(options: EvaluateOptions, report: Report, stop: Stop) -> Result:
     if options.baselines or options.ablations:
         return _compare(project, options, report, stop)
     if options.folds is not None:
-        scores = cross_validate_project(
+        scores, failures = cross_validate_project(
             project,
             Target(options.target or ("label",), options.task, options.per),
             n_folds=options.folds,
@@ -147,7 +147,7 @@ def _evaluate(options: EvaluateOptions, report: Report, stop: Stop) -> Result:
             report=report,
             stop=stop,
         )
-        return result_of(project, [], **scores)
+        return result_of(project, failures, **scores)
     run_id = options.run or runs.latest_run(project, ", ".join(options.target) or None)
     held_back = score_held_back(project, run_id, device=options.device, report=report, stop=stop)
     external = None
