@@ -188,7 +188,7 @@ class _Maps:
     report: Report
     stop: Stop
 
-    def png(self, slide_id: str) -> bytes | None:
+    def png(self, _: str, slide_id: str) -> bytes | None:
         slide = self.project.slide(slide_id)
         checkpoint = self.result.folds[self._fold_of[slide_id]].checkpoint
         preparation = preparation_of(self.project, self.cohort)

@@ -268,7 +268,7 @@ def _notes_on_folds(held_back: Cohort, failures: Sequence[Failure]) -> list[str]
     patients = len(set(held_back.patients))
     notes = [
         f"{len(held_back.slides)} slides of {patients} patients are held back, and in no fold.",
-        "Where settings were chosen by folds of these slides, the figures are too good.",
+        "Settings that were chosen by cross-validating these slides make the figures too good.",
     ]
     if failures:
         names = ", ".join(failure.slide_id for failure in failures[:10])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +34,7 @@ __all__ = ["External", "report_run", "score_external"]
 class External:
     """Slides of another project, and what a model says of them."""
 
+    project: Project
     cohort: Cohort
     predictions: tuple[Prediction, ...]
     """Of the cohort's slides."""
@@ -64,7 +64,7 @@ def score_external(predictor: Predictor, other: Project, *, report: Report, stop
         for slide in cohort.slides
     )
     known = _known(project, names_in(asked.get("trained_on")), other, cohort)
-    return External(cohort, predictions, failures, known)
+    return External(other, cohort, predictions, failures, known)
 
 
 def _known(
@@ -103,6 +103,7 @@ def report_run(
     from src_core.reports import write_report  # loads SciPy, for which no start should wait
 
     parts = [("test", held_back.cohort, held_back.predictions)]
+    projects = {"test": project}
     notes = [_baseline_note(held_back), point_note(held_back.meta)]
     times = held_back.scores["times_scored"]
     if times > 1:
@@ -115,15 +116,18 @@ def report_run(
         notes.append(_learned("test", known))
     if external is not None:
         parts.append(("external", external.cohort, external.predictions))
+        projects["external"] = external.project
         if external.known:
             notes.append(_learned("external", external.known))
     scored = _scored(held_back.meta, parts, [note for note in notes if note], project, run_id)
     folder = project.run(run_id) / "report"
+    asked = read_json(project.run(run_id) / "config.json")
+    config = ProjectConfig.from_dict(asked.get("project", {}))
     figures = write_report(
         folder,
         scored if held_back.meta.per == "slide" else scored.by_patient(),
         seed=held_back.meta.seed,
-        pictures=partial(_picture, project, run_id),
+        pictures=_maps(parts, projects, config),
         report=report,
         stop=stop,
     )
@@ -196,11 +200,20 @@ def _baseline_note(held_back: HeldBack) -> str:
     )
 
 
-def _picture(project: Project, run_id: str, slide_id: str) -> bytes | None:
-    """Return a slide's maps as PNG; None for a slide of another project, whose are not stored."""
-    folder = project.prediction(run_id, slide_id)
-    if not (folder / "prediction.json").is_file():
-        return None
-    asked = read_json(project.run(run_id) / "config.json")
-    config = ProjectConfig.from_dict(asked.get("project", {}))
-    return maps_png(Prediction.load(folder), project.slide(slide_id), config)
+def _maps(
+    parts: Sequence[tuple[str, Cohort, Sequence[Prediction]]],
+    projects: Mapping[str, Project],
+    config: ProjectConfig,
+) -> Callable[[str, str], bytes | None]:
+    """Return what draws the maps of a slide of a set, each from its own project."""
+    predictions = {
+        (name, slide.slide_id): prediction
+        for name, cohort, some in parts
+        for slide, prediction in zip(cohort.slides, some, strict=True)
+    }
+
+    def drawn(name: str, slide_id: str) -> bytes | None:
+        slide = projects[name].slide(slide_id)
+        return maps_png(predictions[name, slide_id], slide, config)
+
+    return drawn

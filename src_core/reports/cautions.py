@@ -8,6 +8,7 @@ import numpy as np
 
 from src_core.reports.figures import SetFigures
 from src_core.reports.scored import ScoredSlides
+from src_core.training.bootstrap import Interval
 
 __all__ = ["FEWEST", "cautions"]
 
@@ -88,8 +89,20 @@ def _constant(rows: ScoredSlides) -> Iterator[str]:
                 yield f"Every score of {name} is the same: the model tells nothing apart."
 
 
+def _outside(interval: Interval | None) -> bool:
+    if interval is None or interval.value is None or interval.low is None or interval.high is None:
+        return False
+    return not interval.low <= interval.value <= interval.high
+
+
 def _flat(measured: SetFigures) -> Iterator[str]:
     intervals = [figure.interval for figure in measured.figures]
+    for figure in measured.figures:
+        if any(map(_outside, (figure.interval, figure.pooled))):
+            yield (
+                f"{figure.title}: the value lies outside of its interval, for resampling a small "
+                "set pushes this figure to one side; trust neither."
+            )
     if any(i.low is not None and i.low == i.high for i in intervals):
         yield (
             "An interval without width says only that no drawn patient was an exception; with few "

@@ -108,11 +108,15 @@ def _points(scored: ScoredSlides) -> str:
         return ""
     over = ", over all folds" if len(scored.fold_numbers) else ""
     if not scored.has_band:
-        return f" The circle is the operating point{over}."
+        return f" The circle is {_single_point(scored)}{over}."
     return (
         f" Circle: those that are called {scored.outputs[1]}; square: those and the "
         f"indeterminate{over}."
     )
+
+
+def _single_point(scored: ScoredSlides) -> str:
+    return "the operating point" if scored.has_point.any() else "a probability of 0.5"
 
 
 def _paint_ranking(figure: Any, *, lines: Sequence[RankingLine], scored: ScoredSlides) -> None:
@@ -126,7 +130,8 @@ def _paint_ranking(figure: Any, *, lines: Sequence[RankingLine], scored: ScoredS
     if scored.binary and scored.has_band:
         _paint_point(roc, pr, scored, scored.calls != 0, "or indeterminate", "s")
     if scored.binary:
-        name = f"called {short(scored.outputs[1])}" if scored.has_band else "operating point"
+        band = f"called {short(scored.outputs[1])}"
+        name = band if scored.has_band else _single_point(scored)
         _paint_point(roc, pr, scored, scored.calls == 1, name, "o")
     roc.set(xlabel="1 - specificity", ylabel="sensitivity")
     pr.set(xlabel="recall (sensitivity)", ylabel="precision")

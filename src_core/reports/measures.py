@@ -18,7 +18,7 @@ from src_core.types import Float64
 __all__ = ["Measure", "measures"]
 
 _N_BINS = 10
-_R2 = "R² (1 is best, 0 as good as the mean of the training slides)"
+_R2 = "R² (0 is the mean of the training slides)"
 
 
 @dataclass(frozen=True, slots=True)

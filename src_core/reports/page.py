@@ -26,8 +26,8 @@ from src_core.types import Float64, Json
 
 __all__ = ["Pictures", "report_page"]
 
-Pictures: TypeAlias = Callable[[str], bytes | None]
-"""Slide id -> PNG of its maps, None where there is none."""
+Pictures: TypeAlias = Callable[[str, str], bytes | None]
+"""Set, slide id -> PNG of the slide's maps, None where there is none."""
 
 _MOST_FIGURES = 60
 _MOST_CLASSES = 20
@@ -36,8 +36,8 @@ _MOST_WITH_SHARES = 6
 _MOST_FOLD_COLUMNS = 4
 _MOST_MEMBERS = 3
 _MOST_NAMED = 20
-_MOST_BYTES = 6_000_000
-"""Of the maps of a set: a page must open in any browser, and go through the post."""
+_MOST_BYTES = 9_000_000
+"""Of all maps, 12 MB on the page: it must open in any browser, and go through the post."""
 
 _LONGEST = 2000
 
@@ -53,8 +53,9 @@ def report_page(
     measured : sequence of SetFigures
         Of the same slides.
     pictures : callable, optional
-        Asked for the maps of the slides that the model got most wrong.
+        Asked, with the name of the set, for the maps of the slides that the model got most wrong.
     """
+    maps = None if pictures is None else _within(_MOST_BYTES, pictures)
     title = f"Evaluation: {scored.target_name}"
     page, body = new_page(title, STYLE)
     top = add(body, "header")
@@ -67,7 +68,7 @@ def report_page(
     for number, one in enumerate(measured):
         add(add(links, "li"), "a", _heading(one.name), href=f"#set-{number}")
         section = add(main, "section", id=f"set-{number}")
-        _add_set(section, one, scored, pictures)
+        _add_set(section, one, scored, maps)
     add(add(links, "li"), "a", "How it was made", href="#made")
     _add_made(add(main, "section", id="made"), scored)
     return to_text(page)
@@ -167,17 +168,21 @@ def _add_folds(section: Element, one: SetFigures) -> None:
         rows.append(
             [
                 str(fold + 1),
-                str(len(part)),
-                str(len({*part.patients})),
+                *(str(n) for n in _sizes(part)),
                 *(_number(figure.by_fold[place].value) for figure in shown),
             ]
         )
-    header = ["fold", f"{one.scored.level}s", "patients", *(figure.title for figure in shown)]
+    sizes = ["patients"] if one.scored.members else ["slides", "patients"]
+    header = ["fold", *sizes, *(figure.title for figure in shown)]
     caption = (
         "By fold: each was scored by the model that had not seen it. Folds share most of their "
         "training slides, so their standard deviation is no standard error."
     )
     table(section, caption, header, rows)
+
+
+def _sizes(part: ScoredSlides) -> tuple[int, ...]:
+    return (len(part),) if part.members else (len(part), len({*part.patients}))
 
 
 def _add_confusion(section: Element, scored: ScoredSlides) -> None:
@@ -227,7 +232,7 @@ def _span(values: Float64) -> str:
 def _chosen(scored: ScoredSlides) -> str:
     there = scored.has_point
     if not there.any():
-        return ""
+        return ", there being no operating point"
     if there.all() or scored.folds is None:
         return ", chosen on validation"
     without = len(np.unique(scored.folds[~there]))
@@ -243,17 +248,17 @@ def _add_wrong(section: Element, scored: ScoredSlides, pictures: Pictures | None
     if not wrong:
         add(section, "p", f"No {scored.level} is wrong.")
         return
-    rows = [[scored.slide_ids[one.row], scored.patients[one.row], one.words] for one in wrong]
-    table(section, "The worst first.", [scored.level, "patient", ""], rows)
+    rows = [[scored.slide_ids[one.row], _other(scored, one.row), one.words] for one in wrong]
+    other = "slides" if scored.members else "patient"
+    table(section, "The worst first.", [scored.level, other, ""], rows)
     if pictures is None:
         return
-    without, room = [], _MOST_BYTES
+    without = []
     for one in wrong:
         ids = scored.members[one.row] if scored.members else (scored.slide_ids[one.row],)
         for slide_id in ids[:_MOST_MEMBERS]:
-            png = pictures(slide_id) if room > 0 else None
-            room -= len(png or b"")
-            if png is None or room < 0:
+            png = pictures(scored.sets[one.row], slide_id)
+            if png is None:
                 without.append(slide_id)
                 continue
             words = f"Slide {slide_id}: {one.words}."
@@ -262,7 +267,28 @@ def _add_wrong(section: Element, scored: ScoredSlides, pictures: Pictures | None
     if without:
         more = " ..." if len(without) > _MOST_NAMED else ""
         names = ", ".join(without[:_MOST_NAMED]) + more
-        add(section, "p", f"Not shown are the maps of {len(without)} of these slides: {names}")
+        add(section, "p", f"Maps of {len(without)} of these slides are not shown: {names}")
+
+
+def _other(scored: ScoredSlides, row: int) -> str:
+    """Return the patient of a slide, or the slides of a patient."""
+    if not scored.members:
+        return scored.patients[row]
+    members = scored.members[row]
+    return ", ".join(members[:_MOST_NAMED]) + (" ..." if len(members) > _MOST_NAMED else "")
+
+
+def _within(most_bytes: int, pictures: Pictures) -> Pictures:
+    """Give the pictures as long as all that were given are together no larger."""
+    room = most_bytes
+
+    def picture_if_small(name: str, slide_id: str) -> bytes | None:
+        nonlocal room
+        png = pictures(name, slide_id) if room > 0 else None
+        room -= len(png or b"")
+        return png if room >= 0 else None
+
+    return picture_if_small
 
 
 def _add_made(section: Element, scored: ScoredSlides) -> None:

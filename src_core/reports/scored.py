@@ -77,6 +77,9 @@ class ScoredSlides:
                 f"scores {self.scores.shape} and targets {self.targets.shape} do not fit a "
                 f"{self.task} of {n} slides with {n_outputs} output(s)"
             )
+        shapes = ((self.thresholds, (n, 2)), (self.origins, (n, n_outputs)))
+        if any(column is not None and column.shape != shape for column, shape in shapes):
+            raise ValueError("a row has two thresholds, and an origin for each output")
         if not np.isfinite(self.scores).all():
             raise ValueError("a score is not a finite number")
         self._check_targets()

@@ -57,7 +57,8 @@ def split_by_risk(scored: ScoredSlides) -> RiskSplit:
     for fold in folds:
         inside = scored.folds == fold
         high[inside] = risks[inside] > np.median(risks[inside])
-    whose = "of each fold's slides" if len(folds) else "of the scored slides themselves"
+    what = f"{scored.level}s"
+    whose = f"of each fold's {what}" if len(folds) else f"of the scored {what} themselves"
     return RiskSplit(high=high, words=f"split at the median risk {whose}")
 
 

@@ -38,7 +38,7 @@ def write_report(
     seed : int
         Decides the resamples.
     pictures : callable, optional
-        Asked for the maps of the slides that the model got most wrong.
+        Asked, with the name of the set, for the maps of the slides that the model got most wrong.
     report, stop
         Told and asked between figures.
 

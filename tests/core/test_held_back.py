@@ -118,11 +118,30 @@ def test_folds_are_validated_for_values_and_survival(root: str) -> None:
         "evaluate", project=root, folds=2, task="regression", target=["share"], device="cpu"
     )
     assert (values["task"], len(values["folds"])) == ("regression", 2)
+    figures = read_json(Path(values["report"]).with_name("figures.json"))
+    (told,) = figures["sets"].values()
+    for name in ("r2", "mean_squared_error"):
+        key = {"mean_squared_error": "mse"}.get(name, name)
+        each = [fold["value"] for fold in told["figures"][name]["folds"]]
+        assert each == pytest.approx([fold[key]["value"] for fold in values["folds"]])
+    assert told["figures"]["pearson_0"]["pooled"]["value"] == pytest.approx(
+        values["pooled_pearson"]["value"]
+    )
+    assert told["figures"]["mean_squared_error"]["pooled"]["value"] == pytest.approx(
+        values["pooled_mse"]["value"]
+    )
     lives = run(
         "evaluate", project=root, folds=2, task="survival", target=["months", "event"],
         device="cpu",
     )  # fmt: skip
     assert lives["n_patients"] < len(SHARES)
+    assert lives["report"] != values["report"]
+    figures = read_json(Path(lives["report"]).with_name("figures.json"))
+    assert figures["level"] == "patient"
+    (told,) = figures["sets"].values()
+    assert told["counts"]["patients"] == lives["n_patients"] < told["counts"]["slides"]
+    assert told["figures"]["c_index"]["over_folds"] == pytest.approx(lives["c_index"], nan_ok=True)
+    assert told["figures"]["c_index"]["pooled"] is None
 
 
 def test_each_target_finds_its_own_run(root: str) -> None:
@@ -170,7 +189,9 @@ def test_a_run_is_reported_on_its_own_slides_and_on_those_of_another_project(
     assert told["report"] == str(folder / "report.html")
     assert "Test set, kept back" in page
     assert "External test set" in page
-    assert "data:image/png" in page, "the maps of the slides that went most wrong, or a curve"
+    test, external = page.split("External test set</h2>")
+    assert "Maps of slide" in external, "of the other project's own slide"
+    assert "There is no operating point." in test
     figures = read_json(folder / "figures.json")
     asked = read_json(folder.parent / "config.json")
     assert figures["provenance"]["trained on"] == asked["trained_on"]

@@ -82,8 +82,13 @@ def test_a_fold_without_a_class_says_so(random_classes) -> None:
     rows = random_classes(20, sets=(CROSS_VALIDATION,) * 20, folds=folds, targets=targets * 1.0)
     (measured,) = measure_sets(rows, n_resamples=50)
     area = by_name(measured)["auroc"]
-    assert area.interval.value is None
-    assert area.reason == "fold 2: only one class is there"
+    assert area.interval.value == area.by_fold[0].value
+    assert area.reason == "mean of 1 of 2 folds; fold 2: only one class is there"
+    assert area.to_dict()["over_folds"]["n"] == 1
+    alone = rows.rows(np.arange(10, 20))
+    (measured,) = measure_sets(alone, n_resamples=50)
+    area = by_name(measured)["auroc"]
+    assert (area.interval.value, area.reason) == (None, "fold 1: only one class is there")
 
 
 def test_every_figure_that_is_missing_has_a_reason(scored) -> None:

@@ -14,6 +14,7 @@ from src_core.reports import CROSS_VALIDATION
 from src_core.reports.drawing import draw
 from src_core.reports.figures import measure_sets
 from src_core.reports.page import report_page
+from src_core.reports.ranking import ranking_lines
 
 NASTY = "<script>alert(1)</script>\"'&$x_$\x00\ud800<img src=https://evil.example/x.png>"
 VOID = {"meta", "img", "br", "hr", "input", "link"}
@@ -76,7 +77,7 @@ def nasty(random_classes):
 
 
 def test_what_strangers_wrote_is_text_everywhere(nasty) -> None:
-    html = report_page(nasty, measure_sets(nasty, n_resamples=40), pictures=lambda _: png())
+    html = report_page(nasty, measure_sets(nasty, n_resamples=40), pictures=lambda *_: png())
     page = Page(html)
     assert "script" not in {tag for tag, _ in page.tags}
     assert "\x00" not in html
@@ -140,15 +141,75 @@ def test_folds_have_a_table_and_say_their_spread(random_classes) -> None:
     assert "mean over folds" in page.text
     assert "sd over folds" in page.text
     assert "their standard deviation is no standard error" in page.text
+    assert "all folds together" in page.words
+    assert "a line for each fold" in page.text
+    assert "the same models" in page.text
+
+
+@pytest.mark.parametrize(("n_classes", "n_lines"), [(2, 3), (3, 3)])
+def test_no_curve_ranks_the_scores_of_several_models(random_classes, n_classes, n_lines) -> None:
+    """Another zero of each fold's scores changes none; their areas are the folds' own."""
+    folds = np.arange(90) // 30
+    about = {"n_classes": n_classes, "sets": (CROSS_VALIDATION,) * 90, "folds": folds}
+    rows = random_classes(90, **about)
+    shift = 5.0 * folds[:, None] * np.arange(n_classes)
+    moved = random_classes(90, scores=rows.scores + shift, **about)
+    lines, again = ranking_lines(rows), ranking_lines(moved)
+    assert len(lines) == n_lines
+    for line, other in zip(lines, again, strict=True):
+        for name in ("false", "true", "recall", "precision"):
+            np.testing.assert_allclose(getattr(line, name), getattr(other, name))
+    (measured,) = measure_sets(rows, n_resamples=5)
+    for name, of in (("auroc", roc_area), ("auprc", precise_area)):
+        figure = next(one for one in measured.figures if one.name == name)
+        assert figure.pooled is None
+        assert np.mean([of(line) for line in lines]) == pytest.approx(
+            figure.interval.value, abs=0.01
+        )
+
+
+def roc_area(line) -> float:
+    return float(np.trapezoid(line.true, line.false))
+
+
+def precise_area(line) -> float:
+    """Average precision: each step holds from its recall down to the next."""
+    return float((line.precision * -np.diff(line.recall, append=0.0)).sum())
 
 
 def test_the_confusion_has_counts_and_shares(scored) -> None:
     p = np.array([0.9, 0.9, 0.1, 0.2, 0.8])
     logits = np.log(np.stack([1 - p, p], axis=1))
-    page = page_of(scored(logits, [1, 1, 1, 0, 0], thresholds=np.full(5, 0.4)))
+    page = page_of(scored(logits, [1, 1, 1, 0, 0], thresholds=np.full((5, 2), 0.4)))
     assert "tumour called from a probability of 0.4, chosen on validation" in page.text
     for cell in ("1 (50 %)", "1 (33 %)", "2 (67 %)"):
         assert cell in page.words
+
+
+def test_the_confusion_has_the_indeterminate_and_says_what_rates_leave_out(scored) -> None:
+    p = np.array([0.9, 0.9, 0.5, 0.1, 0.5, 0.8])
+    logits = np.log(np.stack([1 - p, p], axis=1))
+    page = page_of(scored(logits, [1, 1, 1, 0, 0, 0], thresholds=np.tile([0.4, 0.7], (6, 1))))
+    assert "tumour called from a probability of 0.7, normal below 0.4, nothing between" in page.text
+    assert "indeterminate" in page.words
+    assert page.words.count("1 (33 %)") == 4
+    assert page.words.count("2 (67 %)") == 1
+    assert "Sensitivity among the called: tumour called so" in page.words
+    assert "Share called, not indeterminate" in page.words
+    assert "is normal, probability 0.200; called tumour, probability 0.800" in page.text
+    assert "is tumour, probability 0.500" not in page.text, "what is not called is not wrong"
+
+
+def test_maps_beyond_what_a_page_holds_are_named_instead(random_classes) -> None:
+    stream = BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (1000, 900, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(stream, format="PNG")
+    rows = random_classes(2000, slide_ids=tuple(f"s{i}{'x' * 200}" for i in range(2000)))
+    html = report_page(
+        rows, measure_sets(rows, n_resamples=40), pictures=lambda *_: stream.getvalue()
+    )
+    assert len(html.encode()) < 15_000_000
+    assert "Maps of 3 of these slides are not shown: s" in html
 
 
 def test_the_wrong_slides_show_their_maps(scored) -> None:
@@ -156,7 +217,8 @@ def test_the_wrong_slides_show_their_maps(scored) -> None:
     rows = scored(np.log(np.stack([1 - p, p], axis=1)), [1, 1, 0], patients=("a", "b", "c"))
     asked = []
 
-    def pictures(slide_id):
+    def pictures(name, slide_id):
+        assert name == "test"
         asked.append(slide_id)
         return png()
 
@@ -164,14 +226,14 @@ def test_the_wrong_slides_show_their_maps(scored) -> None:
     assert asked == ["s1"]
     assert "is tumour, probability 0.100" in page.text
     assert [one["alt"] for one in page.all("img")][-1] == "Maps of slide s1."
-    assert len(page_of(rows, pictures=lambda _: None).all("img")) == len(page.all("img")) - 1
+    assert len(page_of(rows, pictures=lambda *_: None).all("img")) == len(page.all("img")) - 1
     two = {"patients": ("b", "b"), "slide_ids": ("x", "y")}
     merged = scored(rows.scores[[1, 1]], [1, 1], **two).by_patient()
     asked.clear()
     assert "The patients it got most wrong" in page_of(merged, pictures=pictures).text
     assert asked == ["x", "y"]
     with pytest.raises(ValueError, match="PNG"):
-        page_of(rows, pictures=lambda _: b"<svg onload=alert(1)>")
+        page_of(rows, pictures=lambda *_: b"<svg onload=alert(1)>")
 
 
 def test_every_task_and_every_sparse_set_makes_a_page(scored, random_survival) -> None:

@@ -3,17 +3,45 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 from sklearn.metrics import confusion_matrix
 
 from src_core import RESEARCH_USE
+from src_core.models.operating_point import INDETERMINATE, OperatingPoint
 from src_core.reports.class_plots import calibration_bins
 from src_core.reports.figures import measure_sets
 from src_core.reports.tables import confusion, counts, counts_by_kind, report_values
+from src_core.training.metrics import balanced_accuracy
 
 
 def test_the_confusion_is_scikit_learns(random_classes) -> None:
     rows = random_classes(90, n_classes=3)
-    np.testing.assert_array_equal(confusion(rows), confusion_matrix(rows.classes, rows.decided))
+    expected = confusion_matrix(rows.classes, rows.scores.argmax(axis=1))
+    np.testing.assert_array_equal(confusion(rows)[:, :-1], expected)
+    assert not confusion(rows)[:, -1].any()
+
+
+def test_the_indeterminate_stand_apart_from_the_called(random_classes) -> None:
+    point = {"sensitivity": 0.95, "specificity": 0.95, "indeterminate": 0.2, "accuracy": 0.9}
+    for n_classes, low, high in ((2, 0.3, 0.8), (3, 0.5, 0.5)):
+        band = np.tile([low, high], (90, 1))
+        rows = random_classes(90, n_classes=n_classes, thresholds=band)
+        model = OperatingPoint(low=low, high=high, n_patients=(30,) * n_classes, **point)
+        said = [model.call(row, rows.outputs) for row in rows.probabilities]
+        matrix = confusion(rows)
+        assert matrix.sum() == 90
+        assert matrix[:, -1].sum() == said.count(INDETERMINATE) > 5
+        values = report_values(rows, measure_sets(rows, n_resamples=30))["sets"]["test"]
+        assert values["confusion"] == matrix[:, :-1].tolist()
+        assert values["indeterminate"] == matrix[:, -1].tolist()
+        assert values["thresholds"] == [[low, high]]
+        figures = values["figures"]
+        assert figures["called"]["value"] == pytest.approx(1 - said.count(INDETERMINATE) / 90)
+        for c in range(n_classes):
+            expected = matrix[c, c] / matrix[c, :-1].sum()
+            assert figures[f"recall_{c}"]["value"] == pytest.approx(expected)
+        likeliest = balanced_accuracy(rows.scores, rows.classes).value
+        assert figures["balanced_accuracy_likeliest"]["value"] == pytest.approx(likeliest)
 
 
 def test_slides_and_patients_are_counted_at_both_levels(random_classes) -> None:

@@ -16,7 +16,7 @@ def test_the_least_probable_true_class_comes_first_and_right_ones_never(scored) 
 
 
 def test_the_threshold_decides_what_is_wrong(scored) -> None:
-    rows = scored(np.log([[0.7, 0.3]]), [1], thresholds=np.array([0.25]))
+    rows = scored(np.log([[0.7, 0.3]]), [1], thresholds=np.array([[0.25, 0.25]]))
     assert most_wrong(rows) == ()
 
 
