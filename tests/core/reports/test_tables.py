@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,8 @@ def test_the_indeterminate_stand_apart_from_the_called(random_classes) -> None:
         matrix = confusion(rows)
         assert matrix.sum() == 90
         assert matrix[:, -1].sum() == said.count(INDETERMINATE) > 5
-        values = report_values(rows, measure_sets(rows, n_resamples=30))["sets"]["test"]
+        told: Any = report_values(rows, measure_sets(rows, n_resamples=30))
+        values = told["sets"]["test"]
         assert values["confusion"] == matrix[:, :-1].tolist()
         assert values["indeterminate"] == matrix[:, -1].tolist()
         assert values["thresholds"] == [[low, high]]
