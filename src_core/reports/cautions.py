@@ -89,20 +89,8 @@ def _constant(rows: ScoredSlides) -> Iterator[str]:
                 yield f"Every score of {name} is the same: the model tells nothing apart."
 
 
-def _outside(interval: Interval | None) -> bool:
-    if interval is None or interval.value is None or interval.low is None or interval.high is None:
-        return False
-    return not interval.low <= interval.value <= interval.high
-
-
 def _flat(measured: SetFigures) -> Iterator[str]:
     intervals = [figure.interval for figure in measured.figures]
-    for figure in measured.figures:
-        if any(map(_outside, (figure.interval, figure.pooled))):
-            yield (
-                f"{figure.title}: the value lies outside of its interval, for resampling a small "
-                "set pushes this figure to one side; trust neither."
-            )
     if any(i.low is not None and i.low == i.high for i in intervals):
         yield (
             "An interval without width says only that no drawn patient was an exception; with few "
@@ -121,13 +109,16 @@ def _outside(measured: SetFigures) -> Iterator[str]:
     titles = [
         figure.title
         for figure in measured.figures
-        if figure.interval.value is not None
-        and figure.interval.low is not None
-        and figure.interval.high is not None
-        and not figure.interval.low <= figure.interval.value <= figure.interval.high
+        if any(map(_is_outside, (figure.interval, figure.pooled)))
     ]
     if titles:
         yield (
             f"The value lies outside its own interval: {', '.join(titles)}. Patients who are drawn "
             "twice shift such a figure where there are few; the interval tells of its spread alone."
         )
+
+
+def _is_outside(interval: Interval | None) -> bool:
+    if interval is None or interval.value is None or interval.low is None or interval.high is None:
+        return False
+    return not interval.low <= interval.value <= interval.high

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from src_core.reports.calling import calling_rule
 from src_core.reports.drawing import MOST_DRAWN, Plot, colour, draw, short
 from src_core.reports.figures import SetFigures
 from src_core.reports.ranking import RankingLine, ranking_lines
@@ -108,15 +109,11 @@ def _points(scored: ScoredSlides) -> str:
         return ""
     over = ", over all folds" if len(scored.fold_numbers) else ""
     if not scored.has_band:
-        return f" The circle is {_single_point(scored)}{over}."
+        return f" The circle: {calling_rule(scored)}{over}."
     return (
         f" Circle: those that are called {scored.outputs[1]}; square: those and the "
         f"indeterminate{over}."
     )
-
-
-def _single_point(scored: ScoredSlides) -> str:
-    return "the operating point" if scored.has_point.any() else "a probability of 0.5"
 
 
 def _paint_ranking(figure: Any, *, lines: Sequence[RankingLine], scored: ScoredSlides) -> None:
@@ -131,7 +128,7 @@ def _paint_ranking(figure: Any, *, lines: Sequence[RankingLine], scored: ScoredS
         _paint_point(roc, pr, scored, scored.calls != 0, "or indeterminate", "s")
     if scored.binary:
         band = f"called {short(scored.outputs[1])}"
-        name = band if scored.has_band else _single_point(scored)
+        name = band if scored.has_band else "as called"
         _paint_point(roc, pr, scored, scored.calls == 1, name, "o")
     roc.set(xlabel="1 - specificity", ylabel="sensitivity")
     pr.set(xlabel="recall (sensitivity)", ylabel="precision")

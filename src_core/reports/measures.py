@@ -103,7 +103,7 @@ def _of_calls(scored: ScoredSlides) -> Iterator[Measure]:
     if scored.has_point.any():
         yield Measure(
             "balanced_accuracy_likeliest",
-            "Balanced accuracy without an operating point: everyone called the likeliest class",
+            "Balanced accuracy, everyone called the likeliest class",
             lambda s: metrics.balanced_accuracy(s.scores, s.classes),
             lambda s: partial(
                 weighted.balanced_accuracy, s.scores.argmax(axis=1), s.classes, n_classes=n_classes

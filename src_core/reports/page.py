@@ -11,6 +11,7 @@ import numpy as np
 
 from src_core import RESEARCH_USE
 from src_core.models.operating_point import INDETERMINATE
+from src_core.reports.calling import calling_rule
 from src_core.reports.cautions import cautions
 from src_core.reports.class_plots import class_plots
 from src_core.reports.elements import add, listed, new_page, picture, table, to_text
@@ -22,7 +23,7 @@ from src_core.reports.tables import confusion, counts, counts_by_kind
 from src_core.reports.value_plots import value_plots
 from src_core.reports.worst import most_wrong
 from src_core.training.bootstrap import Interval
-from src_core.types import Float64, Json
+from src_core.types import Json
 
 __all__ = ["Pictures", "report_page"]
 
@@ -196,7 +197,7 @@ def _add_confusion(section: Element, scored: ScoredSlides) -> None:
     few = len(names) <= _MOST_WITH_SHARES
     what = "number and share of the row" if few else "number; the darker, the larger its share"
     apart = ", the indeterminate included" if silent and few else ""
-    caption = f"Confusion, {_rule(scored)}: {what}{apart}."
+    caption = f"Confusion, {calling_rule(scored)}: {what}{apart}."
     body = table(section, caption, header, [], class_="matrix")
     for name, row in zip(names, matrix, strict=True):
         line = add(body, "tr")
@@ -207,39 +208,6 @@ def _add_confusion(section: Element, scored: ScoredSlides) -> None:
             text = f"{n} ({100 * share:.0f} %)" if total and few else str(n)
             add(line, "td", text, style=f"background: rgba(0, 114, 178, {0.45 * share:.2f})")
         add(line, "td", str(total))
-
-
-def _rule(scored: ScoredSlides) -> str:
-    """Say where a probability becomes a call."""
-    low, high = (_span(column) for column in scored.cuts.T)
-    if scored.binary:
-        negative, positive = scored.outputs
-        words = f"{positive} called from a probability of {high}"
-        if scored.has_band:
-            words = f"{words}, {negative} below {low}, nothing between"
-    elif scored.has_band:
-        words = f"where the likeliest class is called from a probability of {high}, else nothing"
-    else:
-        return "where the likeliest class is called"
-    return words + _chosen(scored)
-
-
-def _span(values: Float64) -> str:
-    low, high = float(values.min()), float(values.max())
-    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}, by fold"
-
-
-def _chosen(scored: ScoredSlides) -> str:
-    there = scored.has_point
-    if not there.any():
-        return ", there being no operating point"
-    if there.all() or scored.folds is None:
-        return ", chosen on validation"
-    without = len(np.unique(scored.folds[~there]))
-    return (
-        f", chosen on validation; the models of {without} fold(s) have no operating point and call "
-        "the likeliest class"
-    )
 
 
 def _add_wrong(section: Element, scored: ScoredSlides, pictures: Pictures | None) -> None:

@@ -162,16 +162,6 @@ class ScoredSlides:
         return calls(self.probabilities, *self.cuts.T)
 
     @property
-    def rule(self) -> str:
-        """In words what `decided` goes by."""
-        if not self.binary:
-            return "where the likeliest class is called"
-        low, high = float(self.cuts.min()), float(self.cuts.max())
-        where = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}, by fold"
-        source = "" if self.thresholds is None else ", chosen on validation"
-        return f"{self.outputs[1]} called from a probability of {where}{source}"
-
-    @property
     def events(self) -> BoolArray:
         """Survival: whether the event was seen, shape (n,)."""
         return np.asarray(self.targets[:, 1] == 1)

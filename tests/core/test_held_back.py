@@ -322,7 +322,7 @@ def test_scores_of_many_values_may_be_scored_again(root: str) -> None:
     assert run("evaluate", project=root, device="cpu")["times_scored"] == 2
 
 
-def test_the_report_says_where_the_operating_point_lies_and_that_figures_do_without(
+def test_the_report_says_where_the_operating_point_lies_and_what_it_does_not_call(
     root: str,
 ) -> None:
     run_id = run("train", project=root, target=["grade"], device="cpu")["run"]
@@ -332,5 +332,11 @@ def test_the_report_says_where_the_operating_point_lies_and_that_figures_do_with
     write_json(path, {**read_json(path), "operating_point": point})
     page = run("evaluate", project=root, device="cpu")["report"]
     text = Path(page).read_text(encoding="utf-8")
-    assert "At its operating point (high below 0.125, low from 0.875 on) the model calls" in text
-    assert "do without it: in them low is called from 0.5 on." in text
+    rule = "low called from a probability of 0.875, high below 0.125, nothing between"
+    assert f"Confusion, {rule}, chosen on validation" in text
+    assert "on patients of the inner split" in text
+    assert "20 high, 20 low." in text
+    (told,) = read_json(Path(page).with_name("figures.json"))["sets"].values()
+    called = sum(map(sum, told["confusion"]))
+    assert called + sum(told["indeterminate"]) == told["counts"]["slides"]
+    assert told["figures"]["called"]["value"] == called / told["counts"]["slides"] < 1

@@ -70,14 +70,6 @@ def test_a_log_rank_test_of_folds_is_a_guide(random_survival) -> None:
     assert "take its p for a guide" in said(random_survival(80, **folds))[CROSS_VALIDATION]
 
 
-def test_a_value_outside_of_its_interval_is_told(random_classes) -> None:
-    """Ten bins of 40 slides a fold: each resample adds to the calibration error."""
-    folds = {"sets": (CROSS_VALIDATION,) * 400, "folds": np.arange(400) // 2 % 10}
-    words = said(random_classes(400, **folds))[CROSS_VALIDATION]
-    assert "Expected calibration error, 10 bins (0 is best): the value lies outside" in words
-    assert "lies outside" not in said(random_classes(100))["test"]
-
-
 def test_regression_counts_what_is_known(scored) -> None:
     rng = np.random.default_rng(0)
     targets = rng.normal(size=(20, 2))

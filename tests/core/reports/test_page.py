@@ -130,7 +130,9 @@ def test_it_says_what_it_is_for_and_how_it_was_made(random_classes) -> None:
 def test_the_circle_of_the_curves_says_which_cut_it_is(random_classes) -> None:
     plain = page_of(random_classes(30, outputs=("normal", "tumour")))
     assert "The circle: tumour called from a probability of 0.5." in plain.text
-    own = page_of(random_classes(30, outputs=("normal", "tumour"), thresholds=np.full(30, 0.3)))
+    own = page_of(
+        random_classes(30, outputs=("normal", "tumour"), thresholds=np.full((30, 2), 0.3))
+    )
     assert "called from a probability of 0.3, chosen on validation." in own.text
     assert "operating point" not in plain.text + own.text, "that of a model may call nothing"
 
