@@ -237,6 +237,8 @@ def _generators(device: torch.device) -> dict[str, Tensor]:
     states = {"random.cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["random.cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        states["random.mps"] = torch.mps.get_rng_state()
     return states
 
 
@@ -244,3 +246,5 @@ def _set_generators(device: torch.device, states: Mapping[str, Tensor]) -> None:
     torch.set_rng_state(states["random.cpu"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(states["random.cuda"], device)
+    if device.type == "mps":
+        torch.mps.set_rng_state(states["random.mps"])
