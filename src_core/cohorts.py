@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from src_core.bags.cohort import Cohort, CohortSlide
+from src_core.bags.learnable import LabelSet
+from src_core.bags.splits import split_holdout
 from src_core.bags.targets import Labelled, Target, read_targets
 from src_core.embeddings.extract import load_slide_embedding
 from src_core.errors import ProjectError
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from src_core.patches.lattice import Lattice
     from src_core.types import Float32, Labels
 
-__all__ = ["corrected_labels", "load_cohort", "names_in", "split_cohort"]
+__all__ = ["corrected_labels", "load_cohort", "names_in", "require_trainable", "split_cohort"]
 
 _HELD_BACK = 0.3
 """Share of each stratum's patients (of a class, with an event) that is kept for the final score."""
@@ -202,14 +204,57 @@ def split_cohort(project: Project, cohort: Cohort) -> tuple[Cohort, Cohort]:
         held = _drawn(project, cohort)
     is_held = [patient in held for patient in cohort.patients]
     rows = range(len(is_held))
-    if not any(is_held) or all(is_held):
-        raise ProjectError(
-            f"{project.splits_path} leaves no slide to learn from or none to score; remove it."
-        )
+    _require_both(project, is_held.count(False), len(is_held))
     return (
         cohort.subset(row for row in rows if not is_held[row]),
         cohort.subset(row for row in rows if is_held[row]),
     )
+
+
+def require_trainable(
+    project: Project, target: Target, outputs: Sequence[str], labelled: Sequence[Labelled]
+) -> None:
+    """Raise `ProjectError` if training on some slides would end for want of labels or patients.
+
+    What `split_cohort` and training find out later, told from the labels table alone: it holds
+    for slides that are not prepared yet, and costs next to nothing.
+
+    Parameters
+    ----------
+    project : Project
+    target : Target
+    outputs : sequence of str
+        As `Target.outputs` gives them.
+    labelled : sequence of Labelled
+        The slides, as `read_targets` gives them.
+    """
+    if not labelled:
+        raise ProjectError(f"No slide that has a {target.name} is ready; prepare some.")
+    labels = LabelSet(
+        name=target.name,
+        task=target.task,
+        per=target.level,
+        outputs=tuple(outputs),
+        patients=tuple(one.row.patient_id for one in labelled),
+        targets=np.array([one.target for one in labelled], dtype=np.int64),
+        values=np.array([one.values for one in labelled], dtype=np.float64),
+    )
+    held = names_in(_stored_splits(project).get(target.name))
+    if held:
+        kept = [row for row, patient in enumerate(labels.patients) if patient not in held]
+        _require_both(project, len(kept), len(labelled))
+    else:
+        seed = project.config.training.seed
+        strata = labels.strata(2)
+        kept = split_holdout(labels.patients, strata, fraction=_HELD_BACK, seed=seed)[0].tolist()
+    labels.subset(kept).require_learnable()
+
+
+def _require_both(project: Project, kept: int, every: int) -> None:
+    if kept in {0, every}:
+        raise ProjectError(
+            f"{project.splits_path} leaves no slide to learn from or none to score; remove it."
+        )
 
 
 def _drawn(project: Project, cohort: Cohort) -> list[str]:

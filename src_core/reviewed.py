@@ -15,17 +15,19 @@ from src_core.cohorts import corrected_labels, load_cohort, names_in
 from src_core.errors import ProjectError
 from src_core.model_origins import require_patches
 from src_core.models.checkpoint_meta import CheckpointMeta
+from src_core.patches.grid import PatchGrid
 from src_core.pipeline import Failure, each_slide, stored_views
-from src_core.progress import Stop
+from src_core.progress import Stop, never
 from src_core.project import Project, ProjectConfig, SlideFolder
-from src_core.provenance import check_recipe
+from src_core.provenance import check_recipe, read_json
+from src_core.review.marks import Mark
 from src_core.review.meanings import ARTEFACT, UNMARKED, kinds_of, meanings
 from src_core.review.raster import label_numbers
 from src_core.training.config import TrainConfig
 from src_core.training.marked import MarkedSlide, require_teachable
 from src_core.types import Int64, Json
 
-__all__ = ["Reviewed", "gather_review"]
+__all__ = ["Outlook", "Reviewed", "gather_review", "held_back_with_kin", "review_outlook"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,59 @@ def gather_review(
     return gathering.finish(named=bool(slides))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What fine-tuning would learn from, told before it starts."""
+
+    counts: Mapping[str, Mapping[str, int]]
+    """Of each marked slide the patches by label."""
+    corrected: tuple[str, ...]
+    """Slides with a corrected label."""
+    failures: tuple[Failure, ...]
+    """Slides whose marks are not learned from, and why."""
+
+
+def review_outlook(
+    project: Project, run_id: str, meta: CheckpointMeta, *, stop: Stop = never
+) -> Outlook:
+    """Tell what a run's model would learn from, or why it cannot, without reading an embedding.
+
+    What is raised here `gather_review` would raise too; it may find more in what was embedded.
+
+    Parameters
+    ----------
+    project : Project
+    run_id : str
+    meta : CheckpointMeta
+        Of the run's model.
+    stop : callable
+        See :mod:`src_core.progress`.
+
+    Raises
+    ------
+    CheckpointError
+        If the model cannot learn from marks.
+    ProjectError
+        If a mark is of no class that the model knows, or nothing (new) is there to learn from.
+    """
+    require_teachable(meta)
+    gathering = _Gathering(project, meta, read_json(project.run(run_id) / "config.json"))
+    marked = [slide for slide in project.slides() if slide.marks.path.is_file()]
+    marked = [slide for slide in marked if slide.marks.current()]
+    gathering.understand(marked)
+    gathering.failures += each_slide(marked, gathering.look, stop=stop)
+    corrected = gathering.corrected()
+    if not gathering.counts and not corrected:
+        raise gathering.nothing(named=False)
+    if gathering.is_known():
+        raise ProjectError(f"{run_id} has learned from all of these marks already; mark more.")
+    return Outlook(
+        counts=gathering.counts,
+        corrected=tuple(corrected),
+        failures=tuple(gathering.failures),
+    )
+
+
 @dataclass(slots=True)
 class _Gathering:
     """Collects the marks of one slide after the other."""
@@ -104,6 +159,7 @@ class _Gathering:
     meaning: dict[str, int] = field(default_factory=dict)
     marked: list[MarkedSlide] = field(default_factory=list)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    digests: dict[str, Json] = field(default_factory=dict)
     latest: tuple[str, str] = ("", "")
     failures: list[Failure] = field(default_factory=list)
 
@@ -120,47 +176,60 @@ class _Gathering:
         self.meaning = meanings(used, self.meta.classes, others=others - {""})
 
     def take(self, slide: SlideFolder) -> None:
-        """Take the marks of a slide, if it has any."""
+        """Take the marks of a slide, if it has any, and open what was embedded of it."""
         marks = slide.marks.current()
         if not marks:
             return
-        if slide.slide_id in self._held_back():
-            raise ProjectError(
-                f"The marks of slide {slide.slide_id!r} are not learned from: it is held back for "
-                "the final score, which would no longer be one; mark slides that are not."
-            )
-        grid = slide.load_grid()
-        sizes = self.meta.preparation.get("patches")
-        others = "those that the model learned from"
-        require_patches(sizes, grid.lattice, slide_id=slide.slide_id, others=others)
-        kinds = kinds_of(grid, marks, self.meaning)
+        grid, kinds = self._read(slide, marks)
         views = stored_views(slide, grid, [source.name for source in self.meta.encoders])
         for view, source in zip(views, self.meta.encoders, strict=True):
             what = f"The embeddings of slide {slide.slide_id} by {source.name}"
             check_recipe(dict(view.recipe), source.recipe or dict(view.recipe), what=what)
-        if (kinds == UNMARKED).all():
-            return
-        self.marked.append(MarkedSlide(slide_id=slide.slide_id, views=views, kinds=kinds))
-        names = list(self.meaning)  # several may mean one thing
-        numbers = label_numbers(grid, marks, names)[kinds != UNMARKED]
-        told = Counter(names[number - 1] for number in numbers.tolist())
-        self.counts[slide.slide_id] = dict(sorted(told.items()))
-        self.latest = max(self.latest, (max(mark.time for mark in marks), slide.slide_id))
+        if self._count(slide, grid, marks, kinds):
+            self.marked.append(MarkedSlide(slide_id=slide.slide_id, views=views, kinds=kinds))
+            self.latest = max(self.latest, (max(mark.time for mark in marks), slide.slide_id))
+
+    def look(self, slide: SlideFolder) -> None:
+        """Count what is said of the patches of a marked slide, and open nothing."""
+        marks = slide.marks.current()
+        grid, kinds = self._read(slide, marks)
+        self._count(slide, grid, marks, kinds)
+
+    def corrected(self) -> list[str]:
+        """Return the slides that were learned from and have another label now."""
+        target = self.meta.target_name
+        names = names_in(self.asked.get("trained_on"))
+        return [name for name in names if target in self.project.slide(name).corrections.current()]
+
+    def nothing(self, *, named: bool) -> ProjectError:
+        """Return the error that says why there is nothing to learn from."""
+        return ProjectError(
+            self.failures[0].message
+            if self.failures
+            else f"No patch of {'these slides' if named else 'any slide'} is marked with a "
+            f"class of {self.meta.target_name}; mark some in Review first."
+        )
+
+    def is_known(self) -> bool:
+        """Tell whether the model has learned from all of this, as far as small files tell."""
+        known = self.asked.get("review")
+        if not isinstance(known, dict) or known.get("marks") != self.digests:
+            return False
+        labels = {row.slide_id: row.labels for row in corrected_labels(self.project).rows}
+        target = self.meta.target_name
+        return all(
+            labels.get(name, {}).get(target, "") in {"", label}
+            # What edits of its selection make of a slide's bags, its clusters alone can tell.
+            and not self.project.slide(name).selection.marks.path.is_file()
+            for name, (label, _) in known.get("bags", {}).items()
+        )
 
     def finish(self, *, named: bool) -> Reviewed:
         """Gather the slides that were learned from, and divide them as they were divided."""
-        target = self.meta.target_name
         names = names_in(self.asked.get("trained_on"))
-        corrected = [
-            name for name in names if target in self.project.slide(name).corrections.current()
-        ]
+        corrected = self.corrected()
         if not self.marked and not corrected:
-            raise ProjectError(
-                self.failures[0].message
-                if self.failures
-                else f"No patch of {'these slides' if named else 'any slide'} is marked with a "
-                f"class of {target}; mark some in Review first."
-            )
+            raise self.nothing(named=named)
         config = ProjectConfig.from_dict(self.asked.get("project", {}))
         cohort, failures = load_cohort(
             self.project,
@@ -197,6 +266,30 @@ class _Gathering:
             failures=self.failures + failures,
         )
 
+    def _read(self, slide: SlideFolder, marks: Sequence[Mark]) -> tuple[PatchGrid, Int64]:
+        if slide.slide_id in held_back_with_kin(self.project, self.asked):
+            raise ProjectError(
+                f"The marks of slide {slide.slide_id!r} are not learned from: it is held back for "
+                "the final score, which would no longer be one; mark slides that are not."
+            )
+        grid = slide.load_grid()
+        sizes = self.meta.preparation.get("patches")
+        others = "those that the model learned from"
+        require_patches(sizes, grid.lattice, slide_id=slide.slide_id, others=others)
+        return grid, kinds_of(grid, marks, self.meaning)
+
+    def _count(
+        self, slide: SlideFolder, grid: PatchGrid, marks: Sequence[Mark], kinds: Int64
+    ) -> bool:
+        """Count the judged patches of a slide, and tell whether there are any."""
+        names = list(self.meaning)  # several may mean one thing
+        numbers = label_numbers(grid, marks, names)[kinds != UNMARKED]
+        told = Counter(names[number - 1] for number in numbers.tolist())
+        if told:
+            self.counts[slide.slide_id] = dict(sorted(told.items()))
+            self.digests[slide.slide_id] = _digest(kinds)
+        return bool(told)
+
     def _require_all_classes(self, train: Sequence[CohortSlide]) -> None:
         lacking = set(range(len(self.meta.classes))) - {slide.target for slide in train}
         if lacking:
@@ -206,13 +299,6 @@ class _Gathering:
                 "labels or mark fewer artefacts, or train anew."
             )
 
-    def _held_back(self) -> set[str]:
-        """Return the slides that are held back, and all others of their patients."""
-        held = set(names_in(self.asked.get("held_back")))
-        rows = corrected_labels(self.project).rows
-        patients = {row.patient_id for row in rows if row.slide_id in held}
-        return held | {row.slide_id for row in rows if row.patient_id in patients}
-
     def _inner(self, cohort: Cohort) -> set[str]:
         """Return the slides that decided when to stop; an older run has not stored them."""
         if "inner" in self.asked:
@@ -221,6 +307,21 @@ class _Gathering:
 
         inner = inner_split(cohort, TrainConfig.from_dict(self.meta.train_config))[1]
         return set() if inner is None else {slide.slide_id for slide in inner.slides}
+
+
+def held_back_with_kin(project: Project, asked: Mapping[str, Any]) -> set[str]:
+    """Return the slides that a run holds back, and all others of their patients.
+
+    Parameters
+    ----------
+    project : Project
+    asked : mapping
+        ``config.json`` of the run.
+    """
+    held = set(names_in(asked.get("held_back")))
+    rows = project.labels().rows
+    patients = {row.patient_id for row in rows if row.slide_id in held}
+    return held | {row.slide_id for row in rows if row.patient_id in patients}
 
 
 def _known(project: Project, name: str) -> SlideFolder:

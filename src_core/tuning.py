@@ -20,7 +20,6 @@ import numpy as np
 from src_core.bags.dataset import standardised_rows
 from src_core.devices import DeviceName
 from src_core.errors import JobCancelled, ProjectError
-from src_core.inference.prediction import Prediction
 from src_core.pipeline import Failure
 from src_core.progress import Progress, Report, Stop, check
 from src_core.project import Project
@@ -29,17 +28,14 @@ from src_core.review.first_map import FirstMap
 from src_core.reviewed import Reviewed, gather_review
 from src_core.runs import Predictor
 from src_core.training.feedback_config import FeedbackConfig
-from src_core.training_runs import named_run
+from src_core.tuned_runs import CANDIDATE, drop_candidate, keep_candidate
 from src_core.types import Json
 
 if TYPE_CHECKING:
     from src_core.models.local_branches import LocalBranches
     from src_core.training.feedback import FineTuned
 
-__all__ = ["CANDIDATE", "Tuned", "finetune"]
-
-CANDIDATE = "candidate-"
-"""What the name of a model begins with that nobody has accepted yet."""
+__all__ = ["Tuned", "finetune"]
 
 _MADE_OF = ("parent", "review", "feedback")
 """What of a fine-tuned run's ``config.json`` decides its weights."""
@@ -121,7 +117,7 @@ def finetune(
     _make(parent, review, config, name, told, shown=shown, report=report, stop=stop)
     told_check = read_json(project.run(name) / "metrics.json").get("check", {})
     if name == candidate and (accept_drop or not _forgot(told_check, config)):
-        name = _accepted(project, name, shown)
+        name = keep_candidate(project, name)
     return Tuned(
         run_id=name, check=told_check, marks=review.counts, shown=shown, failures=review.failures
     )
@@ -179,28 +175,12 @@ def _make(
             model = Predictor.load(project, name, device=parent.device)
             model.predict(project.slide(shown), report=report, stop=stop)
     except JobCancelled:
-        if is_new:
-            _remove(project, name)
+        if is_new and name in project.runs():
+            drop_candidate(project, name)
         raise
     finally:
         if shown:
             FirstMap.remove(project.slide(shown).first_map)
-
-
-def _accepted(project: Project, name: str, shown: str) -> str:
-    """Make a candidate a run, with its prediction of the slide that is shown."""
-    run_id = named_run(project, project.run(name))
-    if shown:
-        predicted = Prediction.load(project.prediction(name, shown))
-        predicted.replace(run_id=run_id).save(project.prediction(run_id, shown))
-    _remove(project, name)
-    return run_id
-
-
-def _remove(project: Project, name: str) -> None:
-    """Remove a candidate and what was predicted by it."""
-    for folder in (project.run(name), project.root / "predictions" / name):
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _forgot(told: dict[str, Any], config: FeedbackConfig) -> bool:

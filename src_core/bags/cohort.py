@@ -10,15 +10,14 @@ import numpy as np
 
 from src_core.bags.edits import SelectionEdits
 from src_core.bags.label_table import LabelRow, LabelTable, read_labels
-from src_core.bags.splits import quantile_strata, split_folds, split_holdout
+from src_core.bags.learnable import LabelSet
+from src_core.bags.splits import split_folds, split_holdout
 from src_core.bags.targets import Target
 from src_core.embeddings.stored import Stored
 from src_core.errors import GridMismatchError, ProjectError
 from src_core.types import BoolArray, Cells, Float32, Float64, Int64, Labels, Level, Task
 
 __all__ = ["Cohort", "CohortSlide", "LabelRow", "LabelTable", "View", "check_views", "read_labels"]
-
-_FEWEST_IN_QUANTILE = 5
 
 
 class View(Protocol):
@@ -252,26 +251,20 @@ class Cohort:
         ProjectError
             If too few patients have an event, or a value.
         """
-        if self.task == "classification":
-            return [self.classes[slide.target] for slide in self.slides]
-        if self.task == "survival":
-            return self._by_event(fewest)
-        self._require_patients(len(set(self.patients)), "a value", fewest)
-        least = max(fewest, _FEWEST_IN_QUANTILE)
-        return quantile_strata(self.patients, self.values[:, 0], fewest=least)
+        return self.label_set.strata(fewest)
 
-    def _by_event(self, fewest: int) -> list[str]:
-        event = {slide.patient_id: bool(slide.values[1]) for slide in self.slides}
-        self._require_patients(sum(event.values()), "an event", fewest)
-        apart = len(event) - sum(event.values()) >= fewest
-        return ["event" if event[name] or not apart else "censored" for name in self.patients]
-
-    def _require_patients(self, count: int, what: str, fewest: int) -> None:
-        if count < fewest:
-            raise ProjectError(
-                f"{self.target_name}: {count} patient(s) have {what} and a split by patient needs "
-                f"{fewest}; add slides of other patients."
-            )
+    @property
+    def label_set(self) -> LabelSet:
+        """The labels alone."""
+        return LabelSet(
+            name=self.target_name,
+            task=self.task,
+            per=self.per,
+            outputs=self.classes,
+            patients=self.patients,
+            targets=self.targets,
+            values=self.values,
+        )
 
     @property
     def _unit_names(self) -> tuple[str, ...]:

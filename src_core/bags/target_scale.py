@@ -8,13 +8,9 @@ from typing import Self
 import numpy as np
 
 from src_core.bags.cohort import Cohort
-from src_core.errors import ProjectError
 from src_core.types import Float64
 
 __all__ = ["TargetScale"]
-
-_CONSTANT = 1e-9
-"""What varies less than this share of its largest value does not vary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,19 +31,13 @@ class TargetScale:
         """
         if cohort.task != "regression":
             return cls()
-        values = cohort.unit_targets
-        means, stds = [], []
-        for column, name in zip(values.T, cohort.classes, strict=True):
-            known = column[np.isfinite(column)]
-            spread = float(known.std()) if len(known) else 0.0
-            if len(known) < 2 or spread <= _CONSTANT * float(np.abs(known).max()):
-                raise ProjectError(
-                    f"All {len(known)} {cohort.per}s to learn from have the same {name}; training "
-                    "needs different values of it: add slides or leave the target out."
-                )
-            means.append(float(known.mean()))
-            stds.append(spread)
-        return cls(mean=tuple(means), std=tuple(stds))
+        values = np.asarray(cohort.unit_targets, dtype=np.float64)
+        cohort.label_set.require_varied(values)
+        known = [column[np.isfinite(column)] for column in values.T]
+        return cls(
+            mean=tuple(float(column.mean()) for column in known),
+            std=tuple(float(column.std()) for column in known),
+        )
 
     def apply(self, cohort: Cohort) -> Cohort:
         """Return the cohort with its values in standard deviations from the mean."""

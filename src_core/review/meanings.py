@@ -12,7 +12,7 @@ from src_core.review.marks import Mark
 from src_core.review.raster import label_numbers
 from src_core.types import Int64
 
-__all__ = ["ARTEFACT", "SILENT", "UNMARKED", "kinds_of", "meanings"]
+__all__ = ["ARTEFACT", "SILENT", "UNMARKED", "kinds_of", "meanings", "palette"]
 
 SILENT = -1
 """The patch is of none of the classes: nothing is to be read in it."""
@@ -60,6 +60,17 @@ def meanings(
             f"rename that label in Review to one of {known}, or wipe it."
         )
     return {label: meaning for label, meaning in found.items() if meaning is not None}
+
+
+def palette(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return the words by which a reviewer can say of any patch what it is.
+
+    The classes, ``none`` where none of them is the normal one, and ``artefact``.
+    """
+    lowered = [_plain(name) for name in classes]
+    more = [] if any(name in _NORMAL for name in lowered) else [_NONE[0]]
+    more.append(_ARTEFACTS[0])
+    return (*classes, *(word for word in more if word not in lowered))
 
 
 def kinds_of(grid: PatchGrid, marks: Iterable[Mark], meaning: Mapping[str, int]) -> Int64:

@@ -14,7 +14,7 @@ from torch import Tensor
 from src_core.bags.cohort import Cohort
 from src_core.bags.dataset import BagDataset
 from src_core.devices import few_threads, keep_freed_memory, pick_device
-from src_core.errors import DivergedError, ProjectError
+from src_core.errors import DivergedError
 from src_core.models.checkpoint import EmbeddingSource
 from src_core.models.config import StudentConfig
 from src_core.models.student import BagModel
@@ -122,7 +122,7 @@ def train_student(
     stop: Stop = never,
 ) -> Trained:
     """Do the first part of `fit`, which says what the arguments are and what is raised."""
-    _require_learnable(cohort)
+    cohort.label_set.require_learnable()
     course = Course.begin(cohort, config, report, stop)
     trainee, probes = _trained(course, keep or Keep(), _device(config))
     return Trained(course=course, trainee=trainee, probes=probes)
@@ -216,7 +216,7 @@ def fit_module(
     trainee : Trainee
         The model with its best weights in place.
     """
-    _require_learnable(cohort)
+    cohort.label_set.require_learnable()
     course = Course.begin(cohort, config.replace(n_branches=0), report, stop)
     course.make = make
     device = _device(config)
@@ -230,27 +230,6 @@ def _device(config: TrainConfig) -> torch.device:
     if device.type == "cpu":
         keep_freed_memory()
     return device
-
-
-def _require_learnable(cohort: Cohort) -> None:
-    if cohort.task == "classification":
-        there = set(cohort.targets.tolist())
-        if len(there) < 2:
-            raise ProjectError(
-                f"All slides have the same {cohort.target_name}; training needs slides of two "
-                "classes."
-            )
-        missing = [name for row, name in enumerate(cohort.classes) if row not in there]
-        if missing:
-            raise ProjectError(
-                f"No slide of class {missing[0]!r} is there to learn from; add some, or leave the "
-                f"{cohort.target_name} of its slides empty."
-            )
-    if cohort.task == "survival" and not cohort.values[:, 1].any():
-        raise ProjectError(
-            f"Nobody of {len(cohort.units)} patients has an event ({cohort.target_name}): there is "
-            "nothing to learn survival from; add patients with an event."
-        )
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from src_core.verbs.exchange import EXPORT, IMPORT
 from src_core.verbs.explain import EXPLAIN
 from src_core.verbs.models import EVALUATE, PREDICT, TRAIN
 from src_core.verbs.prepare import PREPARE
-from src_core.verbs.review import FINETUNE, RELABEL, SUGGEST
+from src_core.verbs.review import DECIDE, FINETUNE, RELABEL, SUGGEST
 from src_core.verbs.setup import DOCTOR, ENCODERS
 from src_core.verbs.similar import SIMILAR
 from src_core.verbs.slides import CLUSTER, PYRAMID
@@ -38,6 +38,7 @@ VERBS: dict[str, Verb] = {
         PREDICT,
         SUGGEST,
         FINETUNE,
+        DECIDE,
         RELABEL,
         EXPLAIN,
         EXPORT,

@@ -1,9 +1,9 @@
-"""The verbs that work on reviews: ``suggest``, ``finetune`` and ``relabel``."""
+"""The verbs that work on reviews: ``suggest``, ``finetune``, ``decide`` and ``relabel``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from src_core import pipeline, tuning
 from src_core.config import Config, Help, Range
@@ -13,6 +13,7 @@ from src_core.project import Project, SlideFolder
 from src_core.review.marks import MAX_TEXT
 from src_core.suggesting import suggest_patches
 from src_core.training.feedback_config import FeedbackConfig, FeedbackEpochs, Tolerance
+from src_core.tuned_runs import drop_candidate, keep_candidate
 from src_core.verbs.base import (
     Device,
     ProjectPath,
@@ -25,7 +26,7 @@ from src_core.verbs.base import (
     result_of,
 )
 
-__all__ = ["FINETUNE", "RELABEL", "SUGGEST"]
+__all__ = ["DECIDE", "FINETUNE", "RELABEL", "SUGGEST"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +131,23 @@ def _candidate_note(tuned: tuning.Tuned, tolerance: float) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DecideOptions(Config):
+    """Settings of ``decide``."""
+
+    project: ProjectPath
+    candidate: Annotated[str, Help("Name of the candidate")]
+    what: Annotated[Literal["keep", "drop"], Help("Use it as the newest model, or remove it")]
+
+
+def _decide(options: DecideOptions, report: Report, stop: Stop) -> Result:
+    project = Project.open(options.project)
+    if options.what == "drop":
+        drop_candidate(project, options.candidate)
+        return result_of(project, [], dropped=options.candidate)
+    return result_of(project, [], run=keep_candidate(project, options.candidate))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RelabelOptions(Config):
     """Settings of ``relabel``."""
 
@@ -176,6 +194,14 @@ FINETUNE = Verb(
     FinetuneOptions,
     _finetune,
     as_lines,
+)
+DECIDE = Verb(
+    "decide",
+    "keep or drop a fine-tuned model that has forgotten too much",
+    DecideOptions,
+    _decide,
+    as_lines,
+    positional=("project", "candidate", "what"),
 )
 RELABEL = Verb(
     "relabel",

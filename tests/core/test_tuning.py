@@ -19,10 +19,11 @@ from src_core.project import Project
 from src_core.provenance import read_json, recipe_id, write_json
 from src_core.review.first_map import FirstMap
 from src_core.review.raster import squares_of
-from src_core.reviewed import gather_review
+from src_core.reviewed import Outlook, gather_review, review_outlook
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 from src_core.training.feedback_config import FeedbackConfig
-from src_core.tuning import CANDIDATE, finetune
+from src_core.tuned_runs import CANDIDATE, tuned_run
+from src_core.tuning import finetune
 from src_core.verbs import run_verb
 from tests.core.cohort_files import write_cohort
 
@@ -254,6 +255,12 @@ def test_a_model_that_forgets_is_a_candidate_until_it_is_accepted(project: Proje
     assert project.latest_run() == "run-0001"
     told = run("predict", project=str(project.root), run=candidate, slides=["s0"], device="cpu")
     assert told["failures"] == []
+    stored = tuned_run(project, candidate)
+    assert stored is not None
+    assert (stored.parent, stored.is_candidate, stored.tolerance) == ("run-0001", True, 0.0)
+    assert stored.marks == {"extra": {"tumour": 3}}
+    assert stored.check == tuned.check
+    assert tuned_run(project, "run-0001") is None
     stages: list[str] = []
     accepted = finetune(
         project,
@@ -266,8 +273,72 @@ def test_a_model_that_forgets_is_a_candidate_until_it_is_accepted(project: Proje
     )
     assert "Learning from review" not in stages, "the same marks are not learned twice"
     assert project.latest_run() == accepted.run_id
-    assert Prediction.load(project.prediction(accepted.run_id, "extra")).run_id == accepted.run_id
+    for slide_id in ("extra", "s0"):  # all that was predicted by it
+        prediction = Prediction.load(project.prediction(accepted.run_id, slide_id))
+        assert prediction.run_id == accepted.run_id
     assert list(project.root.glob("*/candidate-*")) == []
+
+
+def test_a_candidate_is_kept_or_dropped_whatever_was_marked_meanwhile(project: Project) -> None:
+    mark(project, "extra", "tumour")
+    root = str(project.root)
+    candidate = _as_candidate(project, SHORT)
+    weights = (project.run(candidate) / "checkpoint" / "model.safetensors").read_bytes()
+    files = {path.name for path in project.run("run-0001").rglob("*")}
+    mark(project, "extra", "not tumour", first=6)
+    told = run("decide", project=root, candidate=candidate, what="keep")
+    assert told["run"] == project.latest_run() == "run-0002"
+    kept = project.run("run-0002") / "checkpoint" / "model.safetensors"
+    assert kept.read_bytes() == weights, "what was decided about, not another one"
+    assert Prediction.load(project.prediction("run-0002", "extra")).run_id == "run-0002"
+
+    shutil.rmtree(project.run("run-0002"))
+    candidate = _as_candidate(project, SHORT)
+    told = run("decide", project=root, candidate=candidate, what="drop")
+    assert told["dropped"] == candidate
+    assert project.runs() == ("run-0001",)
+    assert list(project.root.glob("*/candidate-*")) == []
+    assert {path.name for path in project.run("run-0001").rglob("*")} == files
+    for name in (candidate, "run-0001"):
+        with pytest.raises(ProjectError, match=f"no candidate {name!r}; it has none"):
+            run("decide", project=root, candidate=name, what="drop")
+
+
+def outlook(project: Project, run_id: str = "run-0001") -> Outlook:
+    return review_outlook(project, run_id, checkpoint_meta(project.run(run_id) / "checkpoint"))
+
+
+def test_what_would_be_learned_is_told_as_fine_tuning_tells_it(project: Project) -> None:
+    def same_error(match: str) -> None:
+        for ask in (outlook, tune):
+            with pytest.raises(ProjectError, match=match):
+                ask(project)
+
+    same_error("No patch of any slide is marked with a class of label")
+    held = asked(project)["held_back"][0]
+    mark(project, held, "tumour")
+    same_error(f"{held!r} are not learned from: it is held back")
+    mark(project, "extra", "vessel", n=1)
+    same_error("called 'vessel'")
+    mark(project, "extra", "tumour")
+    told = outlook(project)
+    assert told.counts == {"extra": {"tumour": 3}}
+    assert [one.slide_id for one in told.failures] == [held]
+    tuned = tune(project)
+    assert tuned.marks == told.counts
+
+    with pytest.raises(ProjectError, match="run-0002 has learned from all of these marks already"):
+        outlook(project, "run-0002")
+    learned = asked(project)["trained_on"][0]
+    before = {s.slide_id: s.target for s in load_cohort(project, "label")[0].slides}
+    label = ("tumour", "normal")[before[learned]]
+    run("relabel", project=str(project.root), slide=learned, label=label, reviewer="ada")
+    told = outlook(project, "run-0002")
+    assert told.corrected == (learned,), "another label is something new"
+    assert told.counts == {"extra": {"tumour": 3}}
+    run("relabel", project=str(project.root), slide=learned, reviewer="ada")
+    mark(project, "extra", "not tumour", n=1, first=7)
+    assert outlook(project, "run-0002").counts == {"extra": {"not tumour": 1, "tumour": 3}}
 
 
 def _as_candidate(project: Project, config: FeedbackConfig) -> str:

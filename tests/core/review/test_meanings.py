@@ -11,7 +11,7 @@ from src_core.errors import ProjectError
 from src_core.patches.grid import PatchGrid
 from src_core.patches.lattice import Lattice
 from src_core.review.marks import MarkStore
-from src_core.review.meanings import ARTEFACT, SILENT, UNMARKED, kinds_of, meanings
+from src_core.review.meanings import ARTEFACT, SILENT, UNMARKED, kinds_of, meanings, palette
 from src_core.review.raster import squares_of
 
 
@@ -59,3 +59,18 @@ def test_marks_hold_on_another_grid_and_the_later_one_wins(tmp_path: Path) -> No
     store.add(squares_of(coarse.lattice, [0], [0]), label="artefact", reviewer="ada")
     assert kinds_of(fine, store.current(), meaning)[:2].tolist() == [ARTEFACT, ARTEFACT]
     assert kinds_of(coarse, store.current(), meaning)[:2].tolist() == [ARTEFACT, UNMARKED]
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        (("normal", "tumour"), ("normal", "tumour", "artefact")),
+        (("LUAD", "LUSC"), ("LUAD", "LUSC", "none", "artefact")),
+        (("Benign", "Artefact"), ("Benign", "Artefact")),
+    ],
+)
+def test_the_words_that_are_offered_all_mean_something(
+    classes: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    assert palette(classes) == words
+    assert set(meanings(words, classes)) == set(words)

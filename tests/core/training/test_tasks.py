@@ -222,7 +222,7 @@ def test_nobody_with_an_event_and_a_constant_value_are_refused(
         fit(alive, quick)
     level = percents(12, seed=0)
     level = level.with_values(np.stack([level.values[:, 0], np.full(12, 3.0)], axis=1))
-    with pytest.raises(ProjectError, match="All 10 slides to learn from have the same score"):
+    with pytest.raises(ProjectError, match="All 12 slides to learn from have the same score"):
         fit(level, quick)
     single = percents(12, seed=0)
     lonely = np.full((12, 2), np.nan)
