@@ -17,16 +17,17 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
+from napari_fusecpath.widgets.readiness import state_of
 from napari_fusecpath.widgets.run_texts import report_page, run_text, stored_score
-from napari_fusecpath.widgets.snapshot import Snapshot, is_current
+from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number, wrapped_label
 from napari_fusecpath.widgets.target_choice import TargetChoice, labelled_text
 from src_core.bags.label_table import LabelTable
 from src_core.bags.targets import Labelled, read_targets
+from src_core.cohorts import corrected_labels, require_trainable
 from src_core.errors import FusecpathError, ProjectError
 from src_core.progress import Progress
 from src_core.project import Project
-from src_core.provenance import read_json
 from src_core.training.config import Preset, TrainConfig
 from src_core.types import Json
 
@@ -43,7 +44,8 @@ class TrainPanel(StepPanel):
 
     def build(self) -> None:
         """Add the table, its target, the settings and the score."""
-        self.table_text = wrapped_label(parent=self)
+        self.table_text, self.left_out = wrapped_label(parent=self), wrapped_label(parent=self)
+        self.left_out.hide()
         self.import_button = QPushButton("Choose a labels table (CSV) …", self)
         self.import_button.setToolTip(
             "Columns: path, and if wanted slide_id and patient_id; each other column is a target"
@@ -60,14 +62,17 @@ class TrainPanel(StepPanel):
         rows.addRow("Settings", self.preset)
         self.form = ConfigForm(TrainConfig, without=("device",), parent=self)
         self.form.changed.connect(self._settings_changed)
-        for widget in (self.import_button, self.choice, self.table_text, fields):
+        above = (self.import_button, self.choice, self.table_text, self.left_out, fields)
+        for widget in above:
             self.body.addWidget(widget)
         self.body.addWidget(Fold("All settings", self.form, self))
         self.train_ready = QPushButton(self)
-        self.train_ready.setToolTip("The others are left out")
         self.train_ready.clicked.connect(self._train_ready)
         self.train_ready.hide()
+        self.why_not_ready = wrapped_label(parent=self)
+        self.why_not_ready.hide()
         self.foot.addWidget(self.train_ready)
+        self.foot.addWidget(self.why_not_ready)
         self.live = wrapped_label(parent=self)
         self.run_text = wrapped_label(parent=self)
         self.score = QPushButton("Score the slides held back", self)
@@ -101,6 +106,8 @@ class TrainPanel(StepPanel):
         self.offer_next("predict", "Predict" if snapshot.runs else "")
         self._todo = []
         self.train_ready.hide()
+        self.why_not_ready.hide()
+        self.left_out.hide()
         self.table_text.clear()
         has_targets = table is not None and bool(table.targets)
         self.choice.setVisible(has_targets)
@@ -109,14 +116,14 @@ class TrainPanel(StepPanel):
             self.offer(text, "Train", enabled=False)
             return
         try:
-            labelled = self._labelled(table)
+            labelled, outputs = self._labelled(corrected_labels(project))
         except FusecpathError as error:
             self.offer(str(error), "Train", enabled=False)
             return
-        self._offer_training(project, labelled)
+        self._offer_training(project, labelled, outputs)
 
-    def _labelled(self, table: LabelTable) -> tuple[Labelled, ...]:
-        """Return the slides that have what is to be learned, and say what that is.
+    def _labelled(self, table: LabelTable) -> tuple[tuple[Labelled, ...], tuple[str, ...]]:
+        """Return the slides that have what is to be learned, and its names, and say what that is.
 
         Raises
         ------
@@ -131,22 +138,48 @@ class TrainPanel(StepPanel):
                 "choose other columns."
             )
         self.table_text.setText(labelled_text(target, outputs, labelled))
-        return labelled
+        return labelled, outputs
 
-    def _offer_training(self, project: Project, labelled: tuple[Labelled, ...]) -> None:
-        slides = [one.row.slide_id for one in labelled]
-        self._todo = [slide_id for slide_id in slides if not _is_ready(project, slide_id)]
-        ready = len(labelled) - len(self._todo)
+    def _offer_training(
+        self, project: Project, labelled: tuple[Labelled, ...], outputs: tuple[str, ...]
+    ) -> None:
+        """Offer what comes next, or say before the click why the engine would not train."""
+
+        def why_not(some: list[Labelled]) -> str:
+            try:
+                require_trainable(project, self.choice.target(), outputs, some)
+            except FusecpathError as error:
+                return str(error)
+            return ""
+
+        states = [(one, *state_of(project, one.row.slide_id)) for one in labelled]
+        ready = [one for one, is_ready, why in states if is_ready and not why]
+        left_out = [why for _, is_ready, why in states if is_ready and why]
+        self._todo = [one.row.slide_id for one, is_ready, _ in states if not is_ready]
+        problem = why_not([one for one, _, why in states if not why])
+        self.left_out.setText(_left_out_text(left_out))
+        self.left_out.setVisible(bool(left_out))
         if self._todo:
             todo = number(len(self._todo), "slide")
             text = f"Next: {todo} of the table must be prepared, embedded and clustered."
-            self.offer(text, f"Prepare and cluster {todo}")
-            self.train_ready.setText(f"Train on the {number(ready, 'slide')} ready now")
-            self.train_ready.setVisible(ready > 0)
-            self.train_ready.setEnabled(not self.busy)
+            more = f" That is not enough yet to train: {problem}" if problem else ""
+            self.offer(text + more, f"Prepare and cluster {todo}")
+            self._offer_ready(ready, problem or why_not(ready))
         else:
             text = "A share of the patients is held back, and never learned from, for the score."
-            self.offer(text, f"Train on {number(len(labelled), 'slide')}")
+            button = f"Train on {number(len(ready), 'slide')}"
+            self.offer(problem or text, button, enabled=not problem)
+
+    def _offer_ready(self, ready: list[Labelled], problem: str) -> None:
+        """Offer to train without the slides that lag behind."""
+        self.train_ready.setText(f"Train on the {number(len(ready), 'slide')} ready now")
+        self.train_ready.setVisible(bool(ready))
+        self.train_ready.setEnabled(not problem and not self.busy)
+        self.train_ready.setToolTip(problem or "The others are left out")
+        self.why_not_ready.setText(f"Of these alone: {problem}")
+        self.why_not_ready.setVisible(
+            bool(ready) and bool(problem) and problem not in self.say.text()
+        )
 
     def run_main(self) -> None:
         """Take the slides of the table the way that they lack, or train."""
@@ -281,14 +314,8 @@ class TrainPanel(StepPanel):
             self.note(f"No browser could be started; open {page} in one.")
 
 
-def _is_ready(project: Project, slide_id: str) -> bool:
-    """Tell whether a slide is clustered as the project asks for today."""
-    slide = project.slide(slide_id)
-    try:
-        record = slide.record
-        if record.grid_id is None or record.clusters_id is None:
-            return False
-        meta = read_json(slide.clusters(record.grid_id, record.clusters_id) / "meta.json")
-    except FusecpathError:
-        return False
-    return is_current(meta.get("recipe"), project.config)
+def _left_out_text(why: list[str]) -> str:
+    """Return which slides training leaves out, as a sentence."""
+    if len(why) < 2:
+        return "".join(f"One slide is left out: {one}" for one in why)
+    return f"{len(why)} slides are left out; the first: {why[0]}"

@@ -16,20 +16,26 @@ from napari_fusecpath.widgets import step as step_module
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.bags.targets import Target
 from src_core.clustering.result import ClusterResult, save_clusters
+from src_core.patches.grid import PatchGrid
+from src_core.patches.lattice import Lattice
 from src_core.project import Project, SlideRecord
 from src_core.provenance import write_json
 
 Open = Callable[..., FuseCPathWidget]
 
+N_SLIDES = 6
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """Three labelled slides, clustered as the project asks for."""
+    """Six labelled slides, clustered as the project asks for."""
     project = Project.create(tmp_path / "project")
     table = tmp_path / "labels.csv"
-    table.write_text("path,label\n" + "".join(f"s{i}.tiff,{'ab'[i % 2]}\n" for i in range(3)))
+    table.write_text(
+        "path,label\n" + "".join(f"s{i}.tiff,{'ab'[i % 2]}\n" for i in range(N_SLIDES))
+    )
     project.import_labels(table)
-    for index in range(3):
+    for index in range(N_SLIDES):
         record = SlideRecord(
             slide_id=f"s{index}",
             path=str(tmp_path / f"s{index}.tiff"),
@@ -93,7 +99,7 @@ def finish(dock: FuseCPathWidget, job: Job, result: dict[str, Any]) -> None:
 
 def test_all_ready(dock: FuseCPathWidget) -> None:
     train: Any = dock.panels["train"]
-    assert train.main.text() == "Train on 3 slides"
+    assert train.main.text() == "Train on 6 slides"
     assert train.train_ready.isHidden()
 
 
@@ -112,7 +118,7 @@ def test_a_slide_without_tissue_does_not_bar_the_way(
     finish(dock, jobs[1], {"clusters": {"s0": 1, "s2": 1}, "failures": []})
     assert "no tissue" in train.warning.text(), "why it is still to do"
     assert train.main.text() == "Prepare and cluster 1 slide"
-    assert train.train_ready.text() == "Train on the 2 slides ready now"
+    assert train.train_ready.text() == "Train on the 5 slides ready now"
     train.train_ready.click()
     assert [job.verb for job in jobs] == ["prepare", "cluster", "train"]
     told = {"target": ["label"], "task": "classification", "per": None}
@@ -121,9 +127,10 @@ def test_a_slide_without_tissue_does_not_bar_the_way(
 
 
 def relabel(project: Project, dock: FuseCPathWidget, columns: dict[str, list[str]]) -> None:
-    """Give the three slides other labels."""
+    """Give some slides other labels; the first patient has one of them, the others two each."""
     names = ["path", "patient_id", *columns]
-    rows = [["s0.tiff", "s1.tiff", "s2.tiff"], ["p0", "p1", "p1"], *columns.values()]
+    count = range(len(next(iter(columns.values()))))
+    rows = [[f"s{i}.tiff" for i in count], [f"p{(i + 1) // 2}" for i in count], *columns.values()]
     lines = [names, *zip(*rows, strict=True)]
     project.labels_path.write_text("".join(",".join(line) + "\n" for line in lines))
     dock.session.refresh()
@@ -133,7 +140,15 @@ def test_values_are_learned_from_every_column_that_is_ticked(
     dock: FuseCPathWidget, project: Project, jobs: list[Job]
 ) -> None:
     train: Any = dock.panels["train"]
-    relabel(project, dock, {"label": list("aba"), "TP53": ["1.5", "", "7"], "EGFR": list("234")})
+    relabel(
+        project,
+        dock,
+        {
+            "label": list("ababab"),
+            "TP53": ["1.5", "", "7", "2", "3", "4"],
+            "EGFR": list("234567"),
+        },
+    )
     train.choice.form.set_values({"task": "regression"})
     dock.session.refresh()
     assert "Tick the columns" in train.say.text()
@@ -142,7 +157,7 @@ def test_values_are_learned_from_every_column_that_is_ticked(
         train.choice.value_columns.item(row).setCheckState(Qt.CheckState.Checked)
     dock.session.refresh()
     assert train.table_text.text() == (
-        "3 labelled slides of 2 patients: TP53 2 values from 1.5 to 7, EGFR 3 values from 2 to 4."
+        "6 labelled slides of 4 patients: TP53 5 values from 1.5 to 7, EGFR 6 values from 2 to 7."
     )
     train.main.click()
     assert jobs[0].verb == "train"
@@ -154,12 +169,19 @@ def test_survival_is_learned_from_a_time_and_an_event(
     dock: FuseCPathWidget, project: Project, jobs: list[Job]
 ) -> None:
     train: Any = dock.panels["train"]
-    relabel(project, dock, {"months": ["5", "9.5", ""], "dead": ["1", "0", ""]})
+    relabel(
+        project,
+        dock,
+        {
+            "months": ["5", "9.5", "", "3", "", "4"],
+            "dead": ["1", "0", "", "1", "", "1"],
+        },
+    )
     train.choice.form.set_values({"task": "survival"})
     dock.session.refresh()
     assert train.choice.columns == ("months", "dead")
     assert train.table_text.text() == (
-        "3 labelled slides of 2 patients, of these 1 with an event, times from 5 to 9.5."
+        "6 labelled slides of 4 patients, of these 3 with an event, times from 3 to 9.5."
     ), "the slides of a patient share one survival"
     train.main.click()
     told = {"target": ["months", "dead"], "task": "survival", "per": None}
@@ -199,6 +221,83 @@ def test_what_does_not_fit_the_table_is_said_before_the_click(
     assert sentence in train.say.text()
     assert not train.main.isEnabled()
     assert train.table_text.text() == ""
+
+
+@pytest.mark.parametrize(
+    ("choice", "columns", "sentence"),
+    [
+        ({}, {"label": list("abaa")}, "Class 'b' has 1 patient(s)"),
+        (
+            {"task": "survival"},
+            {"t": list("1223"), "e": list("1000")},
+            "1 patient(s) have an event",
+        ),
+        ({"task": "regression"}, {"score": list("5555")}, "have the same score"),
+    ],
+)
+def test_too_few_patients_are_said_before_the_click(
+    dock: FuseCPathWidget,
+    project: Project,
+    choice: dict[str, Any],
+    columns: dict[str, list[str]],
+    sentence: str,
+) -> None:
+    train: Any = dock.panels["train"]
+    relabel(project, dock, columns)
+    train.choice.form.set_values(choice)
+    if train.choice.task == "regression":
+        train.choice.value_columns.item(0).setCheckState(Qt.CheckState.Checked)
+    dock.session.refresh()
+    assert sentence in train.say.text()
+    assert not train.main.isEnabled()
+    assert train.main.text().startswith("Train on")
+
+
+def test_slides_that_are_ready_but_too_few_are_said_before_the_click(
+    dock: FuseCPathWidget, project: Project
+) -> None:
+    train: Any = dock.panels["train"]
+    for slide_id in ("s1", "s3"):
+        project.slide(slide_id).remember(clusters_id=None)
+    dock.go("train")
+    dock.session.refresh()
+    assert train.main.isEnabled(), "the others can be prepared"
+    assert train.train_ready.text() == "Train on the 4 slides ready now"
+    assert not train.train_ready.isEnabled()
+    sentence = "Class 'b' has 1 patient(s) and a split by patient needs 2"
+    assert sentence in train.train_ready.toolTip()
+    assert train.why_not_ready.isVisible()
+    assert sentence in train.why_not_ready.text()
+    relabel(project, dock, {"label": list("aaab")})
+    assert f"That is not enough yet to train: {sentence}" in train.say.text()
+    assert not train.why_not_ready.isVisible(), "nothing is said twice"
+
+
+def test_corrected_labels_are_what_is_counted(dock: FuseCPathWidget, project: Project) -> None:
+    train: Any = dock.panels["train"]
+    assert "3 a, 3 b" in train.table_text.text()
+    for slide_id in ("s1", "s3"):
+        project.slide(slide_id).corrections.correct("label", "a", reviewer="ada")
+    dock.session.refresh()
+    assert "5 a, 1 b" in train.table_text.text()
+    assert not train.main.isEnabled()
+
+
+def test_a_slide_of_which_all_is_excluded_is_told(dock: FuseCPathWidget, project: Project) -> None:
+    train: Any = dock.panels["train"]
+    slide = project.slide("s0")
+    cells = np.array([(0, 0), (1, 0), (0, 1), (1, 1)], np.int32)
+    lattice = Lattice((0.0, 0.0), 64.0, 64.0, (2, 2), 64, 0.5, 0.5)
+    grid = PatchGrid(lattice, cells, "t")
+    grid.save(slide.grid("g"))
+    slide.selection.exclude(grid, range(3), reviewer="ada")
+    dock.session.refresh()
+    assert train.main.text() == "Train on 6 slides"
+    slide.selection.exclude(grid, [3], reviewer="ada")
+    dock.session.refresh()
+    assert "All clustered patches of slide 's0' are excluded" in train.left_out.text()
+    assert train.main.text() == "Train on 5 slides"
+    assert train.main.isEnabled()
 
 
 def test_columns_without_a_value_are_said_before_the_click(
@@ -244,7 +343,7 @@ def test_other_choices_make_every_slide_stale(
     train: Any = dock.panels["train"]
     project.reconfigured(project.config.replace(**changes))
     dock.session.refresh()
-    assert train.main.text() == "Prepare and cluster 3 slides"
+    assert train.main.text() == "Prepare and cluster 6 slides"
     assert train.train_ready.isHidden()
     train.main.click()
     assert jobs[0].verb == "prepare"
