@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from napari import Viewer
 from napari.components import ViewerModel
 
-__all__ = ["camera_of", "caption_of", "keep_context_current", "scale_bar_of", "window_of"]
+__all__ = [
+    "camera_of",
+    "caption_of",
+    "keep_context_current",
+    "look_at",
+    "scale_bar_of",
+    "window_of",
+]
 
 _KEPT = "fusecpath_context_kept"
+_SMALLEST, _LARGEST, _USUAL = 0.12, 0.5, 0.25
+"""Of the canvas's shorter side: what is looked at is to be seen with what lies around it."""
 
 
 def camera_of(viewer: ViewerModel) -> Any:
@@ -33,6 +43,24 @@ def caption_of(viewer: ViewerModel) -> Any:
 def window_of(viewer: Viewer) -> Any:
     """Return the Qt window."""
     return viewer.window._qt_window  # noqa: SLF001 - napari has no public name for it
+
+
+def look_at(viewer: Viewer, middle: Sequence[float], side: float) -> None:
+    """Bring a square to the middle of the canvas, in a size in which it can be judged.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+    middle : (row, column)
+        World units.
+    side : float
+        Of the square, world units; a zoom that shows it well already stays.
+    """
+    camera, canvas = camera_of(viewer), viewer.window._qt_viewer.canvas.native  # noqa: SLF001
+    room = min(canvas.width(), canvas.height())
+    if not _SMALLEST <= camera.zoom * side / room <= _LARGEST:
+        camera.zoom = _USUAL * room / side
+    camera.center = (*camera.center[:-2], float(middle[0]), float(middle[1]))
 
 
 def keep_context_current(viewer: Viewer) -> None:

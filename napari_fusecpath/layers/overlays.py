@@ -12,11 +12,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from napari.components import ViewerModel
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Labels
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import ArrayLike, NDArray
 
-from napari_fusecpath.layers.canvas import caption_of
+from napari_fusecpath.layers.captions import elided, follow_visibility, write_captions
 from napari_fusecpath.layers.find import METADATA_KEY, Role, about, find_layer
 from napari_fusecpath.layers.geometry import (
     Placement,
@@ -236,26 +236,52 @@ def show_contribution(
         grid,
         contribution,
         name=f"Contribution to {class_name}",
-        caption=f"Contribution to {class_name}{_PARTS[task]}",
+        caption=f"Contribution to {elided(class_name)}{_PARTS[task]}",
         colormap="coolwarm",
         limits=(-reach, reach),
     )
 
 
 def show_prediction(
-    viewer: ViewerModel, grid: PatchGrid, probabilities: ArrayLike, *, class_name: str
+    viewer: ViewerModel,
+    grid: PatchGrid,
+    probabilities: ArrayLike,
+    *,
+    class_name: str,
+    learning: str = "",
 ) -> Image:
-    """Show the fused prediction map: the probability of a class at each patch."""
-    return _show_map(
+    """Show the fused prediction map: the probability of a class at each patch.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+        Where.
+    grid : PatchGrid
+        Whose rows `probabilities` has.
+    probabilities : array_like, shape (N,)
+        NaN is not drawn.
+    class_name : str
+        The class.
+    learning : str
+        The run that is learning still, where this is its first map and no prediction yet.
+    """
+    shown = elided(class_name)
+    layer = _show_map(
         viewer,
         "prediction",
         grid,
         probabilities,
-        name=f"Prediction: {class_name}",
-        caption=f"Fused prediction map: probability of {class_name}",
+        name=f"{'First map' if learning else 'Prediction'}: {class_name}",
+        caption=(
+            f"First map, preliminary: probability of {shown}; {elided(learning)} is learning still"
+            if learning
+            else f"Fused prediction map: probability of {shown}"
+        ),
         colormap="viridis",
         limits=(0.0, 1.0),
     )
+    about(layer)["preliminary"] = bool(learning)
+    return layer
 
 
 def _show_labels(
@@ -322,7 +348,7 @@ def _show_map(
             layer.name = name
             about(layer)["name"] = layer.name
         about(layer)["caption"] = caption
-        _write_captions(viewer)
+        write_captions(viewer)
         return layer
     layer = Image(
         raster,
@@ -338,32 +364,8 @@ def _show_map(
     insert_by_role(viewer, layer)
     about(layer)["name"] = layer.name
     layer.colorbar.visible = True
-    _follow_visibility(viewer, layer)
+    follow_visibility(viewer, layer)
     return layer
-
-
-def _write_captions(viewer: ViewerModel) -> None:
-    """Say beside the colour bars what the maps in view mean."""
-    captions = [
-        about(layer)["caption"]
-        for layer in viewer.layers
-        if layer.visible and "caption" in about(layer)
-    ]
-    caption = caption_of(viewer)
-    caption.text = "\n".join(captions)
-    caption.position = "top_left"  # the colour bars are at the right
-    caption.visible = bool(captions)
-
-
-def _follow_visibility(viewer: ViewerModel, layer: Layer) -> None:
-    def follow(event: Any = None) -> None:
-        if layer not in viewer.layers:
-            viewer.layers.events.removed.disconnect(follow)
-        _write_captions(viewer)
-
-    layer.events.visible.connect(follow)
-    viewer.layers.events.removed.connect(follow)
-    _write_captions(viewer)
 
 
 def _label_type(n_labels: int) -> type[np.unsignedinteger[Any]]:

@@ -10,7 +10,7 @@ import pytest
 from napari.components import ViewerModel
 from numpy.typing import NDArray
 
-from napari_fusecpath.layers.find import ROLES, find_layer, role_of
+from napari_fusecpath.layers.find import ROLES, about, find_layer, role_of
 from napari_fusecpath.layers.overlays import (
     show_agreement,
     show_attention,
@@ -170,10 +170,30 @@ def test_cells_without_a_value_are_not_drawn(
     np.testing.assert_array_equal(lower, background)
 
 
+def test_long_names_stay_on_the_canvas(viewer: ViewerModel) -> None:
+    name = "expression_of_an_unusually_long_gene_name_in_log_counts_per_million"
+    layer = show_prediction(viewer, grid_of(), np.full(40, 0.5), class_name=name)
+    assert layer.name == f"Prediction: {name}", "napari cuts it itself"
+    told = viewer.text_overlay.text
+    assert "expression_of…s_per_million" in told.replace("\n", " ")
+    assert max(map(len, told.splitlines())) <= 48
+    show_prediction(viewer, grid_of(), np.full(40, 0.5), class_name=name, learning="run-0001")
+    assert layer.name == f"First map: {name}"
+    told = viewer.text_overlay.text.replace("\n", " ")
+    assert "preliminary" in told
+    assert "run-0001 is learning still" in told
+    assert about(layer)["preliminary"] is True
+    show_prediction(viewer, grid_of(), np.full(40, 0.5), class_name="b")
+    assert about(layer)["preliminary"] is False
+    assert viewer.text_overlay.text == "Fused prediction map: probability of b"
+
+
 def test_the_maps_in_view_say_what_they_are(viewer: ViewerModel) -> None:
     show_everything(viewer, grid_of())
     assert "probability of tumour" in viewer.text_overlay.text
-    assert viewer.text_overlay.text.count("\n") == 3
+    lines = viewer.text_overlay.text.splitlines()
+    assert len(lines) == 6
+    assert max(map(len, lines)) <= 48, "the colour bar is at the right"
     for role in ("agreement", "prediction", "contribution"):
         find_layer(viewer, role).visible = False  # type: ignore[arg-type, union-attr]
     assert viewer.text_overlay.text == "Attention: share of the bag, 1 = average"
