@@ -187,7 +187,15 @@ class ClusterPanel(StepPanel):
 
     def _show_bag(self) -> None:
         """Frame a selection by the slide's own clusters: of them bags are drawn."""
-        self.frames.show_bag(() if self._is_joint else self.table.chosen)
+        self.frames.show_bag(() if self._is_joint or self._is_picked else self.table.chosen)
+
+    @property
+    def _is_picked(self) -> bool:
+        """Whether other patches are selected than those of the chosen clusters."""
+        shown, selected = self._shown, self.session.selected
+        if shown is None or not len(selected):
+            return False
+        return not np.array_equal(np.flatnonzero(np.isin(shown, self.table.chosen)), selected)
 
     def _select_typical(self) -> None:
         typical = self.session.snapshot.typical

@@ -24,6 +24,8 @@ _STARTING = {
     "train": "Training",
     "evaluate": "Scoring",
     "predict": "Predicting",
+    "finetune": "Fine-tuning",
+    "decide": "Carrying out your decision",
     "import": "Importing",
     "export": "Exporting",
     "pyramid": "Making small levels",

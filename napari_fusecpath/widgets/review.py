@@ -1,4 +1,4 @@
-"""Step 4: what a reviewer says about patches, painted on the slide and stored at once."""
+"""Step 4: what a reviewer says about patches, and what a model learns from it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
-from napari.layers import Labels
-from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import (
@@ -20,34 +17,29 @@ from qtpy.QtWidgets import (
     QTableWidgetItem,
 )
 
-from napari_fusecpath.layers.find import find_layer
-from napari_fusecpath.layers.overlays import show_marks
 from napari_fusecpath.reviewer import user_name
+from napari_fusecpath.widgets.finetune import FineTuning
+from napari_fusecpath.widgets.painting import N_LABELS, MarkPainter
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel
+from napari_fusecpath.widgets.suggestions import SuggestionStrip
 from napari_fusecpath.widgets.tables import Table, colour_icon
-from src_core.errors import FusecpathError, ProjectError
 from src_core.inference.palette import cluster_colors
-from src_core.patches.lattice import Lattice
-from src_core.project import Project
-from src_core.provenance import read_json, write_json
-from src_core.review.marks import MarkStore
-from src_core.review.raster import marks_raster, squares_of
+from src_core.types import Json
 
 __all__ = ["ReviewPanel"]
 
-_N_LABELS = 9
-_SETTLE_MS = 300
-"""napari's own undo tells of many changes; what they come to is stored once."""
+_SETTLE_MS = 100
+"""Until a panel of other texts has its new height, and can be scrolled to what they say."""
 
 
 class ReviewPanel(StepPanel):
-    """Labels to paint with, who paints, and how many patches have each label."""
+    """Labels to paint with, patches to look at next, and the model that learns from both."""
 
     key, title = "review", "Review"
 
     def build(self) -> None:
-        """Add the reviewer, the labels and undo."""
+        """Add the reviewer, the labels, undo, the suggestions and fine-tuning."""
         self.reviewer = QLineEdit(user_name(), self)
         self.reviewer.setToolTip("Stored with every mark; undo takes back only your own")
         who = QHBoxLayout()
@@ -66,44 +58,49 @@ class ReviewPanel(StepPanel):
         steps = QHBoxLayout()
         steps.addWidget(self.undo)
         steps.addWidget(self.redo)
+        self.painter = MarkPainter(self.session, self._who, self)
+        self.painter.drawn.connect(self._count)
+        self.painter.said.connect(self.warn)
+        self.suggestions = SuggestionStrip(self.session, self.painter, self)
+        self.tuning = FineTuning(self.session, self)
+        self.tuning.asked.connect(self._ask)
         self.foot.addLayout(steps)
+        self.foot.addWidget(self.suggestions)
+        self.foot.addWidget(self.tuning)
         self.foot.addStretch(1)
-        self.undo.clicked.connect(self._undo)
-        self.redo.clicked.connect(self._redo)
+        self._has_come = False
+        self._settled = QTimer(self)
+        self._settled.setSingleShot(True)
+        self._settled.timeout.connect(lambda: self.scroll_to(self.tuning))
+        self.undo.clicked.connect(self.painter.undo)
+        self.redo.clicked.connect(self.painter.redo)
         for widget in (self.table, self.main, self.next, self.undo, self.redo):
             widget.installEventFilter(self)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self.store_strokes)
-        self._names: list[str] = []
-        self._store: MarkStore | None = None
-        self._lattice: Lattice | None = None
-        self._known: NDArray[np.integer] | None = None
-        self._shown: tuple[object, ...] = ()
-        self._layer: Labels | None = None
 
     def is_done(self, snapshot: Snapshot) -> bool:
         """Tell whether the slide has marks."""
-        return self._known is not None and bool(self._known.any())
+        return any(self.painter.counts)
 
     def on_enter(self) -> None:
         """Show the marks alone: clusters have the same colours, and hide what is to be judged."""
-        self._draw()
+        self.painter.draw()
         self.session.bring("marks")
 
     def on_leave(self) -> None:
         """Put the brush down."""
-        if self._layer is not None:
-            self._layer.mode = "pan_zoom"
+        if self.painter.layer is not None:
+            self.painter.layer.mode = "pan_zoom"
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Turn to the marks of the slide in view."""
-        if snapshot.grid is None or snapshot.slide is None or snapshot.project is None:
-            self.store_strokes()
-            self._store = self._lattice = self._known = None
-            self._shown = ()
+        is_other = self.painter.turn_to(snapshot)
+        has_patches = snapshot.grid is not None and snapshot.slide is not None
+        self.suggestions.setVisible(has_patches)
+        self.tuning.setVisible(has_patches)
+        if not has_patches:
             text = "There are no patches to mark yet; Prepare finds them."
             self.send_to("prepare", text, "Run 1 Prepare")
+            self.offer_next("train", "")
             return
         self.offer(
             "Choose a label and paint on the slide: a dab is a patch, the eraser takes it back. "
@@ -113,134 +110,54 @@ class ReviewPanel(StepPanel):
         self.offer_next(
             "train", "Train on labelled slides" if snapshot.labels else "", is_primary=False
         )
-        shown = (snapshot.slide.root, snapshot.grid.lattice_id)
-        if shown != self._shown:
-            self.store_strokes()  # what was painted last on the slide before
+        if is_other:
             self.warn("")
-            self._shown = shown
-            self._store, self._lattice = snapshot.slide.marks, snapshot.grid.lattice
-            self._try(lambda: self._take_names(snapshot))
-            if self._has_marks() or find_layer(self.session.viewer, "marks") is not None:
-                self._draw()
             self._count()
+        self.suggestions.show_snapshot(snapshot)
+        self.tuning.show_snapshot(snapshot)
+        if self._has_come:
+            self._has_come = False
+            self._settled.start(_SETTLE_MS)
 
     def run_main(self) -> None:
         """Take the brush."""
-        self._draw()
-        if self._layer is not None:
+        self.painter.draw()
+        if self.painter.layer is not None:
             self.session.bring("marks")
-            self._layer.mode = "paint"
+            self.painter.layer.mode = "paint"
             if not self.table.chosen:
                 self.table.selectRow(0)
 
-    def store_strokes(self) -> None:
-        """Store what the layer shows and the file does not yet; one act for each label."""
-        store, lattice, known, layer = self._store, self._lattice, self._known, self._layer
-        if store is None or lattice is None or known is None or layer is None:
-            return
-        painted = np.asarray(layer.data)
-        if painted.shape != known.shape or np.array_equal(painted, known):
-            return
-        changed = painted != known
-        problem = ""
-        try:
-            for value in np.unique(painted[changed]):
-                if value > len(self._names):
-                    raise ProjectError(f"There are {len(self._names)} labels, no {value}.")
-                rows, cols = np.nonzero(changed & (painted == value))
-                label = self._names[value - 1] if value else None
-                store.add(squares_of(lattice, rows, cols), label=label, reviewer=self._who())
-        except FusecpathError as error:
-            problem = str(error)
-        self._draw()
-        self.warn(problem)
-        self.session.refresh_soon()
+    def on_done(self, result: dict[str, Any]) -> None:
+        """Show the model that has come, or what was decided about it."""
+        if "run" in result:
+            self.tuning.show_done(result["run"])
+            self._has_come = True
 
-    def _draw(self) -> None:
-        """Show what the file holds."""
-        store, lattice = self._store, self._lattice
-        if store is None or lattice is None:
-            return
-
-        def draw() -> None:
-            raster = marks_raster(lattice, store.current(), self._names)
-            layer = show_marks(self.session.viewer, lattice, raster, names=self._names)
-            self._known = np.array(layer.data)
-            self._listen(layer)
-            self._count()
-
-        self._try(draw)
-
-    def _listen(self, layer: Labels) -> None:
-        if layer is not self._layer:
-            self._layer = layer
-            layer.events.paint.connect(self._stroke_ended)
-            layer.events.set_data.connect(self._data_changed)
-
-    def _stroke_ended(self, _event: Any = None) -> None:
-        self._timer.start(0)
-
-    def _data_changed(self, _event: Any = None) -> None:
-        if not self._timer.isActive():
-            self._timer.start(_SETTLE_MS)
+    def _ask(self, verb: str, options: dict[str, Json]) -> None:
+        if not self.busy:
+            self.painter.store_strokes()  # what was painted last is learned from too
+            job = self.submit(verb, options)
+            self.tuning.follow(job)
+            self._settled.start(_SETTLE_MS)
 
     def _count(self) -> None:
-        known = self._known
-        counts = np.bincount(
-            np.zeros(0, int) if known is None else known.ravel(), minlength=len(self._names) + 1
-        )
         chosen = self.table.chosen
-        rows = [(name, f"{counts[index + 1]:,}") for index, name in enumerate(self._names)]
+        counts = zip(self.painter.names, self.painter.counts, strict=True)
+        rows = [(name, f"{count:,}") for name, count in counts]
         icons = [colour_icon(colour) for colour in cluster_colors(len(rows))]
         self.table.show_rows(rows, icons=icons)
         self.table.choose(*chosen)
-        self.table.fit(_N_LABELS)
+        self.table.fit(N_LABELS)
 
     def _choose(self) -> None:
-        if self._layer is not None and self.table.chosen:
-            self._layer.selected_label = self.table.chosen[0] + 1
-            self._layer.mode = "paint"
+        layer = self.painter.layer
+        if layer is not None and self.table.chosen:
+            layer.selected_label = self.table.chosen[0] + 1
+            layer.mode = "paint"
 
     def _rename(self, item: QTableWidgetItem) -> None:
-        """Give a label another name, also where it has been painted already."""
-        index, new = item.row(), item.text().strip()
-        old, store = self._names[index], self._store
-        if new == old or store is None:
-            return
-        self.warn("")
-        if not new or new in self._names:
-            self.warn("A label needs a name of its own.")
-        else:
-
-            def rename() -> None:
-                squares = [mark.square for mark in store.current() if mark.label == old]
-                if squares:
-                    store.add(squares, label=new, reviewer=self._who())
-                self._names[index] = new
-                self._keep_names()
-
-            self._try(rename)
-        self._draw()
-
-    def _undo(self) -> None:
-        self._step("undo")
-
-    def _redo(self) -> None:
-        self._step("redo")
-
-    def _step(self, what: str) -> None:
-        store = self._store
-        if store is not None:
-            self.store_strokes()
-            self.warn("")
-            step = store.undo if what == "undo" else store.redo
-            self._try(lambda: self._say_step(what, step(reviewer=self._who())))
-            self._draw()
-            self.session.refresh_soon()
-
-    def _say_step(self, what: str, act: object) -> None:
-        if act is None:
-            self.warn(f"There is nothing of {self._who()} to {what}.")
+        self.painter.rename(item.row(), item.text().strip())
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
         """Let keys act while the panel has the focus: napari has uses of its own for them."""
@@ -255,9 +172,9 @@ class ReviewPanel(StepPanel):
 
     def _act_of(self, event: QKeyEvent) -> Callable[[], None] | None:
         if event.matches(QKeySequence.StandardKey.Undo):
-            return self._undo
+            return self.painter.undo
         if event.matches(QKeySequence.StandardKey.Redo):
-            return self._redo
+            return self.painter.redo
         text = event.text()
         if len(text) == 1 and text in "123456789":
             return partial(self._press, int(text) - 1)
@@ -269,47 +186,3 @@ class ReviewPanel(StepPanel):
 
     def _who(self) -> str:
         return self.reviewer.text().strip() or user_name()
-
-    def _has_marks(self) -> bool:
-        try:
-            return self._store is not None and bool(self._store.current())
-        except FusecpathError:
-            return True  # drawing says what is wrong with the file
-
-    def _take_names(self, snapshot: Snapshot) -> None:
-        self._names = _label_names(snapshot)
-        if self._store is not None:
-            used = dict.fromkeys(mark.label for mark in self._store.current())
-            self._names += [label for label in used if label not in self._names]
-
-    def _keep_names(self) -> None:
-        project = self.session.snapshot.project
-        if project is not None:
-            write_json(_names_path(project), {"labels": list(self._names)})
-
-    def _try(self, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except FusecpathError as error:
-            self.warn(str(error))
-
-
-def _names_path(project: Project) -> Any:
-    return project.root / "cohort" / "mark_labels.json"
-
-
-def _label_names(snapshot: Snapshot) -> list[str]:
-    """Return the names that were given, else the classes of model or table, else numbers."""
-    project, table = snapshot.project, snapshot.labels
-    if project is not None and _names_path(project).is_file():
-        stored = read_json(_names_path(project)).get("labels")
-        if isinstance(stored, list) and stored:
-            return [str(name) for name in stored]
-    model = snapshot.model
-    if model is not None and model.student.task == "classification":
-        return list(model.classes[:_N_LABELS])
-    for target in table.targets if table is not None else ():
-        found = sorted({row.labels[target] for row in table.rows} - {""}) if table else []
-        if 2 <= len(found) <= _N_LABELS:
-            return found
-    return [f"label {index + 1}" for index in range(_N_LABELS)]

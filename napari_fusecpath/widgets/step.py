@@ -181,11 +181,15 @@ class StepPanel(QWidget):
 
     def _reveal(self) -> None:
         """Scroll to what is said: it stands below what may be a long list."""
+        for label in (self.notes, self.warning):  # the warning matters more where both do not fit
+            self.scroll_to(label)
+
+    def scroll_to(self, widget: QWidget) -> None:
+        """Bring a part of the panel into view."""
         viewport = self.parentWidget()
         area = None if viewport is None else viewport.parentWidget()
-        for label in (self.notes, self.warning):  # the warning matters more where both do not fit
-            if isinstance(area, QScrollArea) and label.isVisible():
-                area.ensureWidgetVisible(label)
+        if isinstance(area, QScrollArea) and widget.isVisible():
+            area.ensureWidgetVisible(widget)
 
     def _refresh(self, snapshot: Snapshot) -> None:
         self.warning.setStyleSheet(warning_style(self.session.viewer.theme))

@@ -1,0 +1,272 @@
+"""The marks of the slide in view: drawn from the file, and stored as they are painted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.layers import Labels
+from numpy.typing import ArrayLike, NDArray
+from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
+
+from napari_fusecpath.layers.find import find_layer
+from napari_fusecpath.layers.overlays import show_marks
+from napari_fusecpath.widgets.session import Session
+from napari_fusecpath.widgets.snapshot import Snapshot
+from src_core.errors import FusecpathError, ProjectError
+from src_core.patches.grid import PatchGrid
+from src_core.patches.lattice import Lattice
+from src_core.project import Project
+from src_core.provenance import read_json, write_json
+from src_core.review.marks import MarkStore
+from src_core.review.meanings import palette
+from src_core.review.raster import label_numbers, marks_raster, squares_of
+from src_core.types import BoolArray
+
+__all__ = ["N_LABELS", "MarkPainter"]
+
+N_LABELS = 9
+"""As many as there are digits to choose them by."""
+
+_SETTLE_MS = 300
+"""napari's own undo tells of many changes; what they come to is stored once."""
+
+
+class MarkPainter(QObject):
+    """Keeps the layer "My labels" and the slide's marks the same.
+
+    Parameters
+    ----------
+    session : Session
+        Whose viewer has the layer.
+    who : callable
+        Returns the reviewer's name.
+    parent : QObject, optional
+        Usual.
+
+    Signals
+    -------
+    drawn()
+        The layer shows what the file holds.
+    said(str)
+        What is wrong with what was done; empty where nothing is.
+    """
+
+    drawn = Signal()
+    said = Signal(str)
+
+    def __init__(
+        self, session: Session, who: Callable[[], str], parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._session, self._who = session, who
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self.store_strokes)
+        self.names: list[str] = []
+        self.layer: Labels | None = None
+        self._store: MarkStore | None = None
+        self._lattice: Lattice | None = None
+        self._known: NDArray[np.integer] | None = None
+        self._shown: tuple[object, ...] = ()
+
+    @property
+    def counts(self) -> list[int]:
+        """Marked patches of each label."""
+        known = np.zeros(0, int) if self._known is None else self._known.ravel()
+        return [int(count) for count in np.bincount(known, minlength=len(self.names) + 1)[1:]]
+
+    def turn_to(self, snapshot: Snapshot) -> bool:
+        """Turn to the slide in view; True if it is another one, or has other patches."""
+        if snapshot.grid is None or snapshot.slide is None or snapshot.project is None:
+            self.store_strokes()
+            self._store = self._lattice = self._known = None
+            self._shown = ()
+            return False
+        shown = (snapshot.slide.root, snapshot.grid.lattice_id)
+        if shown == self._shown:
+            return False
+        self.store_strokes()  # what was painted last on the slide before
+        self._shown = shown
+        self._store, self._lattice = snapshot.slide.marks, snapshot.grid.lattice
+        self._known = None
+        self._try(lambda: self._take_names(snapshot))
+        if self._has_marks() or find_layer(self._session.viewer, "marks") is not None:
+            self.draw()
+        return True
+
+    def draw(self) -> None:
+        """Show what the file holds."""
+        store, lattice = self._store, self._lattice
+        if store is None or lattice is None:
+            return
+
+        def draw() -> None:
+            raster = marks_raster(lattice, store.current(), self.names)
+            layer = show_marks(self._session.viewer, lattice, raster, names=self.names)
+            self._known = np.array(layer.data)
+            self._listen(layer)
+
+        self._try(draw)
+        self.drawn.emit()
+
+    def store_strokes(self) -> None:
+        """Store what the layer shows and the file does not yet; one act for each label."""
+        store, lattice, known, layer = self._store, self._lattice, self._known, self.layer
+        if store is None or lattice is None or known is None or layer is None:
+            return
+        painted = np.asarray(layer.data)
+        if painted.shape != known.shape or np.array_equal(painted, known):
+            return
+        changed = painted != known
+        problem = ""
+        try:
+            for value in np.unique(painted[changed]):
+                if value > len(self.names):
+                    raise ProjectError(f"There are {len(self.names)} labels, no {value}.")
+                rows, cols = np.nonzero(changed & (painted == value))
+                label = self.names[value - 1] if value else None
+                store.add(squares_of(lattice, rows, cols), label=label, reviewer=self._who())
+        except FusecpathError as error:
+            problem = str(error)
+        self.draw()
+        self.said.emit(problem)
+        self._session.refresh_soon()
+
+    def mark(self, cells: ArrayLike, label: int) -> None:
+        """Mark patches as a dab of the brush does.
+
+        Parameters
+        ----------
+        cells : array_like of int, shape (n, 2)
+            (col, row) on the lattice of the slide in view.
+        label : int
+            Index into `names`.
+        """
+        store, lattice = self._store, self._lattice
+        if store is None or lattice is None:
+            return
+        self.store_strokes()
+        cols, rows = np.asarray(cells, dtype=np.int64).reshape(-1, 2).T
+        self.said.emit("")
+
+        def add() -> None:
+            squares = squares_of(lattice, rows, cols)
+            store.add(squares, label=self.names[label], reviewer=self._who())
+
+        self._try(add)
+        self.draw()
+        self._session.refresh_soon()
+
+    def marked(self, grid: PatchGrid) -> BoolArray:
+        """Return which patches of a grid have a mark, of whatever label, shape (N,)."""
+        marks = () if self._store is None else self._store.current()
+        return label_numbers(grid, marks, tuple({mark.label: None for mark in marks})) > 0
+
+    def rename(self, index: int, new: str) -> None:
+        """Give a label another name, also where it has been painted already."""
+        old, store = self.names[index], self._store
+        if new == old or store is None:
+            return
+        self.said.emit("")
+        if not new or new in self.names:
+            self.said.emit("A label needs a name of its own.")
+        else:
+
+            def rename() -> None:
+                squares = [mark.square for mark in store.current() if mark.label == old]
+                if squares:
+                    store.add(squares, label=new, reviewer=self._who())
+                self.names[index] = new
+                self._keep_names()
+
+            self._try(rename)
+        self.draw()
+        self._session.refresh_soon()
+
+    def undo(self) -> None:
+        """Take back the reviewer's latest act."""
+        self._step("undo")
+
+    def redo(self) -> None:
+        """Bring back what the reviewer's latest undo took."""
+        self._step("redo")
+
+    def _step(self, what: str) -> None:
+        store = self._store
+        if store is None:
+            return
+        self.store_strokes()
+        self.said.emit("")
+        step = store.undo if what == "undo" else store.redo
+
+        def take() -> None:
+            if step(reviewer=self._who()) is None:
+                self.said.emit(f"There is nothing of {self._who()} to {what}.")
+
+        self._try(take)
+        self.draw()
+        self._session.refresh_soon()
+
+    def _listen(self, layer: Labels) -> None:
+        if layer is not self.layer:
+            self.layer = layer
+            layer.events.paint.connect(self._stroke_ended)
+            layer.events.set_data.connect(self._data_changed)
+
+    def _stroke_ended(self, _event: Any = None) -> None:
+        self._timer.start(0)
+
+    def _data_changed(self, _event: Any = None) -> None:
+        if not self._timer.isActive():
+            self._timer.start(_SETTLE_MS)
+
+    def _has_marks(self) -> bool:
+        try:
+            return self._store is not None and bool(self._store.current())
+        except FusecpathError:
+            return True  # drawing says what is wrong with the file
+
+    def _take_names(self, snapshot: Snapshot) -> None:
+        self.names = _label_names(snapshot)
+        if self._store is not None:
+            used = dict.fromkeys(mark.label for mark in self._store.current())
+            self.names += [label for label in used if label not in self.names]
+
+    def _keep_names(self) -> None:
+        project = self._session.snapshot.project
+        if project is not None:
+            write_json(_names_path(project), {"labels": list(self.names)})
+
+    def _try(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except FusecpathError as error:
+            self.said.emit(str(error))
+
+
+def _names_path(project: Project) -> Path:
+    return project.root / "cohort" / "mark_labels.json"
+
+
+def _label_names(snapshot: Snapshot) -> list[str]:
+    """Return the names that were given, else the classes of model or table, else numbers."""
+    project, table = snapshot.project, snapshot.labels
+    if project is not None and _names_path(project).is_file():
+        stored = read_json(_names_path(project)).get("labels")
+        if isinstance(stored, list) and stored:
+            return [str(name) for name in stored]
+    model = snapshot.model
+    if model is not None and model.student.task == "classification":
+        return _first(palette(model.classes))
+    for target in table.targets if table is not None else ():
+        found = sorted({row.labels[target] for row in table.rows} - {""}) if table else []
+        if 2 <= len(found) <= N_LABELS:
+            return _first(palette(found))
+    return [f"label {index + 1}" for index in range(N_LABELS)]
+
+
+def _first(names: Sequence[str]) -> list[str]:
+    return list(names[:N_LABELS])

@@ -1,0 +1,276 @@
+"""Patches to look at next: which, why, and what the reviewer says they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QKeyEvent, QShowEvent
+from qtpy.QtWidgets import (
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_fusecpath.layers.canvas import look_at
+from napari_fusecpath.layers.geometry import patch_side, scale_ratio, world_of_cells
+from napari_fusecpath.layers.stack import scale_in_view
+from napari_fusecpath.widgets.painting import MarkPainter
+from napari_fusecpath.widgets.patch_strip import PatchStrip, StripItem
+from napari_fusecpath.widgets.session import Session
+from napari_fusecpath.widgets.snapshot import Snapshot
+from napari_fusecpath.widgets.step import warning_style, wrapped_label
+from napari_fusecpath.widgets.suggestion_texts import why_text
+from napari_fusecpath.widgets.tables import colour_icon
+from src_core.errors import FusecpathError
+from src_core.inference.palette import cluster_colors
+from src_core.provenance import read_json
+from src_core.reviewed import held_back_with_kin
+from src_core.suggesting import suggest_patches
+
+__all__ = ["SuggestionStrip"]
+
+_AT_ONCE = 9
+"""Suggestions that are added at a time; three of each reason."""
+_COLUMNS = 3
+"""Of label buttons."""
+
+
+class SuggestionStrip(QWidget):
+    """The suggested patches of the slide in view, and buttons that mark the highlighted one.
+
+    Parameters
+    ----------
+    session : Session
+        Whose slide and camera it works on.
+    painter : MarkPainter
+        Stores the marks.
+    parent : QWidget, optional
+        Usual.
+    """
+
+    def __init__(
+        self, session: Session, painter: MarkPainter, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._session, self._painter = session, painter
+        self.more = QPushButton("More", self)
+        self.more.setToolTip("Suggest further patches of this slide")
+        self.more.clicked.connect(self._add_more)
+        head = QHBoxLayout()
+        head.addWidget(QLabel("Patches to look at next", self), stretch=1)
+        head.addWidget(self.more)
+        self.strip = PatchStrip("Patches to look at next", self)
+        self.strip.setToolTip("Click to go there; then press 1-9, or a button, to say what it is")
+        self.strip.chosen.connect(self._go)
+        self.strip.installEventFilter(self)
+        self.why = wrapped_label(parent=self)
+        self.caution = wrapped_label(
+            "This slide is held back for the final score: models do not learn from its marks.", self
+        )
+        self.labels = QWidget(self)
+        self._grid = QGridLayout(self.labels)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setSpacing(3)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 4, 0, 0)
+        layout.addLayout(head)
+        for widget in (self.strip, self.caution, self.why, self.labels):
+            layout.addWidget(widget)
+        self.buttons: list[QPushButton] = []
+        self._names: tuple[str, ...] = ()
+        self._key: tuple[object, ...] | None = None
+        self._asked: dict[int, StripItem] = {}
+        self._problem = ""
+        self._is_held_back = False
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Show what is suggested of the slide in view and not marked yet; read while visible."""
+        if self.isVisible():
+            self._show(snapshot)
+
+    def mark(self, label: int) -> None:
+        """Mark the highlighted patch and go on to the next one.
+
+        Parameters
+        ----------
+        label : int
+            Index into the reviewer's labels.
+        """
+        row, grid = self.strip.current, self._session.snapshot.grid
+        if row is None or grid is None or not 0 <= label < len(self._painter.names):
+            return
+        self._painter.mark(grid.cells[row], label)
+        self._show_left()
+        following = self.strip.current
+        if following is not None:
+            self._go(following)
+        else:
+            self._session.workbench.selected = ()
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
+        """Read what was not worth reading out of view."""
+        super().showEvent(event)
+        self._show(self._session.snapshot)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
+        """Let digits mark while the strip has the focus."""
+        if not isinstance(event, QKeyEvent):
+            return False
+        text = event.text()
+        is_arrow = event.key() in (Qt.Key.Key_Left, Qt.Key.Key_Right)
+        if not is_arrow and not (len(text) == 1 and text in "123456789"):
+            return False
+        if event.type() == QEvent.Type.ShortcutOverride:
+            event.accept()  # no shortcut of napari's, but a key for us
+        elif event.type() == QEvent.Type.KeyPress and is_arrow:
+            self.strip.step(1 if event.key() == Qt.Key.Key_Right else -1)
+        elif event.type() == QEvent.Type.KeyPress:
+            self.mark(int(text) - 1)
+        return True
+
+    def _show(self, snapshot: Snapshot) -> None:
+        self._show_labels(self._painter.names)
+        self.caution.setStyleSheet(warning_style(self._session.viewer.theme))
+        record, slide, grid = snapshot.record, snapshot.slide, snapshot.grid
+        prediction = snapshot.prediction
+        key = None
+        if record is not None and slide is not None and grid is not None and prediction is not None:
+            made = (snapshot.run_id, prediction.edits_id, record.clusters_id)
+            key = (slide.root, grid.grid_id, *made)
+        if key is None or key != self._key:
+            self._key, self._problem = key, _what_is_missing(snapshot)
+            self._is_held_back = _is_held_back(snapshot)
+            self._asked.clear()
+            self.strip.turn_to(slide, grid)
+            if not self._problem:
+                self._ask(_AT_ONCE)
+        self._show_left()
+
+    def _ask(self, n: int) -> None:
+        """Ask for so many more suggestions than there are unmarked ones."""
+        snapshot = self._session.snapshot
+        project, slide, run_id = snapshot.project, snapshot.slide, snapshot.run_id
+        prediction = snapshot.prediction
+        if project is None or slide is None or run_id is None or prediction is None:
+            return
+        self._problem = ""
+        try:
+            wanted = len(self.strip.items) + n
+            found = suggest_patches(project, run_id, slide, n=wanted)
+        except FusecpathError as error:
+            self._problem = str(error)
+            return
+        rows = zip(found.rows.tolist(), found.reasons, found.clusters.tolist(), strict=True)
+        new = [one for one in rows if one[0] not in self._asked][:n]
+        for row, reason, cluster in new:
+            tip = why_text(reason, prediction, row, cluster)
+            self._asked[row] = StripItem(row, reason, tip)
+        if not new:
+            self._problem = "These are all: every other patch is marked."
+
+    def _show_left(self) -> None:
+        """Show the suggestions that nobody has marked yet; one whose mark is undone comes back."""
+        grid = self._session.snapshot.grid
+        items: list[StripItem] = []
+        if grid is not None and self._asked:
+            try:
+                marked = self._painter.marked(grid)
+            except FusecpathError as error:
+                self._problem = str(error)
+                marked = np.zeros(len(grid), np.bool_)
+            items = [item for row, item in self._asked.items() if not marked[row]]
+        self.strip.show_items(items)
+        self.strip.setVisible(bool(items))
+        self.labels.setVisible(bool(items))
+        self.more.setEnabled(bool(self._asked))
+        self._say()
+
+    def _say(self) -> None:
+        row = self.strip.current
+        if row is not None:
+            text = self._asked[row].tip
+        elif self._problem:
+            text = self._problem
+        elif self._asked and not self.strip.items:
+            text = "All of these are marked. More suggests further ones."
+        else:
+            text = "Click one: the slide moves there, and says why it is shown."
+        self.why.setText(text)
+        self.caution.setVisible(self._is_held_back and bool(self.strip.items))
+        for button in self.buttons:
+            button.setEnabled(row is not None)
+
+    def _add_more(self) -> None:
+        self._ask(_AT_ONCE)
+        self._show_left()
+
+    def _go(self, row: int) -> None:
+        """Bring a patch to the middle of the canvas, framed."""
+        grid, viewer = self._session.snapshot.grid, self._session.viewer
+        if grid is None:
+            return
+        lattice = grid.lattice
+        ratio = scale_ratio(lattice.slide_mpp, scale_in_view(viewer, lattice.slide_mpp))
+        (middle,) = world_of_cells(lattice, grid.cells[row : row + 1]) * ratio
+        look_at(viewer, middle, patch_side(lattice) * ratio)
+        bench = self._session.workbench
+        bench.turn_to_grid(grid.grid_id)
+        bench.highlighted, bench.selected = row, (row,)
+        self._say()
+
+    def _show_labels(self, names: Sequence[str]) -> None:
+        """Offer a button for each of the reviewer's labels."""
+        if tuple(names) == self._names:
+            return
+        self._names = tuple(names)
+        for button in self.buttons:
+            self._grid.removeWidget(button)
+            button.deleteLater()
+        colours = cluster_colors(len(names))
+        self.buttons = [self._label_button(index, name) for index, name in enumerate(self._names)]
+        for index, button in enumerate(self.buttons):
+            button.setIcon(colour_icon(colours[index]))
+            self._grid.addWidget(button, index // _COLUMNS, index % _COLUMNS)
+
+    def _label_button(self, index: int, name: str) -> QPushButton:
+        button = QPushButton(self.labels)
+        shown = button.fontMetrics().elidedText(name, Qt.TextElideMode.ElideRight, 64)
+        button.setText(shown.replace("&", "&&"))
+        button.setToolTip(f"Mark the highlighted patch as {name} (key {index + 1})")
+        button.setAccessibleName(f"Mark as {name}")
+        button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keys to the strip
+        button.installEventFilter(self)
+        button.clicked.connect(lambda: self.mark(index))
+        return button
+
+
+def _is_held_back(snapshot: Snapshot) -> bool:
+    """Tell whether models do not learn from the marks of the slide in view."""
+    project, slide, run_id = snapshot.project, snapshot.slide, snapshot.run_id
+    if project is None or slide is None or run_id is None:
+        return False
+    try:
+        asked = read_json(project.run(run_id) / "config.json")
+        return slide.slide_id in held_back_with_kin(project, asked)
+    except FusecpathError:  # fine-tuning says what is wrong with it
+        return False
+
+
+def _what_is_missing(snapshot: Snapshot) -> str:
+    """Return why nothing can be suggested, empty where something can."""
+    if snapshot.run_id is None:
+        return "There is no model yet that could need your marks; Train makes one."
+    if snapshot.model is not None and snapshot.model.student.task != "classification":
+        return f"{snapshot.run_id} has no classes that a patch could be of; nothing is suggested."
+    if snapshot.prediction is None:
+        return f"{snapshot.run_id} has not predicted this slide yet; Predict does it."
+    if snapshot.clusters is None:
+        return "The slide has no clusters of today yet; Cluster makes them."
+    return ""

@@ -1,0 +1,413 @@
+"""From suggestions to marks to a new model, in one window with the real engine."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QEventLoop, Qt, QTimer  # type: ignore[attr-defined]
+
+from napari_fusecpath.jobs import Job, JobRunner, JobState
+from napari_fusecpath.layers.canvas import camera_of
+from napari_fusecpath.layers.find import about, find_layer, role_of
+from napari_fusecpath.layers.geometry import world_of_cells
+from napari_fusecpath.widgets.dock import FuseCPathWidget
+from src_core.inference.prediction import Prediction
+from src_core.progress import Progress
+from src_core.project import Project, ProjectConfig
+from src_core.provenance import read_json, write_json
+from src_core.review.first_map import FirstMap
+from src_core.slides.synthetic import CLASSES, SyntheticSlide, write_sample_slide
+
+Open = Callable[..., FuseCPathWidget]
+Wait = Callable[[FuseCPathWidget], None]
+
+pytestmark = pytest.mark.slow
+
+JOB_MS = 240_000
+
+CONFIG: dict[str, Any] = {
+    "encoders": ["texture"],
+    "grid": {"patch_px": 128},
+    "clustering": {"n_clusters": 4, "n_per_cluster": 4},
+    "training": {
+        "width": 32,
+        "epochs": 3,
+        "bags_per_slide": 2,
+        "patience": None,
+        "n_bags": 2,
+        "n_per_cluster": 4,
+    },
+}
+
+
+def result_of(job: Job) -> dict[str, Any]:
+    """Wait for a job where there is no test yet, and so no `qtbot`."""
+    results: list[dict[str, Any]] = []
+    loop = QEventLoop()
+    job.done.connect(results.append)
+    for end in (job.done, job.failed, job.cancelled):
+        end.connect(loop.quit)
+    QTimer.singleShot(JOB_MS, loop.quit)
+    loop.exec()
+    assert results, f"{job.verb} has not ended well"
+    return results[0]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, warm_runner: JobRunner) -> Path:
+    """A tiny synthetic cohort with a trained run, which has predicted every slide."""
+    folder = tmp_path_factory.mktemp("cohort")
+    rows = [("slide_id", "path", "label", "share")]
+    for index in range(8):
+        slide = SyntheticSlide(size_px=(1024, 1024), seed=index, nodule_fraction=0.3 * (index % 2))
+        write_sample_slide(folder / f"s{index}.tiff", slide, downsamples=(4.0,))
+        rows.append((f"s{index}", f"s{index}.tiff", CLASSES[index % 2], str(index)))
+    with (folder / "labels.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    project = Project.create(folder / "project", ProjectConfig.from_dict(CONFIG))
+    steps = {
+        "prepare": {"labels": str(folder / "labels.csv")},
+        "cluster": {},
+        "train": {},
+        "predict": {},
+    }
+    for verb, options in steps.items():
+        result = result_of(warm_runner.submit(verb, {"project": str(project.root), **options}))
+        assert result["failures"] == []
+    return folder
+
+
+@pytest.fixture
+def project(trained: Path, tmp_path: Path) -> Project:
+    root = tmp_path / "project"
+    shutil.copytree(trained / "project", root)
+    return Project.open(root)
+
+
+@pytest.fixture
+def learned(project: Project) -> str:
+    """A slide that the run has learned from."""
+    return str(read_json(project.run("run-0001") / "config.json")["trained_on"][0])
+
+
+@pytest.fixture
+def dock(window: Open, project: Project, learned: str) -> FuseCPathWidget:
+    """A window in the step Review, on that slide."""
+    dock = window(project.root)
+    dock.session.show_slide(learned)
+    dock.session.refresh()
+    dock.go("review")
+    dock.panels["review"].on_enter()
+    dock.session.refresh()
+    return dock
+
+
+def fine_tune(dock: FuseCPathWidget, project: Project, slide_id: str) -> list[np.ndarray[Any, Any]]:
+    """Mark two suggested patches and start fine-tuning; return what first maps were shown."""
+    review: Any = dock.panels["review"]
+    review.suggestions.strip.step(1)
+    for label in (0, 1):
+        review.suggestions.mark(label)
+    dock.session.refresh()
+    assert review.tuning.button.isEnabled()
+    review.tuning.button.click()
+    shown: list[np.ndarray[Any, Any]] = []
+
+    def look(progress: Progress) -> None:
+        if progress.stage == "First map":
+            layer: Any = find_layer(dock.session.viewer, "prediction")
+            if about(layer)["preliminary"]:
+                shown.append(np.array(layer.data))
+                assert layer.visible
+                assert "preliminary" in review.tuning.text.text()
+                assert progress.detail == slide_id
+
+    review._job.progress.connect(look)
+    return shown
+
+
+def test_a_suggestion_is_gone_to_marked_and_undone(
+    dock: FuseCPathWidget, project: Project, learned: str, qtbot: Any
+) -> None:
+    review: Any = dock.panels["review"]
+    suggestions = review.suggestions
+    strip, viewer = suggestions.strip, dock.session.viewer
+    slide = project.slide(learned)
+    grid = slide.load_grid()
+    assert [item.caption for item in strip.items[:3]] == ["evidence", "doubt", "coverage"]
+    assert len(strip.items) == 9
+    rows = [item.row for item in strip.items]
+    assert not any(button.isEnabled() for button in suggestions.buttons), "nothing is highlighted"
+    qtbot.waitUntil(lambda: strip.is_read(rows[0]), timeout=10_000)
+    assert not strip.is_read(rows[-1]), "what is out of view is not read"
+    assert [button.toolTip().split(" as ")[1] for button in suggestions.buttons] == [
+        "nodule (key 1)",
+        "normal (key 2)",
+        "artefact (key 3)",
+    ]
+
+    index = strip.model().index(1, 0)
+    qtbot.mouseClick(
+        strip.viewport(), Qt.MouseButton.LeftButton, pos=strip.visualRect(index).center()
+    )
+    dock.session.refresh()
+    assert dock.session.workbench.highlighted == rows[1]
+    assert dock.session.selected.tolist() == [rows[1]]
+    (middle,) = world_of_cells(grid.lattice, grid.cells[rows[1] : rows[1] + 1])
+    assert camera_of(viewer).center[-2:] == pytest.approx(middle)
+    frames: Any = find_layer(viewer, "selection")
+    assert np.allclose(frames.data[:, 0].mean(axis=0), middle, atol=grid.lattice.patch_um / 4)
+    assert suggestions.why.text() == strip.items[1].tip
+    assert suggestions.why.text().startswith("Doubt: ")
+
+    review.reviewer.setText("Ada")
+    qtbot.keyClick(strip, Qt.Key.Key_3)
+    (mark,) = slide.marks.current()
+    assert (mark.label, mark.reviewer) == ("artefact", "Ada")
+    x, y = grid.coords_xy[rows[1]]
+    assert mark.square == pytest.approx((x, y, 128, 128))
+    assert [item.row for item in strip.items] == [rows[0], *rows[2:]]
+    assert strip.current == rows[2], "the next one"
+    assert dock.session.workbench.highlighted == rows[2]
+    layer: Any = find_layer(viewer, "marks")
+    col, row = grid.cells[rows[1]]
+    assert layer.data[row, col] == 3
+    assert review.table.item(2, 1).text() == "1"
+    suggestions.buttons[0].click()
+    assert [mark.label for mark in slide.marks.current()] == ["artefact", "nodule"]
+    qtbot.keyClick(review.table, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    dock.session.refresh()
+    assert rows[2] in [item.row for item in strip.items], "what is undone is suggested again"
+
+    suggestions.more.click()
+    now = [item.row for item in strip.items]
+    assert len(now) == len(set(now)) == 17
+    assert rows[1] not in now
+    qtbot.keyClick(strip, Qt.Key.Key_Right)
+    assert dock.session.workbench.highlighted == strip.current
+    assert dock.session.viewer.layers.selection.active is not frames, "the brush stays at hand"
+
+
+def test_from_marks_to_a_first_map_and_a_new_model(
+    dock: FuseCPathWidget, project: Project, learned: str, until_idle: Wait
+) -> None:
+    review: Any = dock.panels["review"]
+    tuning, viewer = review.tuning, dock.session.viewer
+    assert not tuning.button.isEnabled()
+    assert "No patch of any slide is marked" in tuning.text.text()
+    assert tuning.button.toolTip() == tuning.text.text()
+    layer: Any = find_layer(viewer, "prediction")
+    before = np.array(layer.data)
+    shown = fine_tune(dock, project, learned)
+    assert not tuning.button.isEnabled()
+    until_idle(dock)
+    assert review.warning.text() == ""
+    assert len(shown) == 1
+    assert not np.array_equal(shown[0], before, equal_nan=True)
+    assert not project.slide(learned).first_map.exists()
+    assert project.latest_run() == dock.session.workbench.run_id == "run-0002"
+    stored = Prediction.load(project.prediction("run-0002", learned))
+    column = stored.classes.index(str(dock.session.workbench.class_name))
+    cells = project.slide(learned).load_grid().cells
+
+    def drawn() -> np.ndarray[Any, Any]:
+        return np.asarray(layer.data)[cells[:, 1], cells[:, 0]]
+
+    assert find_layer(viewer, "prediction") == layer
+    assert np.array_equal(drawn(), stored.patch_probabilities[:, column], equal_nan=True)
+    assert "Prediction: " in str(layer.name)
+    check = read_json(project.run("run-0002") / "metrics.json")["check"]
+    told = tuning.told.text()
+    assert "run-0002 learned from 2 marked patches" in told
+    old, new = (check[when]["auroc"]["value"] for when in ("before", "after"))
+    assert f"AUROC {old:.3f} → {new:.3f}" in told
+    assert f"loss {check['before']['loss']:.3f} → {check['after']['loss']:.3f}" in told
+    assert tuning.choice.isHidden()
+    assert not tuning.button.isEnabled()
+    assert "run-0002 has learned from all of these marks already" in tuning.text.text()
+
+    tuning.switch.before.click()
+    first = Prediction.load(project.prediction("run-0001", learned))
+    assert np.array_equal(drawn(), first.patch_probabilities[:, column], equal_nan=True)
+    assert tuning.switch.before.isChecked()
+    assert tuning.told.text() == told, "both belong together"
+    assert tuning.button.isEnabled(), "run-0001 has not learned from them"
+    tuning.switch.marks.click()
+    assert {role_of(one) for one in viewer.layers if one.visible} == {"slide", "marks", "selection"}
+    tuning.switch.after.click()
+    assert np.array_equal(drawn(), stored.patch_probabilities[:, column], equal_nan=True)
+    assert tuning.switch.after.isChecked()
+
+
+def test_a_cancel_brings_the_old_map_back(
+    dock: FuseCPathWidget, project: Project, learned: str, until_idle: Wait, qtbot: Any
+) -> None:
+    review: Any = dock.panels["review"]
+    layer: Any = find_layer(dock.session.viewer, "prediction")
+    before = np.array(layer.data)
+    shown = fine_tune(dock, project, learned)
+    job = review._job
+    job.progress.connect(lambda _: dock.progress.cancel.click() if shown else None)
+    qtbot.waitUntil(lambda: job.ended, timeout=JOB_MS)
+    until_idle(dock)
+    assert job.state is JobState.CANCELLED
+    assert len(shown) == 1
+    assert np.array_equal(layer.data, before, equal_nan=True)
+    assert not about(layer)["preliminary"]
+    assert review.warning.text().startswith("Cancelled")
+    assert dock.session.workbench.run_id == "run-0001"
+    assert review.tuning.button.isEnabled(), "run-0001 can go on learning"
+
+
+def as_candidate(project: Project, run_id: str) -> str:
+    """Call a run a candidate that has forgotten much, as fine-tuning would have left it."""
+    name = "candidate-ab12"
+    for kind in ("runs", "predictions"):
+        (project.root / kind / run_id).rename(project.root / kind / name)
+    path = project.run(name) / "metrics.json"
+    metrics = read_json(path)
+    metrics["check"]["drop"] = 0.083
+    write_json(path, metrics)
+    return name
+
+
+@pytest.mark.parametrize("what", ["keep", "drop"])
+def test_a_candidate_waits_for_a_decision(
+    dock: FuseCPathWidget, project: Project, learned: str, until_idle: Wait, window: Open, what: str
+) -> None:
+    fine_tune(dock, project, learned)
+    until_idle(dock)
+    name = as_candidate(project, "run-0002")
+    review: Any = dock.panels["review"]
+    tuning = review.tuning
+    dock.session.workbench.run_id = "run-0001"
+    dock.session.show_current()
+    dock.session.refresh()
+    assert "fell by 0.083, more than 0.02" in tuning.verdict.text()
+    assert "run-0001 stays the model in use" in tuning.verdict.text()
+    assert tuning.verdict.isVisible()
+    assert tuning.choice.isVisible()
+    assert not tuning.button.isEnabled()
+    assert "Keep or drop the candidate first" in tuning.button.toolTip()
+    layer: Any = find_layer(dock.session.viewer, "prediction")
+    old = np.array(layer.data)
+    assert dock.session.snapshot.run_id == "run-0001", "nothing is replaced unasked"
+    tuning.switch.after.click()
+    assert dock.session.workbench.run_id == name
+    assert not np.array_equal(layer.data, old, equal_nan=True)
+    new = np.array(layer.data)
+    assert tuning.choice.isVisible(), "it can be decided on while it is looked at"
+
+    marks = project.slide(learned).marks.path
+    dock.session.refresh()
+    (tuning.keep if what == "keep" else tuning.drop).click()
+    until_idle(dock)
+    assert review.warning.text() == ""
+    assert not tuning.choice.isVisible()
+    assert marks.is_file()
+    if what == "keep":
+        assert project.runs() == ("run-0001", "run-0002")
+        assert dock.session.workbench.run_id == "run-0002"
+        assert np.array_equal(layer.data, new, equal_nan=True)
+        assert "run-0002 learned from" in tuning.told.text()
+        return
+    assert project.runs() == ("run-0001",)
+    assert dock.session.workbench.run_id == "run-0001"
+    assert np.array_equal(layer.data, old, equal_nan=True)
+    assert tuning.told.isHidden()
+    assert tuning.button.isEnabled(), "the marks are there to be learned from again"
+
+
+def test_what_stands_in_the_way_is_said_before_the_click(
+    dock: FuseCPathWidget, project: Project, learned: str
+) -> None:
+    review: Any = dock.panels["review"]
+    tuning, suggestions = review.tuning, review.suggestions
+    held = read_json(project.run("run-0001") / "config.json")["held_back"][0]
+    dock.session.show_slide(held)
+    dock.session.refresh()
+    assert suggestions.caution.isVisible(), "before anybody marks in vain"
+    suggestions.strip.step(1)
+    suggestions.mark(0)
+    dock.session.refresh()
+    assert not tuning.button.isEnabled()
+    assert f"{held!r} are not learned from: it is held back" in tuning.text.text()
+
+    dock.session.show_slide(learned)
+    dock.session.refresh()
+    assert not suggestions.caution.isVisible()
+    suggestions.strip.step(1)
+    suggestions.mark(0)
+    dock.session.refresh()
+    assert tuning.button.isEnabled()
+    assert tuning.button.text() == "Fine-tune (1 marked patch)"
+    assert f"1 marked patch of {learned} (1 nodule)" in tuning.text.text()
+    review.table.item(0, 0).setText("vessel")
+    dock.session.refresh()
+    assert not tuning.button.isEnabled()
+    assert "called 'vessel'" in tuning.button.toolTip()
+
+    shutil.rmtree(project.root / "predictions")
+    dock.session.show_slide(learned)
+    dock.session.refresh()
+    assert suggestions.why.text() == "run-0001 has not predicted this slide yet; Predict does it."
+    assert suggestions.strip.isHidden()
+    assert not suggestions.more.isEnabled()
+    shutil.rmtree(project.root / "runs")
+    dock.session.refresh()
+    assert "There is no model yet" in suggestions.why.text()
+    assert "There is no model yet" in tuning.text.text()
+    assert not tuning.button.isEnabled()
+    assert tuning.switch.isHidden()
+
+
+def test_a_model_without_classes_is_not_offered_marks(
+    window: Open, until_idle: Wait, project: Project, learned: str
+) -> None:
+    dock = window(project.root)
+    dock.session.submit(
+        "train", {"project": str(project.root), "target": ["share"], "task": "regression"}
+    )
+    until_idle(dock)
+    dock.go("review")
+    dock.session.workbench.run_id = "run-0002"
+    dock.session.refresh()
+    review: Any = dock.panels["review"]
+    assert "run-0002 has no classes that a patch could be of" in review.suggestions.why.text()
+    assert "fine-tune a classification" in review.tuning.text.text()
+    assert not review.tuning.button.isEnabled()
+
+
+def test_a_first_map_of_another_grid_or_slide_is_left_alone(
+    dock: FuseCPathWidget, project: Project, learned: str
+) -> None:
+    tuning: Any = dock.panels["review"].tuning  # type: ignore[attr-defined]
+    slide = project.slide(learned)
+    layer: Any = find_layer(dock.session.viewer, "prediction")
+    before = np.array(layer.data)
+
+    def tell(slide_id: str, grid_id: str) -> None:
+        FirstMap(
+            slide_id=learned,
+            grid_id=grid_id,
+            parent="run-0001",
+            classes=CLASSES,
+            patch_probabilities=np.full((len(slide.load_grid()), 2), 0.5, np.float32),
+        ).save(slide.first_map)
+        report = Progress(stage="First map", done=1, total=1, unit="slides", detail=slide_id)
+        tuning._progressed(report)
+
+    tell("another", slide.load_grid().grid_id)
+    tell(learned, "another")
+    assert np.array_equal(layer.data, before, equal_nan=True)
+    shutil.rmtree(slide.first_map)
+    tuning._progressed(Progress(stage="First map", done=1, total=1, unit="", detail=learned))
+    assert np.array_equal(layer.data, before, equal_nan=True), "it has gone already"
+    tell(learned, slide.load_grid().grid_id)
+    assert np.nanmax(layer.data) == np.nanmin(layer.data) == 0.5
