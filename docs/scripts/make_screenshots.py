@@ -23,6 +23,7 @@ from qtpy.QtTest import QTest
 
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.project import Project
+from src_core.provenance import read_json
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"
 PLUGIN = "napari-fusecpath"
@@ -70,20 +71,36 @@ def best_slide(project: Project) -> str:
     return max(rows, key=lambda row: ("nodule" in row.labels.values(), row.slide_id)).slide_id
 
 
-def paint(camera: Camera, review: Any) -> None:
-    """Mark the patches that are surest of each class, as a reviewer might."""
-    snapshot = camera.dock.session.snapshot
-    grid, prediction = snapshot.grid, snapshot.prediction
-    if grid is None or prediction is None:
-        raise SystemExit("The slide is not predicted.")
-    review.reviewer.setText("Ada")
-    review.main.click()
-    layer = review._layer  # noqa: SLF001
-    for index in range(len(prediction.classes)):
-        surest = np.argsort(np.nan_to_num(prediction.patch_probabilities[:, index]))[-6:]
-        for col, row in grid.cells[surest]:
-            layer.paint((row, col), index + 1)
+def wait(camera: Camera) -> None:
+    """Wait until the engine has done what it was asked."""
+    runner = camera.dock.session.runner
+    while runner.running is not None or runner.queued:
+        QTest.qWait(100)
     camera.rest()
+
+
+def shoot_review(camera: Camera, project: Project) -> None:
+    """Mark suggested patches of a slide that was learned from, and let the model learn."""
+    learned = read_json(project.run("run-0001") / "config.json")["trained_on"]
+    rows = {row.slide_id: row.labels.values() for row in project.labels().rows}
+    slide_id = next(name for name in reversed(learned) if "nodule" in rows[name])
+    camera.dock.session.show_slide(slide_id)
+    camera.turn("predict").main.click()
+    wait(camera)
+    review = camera.turn("review")
+    review.reviewer.setText("Ada")
+    strip, classes = review.suggestions.strip, camera.dock.session.snapshot.model.classes
+    strip.step(1)
+    for _ in range(6):
+        tip = next(item.tip for item in strip.items if item.row == strip.current)
+        is_nodule = any(f"nodule {odds}" in tip for odds in ("0.9", "1.0"))
+        review.suggestions.mark(classes.index("nodule" if is_nodule else "normal"))
+    camera.rest()
+    camera.viewer.reset_view()
+    review.tuning.button.click()
+    wait(camera)
+    camera.dock.stack.currentWidget().verticalScrollBar().setValue(10_000)
+    camera.shoot("review")
 
 
 def shoot_all(root: Path) -> None:
@@ -100,8 +117,9 @@ def shoot_all(root: Path) -> None:
     camera.shoot("embed")
     camera.turn("cluster")
     camera.shoot("cluster")
-    paint(camera, camera.turn("review"))
-    camera.shoot("review")
+    shoot_review(camera, project)
+    camera.dock.session.workbench.run_id = "run-0001"
+    camera.dock.session.show_slide(slide_id)
     camera.turn("train")
     camera.shoot("train")
     camera.turn("predict")
