@@ -131,7 +131,7 @@ def test_without_classes_the_contribution_is_the_map(
     layer: Any = find_layer(viewer, "contribution")
     cells = project.slide("a").load_grid().cells
     assert np.array_equal(layer.data[cells[:, 1], cells[:, 0]], values[:, 0])
-    assert caption_of(viewer).text == caption
+    assert " ".join(caption_of(viewer).text.split()) == caption  # as wide as the canvas is
     assert workbench_of(viewer).class_name == outputs[0]
 
 
