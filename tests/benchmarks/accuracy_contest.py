@@ -160,7 +160,12 @@ def hold(name: str, data: Path, cache: Path | None, config: TrainConfig) -> dict
     tables = measure_contest(contest, resampled=slides.donors)
     n_tested = len(slides.cohort.slides)
     what = f"\n# {name}: {n_tested} test slides, {asked.n_folds} folds"
-    told = {"what": what, "tables": tables, "notes": note_edges(contest, config.learning_rate)}
+    notes = note_edges(contest, config.learning_rate)
+    if slides.best is not None:
+        notes.append(
+            f"The hazard that the times were drawn from has a C-index of {slides.best:.3f}."
+        )
+    told = {"what": what, "tables": tables, "notes": notes}
     return {
         "text": as_markdown(told),
         "rows": {row["label"]: row for table in tables for row in table["rows"]},
