@@ -219,7 +219,7 @@ class Cohort:
         ProjectError
             If a stratum has a single patient.
         """
-        strata = self.strata(2)
+        strata = self.label_set.strata(2)
         kept, held = split_holdout(self.patients, strata, fraction=fraction, seed=seed)
         return self.subset(kept), self.subset(held)
 
@@ -231,27 +231,13 @@ class Cohort:
         ProjectError
             If a stratum has fewer patients than there are folds.
         """
-        folds = split_folds(self.patients, self.strata(n_folds), n_folds=n_folds, seed=seed)
+        folds = split_folds(
+            self.patients, self.label_set.strata(n_folds), n_folds=n_folds, seed=seed
+        )
         everything = np.arange(len(self.slides))
         return tuple(
             (self.subset(np.setdiff1d(everything, fold)), self.subset(fold)) for fold in folds
         )
-
-    def strata(self, fewest: int) -> list[str]:
-        """Return what splits hold in proportion: a class, an event or none, a quarter of values.
-
-        Parameters
-        ----------
-        fewest : int
-            Patients that each stratum needs. The censored are no stratum of their own if there
-            are fewer.
-
-        Raises
-        ------
-        ProjectError
-            If too few patients have an event, or a value.
-        """
-        return self.label_set.strata(fewest)
 
     @property
     def label_set(self) -> LabelSet:

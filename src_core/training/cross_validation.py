@@ -298,7 +298,7 @@ def _kept(begun: Unfinished, number: int, test: Cohort) -> Fold | None:
 
 def require_patients(cohort: Cohort, n_folds: int) -> None:
     """Raise `ProjectError` if a fold would leave a stratum one patient to learn from."""
-    strata = cohort.strata(n_folds)
+    strata = cohort.label_set.strata(n_folds)
     patients = set(zip(cohort.patients, strata, strict=True))
     for name in sorted(set(strata)):
         count = sum(theirs == name for _, theirs in patients)

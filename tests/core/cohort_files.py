@@ -5,10 +5,15 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from src_core.progress import ignore, never
+from src_core.project import Project
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
+from src_core.training.config import TrainConfig
+from src_core.verbs import run_verb
 
-__all__ = ["write_cohort"]
+__all__ = ["clustered_project", "write_cohort"]
 
 
 def write_cohort(
@@ -39,3 +44,18 @@ def write_cohort(
             zip(names, (f"{name}.tiff" for name in names), *columns.values(), strict=True)
         )
     return table
+
+
+def clustered_project(folder: Path, table: Path, **training: Any) -> Path:
+    """Take slides as far as two clusters each, with the preset ``bench`` and other settings."""
+    root = folder / "project"
+    steps: dict[str, dict[str, Any]] = {
+        "prepare": {"labels": str(table), "encoders": ["texture"]},
+        "cluster": {"n_clusters": 2},
+    }
+    for verb, options in steps.items():
+        run_verb(verb, {"project": str(root), **options}, report=ignore, stop=never)
+    project = Project.open(root)
+    settings = TrainConfig.preset("bench").replace(**training).to_dict()
+    project.reconfigured(project.config.replace(training=settings))
+    return root

@@ -13,9 +13,8 @@ from src_core.errors import JobCancelled
 from src_core.progress import Progress, ignore, never
 from src_core.project import Project
 from src_core.provenance import read_json, write_json
-from src_core.training.config import TrainConfig
 from src_core.verbs import run_verb
-from tests.core.cohort_files import write_cohort
+from tests.core.cohort_files import clustered_project, write_cohort
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.35, 0.15, 0.55, 0.25, 0.45)
 
@@ -35,13 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patient_id=[f"p{number}" for number in range(len(SHARES))],
         grade=["low" if number % 2 else "high" for number in range(len(SHARES))],
     )
-    root = folder / "project"
-    run("prepare", project=str(root), labels=str(table), encoders=["texture"])
-    run("cluster", project=str(root), n_clusters=2)
-    bench = TrainConfig.preset("bench").replace(epochs=2).to_dict()
-    project = Project.open(root)
-    project.reconfigured(project.config.replace(training=bench))
-    return root
+    return clustered_project(folder, table, epochs=2)
 
 
 @pytest.fixture

@@ -17,9 +17,8 @@ from src_core.progress import ignore, never
 from src_core.project import Project
 from src_core.provenance import MAX_JSON_BYTES, read_json, write_json
 from src_core.runs import latest_run
-from src_core.training.config import TrainConfig
 from src_core.verbs import run_verb
-from tests.core.cohort_files import write_cohort
+from tests.core.cohort_files import clustered_project, write_cohort
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.35, 0.15, 0.55)
 
@@ -48,13 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for one, said in zip(patients, own, strict=True)
         ],
     )
-    root = folder / "project"
-    run("prepare", project=str(root), labels=str(table), encoders=["texture"])
-    run("cluster", project=str(root), n_clusters=2)
-    bench = TrainConfig.preset("bench").replace(epochs=2).to_dict()
-    project = Project.open(root)
-    project.reconfigured(project.config.replace(training=bench))
-    return root
+    return clustered_project(folder, table, epochs=2)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from src_core.project import Project
 from src_core.provenance import file_sha256, read_json, write_json
 from src_core.training.config import TrainConfig
 from src_core.verbs import run_verb
-from tests.core.cohort_files import write_cohort
+from tests.core.cohort_files import clustered_project, write_cohort
 
 _KEPT = ("state.json", "fold.json")
 """Files that tell of an unfinished training's work."""
@@ -43,13 +43,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = write_cohort(
         folder, (0.0, 0.4) * 6, side_px=1024, label="ab" * 6, one="a" * 12, pair=pair
     )
-    root = folder / "project"
-    run("prepare", project=str(root), labels=str(table), encoders=["texture"])
-    run_verb("cluster", {"project": str(root), "n_clusters": 2}, report=ignore, stop=never)
-    settings = TrainConfig.preset("bench").replace(epochs=6, bags_per_slide=6).to_dict()
-    project = Project.open(root)
-    project.reconfigured(project.config.replace(training=settings))
-    return root
+    return clustered_project(folder, table, epochs=6, bags_per_slide=6)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,84 +9,39 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QEventLoop, Qt, QTimer  # type: ignore[attr-defined]
+from qtpy.QtCore import Qt  # type: ignore[attr-defined]
 
-from napari_fusecpath.jobs import Job, JobRunner, JobState
+from napari_fusecpath.jobs import JobRunner, JobState
 from napari_fusecpath.layers.canvas import camera_of
 from napari_fusecpath.layers.find import about, find_layer, role_of
 from napari_fusecpath.layers.geometry import world_of_cells
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.inference.prediction import Prediction
 from src_core.progress import Progress
-from src_core.project import Project, ProjectConfig
+from src_core.project import Project
 from src_core.provenance import read_json, write_json
 from src_core.review.first_map import FirstMap
-from src_core.slides.synthetic import CLASSES, SyntheticSlide, write_sample_slide
+from src_core.slides.synthetic import CLASSES
+from tests.plugin.widgets.small_cohort import JOB_MS, N_SLIDES, copied, take_through
 
 Open = Callable[..., FuseCPathWidget]
 Wait = Callable[[FuseCPathWidget], None]
 
 pytestmark = pytest.mark.slow
 
-JOB_MS = 240_000
-
-CONFIG: dict[str, Any] = {
-    "encoders": ["texture"],
-    "grid": {"patch_px": 128},
-    "clustering": {"n_clusters": 4, "n_per_cluster": 4},
-    "training": {
-        "width": 32,
-        "epochs": 3,
-        "bags_per_slide": 2,
-        "patience": None,
-        "n_bags": 2,
-        "n_per_cluster": 4,
-    },
-}
-
-
-def result_of(job: Job) -> dict[str, Any]:
-    """Wait for a job where there is no test yet, and so no `qtbot`."""
-    results: list[dict[str, Any]] = []
-    loop = QEventLoop()
-    job.done.connect(results.append)
-    for end in (job.done, job.failed, job.cancelled):
-        end.connect(loop.quit)
-    QTimer.singleShot(JOB_MS, loop.quit)
-    loop.exec()
-    assert results, f"{job.verb} has not ended well"
-    return results[0]
-
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, warm_runner: JobRunner) -> Path:
     """A tiny synthetic cohort with a trained run, which has predicted every slide."""
     folder = tmp_path_factory.mktemp("cohort")
-    rows = [("slide_id", "path", "label", "share")]
-    for index in range(8):
-        slide = SyntheticSlide(size_px=(1024, 1024), seed=index, nodule_fraction=0.3 * (index % 2))
-        write_sample_slide(folder / f"s{index}.tiff", slide, downsamples=(4.0,))
-        rows.append((f"s{index}", f"s{index}.tiff", CLASSES[index % 2], str(index)))
-    with (folder / "labels.csv").open("w", newline="") as stream:
-        csv.writer(stream).writerows(rows)
-    project = Project.create(folder / "project", ProjectConfig.from_dict(CONFIG))
-    steps = {
-        "prepare": {"labels": str(folder / "labels.csv")},
-        "cluster": {},
-        "train": {},
-        "predict": {},
-    }
-    for verb, options in steps.items():
-        result = result_of(warm_runner.submit(verb, {"project": str(project.root), **options}))
-        assert result["failures"] == []
+    verbs = ["cluster", "train", "predict"]
+    take_through(folder, warm_runner, verbs, share=list(range(N_SLIDES)))
     return folder
 
 
 @pytest.fixture
 def project(trained: Path, tmp_path: Path) -> Project:
-    root = tmp_path / "project"
-    shutil.copytree(trained / "project", root)
-    return Project.open(root)
+    return copied(trained, tmp_path)
 
 
 @pytest.fixture

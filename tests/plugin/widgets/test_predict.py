@@ -2,88 +2,48 @@
 
 from __future__ import annotations
 
-import csv
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QEventLoop, QObject, QTimer, QUrl, Slot  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, QUrl, Slot  # type: ignore[attr-defined]
 from qtpy.QtGui import QDesktopServices
 
-from napari_fusecpath.jobs import Job, JobRunner
+from napari_fusecpath.jobs import JobRunner
 from napari_fusecpath.layers.find import find_layer, role_of
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.bags.targets import Target
 from src_core.inference.explanation import Explanation
 from src_core.inference.prediction import RESEARCH_USE, Prediction
-from src_core.project import Project, ProjectConfig
-from src_core.slides.synthetic import CLASSES, SyntheticSlide, write_sample_slide
+from src_core.project import Project
+from tests.plugin.widgets.small_cohort import N_SLIDES, copied, take_through
 
 Open = Callable[..., FuseCPathWidget]
 Wait = Callable[[FuseCPathWidget], None]
 
 pytestmark = pytest.mark.slow
 
-JOB_MS = 240_000
-
-
-CONFIG: dict[str, Any] = {
-    "encoders": ["texture"],
-    "grid": {"patch_px": 128},
-    "clustering": {"n_clusters": 4, "n_per_cluster": 4},
-    "training": {
-        "width": 32,
-        "epochs": 3,
-        "bags_per_slide": 2,
-        "patience": None,
-        "n_bags": 2,
-        "n_per_cluster": 4,
-    },
-}
-
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, warm_runner: JobRunner) -> Path:
     """A tiny synthetic cohort with a trained run."""
     folder = tmp_path_factory.mktemp("cohort")
-    rows = [("slide_id", "path", "patient_id", "label", "share", "months", "dead")]
-    for index in range(8):
-        slide = SyntheticSlide(size_px=(1024, 1024), seed=index, nodule_fraction=0.3 * (index % 2))
-        write_sample_slide(folder / f"s{index}.tiff", slide, downsamples=(4.0,))
-        label, share = CLASSES[index % 2], str(0.3 * (index % 2))
-        survival = (str(20 - 2 * index), str(int(index not in {0, 3})))
-        rows.append((f"s{index}", f"s{index}.tiff", f"p{index}", label, share, *survival))
-    with (folder / "labels.csv").open("w", newline="") as stream:
-        csv.writer(stream).writerows(rows)
-    project = Project.create(folder / "project", ProjectConfig.from_dict(CONFIG))
-    steps = {"prepare": {"labels": str(folder / "labels.csv")}, "cluster": {}, "train": {}}
-    for verb, options in steps.items():
-        result = result_of(warm_runner.submit(verb, {"project": str(project.root), **options}))
-        assert result["failures"] == []
+    numbers = range(N_SLIDES)
+    columns: dict[str, list[Any]] = {
+        "patient_id": [f"p{number}" for number in numbers],
+        "share": [0.3 * (number % 2) for number in numbers],
+        "months": [20 - 2 * number for number in numbers],
+        "dead": [int(number not in {0, 3}) for number in numbers],
+    }
+    take_through(folder, warm_runner, ["cluster", "train"], **columns)
     return folder
-
-
-def result_of(job: Job) -> dict[str, Any]:
-    """Wait for a job where there is no test yet, and so no `qtbot`."""
-    results: list[dict[str, Any]] = []
-    loop = QEventLoop()
-    job.done.connect(results.append)
-    for end in (job.done, job.failed, job.cancelled):
-        end.connect(loop.quit)
-    QTimer.singleShot(JOB_MS, loop.quit)
-    loop.exec()
-    assert results, f"{job.verb} has not ended well"
-    return results[0]
 
 
 @pytest.fixture
 def project(trained: Path, tmp_path: Path) -> Project:
-    root = tmp_path / "project"
-    shutil.copytree(trained / "project", root)
-    return Project.open(root)
+    return copied(trained, tmp_path)
 
 
 def test_from_a_trained_run_to_maps_and_a_figure(

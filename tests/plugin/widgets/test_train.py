@@ -197,6 +197,25 @@ def test_labels_of_patients_count_patients(dock: FuseCPathWidget, project: Proje
     assert "3 labelled slides of 2 patients, of these 1 a, 1 b." in train.table_text.text()
 
 
+def refused(
+    dock: FuseCPathWidget,
+    project: Project,
+    choice: dict[str, Any],
+    columns: dict[str, list[str]],
+    sentence: str,
+) -> Any:
+    """Ask Train to learn something of a table, see that it says why not, and return it."""
+    train: Any = dock.panels["train"]
+    relabel(project, dock, columns)
+    train.choice.form.set_values(choice)
+    if train.choice.task == "regression":
+        train.choice.value_columns.item(0).setCheckState(Qt.CheckState.Checked)
+    dock.session.refresh()
+    assert sentence in train.say.text()
+    assert not train.main.isEnabled()
+    return train
+
+
 @pytest.mark.parametrize(
     ("choice", "columns", "sentence"),
     [
@@ -214,12 +233,7 @@ def test_what_does_not_fit_the_table_is_said_before_the_click(
     columns: dict[str, list[str]],
     sentence: str,
 ) -> None:
-    train: Any = dock.panels["train"]
-    relabel(project, dock, columns)
-    train.choice.form.set_values(choice)
-    dock.session.refresh()
-    assert sentence in train.say.text()
-    assert not train.main.isEnabled()
+    train = refused(dock, project, choice, columns, sentence)
     assert train.table_text.text() == ""
 
 
@@ -242,14 +256,7 @@ def test_too_few_patients_are_said_before_the_click(
     columns: dict[str, list[str]],
     sentence: str,
 ) -> None:
-    train: Any = dock.panels["train"]
-    relabel(project, dock, columns)
-    train.choice.form.set_values(choice)
-    if train.choice.task == "regression":
-        train.choice.value_columns.item(0).setCheckState(Qt.CheckState.Checked)
-    dock.session.refresh()
-    assert sentence in train.say.text()
-    assert not train.main.isEnabled()
+    train = refused(dock, project, choice, columns, sentence)
     assert train.main.text().startswith("Train on")
 
 
