@@ -10,7 +10,6 @@ import numpy as np
 
 from src_core.bags.cohort import Cohort, CohortSlide
 from src_core.bags.learnable import LabelSet
-from src_core.bags.splits import split_holdout
 from src_core.bags.targets import Labelled, Target, read_targets
 from src_core.embeddings.extract import load_slide_embedding
 from src_core.errors import ProjectError
@@ -244,9 +243,7 @@ def require_trainable(
         kept = [row for row, patient in enumerate(labels.patients) if patient not in held]
         _require_both(project, len(kept), len(labelled))
     else:
-        seed = project.config.training.seed
-        strata = labels.strata(2)
-        kept = split_holdout(labels.patients, strata, fraction=_HELD_BACK, seed=seed)[0].tolist()
+        kept = labels.hold_out(_HELD_BACK, seed=project.config.training.seed)[0].tolist()
     labels.subset(kept).require_learnable()
 
 

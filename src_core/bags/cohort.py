@@ -11,7 +11,7 @@ import numpy as np
 from src_core.bags.edits import SelectionEdits
 from src_core.bags.label_table import LabelRow, LabelTable, read_labels
 from src_core.bags.learnable import LabelSet
-from src_core.bags.splits import split_folds, split_holdout
+from src_core.bags.splits import split_folds
 from src_core.bags.targets import Target
 from src_core.embeddings.stored import Stored
 from src_core.errors import GridMismatchError, ProjectError
@@ -219,8 +219,7 @@ class Cohort:
         ProjectError
             If a stratum has a single patient.
         """
-        strata = self.label_set.strata(2)
-        kept, held = split_holdout(self.patients, strata, fraction=fraction, seed=seed)
+        kept, held = self.label_set.hold_out(fraction, seed=seed)
         return self.subset(kept), self.subset(held)
 
     def split_by_patient(self, n_folds: int, *, seed: int) -> tuple[tuple[Self, Self], ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src_core.bags.splits import quantile_strata
+from src_core.bags.splits import quantile_strata, split_holdout
 from src_core.errors import ProjectError
 from src_core.types import Float64, Int64, Level, Task
 
@@ -56,6 +56,16 @@ class LabelSet:
         self._require_patients(len(set(self.patients)), "a value", fewest)
         least = max(fewest, _FEWEST_IN_QUANTILE)
         return quantile_strata(self.patients, self.values[:, 0], fewest=least)
+
+    def hold_out(self, fraction: float, *, seed: int) -> tuple[Int64, Int64]:
+        """Return (kept, held back) rows: a share of each stratum's patients is held back.
+
+        Raises
+        ------
+        ProjectError
+            If a stratum has a single patient.
+        """
+        return split_holdout(self.patients, self.strata(2), fraction=fraction, seed=seed)
 
     def require_learnable(self) -> None:
         """Raise `ProjectError` unless there is something to tell apart.
