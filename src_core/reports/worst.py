@@ -90,7 +90,7 @@ def _pairs(scored: ScoredSlides, n: int) -> tuple[Wrong, ...]:
         Wrong(
             row=int(row),
             words=(
-                f"{'event' if scored.events[row] else 'no event'} until {times[row]:.4g}, risk "
+                f"{'event at' if scored.events[row] else 'no event until'} {times[row]:.4g}, risk "
                 f"{risks[row]:.3g}; in the wrong order with {n_wrong[row]} of {n_pairs[row]} others"
             ),
         )

@@ -36,6 +36,6 @@ def test_survival_counts_pairs_in_the_wrong_order(scored) -> None:
     targets = [[1, 1], [2, 1], [3, 1], [4, 0]]
     found = most_wrong(scored(risks, targets, task="survival"))
     assert [one.row for one in found] == [0, 1, 2, 3]
-    assert found[0].words == "event until 1, risk 0; in the wrong order with 3 of 3 others"
+    assert found[0].words == "event at 1, risk 0; in the wrong order with 3 of 3 others"
     folds = {"sets": (CROSS_VALIDATION,) * 4, "folds": np.arange(4)}
     assert most_wrong(scored(risks, targets, task="survival", **folds)) == ()
