@@ -84,10 +84,8 @@ def compare_project(
 
 def describe(contest: Contest, config: TrainConfig) -> str:
     """Return what the tables of a comparison show, in sentences."""
-    from src_core.training.contest import RATE_FACTORS
-
     cohort = contest.cohort
-    rates = ", ".join(f"{factor * config.learning_rate:g}" for factor in RATE_FACTORS)
+    rates = ", ".join(f"{factor * config.learning_rate:g}" for factor in contest.factors)
     patients, slides = len(set(cohort.patients)), len(cohort.slides)
     return (
         f"{cohort.target_name}: {slides} slides of {patients} patients, {contest.n_folds} folds by "

@@ -170,6 +170,7 @@ def fit_logistic_regression(
     ValueError
         If a class has fewer than two patients.
     """
+    from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss, make_scorer
     from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
@@ -180,7 +181,9 @@ def fit_logistic_regression(
     if fewest < 2:
         raise ValueError("Each class needs slides of two or more patients.")
     search = GridSearchCV(
-        make_pipeline(StandardScaler(), LogisticRegression(max_iter=2_000)),
+        # Shrunken weights lie in the span of the slides: along its axes, which lose nothing, the
+        # same fit has no more numbers than slides.
+        make_pipeline(StandardScaler(), PCA(), LogisticRegression(max_iter=2_000)),
         {"logisticregression__C": np.logspace(-5, 1, 7)},
         # Told the classes, a fold that lacks one is scored; untold it would be NaN, and with it
         # the choice of the strength.
@@ -192,4 +195,4 @@ def fit_logistic_regression(
         ),
         cv=StratifiedGroupKFold(min(5, fewest), shuffle=True, random_state=seed),
     )
-    return search.fit(embeddings, targets, groups=patients)
+    return search.fit(embeddings.astype(np.float64), targets, groups=patients)

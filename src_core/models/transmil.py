@@ -66,9 +66,9 @@ class TransMil(UnpaddedModel):
         tokens = torch.cat([token, square], dim=1)  # (bags, 1 + side * side, width)
         tokens = tokens + self.first(self.norms[0](tokens))
         tokens = self.positions(tokens, side)
-        normed = self.norms[1](tokens)
-        taken = self.last.first_row(normed).clamp_min(0)[:, 1:]  # (bags, side * side)
-        tokens = self.last_norm(tokens + self.last(normed))
+        read, taken = self.last.read(self.norms[1](tokens))
+        taken = taken.clamp_min(0)[:, 1:]  # (bags, side * side)
+        tokens = self.last_norm(tokens + read)
         embedding = tokens[:, 0]  # (bags, width)
         attention = taken[:, :n].clone()
         attention[:, : side * side - n] += taken[:, n:]
@@ -105,19 +105,20 @@ class NystromAttention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return what tokens take of one another, (bags, n, width)."""
+        return self.read(tokens)[0]
+
+    def read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what tokens take, (bags, n, width), and how much the first takes of each.
+
+        The latter, (bags, n), is the mean over the heads; no gradient flows through it.
+        """
         query, key, value = self._split(tokens)
         to_marks, inverse, from_marks = self._kernels(query, key)
-        read = (to_marks @ inverse) @ (from_marks @ value)  # (bags, heads, n, width / heads)
-        joined = (read + self.values(value)).transpose(1, 2).flatten(2)  # (bags, n, width)
-        out: Tensor = self.dropout(self.output(joined))
-        return out
-
-    @torch.no_grad()
-    def first_row(self, tokens: Tensor) -> Tensor:
-        """Return what the first token takes of each, mean over the heads, (bags, n)."""
-        query, key, _ = self._split(tokens)
-        to_marks, inverse, from_marks = self._kernels(query, key)
-        return (to_marks[:, :, :1] @ inverse @ from_marks).squeeze(2).mean(dim=1)
+        weights = to_marks @ inverse  # (bags, heads, n, m)
+        taken = weights @ (from_marks @ value)  # (bags, heads, n, width / heads)
+        first = weights[:, :, :1].detach() @ from_marks.detach()  # (bags, heads, 1, n)
+        joined = (taken + self.values(value)).transpose(1, 2).flatten(2)  # (bags, n, width)
+        return self.dropout(self.output(joined)), first.squeeze(2).mean(dim=1)
 
     def _split(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values, (bags, heads, n, width / heads) each."""

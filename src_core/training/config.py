@@ -52,11 +52,9 @@ class TrainConfig(Config):
     ] = 8
     optimiser: Annotated[Literal["adamw", "sgd"], Help("Optimiser", advanced=True)] = "adamw"
     learning_rate: Annotated[float, Range(0, 10), Help("Highest learning rate")] = 5e-4
-    branch_rate_factor: Annotated[
-        float,
-        Range(0, 1000),
-        Help("The branches learn this times as fast", advanced=True),
-    ] = 4.0
+    branch_rate: Annotated[
+        float, Range(0, 10), Help("Highest learning rate of the local branches", advanced=True)
+    ] = 2e-3
     momentum: Annotated[float, Range(0, 0.999), Help("Momentum of sgd", advanced=True)] = 0.9
     weight_decay: Annotated[float, Range(0, 1), Help("Weight decay", advanced=True)] = 1e-2
     warmup_epochs: Annotated[
@@ -126,7 +124,15 @@ class TrainConfig(Config):
         if name == "fast":
             return cls()
         if name == "bench":
-            return cls(width=32, epochs=8, bags_per_slide=1, patience=None, n_bags=2)
+            return cls(
+                width=32,
+                epochs=8,
+                bags_per_slide=1,
+                learning_rate=2e-3,  # so few steps need larger ones
+                branch_rate=8e-3,
+                patience=None,
+                n_bags=2,
+            )
         if name == "paper":
             return cls(
                 architecture="paper",
@@ -138,6 +144,7 @@ class TrainConfig(Config):
                 batch_size=64,
                 optimiser="sgd",
                 learning_rate=1e-4,
+                branch_rate=4e-4,
                 weight_decay=5e-5,
                 warmup_epochs=0,
                 patience=None,

@@ -27,7 +27,7 @@ from src_core.types import Float64, Int64, Json
 __all__ = ["RATE_FACTORS", "Cell", "Contest", "hold_contest"]
 
 RATE_FACTORS = (1.0, 4.0, 16.0)
-"""Learning rates that are tried, times the one of the settings: the same budget for all."""
+"""Learning rates that are tried, times the one of the settings, where nobody says others."""
 
 _PARTS = 1000
 
@@ -58,6 +58,8 @@ class Contest:
     """Of a regression the means of what was learned from, (n_folds, C); else zeros."""
     cells: Mapping[tuple[str, int], Cell]
     """By the contender's name and the fold."""
+    factors: tuple[float, ...]
+    """Learning rates that were tried, times the one of the settings."""
 
     @property
     def n_folds(self) -> int:
@@ -76,6 +78,7 @@ def hold_contest(
     *,
     folds: Sequence[tuple[Cohort, Cohort]],
     folder: Path,
+    factors: Sequence[float] = RATE_FACTORS,
     report: Report = ignore,
     stop: Stop = never,
 ) -> Contest:
@@ -90,7 +93,9 @@ def hold_contest(
     folds : sequence of (Cohort, Cohort)
         What is learned from and what is tested in each; every slide is tested once.
     folder : Path
-        Of these folds and settings alone.
+        Of these folds, settings and factors alone.
+    factors : sequence of float
+        Learning rates that are tried, times the one of the settings.
     report, stop : callable
         Told of every batch, with the time that what is left took elsewhere.
 
@@ -105,6 +110,7 @@ def hold_contest(
     origin = np.stack([_origin(train) for train, _ in folds])
     cells = _kept_cells(folder, plan, folds)
     clock = _Clock(report, plan, len(folds), dict(cells))
+    factors = tuple(factors)
     for number, (train, test) in enumerate(folds):
         fold[[place[name] for name in test.units]] = number
         own = config.replace(seed=derive_seed(config.seed, "fold", number) % 2**31)
@@ -113,10 +119,18 @@ def hold_contest(
             if key in cells:
                 continue
             check(stop)
-            cells[key] = _compete(one, train, test, own, clock.during(one, number), stop)
+            cells[key] = _compete(
+                one,
+                train,
+                test,
+                own,
+                factors if one.tuned else (1.0,),
+                clock.during(one, number),
+                stop,
+            )
             clock.kept[key] = cells[key]
             _keep(_path(folder, key), key, test.units, cells[key])
-    return Contest(cohort=cohort, plan=plan, fold=fold, origin=origin, cells=cells)
+    return Contest(cohort=cohort, plan=plan, fold=fold, origin=origin, cells=cells, factors=factors)
 
 
 def _origin(train: Cohort) -> Float64:
@@ -126,15 +140,21 @@ def _origin(train: Cohort) -> Float64:
 
 
 def _compete(
-    one: Contender, train: Cohort, test: Cohort, config: TrainConfig, report: Report, stop: Stop
+    one: Contender,
+    train: Cohort,
+    test: Cohort,
+    config: TrainConfig,
+    factors: Sequence[float],
+    report: Report,
+    stop: Stop,
 ) -> Cell:
     """Train a contender at every learning rate, and score the test slides with the best."""
     began = time.monotonic()
     train, test, config = one.slides(train), one.slides(test), one.settings(config)
     best: tuple[float, Learned] | None = None
-    reason, told = "", _Parts(report, _n_trainings(one))
+    reason, told = "", _Parts(report, len(factors))
     scores = None
-    for factor in RATE_FACTORS if one.tuned else (1.0,):
+    for factor in factors:
         rate = min(10.0, config.learning_rate * factor)  # what the settings allow
         try:
             learned = one.learn(train, config.replace(learning_rate=rate), told.next(), stop)
@@ -165,10 +185,6 @@ def _is_better(learned: Learned, best: Learned) -> bool:
     if learned.inner_loss is None or best.inner_loss is None:
         return False
     return learned.inner_loss < best.inner_loss
-
-
-def _n_trainings(one: Contender) -> int:
-    return len(RATE_FACTORS) if one.tuned else 1
 
 
 def _keep(path: Path, key: tuple[str, int], units: tuple[str, ...], cell: Cell) -> None:

@@ -16,7 +16,7 @@ from src_core.training.bootstrap import (
     resample_patients,
 )
 from src_core.training.contenders import FUSED, Row, Table
-from src_core.training.contest import RATE_FACTORS, Cell, Contest
+from src_core.training.contest import Cell, Contest
 from src_core.training.figures import SKILL, figures
 from src_core.training.metrics import summarise
 from src_core.training.weighted import Weighted
@@ -82,9 +82,9 @@ def note_edges(contest: Contest, learning_rate: float) -> list[str]:
     ----------
     contest : Contest
     learning_rate : float
-        Of the settings; `RATE_FACTORS` times it were tried.
+        Of the settings.
     """
-    highest = max(RATE_FACTORS) * learning_rate
+    highest = max(contest.factors) * learning_rate
     names = [
         one.name
         for one in contest.plan.contenders

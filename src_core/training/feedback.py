@@ -220,6 +220,7 @@ def _course(
         config=trained.replace(
             epochs=config.epochs,
             learning_rate=trained.learning_rate * config.rate,
+            branch_rate=trained.branch_rate * config.rate,
             bags_per_slide=None,
             warmup_epochs=0,
             patience=None,

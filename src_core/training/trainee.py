@@ -270,24 +270,24 @@ class Trainee:
         return [m for m in (self.student, self.branches, self.teachers) if m is not None]
 
     def _make_optimiser(self) -> torch.optim.Optimizer:
-        config, rate = self._config, self._config.learning_rate
+        config = self._config
         fused = self._device.type in {"cpu", "cuda"}
         groups = [
             {
                 "params": list(module.parameters()),
-                "lr": rate * (config.branch_rate_factor if module is self.branches else 1.0),
+                "lr": config.branch_rate if module is self.branches else config.learning_rate,
             }
             for module in self._modules()
         ]
         if config.optimiser == "sgd":
             return torch.optim.SGD(
                 groups,
-                lr=rate,
+                lr=config.learning_rate,
                 momentum=config.momentum,
                 weight_decay=config.weight_decay,
                 fused=fused,
             )
-        return torch.optim.AdamW(groups, lr=rate, weight_decay=config.weight_decay, fused=fused)
+        return torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=fused)
 
 
 def _rate(step: int, n_steps: int, n_warmup: int, final: float) -> float:

@@ -223,6 +223,7 @@ def quick() -> TrainConfig:
         bags_per_slide=1,
         batch_size=4,
         learning_rate=2e-3,
+        branch_rate=8e-3,
         n_bags=2,
         seed=1,
         patience=None,

@@ -15,7 +15,6 @@ from src_core.errors import DivergedError, JobCancelled
 from src_core.models.baselines import BASELINES
 from src_core.progress import Progress
 from src_core.reports.contest_tables import as_csv, as_markdown
-from src_core.training import contest as contest_module
 from src_core.training import weighted
 from src_core.training.config import TrainConfig
 from src_core.training.contenders import FUSED, Contender, Plan, Row, Table, plan_comparison
@@ -25,13 +24,8 @@ from src_core.training.figures import SKILL, explained
 from src_core.training.learners import Learned, learn_linear, learn_module, learn_student
 from tests.core.conftest import PlantedCohort
 
-ONE_RATE = pytest.mark.usefixtures("one_rate")
-
-
-@pytest.fixture
-def one_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try one learning rate instead of three, where the choice is not what is shown."""
-    monkeypatch.setattr(contest_module, "RATE_FACTORS", (1.0,))
+ONE_RATE = (1.0,)
+"""One learning rate instead of three, where the choice is not what is shown."""
 
 
 def hold(cohort: Cohort, config: TrainConfig, plan: Plan, folder: Path, **told: Any) -> Contest:
@@ -93,14 +87,13 @@ def rows_of(table: dict[str, Any]) -> dict[str, Any]:
     return {row["label"]: row for row in table["rows"]}
 
 
-@ONE_RATE
 def test_all_methods_learn_a_planted_class_on_the_same_folds(
     planted: Any, quick: TrainConfig, tmp_path: Path
 ) -> None:
     cohort = planted(40, patients=20)
     plan = plan_comparison(cohort, quick, baselines=True, ablations=False)
     config = quick.replace(epochs=10, learning_rate=1e-2, batch_size=4)
-    held = hold(cohort, config, plan, tmp_path)
+    held = hold(cohort, config, plan, tmp_path, factors=ONE_RATE)
     (table,) = measure_contest(held, n_resamples=100)
     json.dumps(table, allow_nan=False)
     rows = rows_of(table)
@@ -119,7 +112,6 @@ def test_all_methods_learn_a_planted_class_on_the_same_folds(
         assert len(set(held.fold[own].tolist())) == 1
 
 
-@ONE_RATE
 @pytest.mark.parametrize("task", ["regression", "survival"])
 def test_values_and_survival_are_compared_by_their_own_figures(
     planted: Any, quick: TrainConfig, tmp_path: Path, task: Any
@@ -127,7 +119,7 @@ def test_values_and_survival_are_compared_by_their_own_figures(
     cohort = of_values(planted(40), task)
     plan = plan_comparison(cohort, quick, baselines=True, ablations=False)
     config = quick.replace(epochs=8, learning_rate=1e-2, bags_per_slide=2)
-    held = hold(cohort, config, plan, tmp_path)
+    held = hold(cohort, config, plan, tmp_path, factors=ONE_RATE)
     (table,) = measure_contest(held, n_resamples=50)
     rows, main = rows_of(table), SKILL[cohort.task]
     assert ("table 6" in table["title"]) == (task == "survival")
@@ -172,7 +164,6 @@ def test_the_learning_rate_with_the_lowest_inner_loss_scores_the_fold(
         assert (cell.scores == 4 * quick.learning_rate).all()
 
 
-@ONE_RATE
 def test_a_stopped_comparison_goes_on_and_ends_in_the_same_figures(
     planted: Any, quick: TrainConfig, tmp_path: Path
 ) -> None:
@@ -184,16 +175,16 @@ def test_a_stopped_comparison_goes_on_and_ends_in_the_same_figures(
     seen: list[Progress] = []
     with pytest.raises(JobCancelled):
         hold(
-            cohort, quick, plan, tmp_path, report=seen.append,
+            cohort, quick, plan, tmp_path, factors=ONE_RATE, report=seen.append,
             stop=lambda: bool(seen) and seen[-1].fraction > 0.6,
         )  # fmt: skip
     kept = {path: path.read_bytes() for path in tmp_path.iterdir()}
     assert len(kept) == 2
     resumed: list[Progress] = []
-    held = hold(cohort, quick, plan, tmp_path, report=resumed.append)
+    held = hold(cohort, quick, plan, tmp_path, factors=ONE_RATE, report=resumed.append)
     assert resumed[0].fraction >= 0.5
     assert all(path.read_bytes() == content for path, content in kept.items())
-    whole = hold(cohort, quick, plan, tmp_path / "whole")
+    whole = hold(cohort, quick, plan, tmp_path / "whole", factors=ONE_RATE)
     for key, cell in whole.cells.items():
         np.testing.assert_array_equal(cell.scores, held.cells[key].scores)
     for told in (seen, resumed):
@@ -252,14 +243,13 @@ def test_who_cannot_learn_is_told_and_the_others_are_compared(
     assert "| none | none | none | it has too few patients |" in text
 
 
-@ONE_RATE
 def test_ablations_train_single_encoders_teachers_and_bag_sizes(
     planted: Any, quick: TrainConfig, tmp_path: Path
 ) -> None:
     cohort = with_teachers(planted(20))
     config = quick.replace(epochs=1)
     plan = plan_comparison(cohort, config, baselines=False, ablations=True)
-    held = hold(cohort, config, plan, tmp_path)
+    held = hold(cohort, config, plan, tmp_path, factors=ONE_RATE)
     tables = {one["name"]: one for one in measure_contest(held, n_resamples=50)}
     assert set(tables) == {"encoders", "distillation", "teachers", "bag sizes"}
     assert used(held, "0 teachers") == []

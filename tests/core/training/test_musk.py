@@ -39,7 +39,14 @@ def musk(shared_data: Path, planted: Any) -> Cohort:
 
 def test_musk_is_told_from_other_molecules(musk: Cohort) -> None:
     config = TrainConfig(
-        width=64, epochs=15, learning_rate=1e-3, bags_per_slide=2, n_bags=4, seed=0, device="cpu"
+        width=64,
+        epochs=15,
+        learning_rate=1e-3,
+        branch_rate=4e-3,
+        bags_per_slide=2,
+        n_bags=4,
+        seed=0,
+        device="cpu",
     )
     scores, targets = [], []
     for train, test in musk.split_by_patient(2, seed=0):

@@ -219,7 +219,7 @@ def test_a_state_that_is_no_good_is_set_aside_and_said(
 def test_a_training_that_diverges_says_so_wherever_it_was_cut_short(
     cohort: Any, short: TrainConfig, tmp_path: Path
 ) -> None:
-    wild = short.replace(learning_rate=10.0, optimiser="sgd", branch_rate_factor=1000.0, epochs=20)
+    wild = short.replace(learning_rate=10.0, optimiser="sgd", branch_rate=10.0, epochs=20)
     for _ in range(2):
         with pytest.raises(DivergedError, match=r"epoch \d+: train again with a learning_rate"):
             fit(cohort, wild, keep=Keep(tmp_path, "t"))

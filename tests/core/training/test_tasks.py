@@ -99,8 +99,8 @@ def lives(shares: Any) -> Any:
 @pytest.fixture(scope="module")
 def quick() -> TrainConfig:
     return TrainConfig(
-        width=32, epochs=10, batch_size=8, learning_rate=2e-3, bags_per_slide=2, n_bags=2,
-        patience=5, seed=1, device="cpu",
+        width=32, epochs=10, batch_size=8, learning_rate=2e-3, branch_rate=8e-3, bags_per_slide=2,
+        n_bags=2, patience=5, seed=1, device="cpu",
     )  # fmt: skip
 
 
@@ -261,7 +261,7 @@ def test_two_patients_are_enough_to_learn_from_and_too_few_to_split(
 def test_a_loss_that_is_no_number_ends_the_training_by_a_sentence(
     planted: Any, percents: Any, quick: TrainConfig
 ) -> None:
-    wild = quick.replace(learning_rate=10.0, optimiser="sgd", branch_rate_factor=1000.0, epochs=20)
+    wild = quick.replace(learning_rate=10.0, optimiser="sgd", branch_rate=10.0, epochs=20)
     with pytest.raises(
         DivergedError, match=r"epoch \d+: train again with a learning_rate below 10"
     ):
