@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from src_core.plain_text import printable
 from src_core.progress import Progress
 
 __all__ = ["Bar", "Lines"]
@@ -71,4 +72,4 @@ def _rest(progress: Progress) -> str:
     """Return the time to go and the detail."""
     left = progress.seconds_left
     to_go = "" if left is None else f"{tqdm.format_interval(left)} to go"
-    return ", ".join(text for text in (to_go, progress.detail) if text)
+    return ", ".join(text for text in (to_go, printable(progress.detail)) if text)

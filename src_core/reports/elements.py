@@ -6,6 +6,8 @@ import base64
 from collections.abc import Iterable, Sequence
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+from src_core.plain_text import printable
+
 __all__ = ["add", "listed", "new_page", "picture", "table", "to_text"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -19,9 +21,9 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 def add(parent: Element, tag: str, text: str = "", /, **attributes: str) -> Element:
     """Append an element with text; ``class_`` is the attribute ``class``."""
-    clean = {name.rstrip("_"): _clean(value) for name, value in attributes.items()}
+    clean = {name.rstrip("_"): printable(value) for name, value in attributes.items()}
     child = SubElement(parent, tag, clean)
-    child.text = _clean(text)
+    child.text = printable(text)
     return child
 
 
@@ -84,11 +86,3 @@ def new_page(title: str, style: str) -> tuple[Element, Element]:
 def to_text(page: Element) -> str:
     """Return the page as text."""
     return "<!DOCTYPE html>\n" + tostring(page, encoding="unicode", method="html") + "\n"
-
-
-def _clean(text: str) -> str:
-    """Keep what may stand in a page: no control characters, no halves of a character."""
-    whole = text.encode("utf-8", "replace").decode("utf-8")
-    return "".join(
-        c if c.isprintable() or c in "\n\t " else "\N{REPLACEMENT CHARACTER}" for c in whole
-    )

@@ -14,6 +14,9 @@ from src_core.models.standardise import Standardiser
 
 __all__ = ["Inputs"]
 
+_BLOCK = 2**18
+"""Numbers that a processor standardises while they lie in its cache: 1 MB."""
+
 
 class Inputs:
     """Brings batches to a device, into memory that every batch uses again.
@@ -34,6 +37,7 @@ class Inputs:
             for parts in ([view.mean for view in views], [view.scale for view in views])
         )
         self._memory = torch.empty(0, device=device)
+        self._n_rows = max(1, _BLOCK // len(self._mean)) if device.type == "cpu" else None
 
     def bags(self, batch: Batch) -> Tensor:
         """Return standardised embeddings, float32 of shape (B, L, D), 0 where padded.
@@ -45,10 +49,18 @@ class Inputs:
         if len(self._memory) < size:
             self._memory = torch.empty(size, device=self._device)
         bags = self._memory[:size].view(shape)
-        for part, stored in zip(bags.split(self._dims, dim=-1), batch.views, strict=True):
-            # Sent as it is stored: a copy from another device would be widened before it is sent.
-            part.copy_(torch.from_numpy(stored).to(self._device))
-        bags.sub_(self._mean).mul_(self._scale)
+        # Sent as they are stored: copies from another device would be widened before they are sent.
+        views = [torch.from_numpy(one).to(self._device).flatten(0, 1) for one in batch.views]
+        self._standardise(views, bags.flatten(0, 1))
         if not batch.mask.all():
             bags[torch.from_numpy(~batch.mask).to(self._device)] = 0.0
         return bags
+
+    def _standardise(self, views: Sequence[Tensor], out: Tensor) -> None:
+        """Write patches of all views, (k, D_v) each, side by side into `out`, (k, D)."""
+        step = self._n_rows or len(out)
+        for start in range(0, len(out), step):
+            rows = out[start : start + step]
+            for part, stored in zip(rows.split(self._dims, dim=-1), views, strict=True):
+                part.copy_(stored[start : start + step])
+            rows.sub_(self._mean).mul_(self._scale)
