@@ -8,13 +8,27 @@ from typing import Annotated, Literal, Self, TypeAlias
 from src_core.config import Config, Help, Range
 from src_core.devices import DeviceName
 from src_core.errors import ConfigError
-from src_core.models.config import PatchesPerCluster, StudentConfig, Width
+from src_core.models.config import PatchesPerCluster, Regions, StudentConfig, Width
 from src_core.types import Task
 
 __all__ = ["Preset", "TrainConfig"]
 
 _FEWEST_BAGS = 64
 _FEWEST_AT_RISK = 32
+
+_DETAILS = dict.fromkeys(
+    (
+        "regions",
+        "heads",
+        "n_within_layers",
+        "n_summaries",
+        "conv_kernel",
+        "input_dropout",
+        "dropout",
+        "weight_by_cluster_size",
+    )
+) | dict.fromkeys(("topk_within", "topk_across"), "auto")
+"""Settings of the student, and what leaves each of them to the architecture."""
 
 Preset: TypeAlias = Literal["fast", "paper", "bench"]
 
@@ -26,8 +40,46 @@ class TrainConfig(Config):
     The same settings serve every task.
     """
 
-    architecture: Annotated[Literal["fast", "paper"], Help("The student's details")] = "fast"
+    architecture: Annotated[
+        Literal["fast", "paper"], Help("The student's details, where nothing else is said of them")
+    ] = "fast"
     width: Width = 128
+    regions: Annotated[
+        Regions | None,
+        Help("What attends to one another first; none: as the architecture", advanced=True),
+    ] = None
+    heads: Annotated[
+        int | None, Range(1, 64), Help("Attention heads; they divide the width", advanced=True)
+    ] = None
+    n_within_layers: Annotated[
+        int | None, Range(0, 16), Help("Layers of attention within clusters", advanced=True)
+    ] = None
+    topk_within: Annotated[
+        int | Literal["auto"] | None,
+        Range(1, 1_024),
+        Help("Patches a patch attends to; none: all", advanced=True),
+    ] = "auto"
+    topk_across: Annotated[
+        int | Literal["auto"] | None,
+        Range(1, 4_096),
+        Help("Clusters a cluster attends to; none: all", advanced=True),
+    ] = "auto"
+    n_summaries: Annotated[
+        int | None,
+        Range(0, 64),
+        Help("Summaries per cluster; 0: clusters do not meet", advanced=True),
+    ] = None
+    conv_kernel: Annotated[
+        int | None,
+        Range(0, 255),
+        Help("Patches the positional term spans, odd; 0: no term", advanced=True),
+    ] = None
+    input_dropout: Annotated[
+        float | None, Range(0, 0.95), Help("Dropout of the input", advanced=True)
+    ] = None
+    dropout: Annotated[
+        float | None, Range(0, 0.95), Help("Dropout of attention layers", advanced=True)
+    ] = None
     n_per_cluster: PatchesPerCluster = 10
     repeat_short: Annotated[
         bool, Help("Fill small clusters by repetition, not padding", advanced=True)
@@ -119,7 +171,8 @@ class TrainConfig(Config):
         """Return the settings of a preset by its name.
 
         ``fast`` is the default; ``paper`` is as published (section 3.5 of arXiv 2510.27237 and
-        its code); ``bench`` is small enough to repeat many times.
+        its code), beside local branches, without which its map may mislead; ``bench`` is small
+        enough to repeat many times.
         """
         if name == "fast":
             return cls()
@@ -163,10 +216,14 @@ class TrainConfig(Config):
         """Return the settings of the model that is trained."""
         make = StudentConfig.paper if self.architecture == "paper" else StudentConfig.fast
         made = make(input_dim=input_dim, n_outputs=n_outputs, task=task)
-        weigh = self.weight_by_cluster_size
+        details = {
+            name: value
+            for name, unsaid in _DETAILS.items()
+            if (value := getattr(self, name)) != unsaid
+        }
         return made.replace(
             width=self.width,
             n_per_cluster=self.n_per_cluster,
             n_branches=self.n_branches,
-            weight_by_cluster_size=made.weight_by_cluster_size if weigh is None else weigh,
+            **details,
         )

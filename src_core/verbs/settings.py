@@ -89,6 +89,8 @@ def _value(spec: FieldSpec, text: str, name: str) -> Any:
         return [item.strip() for item in text.split(",") if item.strip()]
     if spec.optional and text.lower() in ("", "none"):
         return None
+    if text in spec.words:
+        return text
     if spec.type is bool and text.lower() in (*_TRUE, *_FALSE):
         return text.lower() in _TRUE
     if spec.type in (int, float):

@@ -18,6 +18,9 @@ CONFIG = ProjectConfig()
         ("grid.patch_px = 224", ("grid", "patch_px"), 224),
         ("quality.exclude=blur, pen", ("quality", "exclude"), ("blur", "pen")),
         ("quality.exclude=", ("quality", "exclude"), ()),
+        ("training.topk_within=none", ("training", "topk_within"), None),
+        ("training.topk_within=auto", ("training", "topk_within"), "auto"),
+        ("training.topk_across=16", ("training", "topk_across"), 16),
     ],
 )
 def test_a_setting_has_the_type_that_it_was_declared_with(

@@ -2,9 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from src_core.errors import ConfigError
+from src_core.inference import predict_slide
+from src_core.models.config import StudentConfig
+from src_core.training import fit
 from src_core.training.config import TrainConfig
 
 
@@ -55,3 +59,39 @@ def test_a_step_of_survival_has_patients_to_compare() -> None:
     assert TrainConfig().n_bags_per_slide(64) == 1
     assert TrainConfig().n_bags_per_slide(64, "survival") == 4
     assert TrainConfig(bags_per_slide=2).n_bags_per_slide(64, "survival") == 2
+
+
+@pytest.mark.parametrize("architecture", ["fast", "paper"])
+def test_every_detail_of_the_student_can_be_set_and_is_the_architectures_until_then(
+    architecture: Any,
+) -> None:
+    sizes = {"input_dim": 8, "n_outputs": 2}
+    config = TrainConfig(architecture=architecture)
+    own = StudentConfig.paper(**sizes) if architecture == "paper" else StudentConfig.fast(**sizes)
+    assert config.student(**sizes) == own.replace(width=128)
+    details: dict[str, Any] = {
+        "regions": "grid",
+        "heads": 4,
+        "n_within_layers": 1,
+        "topk_within": None,
+        "topk_across": 5,
+        "n_summaries": 2,
+        "conv_kernel": 3,
+        "input_dropout": 0.0,
+        "dropout": 0.3,
+    }
+    made = config.replace(**details).student(**sizes).to_dict()
+    assert {name: made[name] for name in details} == details
+
+
+def test_a_grid_of_regions_is_trained_scored_and_mapped(planted: Any, quick: TrainConfig) -> None:
+    cohort = planted(12)
+    result = fit(cohort, quick.replace(regions="grid", topk_within=None, epochs=2))
+    slide = cohort.slides[0]
+    found = predict_slide(
+        result.checkpoint, slide.views, slide.labels, slide.cells, slide_id=slide.slide_id,
+        n_bags=2, device="cpu",
+    )  # fmt: skip
+    assert result.checkpoint.meta.student.regions == "grid"
+    assert np.isfinite(found.logits).all()
+    assert found.map_contributions.shape == (len(slide.labels), 2)
