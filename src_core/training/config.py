@@ -182,7 +182,6 @@ class TrainConfig(Config):
                 epochs=8,
                 bags_per_slide=1,
                 learning_rate=2e-3,  # so few steps need larger ones
-                branch_rate=8e-3,
                 patience=None,
                 n_bags=2,
             )
