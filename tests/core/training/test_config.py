@@ -65,7 +65,7 @@ def test_a_step_of_survival_has_patients_to_compare() -> None:
 def test_every_detail_of_the_student_can_be_set_and_is_the_architectures_until_then(
     architecture: Any,
 ) -> None:
-    sizes = {"input_dim": 8, "n_outputs": 2}
+    sizes: dict[str, Any] = {"input_dim": 8, "n_outputs": 2}
     config = TrainConfig(architecture=architecture)
     own = StudentConfig.paper(**sizes) if architecture == "paper" else StudentConfig.fast(**sizes)
     assert config.student(**sizes) == own.replace(width=128)
