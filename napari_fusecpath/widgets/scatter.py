@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from napari.utils.theme import get_theme
-from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
@@ -40,7 +40,7 @@ from src_core.types import Int64
 
 __all__ = ["ScatterPanel"]
 
-_SIDE_PX = 190
+_SIDE_PX, _HEIGHT_PX = 190, 260
 
 
 class ScatterPanel(QWidget):
@@ -92,6 +92,10 @@ class ScatterPanel(QWidget):
         self.view.pointed.connect(self._say)
         self.view.wanted.connect(self._go)
         session.refreshed.connect(self._refresh)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Return a height that leaves the slide most of a small screen."""
+        return QSize(800, _HEIGHT_PX)
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
         """Catch up with what happened while it was not seen."""

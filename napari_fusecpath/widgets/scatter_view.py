@@ -182,12 +182,12 @@ class ScatterView(QWidget):
         """Draw the lasso on, move, or tell what is under the pointer."""
         if event is None:
             return
-        at = event.position()
-        if self._lasso:
+        at, held = event.position(), event.buttons()
+        if self._lasso and held & Qt.MouseButton.LeftButton:
             if (at - self._lasso[-1]).manhattanLength() >= _STEP_PX:
                 self._lasso.append(at)
                 self.update()
-        elif self._held is not None:
+        elif self._held is not None and held:
             by = at - self._held
             self._held = at
             self._look(self._view.moved((by.x(), by.y()), self._size))
@@ -204,6 +204,7 @@ class ScatterView(QWidget):
         self._drop_lasso()
         if not lasso:
             return
+        lasso.append(event.position())
         is_more = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
         width = max(abs((one - lasso[0]).x()) for one in lasso)
         height = max(abs((one - lasso[0]).y()) for one in lasso)

@@ -17,6 +17,8 @@ __all__ = ["find_scatter"]
 
 _SAMPLE = 8192
 """Patches from which the views are standardised and their leading axes found."""
+_AXES = 16
+"""Of the sample, among which the two of all patches are looked for."""
 _CHUNK = 2048
 _SEED = 0
 
@@ -43,12 +45,13 @@ def find_scatter(views: Sequence[View], *, report: Report = ignore, stop: Stop =
 
     Notes
     -----
-    The 95 leading axes of a sample hold those of the slide but for what drawing patches by chance
-    changes; within them the two are found from all patches (Rayleigh and Ritz). Up to 8,192 patches
-    all are in the sample. Memory is that of the sample and of 96 numbers a patch.
+    The leading axes of a sample hold those of the slide but for what drawing patches by chance
+    changes; within 16 of them the two are found from all patches (Rayleigh and Ritz). Up to 8,192
+    patches all are in the sample. Memory is that of the sample and of 16 numbers a patch.
     """
     _, sample = draw_patches([views], _SAMPLE, seed=_SEED, name="scatter")
-    space = find_fused_space(sample, seed=_SEED)
+    found = find_fused_space(sample, seed=_SEED)
+    space = FusedSpace(found.mean, np.ascontiguousarray(found.axes[:, :_AXES]))
     variance = sum(float((moments(view).scale > 0).double().mean()) for view in sample)
     return _along_two(_placed(views, space, report, stop), variance)
 
