@@ -40,6 +40,7 @@ def show_shade(viewer: ViewerModel, grid: PatchGrid, selected: BoolArray) -> Lab
     if isinstance(layer, Labels):
         layer.data = raster
         place_layer(layer, place)
+        layer.visible = True
         return layer
     layer = Labels(
         raster,

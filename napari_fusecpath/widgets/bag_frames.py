@@ -99,10 +99,12 @@ class BagFrames(QCheckBox):
         snapshot, viewer = self._session.snapshot, self._session.viewer
         groups = list(self._groups(snapshot))
         key = self._key(groups)
-        if snapshot.grid is None or not groups or key == self._unwanted:
+        if snapshot.grid is None or key == self._unwanted:
             layer, self._layer = self._layer, None
             if layer is not None and layer in viewer.layers:
                 viewer.layers.remove(layer)
+            return
+        if not groups and self._layer is None:  # a layer that is there stays, and shows nothing
             return
         self._unwanted = None
         if self._layer is None or about(self._layer).get("shown") != key:
@@ -131,8 +133,8 @@ class BagFrames(QCheckBox):
                 viewer.layers.selection.active = active
             return
         layer = find_layer(viewer, "shade")
-        if layer is not None:
-            viewer.layers.remove(layer)
+        if layer is not None:  # to remove it, and add it anew, takes napari half a second
+            layer.visible = False
 
     def _picked(self) -> Int64:
         """Return the selected patches; none of chosen clusters, the others of which are dimmed."""

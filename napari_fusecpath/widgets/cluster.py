@@ -24,7 +24,7 @@ from napari_fusecpath.widgets.tables import Table, colour_icon
 from src_core.clustering.agreement import summarise
 from src_core.clustering.result import ClusterConfig
 from src_core.inference.palette import cluster_colors
-from src_core.types import Float32, Int64
+from src_core.types import Float32, Int64, Json
 
 __all__ = ["ClusterPanel"]
 
@@ -229,7 +229,7 @@ class ClusterPanel(StepPanel):
             self.wanted.emit(self.key)
             return
         root = str(snapshot.project.root)
-        slides = [] if self._is_joint else [snapshot.slide.slide_id]
+        slides: list[Json] = [] if self._is_joint else [snapshot.slide.slide_id]
         self.submit("cluster", {"project": root, "slides": slides, "joint": self._is_joint})
 
     def _show_alone(self, row: int, _column: int) -> None:

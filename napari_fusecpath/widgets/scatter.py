@@ -40,7 +40,7 @@ from src_core.types import Int64
 
 __all__ = ["ScatterPanel"]
 
-_SIDE_PX, _HEIGHT_PX = 190, 260
+_SIDE_PX, _HEIGHT_PX = 170, 230
 
 
 class ScatterPanel(QWidget):
@@ -75,7 +75,7 @@ class ScatterPanel(QWidget):
         )
         self.colors = QComboBox(self)
         self.colors.setAccessibleName("Colour by")
-        self.caption, self.text = wrapped_label(parent=self), wrapped_label(parent=self)
+        self.text = wrapped_label(parent=self)
         self.whole, self.clear = QPushButton("Show all", self), QPushButton("Clear", self)
         self.whole.setToolTip("Show every patch again (Home)")
         self.clear.setToolTip("Select nothing (Esc)")
@@ -112,7 +112,6 @@ class ScatterPanel(QWidget):
         row.addWidget(self.clear)
         column.addWidget(QLabel("Colour by", side))
         column.addWidget(self.colors)
-        column.addWidget(self.caption)
         column.addWidget(self.text, stretch=1)
         column.addLayout(row)
         plot = QWidget(self)
@@ -189,9 +188,8 @@ class ScatterPanel(QWidget):
         if grid is None or key is None:
             return
         self._coloring = coloring_of(self._session.viewer, grid, key)
-        self.view.show_colors(self._coloring.rgb, is_plain=key == DENSITY)
-        self.caption.setText(self._coloring.caption)
-        self.caption.setVisible(bool(self._coloring.caption))
+        shown = self._coloring
+        self.view.show_colors(shown.rgb, shown.caption, is_plain=key == DENSITY)
 
     def _select(self, rows: Int64, *, is_more: bool) -> None:
         if is_more:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QPushButton, QWidget
+from qtpy.QtCore import Qt, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QDockWidget, QPushButton, QWidget
 
+from napari_fusecpath.layers.canvas import window_of
 from napari_fusecpath.widgets.session import Session
 
 if TYPE_CHECKING:
@@ -53,7 +54,19 @@ class ScatterButton(QPushButton):
             self.panel.asked.connect(self.asked)
         dock = self.panel.parentWidget()
         if dock is None:  # new, or closed by its cross, which takes the panel out
-            window = self._session.viewer.window
-            dock = window.add_dock_widget(self.panel, name="Scatter", area="bottom")
+            viewer = self._session.viewer
+            dock = viewer.window.add_dock_widget(self.panel, name="Scatter", area="bottom")
+            # Across the whole width it would take the legend's height.
+            window_of(viewer).setCorner(
+                Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea
+            )
+            QTimer.singleShot(0, self._give_height)  # once it has been laid out
         dock.show()
         dock.raise_()
+
+    def _give_height(self) -> None:
+        dock = None if self.panel is None else self.panel.parentWidget()
+        if self.panel is not None and isinstance(dock, QDockWidget):
+            height = self.panel.sizeHint().height()
+            window = window_of(self._session.viewer)
+            window.resizeDocks([dock], [height], Qt.Orientation.Vertical)

@@ -22,7 +22,7 @@ _ROLES: tuple[tuple[Role, str], ...] = (
     ("attention", "Attention"),
     ("contribution", "Contribution"),
     ("prediction", "Prediction"),
-    ("agreement", "Agreement of the encoders"),
+    ("agreement", "Agreement"),
     ("marks", "My labels"),
 )
 _NOTHING = (150, 150, 150)
@@ -53,7 +53,7 @@ class Coloring:
 
 def colorings_at_hand(viewer: ViewerModel, grid: PatchGrid) -> dict[str, str]:
     """Return what a scatter of a grid can be coloured by now: key and name, the usual first."""
-    there = {
+    there: dict[str, str] = {
         role: name for role, name in _ROLES if _raster(find_layer(viewer, role), grid) is not None
     }
     return {**there, DENSITY: "Density"}
@@ -105,4 +105,5 @@ def _of_map(layer: Any, values: NDArray[Any]) -> Coloring:
 
 def _ramp(colormap: Any) -> NDArray[np.uint8]:
     """Return 256 colours from low to high, shape (256, 3)."""
-    return np.round(255 * colormap.map(np.linspace(0, 1, 256))[:, :3]).astype(np.uint8)
+    colors: NDArray[Any] = colormap.map(np.linspace(0, 1, 256))
+    return np.round(255 * colors[:, :3]).astype(np.uint8)

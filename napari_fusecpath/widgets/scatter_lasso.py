@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QColor, QImage, QPainter, QPolygonF
@@ -35,12 +37,12 @@ def inside_polygon(px: Float32, polygon: list[QPointF], size: tuple[int, int]) -
     painter.setBrush(QColor(255, 255, 255))
     painter.drawPolygon(QPolygonF(polygon), Qt.FillRule.OddEvenFill)
     painter.end()
-    bits = mask.constBits()
-    if bits is None:
-        return np.empty(0, np.int64)
+    bits: Any = mask.constBits()
     if hasattr(bits, "setsize"):  # PyQt's pointer knows no length
         bits.setsize(mask.sizeInBytes())
-    inside: BoolArray = np.frombuffer(bits, np.uint8).reshape(size[1], -1)[:, : size[0]] > 127
+    pixels = np.frombuffer(bits, np.uint8).reshape(size[1], mask.bytesPerLine())
+    inside: BoolArray = pixels[:, : size[0]] > 127
     seen = np.flatnonzero(((px >= 0) & (px < np.array(size, np.float32))).all(axis=1))
     columns, lines = px[seen].astype(np.int64).T
-    return seen[inside[lines, columns]]
+    found: Int64 = seen[inside[lines, columns]]
+    return found

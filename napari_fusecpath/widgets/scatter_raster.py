@@ -23,7 +23,7 @@ _CELLS_PX = ((20_000, 2), (2_000, 3), (0, 5))
 """From so many points in view on, cells are so wide."""
 _FAINTEST = 0.4
 """Opacity of a cell with one point, where others hold many."""
-_DIMMED = 0.22
+_DIMMED = 0.3
 """What is left of the opacity of points that are not selected while others are."""
 _SEED = 0
 

@@ -42,6 +42,7 @@ _CLOSER = 1.25
 _RINGED = 50
 """So few selected patches are ringed, for one cell among thousands is overlooked."""
 _LIME = (50, 255, 50)
+_VEIL = 180
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ class ScatterView(QWidget):
         self.setMinimumSize(160, 120)
         self._theme = Theme()
         self._captions = ("", "")
+        self.caption = ""
+        """What the colours mean."""
         self._xy: Float32 = np.empty((0, 2), np.float32)
         self._points = Points.of(self._xy)
         self._colors = np.empty((0, 3), np.uint8)
@@ -103,9 +106,10 @@ class ScatterView(QWidget):
         self._drop_lasso()
         self.fit()
 
-    def show_colors(self, colors: NDArray[np.uint8], *, is_plain: bool) -> None:
+    def show_colors(self, colors: NDArray[np.uint8], caption: str, *, is_plain: bool) -> None:
         """Colour the points, shape (N, 3) by row; plain ones are highlighted in another colour."""
         self._colors, self._highlight = colors, _LIME if is_plain else None
+        self.caption = caption
         self._redraw()
 
     def show_selected(self, rows: Int64) -> None:
@@ -291,8 +295,20 @@ class ScatterView(QWidget):
             painter.drawEllipse(QPointF(x, y), 6, 6)
 
     def _draw_captions(self, painter: QPainter) -> None:
+        """Write upon a veil, for beneath may be a thousand points."""
         painter.setPen(QColor(self._theme.text))
+        veil, side = QColor(self._theme.ground), Qt.AlignmentFlag
+        veil.setAlpha(_VEIL)
         across, up = self._captions
-        room = self.rect().adjusted(8, 6, -8, -6)
-        painter.drawText(room, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignBottom, across)
-        painter.drawText(room, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop, up)
+        room, metrics = self.rect().adjusted(8, 6, -8, -6), painter.fontMetrics()
+        left = room.adjusted(0, 0, -metrics.horizontalAdvance(across) - 24, 0)
+        for text, where, at in (
+            (up, room, side.AlignLeft | side.AlignTop),
+            (across, room, side.AlignRight | side.AlignBottom),
+            (self.caption, left, side.AlignLeft | side.AlignBottom),
+        ):
+            how = at.value | Qt.TextFlag.TextWordWrap.value
+            if text:
+                around = metrics.boundingRect(where, how, text)
+                painter.fillRect(around.adjusted(-3, -1, 3, 1), veil)
+                painter.drawText(where, how, text)
