@@ -116,9 +116,9 @@ def show_frames(viewer: ViewerModel, lattice: Lattice, groups: Sequence[Frames])
 def _room_for(count: int, before: object) -> int:
     """Return how many lines a layer shall have: as many as the one before, if that will do."""
     there = len(before.data) if isinstance(before, Vectors) else 0
-    if count <= there <= max(_MOST_ROOM, 2 * count):
+    if max(count, _ROOM) <= there <= max(_MOST_ROOM, 2 * count):
         return there
-    return max(_ROOM, 1 << (count - 1).bit_length())
+    return max(_ROOM, 1 << count.bit_length())
 
 
 def _unseen(lattice: Lattice, ratio: float, count: int) -> Float64:

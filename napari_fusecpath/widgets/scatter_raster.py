@@ -19,11 +19,12 @@ __all__ = ["PlaneView", "PointRaster", "Points", "density_picture", "rasterised"
 _MARGIN = 0.05
 _CLOSEST, _WIDEST = 5000.0, 0.5
 """Zoom, 1 shows all points."""
-_CELLS_PX = ((20_000, 2), (2_000, 3), (0, 5))
+_CELLS_PX = ((20_000, 2), (2_000, 3), (300, 5), (0, 8))
 """From so many points in view on, cells are so wide."""
 _FAINTEST = 0.4
 """Opacity of a cell with one point, where others hold many."""
-_DIMMED = 0.3
+_MANY = 30
+_DIMMED = 0.35
 """What is left of the opacity of points that are not selected while others are."""
 _SEED = 0
 
@@ -182,10 +183,8 @@ def density_picture(
     filled = raster.top >= 0
     top, counts = raster.top[filled], raster.counts[filled]
     most = int(counts.max(initial=1))
-    if most > 1:
-        alpha = _FAINTEST + (1 - _FAINTEST) * np.log(counts) / np.log(most)
-    else:
-        alpha = np.ones(len(top))
+    missing = 1 - np.log(counts) / (np.log(most) or 1.0)  # 0 where most points lie, up to 1
+    alpha = 1 - (1 - _FAINTEST) * min(1.0, np.log(most) / np.log(_MANY)) * missing
     rgb = colors[top]
     if selected is not None and selected.any():
         is_chosen = selected[top]

@@ -292,7 +292,7 @@ class ScatterView(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(QPen(QColor(*_LIME), 1.5))
         for x, y in self._view.to_px(self._xy[rows], self._size).tolist():
-            painter.drawEllipse(QPointF(x, y), 6, 6)
+            painter.drawEllipse(QPointF(x, y), 8, 8)
 
     def _draw_captions(self, painter: QPainter) -> None:
         """Write upon a veil, for beneath may be a thousand points."""
