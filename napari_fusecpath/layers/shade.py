@@ -22,7 +22,7 @@ _OPACITY = 0.6
 def show_shade(viewer: ViewerModel, grid: PatchGrid, selected: BoolArray) -> Labels:
     """Darken all patches but the selected ones.
 
-    A raster, one pixel a patch: frames take four lines each, and napari seconds from thousands.
+    A raster, one pixel a patch: frames take four lines each, and thousands hide what they frame.
 
     Parameters
     ----------

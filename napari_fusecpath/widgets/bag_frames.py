@@ -133,7 +133,7 @@ class BagFrames(QCheckBox):
                 viewer.layers.selection.active = active
             return
         layer = find_layer(viewer, "shade")
-        if layer is not None:  # to remove it, and add it anew, takes napari half a second
+        if layer is not None:  # to remove it and add it anew takes tenths of a second
             layer.visible = False
 
     def _picked(self) -> Int64:
