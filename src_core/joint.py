@@ -21,7 +21,7 @@ from src_core.clustering.result import (
 )
 from src_core.devices import DeviceName
 from src_core.embedded import EmbeddedSlide, gather_alike
-from src_core.pipeline import Failure, clusters_recipe
+from src_core.pipeline import Failure, clusters_recipe, made_scatter
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
 from src_core.provenance import recipe_id
@@ -77,6 +77,7 @@ def cluster_jointly(
         name, folder = one.slide.slide_id, _folder(one, recipes)
         if one.slide.record.grid_id == one.grid.grid_id:
             one.slide.remember(joint_id=folder.name)
+        made_scatter(one.slide, one.grid, one.views, report=report, stop=stop)
         labels, meta = load_clusters(folder)
         counts[name] = np.bincount(labels[labels >= 0], minlength=MOST_CLUSTERS)
         left_out[name] = left_out_encoders(meta)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from src_core.clustering.result import ClusterConfig, has_clusters, load_clusters, save_clusters
+from src_core.clustering.scatter import has_scatter, save_scatter, scatter_recipe
 from src_core.devices import DeviceName
 from src_core.embedder import Embedder
 from src_core.embeddings.pace import Pace
@@ -38,6 +39,7 @@ __all__ = [
     "each_slide",
     "embed_slides",
     "made_clusters",
+    "made_scatter",
     "stored_clusters",
     "stored_views",
 ]
@@ -218,6 +220,8 @@ def cluster_slide(
 ) -> Path:
     """Cluster a slide's patches by all views at once, unless that is stored already.
 
+    Their scatter is stored beside the clusters.
+
     Returns
     -------
     Path
@@ -229,6 +233,7 @@ def cluster_slide(
     folder = made_clusters(slide, grid, views, config, device=device, report=report, stop=stop)
     if slide.record.grid_id == grid.grid_id:
         slide.remember(clusters_id=folder.name)
+    made_scatter(slide, grid, views, report=report, stop=stop)
     return folder
 
 
@@ -250,6 +255,24 @@ def made_clusters(
     if not has_clusters(folder, recipe):
         result = cluster_views(views, config, device=device, report=report, stop=stop)
         save_clusters(folder, result, recipe)
+    return folder
+
+
+def made_scatter(
+    slide: SlideFolder,
+    grid: PatchGrid,
+    views: Sequence[EmbeddingView],
+    *,
+    report: Report,
+    stop: Stop,
+) -> Path:
+    """Return the folder of the scatter of these patches by these views, made if it is missing."""
+    recipe = scatter_recipe(grid.grid_id, {one.encoder: recipe_id(one.recipe) for one in views})
+    folder = slide.scatter(grid.grid_id, recipe_id(recipe))
+    if not has_scatter(folder, recipe):
+        from src_core.clustering.plane import find_scatter
+
+        save_scatter(folder, find_scatter(views, report=report, stop=stop), recipe)
     return folder
 
 

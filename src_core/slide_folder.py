@@ -97,6 +97,10 @@ class SlideFolder:
         """Folder of one clustering of a grid."""
         return self.grid(grid_id) / "clusters" / checked_name(clusters_id, what="clustering")
 
+    def scatter(self, grid_id: str, scatter_id: str) -> Path:
+        """Folder of one scatter of a grid's patches."""
+        return self.grid(grid_id) / "scatter" / checked_name(scatter_id, what="scatter")
+
     def sweep(self, grid_id: str, sweep_id: str) -> Path:
         """File of what several numbers of clusters of a grid are worth."""
         return self.grid(grid_id) / "sweeps" / checked_name(sweep_id, what="sweep") / "sweep.json"

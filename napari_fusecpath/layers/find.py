@@ -22,6 +22,7 @@ Role: TypeAlias = Literal[
     "prediction",
     "marks",
     "roi",
+    "shade",
     "selection",
 ]
 """What a layer shows, from the bottom of the stack to its top."""

@@ -28,6 +28,11 @@ __all__ = ["Frames", "show_frames", "show_selection"]
 
 _FRAME_SHARE = 0.06
 """Width of a frame as a share of the patch's side."""
+_ROOM = 2048
+"""Lines that a layer has at least: a new one takes tenths of a second, other lines do not."""
+_MOST_ROOM = 4096
+"""Lines that a layer keeps when fewer are wanted; the unseen ones cost time too."""
+_UNSEEN = (0.5, 0.5, 0.5, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,6 +69,11 @@ def show_frames(viewer: ViewerModel, lattice: Lattice, groups: Sequence[Frames])
         Of the cells.
     groups : sequence of Frames
         The last lies on top; some thousands of patches at most.
+
+    Returns
+    -------
+    Vectors
+        Its lines without opacity are spare, so that others can take their place.
     """
     place = world_placement(scale_in_view(viewer, lattice.slide_mpp))
     ratio = scale_ratio(lattice.slide_mpp, place.mpp)
@@ -73,9 +83,10 @@ def show_frames(viewer: ViewerModel, lattice: Lattice, groups: Sequence[Frames])
     frames = np.concatenate([np.empty((0, 2, 2)), *lines])
     colors = [transform_color(group.color) for group in groups]
     counts = [len(one) for one in lines]
-    # napari finds no colour in an empty list.
-    color = np.repeat(np.concatenate(colors), counts, axis=0) if sum(counts) else "yellow"
     before = find_layer(viewer, "selection")
+    spare = _room_for(len(frames), before) - len(frames)
+    frames = np.concatenate([frames, _unseen(lattice, ratio, spare)])
+    color = np.repeat(np.concatenate([*colors, np.array([_UNSEEN])]), [*counts, spare], axis=0)
     # A slice of more vectors that is still on its way would be looked up among the fewer new ones.
     if isinstance(before, Vectors) and before.data.shape == frames.shape:
         before.data = frames
@@ -100,6 +111,22 @@ def show_frames(viewer: ViewerModel, lattice: Lattice, groups: Sequence[Frames])
     insert_by_role(viewer, layer)
     _follow_zoom(viewer, layer)
     return layer
+
+
+def _room_for(count: int, before: object) -> int:
+    """Return how many lines a layer shall have: as many as the one before, if that will do."""
+    there = len(before.data) if isinstance(before, Vectors) else 0
+    if max(count, _ROOM) <= there <= max(_MOST_ROOM, 2 * count):
+        return there
+    return max(_ROOM, 1 << count.bit_length())
+
+
+def _unseen(lattice: Lattice, ratio: float, count: int) -> Float64:
+    """Return lines of next to no length in the middle of the first cell, shape (count, 2, 2)."""
+    line = np.zeros((1, 2, 2))
+    line[:, 0] = world_of_cells(lattice, [[0, 0]]) * ratio
+    line[:, 1, 1] = 1e-3 * patch_side(lattice) * ratio
+    return np.repeat(line, count, axis=0)
 
 
 def _lines(group: Frames, lattice: Lattice, ratio: float) -> Float64:

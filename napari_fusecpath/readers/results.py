@@ -246,7 +246,13 @@ def _tidy(viewer: Viewer, known: set[Role | None], shown: set[Role]) -> None:
     top = None if is_seen else next((role for role in _TOP if role in shown), None)
     for layer in list(viewer.layers):
         role = role_of(layer)
-        if role in (None, "slide", "marks", "selection"):  # no results: their steps turn them over
+        if role in (
+            None,
+            "slide",
+            "marks",
+            "shade",
+            "selection",
+        ):  # no results: their steps turn them over
             continue
         if role == "roi" and about(layer).get("slide") == str(workbench_of(viewer).slide_path):
             continue  # it may be drawn just now

@@ -8,8 +8,9 @@ import numpy as np
 from napari.layers import Layer
 from qtpy.QtWidgets import QCheckBox, QWidget
 
-from napari_fusecpath.layers.find import about
+from napari_fusecpath.layers.find import about, find_layer
 from napari_fusecpath.layers.selection import Frames, show_frames
+from napari_fusecpath.layers.shade import show_shade
 from napari_fusecpath.widgets.encoder_boxes import set_quietly
 from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.session import Session
@@ -23,6 +24,8 @@ from src_core.types import BoolArray, Int64, Labels
 __all__ = ["BagFrames", "one_bag"]
 
 _BAG, _PINNED, _EXCLUDED, _PICKED = "yellow", "deepskyblue", "black", "lime"
+_MOST_FRAMED = 500
+"""Selected patches that are framed; beside more of them the others are darkened instead."""
 
 
 def one_bag(snapshot: Snapshot) -> Int64:
@@ -74,6 +77,7 @@ class BagFrames(QCheckBox):
         self._of: tuple[int, ...] = ()
         self._layer: Layer | None = None
         self._unwanted: object = None
+        self._shaded: object = None
         self.setToolTip("What a model reads at once, drawn by chance from every cluster")
         self.toggled.connect(self._draw)
 
@@ -91,13 +95,16 @@ class BagFrames(QCheckBox):
         self._draw()
 
     def _draw(self) -> None:
+        self._shade()
         snapshot, viewer = self._session.snapshot, self._session.viewer
         groups = list(self._groups(snapshot))
         key = self._key(groups)
-        if snapshot.grid is None or not groups or key == self._unwanted:
+        if snapshot.grid is None or key == self._unwanted:
             layer, self._layer = self._layer, None
             if layer is not None and layer in viewer.layers:
                 viewer.layers.remove(layer)
+            return
+        if not groups and self._layer is None:  # a layer that is there stays, and shows nothing
             return
         self._unwanted = None
         if self._layer is None or about(self._layer).get("shown") != key:
@@ -107,6 +114,31 @@ class BagFrames(QCheckBox):
                 viewer.layers.selection.active = active
             about(layer)["shown"] = key
             self._layer = layer
+
+    def _shade(self) -> None:
+        """Darken what is not selected where many are; a shade that was taken away stays away."""
+        snapshot, viewer, rows = self._session.snapshot, self._session.viewer, self._picked()
+        many = len(rows) > _MOST_FRAMED and snapshot.clusters is not None
+        grid = snapshot.grid if many else None
+        key = None if grid is None else (self._session.workbench.grid_id, rows.tobytes())
+        if key == self._shaded:
+            return
+        self._shaded = key
+        if grid is not None:
+            active = viewer.layers.selection.active
+            selected = np.zeros(len(grid), np.bool_)
+            selected[rows] = True
+            show_shade(viewer, grid, selected)
+            if active in viewer.layers:
+                viewer.layers.selection.active = active
+            return
+        layer = find_layer(viewer, "shade")
+        if layer is not None:  # to remove it and add it anew takes tenths of a second
+            layer.visible = False
+
+    def _picked(self) -> Int64:
+        """Return the selected patches; none of chosen clusters, the others of which are dimmed."""
+        return np.empty(0, np.int64) if self._of else self._session.selected
 
     def _key(self, groups: Sequence[Frames]) -> object:
         """Return what stands for the frames, to draw them only when they change."""
@@ -128,9 +160,10 @@ class BagFrames(QCheckBox):
         yield from _framed(grid, bag, _BAG)
         yield from _framed(grid, edits.excluded, _EXCLUDED, is_struck=True)
         yield from _framed(grid, edits.pinned, _PINNED, rings=(0, 1))
-        if not self._of:  # of chosen clusters the others are dimmed instead
+        rows = self._picked()
+        if len(rows) <= _MOST_FRAMED:
             picked = np.zeros(len(grid), np.bool_)
-            picked[self._session.selected] = True
+            picked[rows] = True
             yield from _framed(grid, picked, _PICKED)
 
 

@@ -16,6 +16,7 @@ from napari_fusecpath.widgets.bag_frames import BagFrames
 from napari_fusecpath.widgets.cohort_clusters import CohortClusters
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
 from napari_fusecpath.widgets.picking import PatchPicker
+from napari_fusecpath.widgets.scatter_button import ScatterButton
 from napari_fusecpath.widgets.selection_edits import SelectionEditor
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number
@@ -23,7 +24,7 @@ from napari_fusecpath.widgets.tables import Table, colour_icon
 from src_core.clustering.agreement import summarise
 from src_core.clustering.result import ClusterConfig
 from src_core.inference.palette import cluster_colors
-from src_core.types import Float32
+from src_core.types import Float32, Int64, Json
 
 __all__ = ["ClusterPanel"]
 
@@ -54,6 +55,10 @@ class ClusterPanel(StepPanel):
         self.table.cellDoubleClicked.connect(self._show_alone)
         self.frames = BagFrames(self.session, self)
         self.foot.addWidget(self.frames)
+        self.scatter = ScatterButton(self.session, self)
+        self.scatter.lassoed.connect(self._select_rows)
+        self.scatter.asked.connect(self._make_scatter)
+        self.foot.addWidget(self.scatter)
         self.editor = SelectionEditor(self.session, self)
         self.editor.said.connect(self.warn)
         self.foot.addWidget(self.editor)
@@ -182,7 +187,7 @@ class ClusterPanel(StepPanel):
         self._paint(rows, others=_DIMMED)
         if self._shown is not None:
             chosen = np.flatnonzero(np.isin(self._shown, rows))
-            self.session.workbench.selected = tuple(int(row) for row in chosen)
+            self.session.workbench.selected = tuple(chosen.tolist())
         self._show_bag()
 
     def _show_bag(self) -> None:
@@ -211,6 +216,21 @@ class ClusterPanel(StepPanel):
         clicked = {row} if row >= 0 else set()
         self.table.clearSelection()
         self.session.workbench.selected = tuple(sorted(kept ^ clicked))
+
+    def _select_rows(self, rows: Int64) -> None:
+        """Select what was drawn around in the scatter."""
+        self.table.clearSelection()
+        self.session.workbench.selected = tuple(rows.tolist())
+
+    def _make_scatter(self) -> None:
+        """Make the scatter of the clusters in view: what is stored of the clusters is kept."""
+        snapshot = self.session.snapshot
+        if snapshot.project is None or snapshot.slide is None or self._shown is None:
+            self.wanted.emit(self.key)
+            return
+        root = str(snapshot.project.root)
+        slides: list[Json] = [] if self._is_joint else [snapshot.slide.slide_id]
+        self.submit("cluster", {"project": root, "slides": slides, "joint": self._is_joint})
 
     def _show_alone(self, row: int, _column: int) -> None:
         self._paint([row], others=0.0)

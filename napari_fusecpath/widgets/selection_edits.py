@@ -42,8 +42,8 @@ class SelectionEditor(QWidget):
         self._session = session
         self.text = wrapped_label(parent=self)
         self.text.setToolTip(
-            "On the slide: selected patches are framed in green, excluded ones struck out, pinned "
-            "ones framed in thick blue"
+            "On the slide: selected patches are framed in green (of many the others are darkened), "
+            "excluded ones struck out, pinned ones framed in thick blue"
         )
         self.exclude, self.pin = QPushButton("Exclude", self), QPushButton("Pin", self)
         self.undo = QPushButton("Undo", self)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Layer
+from psygnal import EmissionInfo
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_fusecpath.jobs import Job, JobRunner, runner_for
@@ -77,9 +78,11 @@ class Session(QObject):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
-        self._timer.timeout.connect(self.refresh)
+        self._timer.timeout.connect(self._tell)
         self._came: Layer | None = None
-        self.workbench.events.connect(self.refresh_soon)
+        self._rows: tuple[tuple[int, ...], Int64] = ((), np.empty(0, np.int64))
+        self._is_stale = True
+        self.workbench.events.connect(self._on_choice)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self.refresh_soon)
         viewer.events.theme.connect(self.refresh_soon)  # warnings have a colour of the theme
@@ -89,7 +92,7 @@ class Session(QObject):
     def close(self) -> None:
         """Stop listening."""
         self._timer.stop()
-        self.workbench.events.disconnect(self.refresh_soon)
+        self.workbench.events.disconnect(self._on_choice)
         self.viewer.layers.events.inserted.disconnect(self._on_inserted)
         self.viewer.layers.events.removed.disconnect(self.refresh_soon)
         self.viewer.events.theme.disconnect(self.refresh_soon)
@@ -112,7 +115,12 @@ class Session(QObject):
         """The selected patches, as rows of the grid; none if they are of another grid."""
         grid, bench = self.snapshot.grid, self.workbench
         is_of_it = grid is not None and bench.grid_id == grid.grid_id
-        return np.array(bench.selected if is_of_it else (), dtype=np.int64)
+        rows = bench.selected if is_of_it else ()
+        if rows is not self._rows[0]:  # of many patches it takes a while, and panels ask often
+            found = np.array(rows, dtype=np.int64)
+            found.setflags(write=False)
+            self._rows = (rows, found)
+        return self._rows[1]
 
     def show_again(self) -> None:
         """Open the slide anew that is worked on.
@@ -130,6 +138,7 @@ class Session(QObject):
 
     def refresh_soon(self, *_event: object) -> None:
         """Refresh once the present event is over; many calls make one refresh."""
+        self._is_stale = True
         self._timer.start()
 
     def refresh(self) -> None:
@@ -140,6 +149,7 @@ class Session(QObject):
             self._take_slide(layer)
             self._timer.stop()  # what it changed is read below
         self.snapshot = take_snapshot(self.viewer, self.workbench)
+        self._is_stale = False
         self.refreshed.emit(self.snapshot)
 
     def submit(self, verb: str, options: Mapping[str, Json]) -> Job:
@@ -242,6 +252,17 @@ class Session(QObject):
             self.show_current()
             self.refresh()
         self.clusters_chosen.emit(numbers)
+
+    def _on_choice(self, info: EmissionInfo) -> None:
+        """Tell of a choice soon; what is selected changes nothing that is stored."""
+        self._is_stale |= info.signal.name not in ("selected", "highlighted")
+        self._timer.start()
+
+    def _tell(self) -> None:
+        if self._is_stale:
+            self.refresh()
+        else:
+            self.refreshed.emit(self.snapshot)
 
     def _on_inserted(self, event: Any) -> None:
         if role_of(event.value) == "slide":

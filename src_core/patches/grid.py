@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,6 +75,7 @@ class PatchGrid:
     lattice: Lattice
     cells: Cells
     tissue_id: str
+    _grid_id: str = field(default="", init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the cells."""
@@ -117,8 +118,11 @@ class PatchGrid:
     @property
     def grid_id(self) -> str:
         """Name of the grid: lattice and cells decide it, not how the cells were chosen."""
-        digest = hashlib.sha256(self.cells.astype("<i4").tobytes()).hexdigest()
-        return recipe_id({"lattice": self.lattice_id, "cells": digest})
+        if not self._grid_id:  # a window asks often, and of many patches it takes a millisecond
+            digest = hashlib.sha256(self.cells.astype("<i4").tobytes()).hexdigest()
+            found = recipe_id({"lattice": self.lattice_id, "cells": digest})
+            object.__setattr__(self, "_grid_id", found)
+        return self._grid_id
 
     def raster(self, values: ArrayLike, *, fill: Any) -> NDArray[Any]:
         """Lay values of the patches out as a picture with one pixel for each lattice cell.

@@ -39,6 +39,7 @@ def test_slides_are_clustered_together(root: Path, tmp_path: Path, answer: Answe
     assert [len(one) for one in labels] == [len(slide.load_grid()) for slide in slides]
     assert slides[0].record.clusters_id is None, "bags keep to the slide's own clusters"
     assert project.slide("s2").record.joint_id is None
+    assert len(list(root.glob("slides/s[01]/grids/*/scatter/*/points.npy"))) == 2
 
 
 def test_a_second_run_reads_what_is_stored(

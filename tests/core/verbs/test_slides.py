@@ -35,6 +35,12 @@ def test_an_encoder_that_tells_nothing_apart_is_noted(tmp_path: Path) -> None:
     result = cluster()
     assert result["failures"] == []
     assert result["notes"] == {"a": "Clustered without flat, to which all patches are the same."}
+    (points,) = slide.grid(grid.grid_id).glob("scatter/*/points.npy")
+    before = points.read_bytes()
+    points.with_name("meta.json").unlink()
+    points.unlink()
     assert cluster() == result, "also where the clusters are there already"
+    assert points.read_bytes() == before, "a scatter is made for clusters that lack it"
+    assert np.load(points).shape == (len(grid), 2)
     project.reconfigured(project.config.replace(encoders=["telling"]))
     assert "notes" not in cluster()

@@ -201,3 +201,17 @@ def test_the_maps_in_view_say_what_they_are(viewer: ViewerModel) -> None:
     assert not viewer.text_overlay.visible
     show_attention(viewer, grid_of(), np.ones(40))
     assert viewer.text_overlay.visible
+
+
+def test_frames_change_in_the_layer_that_is_there_unless_they_are_many() -> None:
+    viewer, grid = ViewerModel(), grid_of()
+    layer = show_selection(viewer, grid.lattice, grid.cells[:3])
+    for n_patches in (0, 7, 1):
+        assert show_selection(viewer, grid.lattice, grid.cells[:n_patches]) is layer
+        assert (layer.edge_color[:, 3] > 0).sum() == 4 * n_patches
+    many = np.zeros((1500, 2), np.int32)
+    large = show_selection(viewer, grid.lattice, many)
+    assert large is not layer
+    assert layer not in viewer.layers
+    assert (large.edge_color[:, 3] > 0).sum() == 6000
+    assert show_selection(viewer, grid.lattice, grid.cells[:1]) is not large, "it is too large"

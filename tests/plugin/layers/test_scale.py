@@ -25,6 +25,7 @@ from napari_fusecpath.layers.overlays import (
     show_tissue,
 )
 from napari_fusecpath.layers.selection import show_selection
+from napari_fusecpath.layers.shade import show_shade
 from napari_fusecpath.layers.slide import set_slide_mpp, slide_layer
 from napari_fusecpath.layers.smoothing import draw_smoothly
 from napari_fusecpath.layers.stack import follow_slide
@@ -59,6 +60,7 @@ def show_all(viewer: Any, grid: PatchGrid) -> None:
     show_prediction(viewer, grid, values, class_name="x")
     show_marks(viewer, grid.lattice, np.ones(grid.lattice.shape_hw, np.uint8), names=["x"])
     show_roi(viewer, [Polygon(exterior=ROI)], mpp=mpp, slide="s")
+    show_shade(viewer, grid, np.zeros(len(grid), np.bool_))
     show_selection(viewer, grid.lattice, grid.cells[[0, -1]])
 
 

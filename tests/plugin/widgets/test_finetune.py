@@ -116,7 +116,8 @@ def test_a_suggestion_is_gone_to_marked_and_undone(
     (middle,) = world_of_cells(grid.lattice, grid.cells[rows[1] : rows[1] + 1])
     assert camera_of(viewer).center[-2:] == pytest.approx(middle)
     frames: Any = find_layer(viewer, "selection")
-    assert np.allclose(frames.data[:, 0].mean(axis=0), middle, atol=grid.lattice.patch_um / 4)
+    lines = frames.data[frames.edge_color[:, 3] > 0]
+    assert np.allclose(lines[:, 0].mean(axis=0), middle, atol=grid.lattice.patch_um / 4)
     assert suggestions.why.text() == strip.items[1].tip
     assert suggestions.why.text().startswith("Doubt: ")
 

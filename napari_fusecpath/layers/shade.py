@@ -1,0 +1,55 @@
+"""Darkens the patches that are not selected, where too many are for a frame around each."""
+
+from __future__ import annotations
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+
+from napari_fusecpath.layers.find import METADATA_KEY, find_layer
+from napari_fusecpath.layers.geometry import raster_placement
+from napari_fusecpath.layers.stack import insert_by_role, place_layer, scale_in_view
+from src_core.patches.grid import PatchGrid
+from src_core.types import BoolArray
+
+__all__ = ["show_shade"]
+
+_SHADE = np.array([0.0, 0.0, 0.0, 1.0], dtype=np.float32)
+_OPACITY = 0.6
+
+
+def show_shade(viewer: ViewerModel, grid: PatchGrid, selected: BoolArray) -> Labels:
+    """Darken all patches but the selected ones.
+
+    A raster, one pixel a patch: frames take four lines each, and thousands hide what they frame.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+        Where.
+    grid : PatchGrid
+        Of the patches.
+    selected : ndarray of bool, shape (N,)
+        Those that stay as they are.
+    """
+    raster = grid.raster((~selected).astype(np.uint8), fill=0)
+    place = raster_placement(grid.lattice)
+    place = place.at(scale_in_view(viewer, place.mpp))
+    layer = find_layer(viewer, "shade")
+    if isinstance(layer, Labels):
+        layer.data = raster
+        place_layer(layer, place)
+        layer.visible = True
+        return layer
+    layer = Labels(
+        raster,
+        name="Not selected",
+        opacity=_OPACITY,
+        colormap=DirectLabelColormap(color_dict={None: "transparent", 0: "transparent", 1: _SHADE}),
+        metadata={METADATA_KEY: {"role": "shade", "mpp": place.mpp}},
+        **place.kwargs(),
+    )
+    layer.editable = False
+    insert_by_role(viewer, layer)
+    return layer

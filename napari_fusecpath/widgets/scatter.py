@@ -1,0 +1,242 @@
+"""The dock "Scatter": the slide's patches in two dimensions, and the one selection upon them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_fusecpath.layers.canvas import look_at
+from napari_fusecpath.layers.geometry import patch_side, scale_ratio, world_of_cells
+from napari_fusecpath.layers.stack import scale_in_view
+from napari_fusecpath.widgets.result_texts import number
+from napari_fusecpath.widgets.scatter_colors import (
+    DENSITY,
+    Coloring,
+    coloring_of,
+    colorings_at_hand,
+)
+from napari_fusecpath.widgets.scatter_view import ScatterView, Theme
+from napari_fusecpath.widgets.session import Session
+from napari_fusecpath.widgets.snapshot import Snapshot
+from napari_fusecpath.widgets.step import wrapped_label
+from src_core.clustering.result import load_clusters
+from src_core.clustering.scatter import Scatter, load_scatter, scatter_recipe
+from src_core.errors import FusecpathError
+from src_core.provenance import recipe_id
+from src_core.types import Int64
+
+__all__ = ["ScatterPanel"]
+
+_SIDE_PX, _HEIGHT_PX = 170, 230
+
+
+class ScatterPanel(QWidget):
+    """The scatter of the slide in view with what it is coloured by, or what to do to have one.
+
+    Parameters
+    ----------
+    session : Session
+        Whose slide and selection it shows.
+    parent : QWidget, optional
+        Usual.
+
+    Signals
+    -------
+    lassoed(ndarray)
+        The patches that are to be selected, as rows of the grid.
+    asked()
+        The user wants the scatter to be made.
+    """
+
+    lassoed = Signal(object)
+    asked = Signal()
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._shown: tuple[Path, int] | None = None
+        self._coloring: Coloring | None = None
+        self.view = ScatterView(self)
+        self.view.setToolTip(
+            "Drag: select (Shift: as well). Wheel: zoom. Right drag: move. Double-click: go there"
+        )
+        self.colors = QComboBox(self)
+        self.colors.setAccessibleName("Colour by")
+        self.text = wrapped_label(parent=self)
+        self.whole, self.clear = QPushButton("Show all", self), QPushButton("Clear", self)
+        self.whole.setToolTip("Show every patch again (Home)")
+        self.clear.setToolTip("Select nothing (Esc)")
+        self.empty = wrapped_label(parent=self)
+        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.make = QPushButton("Cluster", self)
+        self.make.clicked.connect(self.asked)
+        self.pages = QStackedWidget(self)
+        self._lay_out()
+        self.colors.activated.connect(lambda _index: self._color())
+        self.whole.clicked.connect(self.view.fit)
+        self.clear.clicked.connect(lambda: self._select(np.empty(0, np.int64), is_more=False))
+        self.view.lassoed.connect(lambda rows, more: self._select(rows, is_more=more))
+        self.view.pointed.connect(self._say)
+        self.view.wanted.connect(self._go)
+        session.refreshed.connect(self._refresh)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Return a height that leaves the slide most of a small screen."""
+        return QSize(800, _HEIGHT_PX)
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Catch up with what happened while it was not seen."""
+        super().showEvent(event)
+        self._refresh(self._session.snapshot)
+
+    def _lay_out(self) -> None:
+        side, words = QWidget(self), QWidget(self)
+        side.setFixedWidth(_SIDE_PX)
+        column = QVBoxLayout(side)
+        column.setContentsMargins(0, 0, 0, 0)
+        row = QHBoxLayout()
+        row.addWidget(self.whole)
+        row.addWidget(self.clear)
+        column.addWidget(QLabel("Colour by", side))
+        column.addWidget(self.colors)
+        column.addWidget(self.text, stretch=1)
+        column.addLayout(row)
+        plot = QWidget(self)
+        line = QHBoxLayout(plot)
+        line.setContentsMargins(4, 4, 4, 4)
+        line.addWidget(side)
+        line.addWidget(self.view, stretch=1)
+        middle = QVBoxLayout(words)
+        middle.addStretch()
+        middle.addWidget(self.empty)
+        middle.addWidget(self.make, alignment=Qt.AlignmentFlag.AlignCenter)
+        middle.addStretch()
+        self.pages.addWidget(plot)
+        self.pages.addWidget(words)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.pages)
+
+    def _refresh(self, snapshot: Snapshot) -> None:
+        if not self.isVisible():
+            return
+        scatter, folder = _stored(snapshot, is_joint=self._session.workbench.is_joint)
+        if scatter is None or folder is None or snapshot.grid is None:
+            self._shown = None
+            self._say_what_is_missing(snapshot)
+            return
+        theme = get_theme(self._session.viewer.theme)
+        self.view.show_theme(Theme(theme.canvas.as_hex(), theme.text.as_hex()))
+        stamp = (folder, (folder / "meta.json").stat().st_mtime_ns)
+        if stamp != self._shown:
+            self._shown = stamp
+            first, second = (f"{share:.0%} of the variance" for share in scatter.shares)
+            axes = (f"1st axis, {first} →", f"↑ 2nd axis, {second}")
+            self.view.show_points(np.asarray(scatter.points), axes)
+        self.pages.setCurrentIndex(0)
+        self._offer_colors()
+        self._color()
+        self.view.show_selected(self._session.selected)
+        self.clear.setEnabled(len(self._session.selected) > 0)
+        self._say(-1)
+
+    def _say_what_is_missing(self, snapshot: Snapshot) -> None:
+        self.pages.setCurrentIndex(1)
+        if snapshot.slide_path is None:
+            text = "Open a slide first: drop a file on the window."
+        elif snapshot.clusters is None and snapshot.joint is None:
+            text = "The scatter shows the patches by how alike they are; Cluster makes it."
+        else:
+            text = "These clusters have no scatter yet; it is made in seconds."
+        self.empty.setText(text)
+        self.make.setText("Make the scatter" if "seconds" in text else "Run 3 Cluster")
+        self.make.setVisible(snapshot.slide_path is not None)
+        self.make.setEnabled(self._session.runner.running is None)
+
+    def _offer_colors(self) -> None:
+        """Offer the maps that are on the slide; the chosen one stays while it is there."""
+        grid = self._session.snapshot.grid
+        if grid is None:
+            return
+        offered = list(colorings_at_hand(self._session.viewer, grid).items())
+        if offered == [
+            (self.colors.itemData(at), self.colors.itemText(at))
+            for at in range(self.colors.count())
+        ]:
+            return
+        chosen = self.colors.currentData()
+        self.colors.clear()
+        for key, name in offered:
+            self.colors.addItem(name, key)
+        self.colors.setCurrentIndex(max(0, self.colors.findData(chosen)))
+
+    def _color(self) -> None:
+        grid, key = self._session.snapshot.grid, self.colors.currentData()
+        if grid is None or key is None:
+            return
+        self._coloring = coloring_of(self._session.viewer, grid, key)
+        shown = self._coloring
+        self.view.show_colors(shown.rgb, shown.caption, is_plain=key == DENSITY)
+
+    def _select(self, rows: Int64, *, is_more: bool) -> None:
+        if is_more:
+            rows = np.union1d(self._session.selected, rows)
+        self.lassoed.emit(rows)
+
+    def _say(self, row: int) -> None:
+        """Say what is under the pointer, or else how much is selected."""
+        clusters, coloring = self._session.snapshot.clusters, self._coloring
+        if row < 0:
+            n_selected = len(self._session.selected)
+            text = "Draw around patches to select them."
+            self.text.setText(
+                f"{number(n_selected, 'patch', 'patches')} selected." if n_selected else text
+            )
+            return
+        said = [f"patch {row:,}"]
+        if clusters is not None and not self._session.workbench.is_joint and clusters[row] >= 0:
+            said.append(f"cluster {clusters[row]}")
+        word = "" if coloring is None else coloring.word(row)
+        if word and word not in said:
+            said.append(f"{self.colors.currentText()}: {word}")
+        self.text.setText("\n".join(said))
+
+    def _go(self, row: int) -> None:
+        """Bring a patch to the middle of the canvas."""
+        grid, viewer = self._session.snapshot.grid, self._session.viewer
+        if grid is not None:
+            lattice = grid.lattice
+            ratio = scale_ratio(lattice.slide_mpp, scale_in_view(viewer, lattice.slide_mpp))
+            (middle,) = world_of_cells(lattice, grid.cells[row : row + 1]) * ratio
+            look_at(viewer, middle, patch_side(lattice) * ratio)
+
+
+def _stored(snapshot: Snapshot, *, is_joint: bool) -> tuple[Scatter | None, Path | None]:
+    """Return the scatter by the encoders of the clusters in view, and where it is stored.
+
+    A damaged one counts as missing: making it again mends it.
+    """
+    slide, grid = snapshot.slide, snapshot.grid
+    if slide is None or grid is None or (snapshot.clusters is None and snapshot.joint is None):
+        return None, None
+    try:
+        _, meta = load_clusters(slide.shown_clusters(joint=is_joint))
+        recipe = scatter_recipe(grid.grid_id, meta["recipe"].get("views") or {})
+        folder = slide.scatter(grid.grid_id, recipe_id(recipe))
+        scatter = load_scatter(folder)
+    except FusecpathError:
+        return None, None
+    return (scatter, folder) if len(scatter.points) == len(grid) else (None, None)

@@ -1,0 +1,190 @@
+"""The scatter in a real window: opened from step 3, drawn upon, and in step with the slide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QApplication
+
+from napari_fusecpath.layers.canvas import camera_of
+from napari_fusecpath.layers.find import find_layer
+from napari_fusecpath.layers.overlays import show_attention
+from napari_fusecpath.widgets import bag_frames
+from napari_fusecpath.widgets.dock import FuseCPathWidget
+from src_core.clustering.result import ClusterResult, save_clusters
+from src_core.clustering.scatter import Scatter, save_scatter, scatter_recipe
+from src_core.inference.palette import cluster_colors
+from src_core.patches.grid import GridConfig, build_grid
+from src_core.project import Project
+from src_core.provenance import recipe_id
+from src_core.tissue.segment import segment_tissue
+
+LEFT, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
+NO_BUTTON = Qt.MouseButton.NoButton
+NO_KEY, SHIFT = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier
+
+
+@pytest.fixture
+def project(tmp_path: Path, sample: Path) -> Project:
+    """A slide in two clusters, left and right of each other in a scatter that is not stored."""
+    project = Project.create(tmp_path / "project")
+    slide = project.add_slide(sample, slide_id="a")
+    reader = slide.open()
+    mask = segment_tissue(reader)
+    grid = build_grid(reader, mask, GridConfig(patch_px=128))
+    reader.close()
+    mask.save(slide.tissue(mask.tissue_id))
+    grid.save(slide.grid(grid.grid_id))
+    labels = (np.arange(len(grid)) % 3 == 0).astype(np.int32)
+    result = ClusterResult(
+        labels=labels,
+        n_clusters=2,
+        agreement=np.ones((len(grid), len(project.config.encoders)), np.float32),
+        typical=np.full((2, 12), -1),
+    )
+    views = dict.fromkeys(project.config.encoders, "r")
+    recipe = {"views": views, "config": project.config.clustering.to_dict()}
+    save_clusters(slide.clusters(grid.grid_id, "c"), result, recipe)
+    slide.remember(tissue_id=mask.tissue_id, grid_id=grid.grid_id, clusters_id="c")
+    return project
+
+
+def add_scatter(project: Project) -> None:
+    slide = project.slide("a")
+    grid = slide.load_grid()
+    recipe = scatter_recipe(grid.grid_id, dict.fromkeys(project.config.encoders, "r"))
+    points = np.random.default_rng(0).random((len(grid), 2)).astype(np.float32)
+    points[:, 0] += 3 * (np.arange(len(grid)) % 3 == 0)
+    scatter = Scatter(points=points, shares=(0.5, 0.25))
+    save_scatter(slide.scatter(grid.grid_id, recipe_id(recipe)), scatter, recipe)
+
+
+def send(
+    view: Any, kind: QEvent.Type, at: QPoint, button: Any = NO_BUTTON, modifier: Any = NO_KEY
+) -> None:
+    """Send a mouse event to the view alone; the screen's own pointer comes late, or between."""
+    changed = NO_BUTTON if kind == QEvent.Type.MouseMove else button
+    held = NO_BUTTON if kind == QEvent.Type.MouseButtonRelease else button
+    where = QPointF(at)
+    QApplication.sendEvent(view, QMouseEvent(kind, where, where, changed, held, modifier))
+
+
+def drag_over(view: Any, path: list[QPoint], button: Any, modifier: Any = NO_KEY) -> None:
+    send(view, QEvent.Type.MouseButtonPress, path[0], button, modifier)
+    for at in path[1:]:
+        send(view, QEvent.Type.MouseMove, at, button, modifier)
+    send(view, QEvent.Type.MouseButtonRelease, path[-1], button, modifier)
+
+
+def test_patches_are_drawn_around_and_found_on_the_slide(
+    window: Callable[..., FuseCPathWidget],
+    project: Project,
+    qtbot: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dock = window()
+    session, cluster = dock.session, dock.panels["cluster"]
+    dock.go("cluster")
+    cluster.scatter.click()  # type: ignore[attr-defined]
+    panel = cluster.scatter.panel  # type: ignore[attr-defined]
+    view, bench = panel.view, session.workbench
+    assert panel.isVisible()
+    assert "Open a slide first" in panel.empty.text()
+    assert not panel.make.isVisible()
+
+    session.open_project(project.root)
+    session.refresh()
+    assert panel.make.text() == "Make the scatter"
+    add_scatter(project)
+    session.refresh()
+    qtbot.waitUntil(view.isVisible)
+    snapshot, grid = session.snapshot, project.slide("a").load_grid()
+    left, right = (np.flatnonzero(snapshot.clusters == number).tolist() for number in (0, 1))
+    keys = [panel.colors.itemData(at) for at in range(panel.colors.count())]
+    assert keys == ["clusters", "agreement", "density"]
+    legend = np.round(255 * cluster_colors(2)).astype(np.uint8)
+    np.testing.assert_array_equal(view._colors, legend[snapshot.clusters])
+
+    def drag(start: float, end: float, modifier: Any = NO_KEY) -> None:
+        """Draw around all from one share of the width to another."""
+        width, height = view.width(), view.height()
+        corners = [(start, 0.0), (end, 0.0), (end, 1.0), (start, 1.0)]
+        px = [QPoint(int(x * (width - 1)), int(y * (height - 1))) for x, y in corners]
+        drag_over(view, px, LEFT, modifier)
+        session.refresh()
+
+    drag(0.5, 1)
+    assert list(bench.selected) == right
+    assert panel.text.text() == f"{len(right)} patches selected."
+    frames: Any = find_layer(session.viewer, "selection")
+    assert (frames.edge_color[:, 3] > 0).sum() == 4 * len(right), "framed on the slide"
+    drag(0, 0.5, SHIFT)
+    assert list(bench.selected) == list(range(len(grid)))
+    qtbot.keyClick(view, Qt.Key.Key_Escape)
+    assert bench.selected == ()
+
+    bench.selected = (left[2],)  # by whomever
+    session.refresh()
+    assert np.flatnonzero(view._selected).tolist() == [left[2]]
+    cluster.table.selectRow(1)  # type: ignore[attr-defined]
+    session.refresh()
+    assert np.flatnonzero(view._selected).tolist() == right
+    drag(0, 0.5)
+    assert cluster.table.chosen == [], "the legend gives way"  # type: ignore[attr-defined]
+    assert list(bench.selected) == left
+
+    monkeypatch.setattr(bag_frames, "_MOST_FRAMED", 3)
+    drag(0.5, 1)
+    shade: Any = find_layer(session.viewer, "shade")
+    frames = find_layer(session.viewer, "selection")
+    assert not frames.edge_color[:, 3].any()
+    columns, rows = grid.cells.T
+    np.testing.assert_array_equal(np.asarray(shade.data)[rows, columns], snapshot.clusters == 0)
+    assert np.asarray(shade.data).sum() == len(left)
+    panel.clear.click()
+    session.refresh()
+    assert not shade.visible
+
+    (at,) = view._view.to_px(view._xy[[right[0]]], view._size).astype(int).tolist()
+    send(view, QEvent.Type.MouseMove, QPoint(*at))
+    shown = view._row_at(QPoint(*at))
+    assert panel.text.text().splitlines() == [f"patch {shown}", "cluster 1"]
+    qtbot.mouseClick(view, LEFT, NO_KEY, QPoint(*at))
+    assert bench.selected == (shown,)
+    before = camera_of(session.viewer).center
+    qtbot.mouseDClick(view, LEFT, NO_KEY, QPoint(*at))
+    assert camera_of(session.viewer).center != before
+
+    attention = np.full(len(grid), np.nan)
+    attention[right] = np.linspace(0, 2, len(right))
+    show_attention(session.viewer, grid, attention)
+    session.refresh()
+    panel.colors.setCurrentIndex(panel.colors.findData("attention"))
+    panel.colors.activated.emit(panel.colors.currentIndex())
+    assert "share of the bag" in view.caption
+    assert len(np.unique(view._colors[left], axis=0)) == 1
+    assert len(np.unique(view._colors[right], axis=0)) > 3
+    session.viewer.layers.remove(find_layer(session.viewer, "attention"))
+    session.refresh()
+    assert panel.colors.currentData() == "clusters"
+
+    home = view._view
+    qtbot.keyClick(view, Qt.Key.Key_Plus)
+    qtbot.keyClick(view, Qt.Key.Key_Left)
+    closer = view._view
+    assert closer.zoom > home.zoom
+    drag_over(view, [QPoint(50, 50), QPoint(90, 50)], RIGHT)
+    assert view._view.middle[0] < closer.middle[0]
+    panel.whole.click()
+    assert view._view == home
+
+    panel.parentWidget().destroyOnClose()
+    assert panel.parentWidget() is None
+    cluster.scatter.click()  # type: ignore[attr-defined]
+    qtbot.waitUntil(panel.view.isVisible)
