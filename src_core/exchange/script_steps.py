@@ -1,0 +1,103 @@
+"""From a project's records to the steps that make it again.
+
+The steps follow the runs, in the order in which they were made, and end with what holds today.
+"""
+
+from __future__ import annotations
+
+import json
+
+from src_core.clustering.result import load_clusters
+from src_core.exchange.script_models import repeat_model
+from src_core.exchange.script_records import runs_in_order, when
+from src_core.exchange.script_slides import take_slides_in
+from src_core.exchange.script_state import State, Take, on
+from src_core.exchange.script_text import Copy, Inside, Step
+from src_core.progress import Stop, check
+from src_core.project import ProjectConfig, SlideFolder
+
+__all__ = ["lay_steps"]
+
+
+def lay_steps(state: State, *, stop: Stop) -> None:
+    """Lay the steps that make a project again.
+
+    Parameters
+    ----------
+    state : State
+        Of nothing so far.
+    stop : callable
+        Asked between steps; see :mod:`src_core.progress`.
+
+    Raises
+    ------
+    ProjectError
+        If a record is damaged.
+    """
+    runs = runs_in_order(state.project)
+    if state.slides:
+        take_slides_in(state, runs[0].config if runs else state.project.config)
+    for run in runs:
+        check(stop)
+        repeat_model(state, run)
+    if state.slides:
+        _today(state)
+    _leave_out(state)
+
+
+def _today(state: State) -> None:
+    """Lay what holds today and no run needed: clusters, labels, marks."""
+    acts = state.marks(None, "today")
+    said = ["Marks and selections that people made by hand are put in place."] * bool(acts)
+    groups = _clusterings(state)
+    for key in sorted(groups, key=lambda one: groups[one][0] == state.project.config):
+        config, names = groups[key]
+        acts += [*state.turn_to(config), *state.cluster(names)]
+    acts += state.turn_to(state.project.config)
+    joint = [slide.slide_id for slide in state.slides if slide.record.joint_id is not None]
+    acts += state.over(joint, "cluster", "--joint", *on(state.device)) if joint else []
+    acts += [*state.whole_table(), *_mark_labels(state)]
+    acts += state.corrections(None) if state.table is not None else []
+    if acts:
+        made = when(
+            slide.current_clusters() / "meta.json" for slide in state.slides if _clustered(slide)
+        )
+        head = f"What holds today; last clustered {made}, by which version is not on record."
+        state.steps.append(Step((head, *said), tuple(acts)))
+
+
+def _clusterings(state: State) -> dict[str, tuple[ProjectConfig, list[str]]]:
+    """Return slides by the settings and encoders of the clusters that they have in use."""
+    groups: dict[str, tuple[ProjectConfig, list[str]]] = {}
+    for slide in filter(_clustered, state.slides):
+        recipe = load_clusters(slide.current_clusters())[1]["recipe"]
+        views, config = list(recipe.get("views") or ()), state.project.config
+        key = json.dumps([recipe.get("config"), views])
+        if views != list(config.encoders):
+            config = config.replace(encoders=views)
+        config = config.replace(clustering=recipe.get("config"))
+        groups.setdefault(key, (config, []))[1].append(slide.slide_id)
+    return groups
+
+
+def _mark_labels(state: State) -> list[Take]:
+    path = state.project.root / "cohort" / "mark_labels.json"
+    if not path.is_file():
+        return []
+    return [Copy(state.beside("mark_labels.json", path), Inside("cohort/mark_labels.json"))]
+
+
+def _leave_out(state: State) -> None:
+    """Say what of the project the steps do not make."""
+    root, said = state.project.root, list[str]()
+    said += [f"{name} is left out: {why}" for name, why in state.without.items()]
+    if any(root.glob("cross-validations/*")) or any(root.glob("comparisons/*")):
+        said.append("Cross-validations and comparisons are not repeated; evaluate makes them.")
+    if any(root.glob("slides/*/grids/*/sweeps/*")) or any(root.glob("predictions/*/*/expl*")):
+        said.append("Sweeps of numbers of clusters and explanations are not repeated.")
+    if said:
+        state.steps.append(Step(tuple(said)))
+
+
+def _clustered(slide: SlideFolder) -> bool:
+    return slide.record.clusters_id is not None
