@@ -15,6 +15,7 @@ from src_core.verbs.base import Result, Verb
 from src_core.verbs.choosing import COMPARE
 from src_core.verbs.exchange import EXPORT, IMPORT
 from src_core.verbs.explain import EXPLAIN
+from src_core.verbs.figure import FIGURE
 from src_core.verbs.models import EVALUATE, PREDICT, TRAIN
 from src_core.verbs.prepare import PREPARE
 from src_core.verbs.review import DECIDE, FINETUNE, RELABEL, SUGGEST
@@ -45,6 +46,7 @@ VERBS: dict[str, Verb] = {
         EXPORT,
         IMPORT,
         SCRIPT,
+        FIGURE,
         ENCODERS,
         DOCTOR,
         PYRAMID,
