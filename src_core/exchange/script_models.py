@@ -62,9 +62,7 @@ def _next_name(state: State) -> str:
 
 def _call(run: Run, *words: Word) -> Call:
     """Return a call on the device and with the threads of a run."""
-    threads = run.asked.get("threads")
-    device = on(str(run.asked.get("device") or "") or None)
-    return Call((*words, *device), threads if isinstance(threads, int) else None)
+    return Call((*words, *on(run.device)), run.threads)
 
 
 def _train(state: State, run: Run) -> list[Take]:
@@ -148,7 +146,7 @@ def _tuned_name(state: State, run: Run) -> str:
 
 def _asked_of(state: State, run: Run, name: str) -> list[Take]:
     """Return what a model was asked: the final score, predictions."""
-    device = on(str(run.asked.get("device") or "") or None)
+    device = on(run.device)
     calls = list[Take]()
     if (run.folder / "held_back.json").is_file():
         calls.append(Call(("evaluate", Inside(), "--run", name, *device)))
@@ -164,4 +162,4 @@ def _by(run: Run) -> str:
         return "by which version is not on record"
     told = [f"version {versions.get('napari-fusecpath', 'unknown')}"]
     told += [f"{name} {versions[name]}" for name in ("torch", "python") if name in versions]
-    return f"by {', '.join(told)}, on {run.asked.get('device', 'an unknown device')}"
+    return f"by {', '.join(told)}{f', on {run.device}' * bool(run.device)}"

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from src_core.bags.label_table import LabelRow
 from src_core.bags.targets import Target
 from src_core.cohorts import names_in
 from src_core.config import Config
+from src_core.devices import DeviceName
 from src_core.embeddings.store import EmbeddingStore
 from src_core.errors import ConfigError, FusecpathError, ProjectError
 from src_core.models.checkpoint_meta import CheckpointMeta, checkpoint_meta
@@ -67,6 +68,18 @@ class Run:
         return _moment(self.folder / "config.json").isoformat(timespec="milliseconds")
 
     @property
+    def device(self) -> str:
+        """What it was computed on; "" if it has not noted that."""
+        device = self.asked.get("device")
+        return device if device in get_args(DeviceName) else ""
+
+    @property
+    def threads(self) -> int | None:
+        """Of the CPU that it was computed with; None if it has not noted that."""
+        threads = self.asked.get("threads")
+        return threads if type(threads) is int and threads > 0 else None
+
+    @property
     def config(self) -> ProjectConfig:
         """The project's settings of then."""
         try:
@@ -101,7 +114,9 @@ def _moment(path: Path) -> datetime:
 
 def is_by_hand(slide: SlideFolder) -> bool:
     """Tell whether a person made a slide's tissue, or drew a region of interest on it."""
-    return slide.record.roi_id is not None or slide.load_tissue().is_by_hand
+    record = slide.record
+    is_painted = record.tissue_id is not None and slide.load_tissue().is_by_hand
+    return record.roi_id is not None or is_painted
 
 
 def imports_of(slide: SlideFolder) -> list[tuple[str | None, Mapping[str, Any]]]:
@@ -121,15 +136,20 @@ def imports_of(slide: SlideFolder) -> list[tuple[str | None, Mapping[str, Any]]]
     return found
 
 
-def device_of(slides: Sequence[SlideFolder], encoders: Sequence[str]) -> str | None:
-    """Return the one device that has embedded slides; None if several have, or none is noted."""
+def device_of(
+    slides: Sequence[SlideFolder], encoders: Sequence[str], runs: Iterable[Run]
+) -> str | None:
+    """Return the one device that has embedded slides; None if there were several.
+
+    Of encoders that need none nothing is noted; then it is the one device that has trained.
+    """
     devices = set[str]()
     for slide in slides:
         store = EmbeddingStore(slide.embeddings(slide.load_grid().lattice_id))
         for encoder in encoders:
             devices.update(way.rpartition(" ")[2] for way in store.computed(encoder))
-    known = devices & {"cpu", "cuda", "mps"}
-    return known.pop() if len(devices) == len(known) == 1 else None
+    devices = devices or {run.device for run in runs if run.device}
+    return devices.pop() if len(devices) == 1 and devices <= set(get_args(DeviceName)) else None
 
 
 def acts_until(store: MarkStore, until: str | None) -> bytes:

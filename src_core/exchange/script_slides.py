@@ -50,11 +50,8 @@ def take_slides_in(state: State, config: ProjectConfig) -> None:
 def _head(state: State) -> str:
     made = when(slide.grid(str(slide.record.grid_id)) / "meta.json" for slide in state.slides)
     count = len(state.slides)
-    device = f" on {state.device}" if state.device else " on several devices, or it is not noted"
-    return (
-        f"Prepare {count} slide{'s' * (count > 1)}; made {made}{device}, by which version is not "
-        "on record."
-    )
+    slides = f"{count} slide{'s' * (count > 1)}"
+    return f"Prepare {slides}; made {made}, by which version is not on record."
 
 
 def _brought(state: State, slide: SlideFolder) -> list[Word]:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from src_core.bags.label_table import LabelRow
 from src_core.exchange.script_records import (
+    Run,
     acts_until,
     changed_settings,
     device_of,
     has_no_patches,
+    runs_in_order,
     table_of,
 )
 from src_core.exchange.script_text import Beside, Call, Copy, Inside, Step, Word
@@ -42,6 +44,8 @@ class State:
 
     project: Project
     folder: Path
+    runs: list[Run] = field(init=False)
+    """In the order in which they were made."""
     steps: list[Step] = field(default_factory=list)
     files: dict[str, bytes | Path] = field(default_factory=dict)
     """By their path below the folder: their content, or the file that they are a copy of."""
@@ -58,6 +62,8 @@ class State:
     """The others, and what is wrong with them."""
     device: str | None = field(init=False)
     """Where everything was embedded, if in one place."""
+    threads: int | None = field(init=False)
+    """Of the CPU: those of all trainings, which the steps before them had too, as far as known."""
     _placed: dict[str, bytes] = field(default_factory=dict)
     _corrected: dict[str, int] = field(default_factory=dict)
     _clusters_of: dict[str, object] = field(default_factory=dict)
@@ -67,7 +73,10 @@ class State:
         reasons = {slide.slide_id: has_no_patches(slide) for slide in self.project.slides()}
         self.without = {name: why for name, why in reasons.items() if why is not None}
         self.slides = [self.project.slide(name) for name, why in reasons.items() if why is None]
-        self.device = device_of(self.slides, self.project.config.encoders)
+        self.runs = runs_in_order(self.project)
+        self.device = device_of(self.slides, self.project.config.encoders, self.runs)
+        threads = {run.threads for run in self.runs}
+        self.threads = threads.pop() if len(threads) == 1 else None
 
     @property
     def ids(self) -> set[str]:
@@ -90,8 +99,9 @@ class State:
 
     def prepare(self, *words: Word, embed: bool = True) -> Call:
         """Return a call of ``prepare``."""
-        device = on(self.device) if embed else ("--no-embed",)
-        return Call(("prepare", Inside(), *words, *device))
+        if not embed:
+            return Call(("prepare", Inside(), *words, "--no-embed"))
+        return Call(("prepare", Inside(), *words, *on(self.device)), self.threads)
 
     def changes(self, config: ProjectConfig, *, besides: Iterable[str | None] = ()) -> list[Word]:
         """Return the words that lead from the settings so far to others, encoders `besides` out."""
@@ -127,14 +137,15 @@ class State:
     def over(self, names: Sequence[str], verb: str, *words: Word) -> list[Take]:
         """Return a verb over slides, in several commands where their names are too long."""
         if len(names) == len(self.slides):
-            return [Call((verb, Inside(), *words))]
+            return [Call((verb, Inside(), *words), self.threads)]
         calls, part = list[Take](), list[str]()
         for name in names:
             if sum(len(one) + 3 for one in (*part, name)) > _LONGEST:
-                calls.append(Call((verb, Inside(), *part, *words)))
+                calls.append(Call((verb, Inside(), "--slides", *part, *words), self.threads))
                 part = []
             part.append(name)
-        return [*calls, Call((verb, Inside(), *part, *words))] if part else []
+        last = Call((verb, Inside(), "--slides", *part, *words), self.threads)
+        return [*calls, last] if part else []
 
     def marks(self, until: str | None, place: str) -> list[Take]:
         """Put in force what reviewers had marked, excluded and pinned by then."""

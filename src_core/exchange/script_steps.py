@@ -9,7 +9,7 @@ import json
 
 from src_core.clustering.result import load_clusters
 from src_core.exchange.script_models import repeat_model
-from src_core.exchange.script_records import runs_in_order, when
+from src_core.exchange.script_records import when
 from src_core.exchange.script_slides import take_slides_in
 from src_core.exchange.script_state import State, Take, on
 from src_core.exchange.script_text import Copy, Inside, Step
@@ -34,10 +34,10 @@ def lay_steps(state: State, *, stop: Stop) -> None:
     ProjectError
         If a record is damaged.
     """
-    runs = runs_in_order(state.project)
     if state.slides:
-        take_slides_in(state, runs[0].config if runs else state.project.config)
-    for run in runs:
+        first = state.runs[0] if state.runs else state.project
+        take_slides_in(state, first.config)
+    for run in state.runs:
         check(stop)
         repeat_model(state, run)
     if state.slides:

@@ -100,9 +100,13 @@ def as_cmd(steps: Sequence[Step], *, about: Sequence[str], project: str, files: 
     lines += [f"rem {_remark(one)}" for one in about]
     lines += [f'set "files=%~dp0{_doubled(files)}"', f'set "project={_doubled(project)}"']
     lines += ['if exist "%project%" (', f"  echo %project% {_THERE} 1>&2", "  exit /b 1", ")"]
+    threads: int | None = None
     for step in steps:
         lines += ["", *(f"rem {_remark(one)}" for one in step.said)]
         for act in step.acts:
+            if isinstance(act, Call) and act.threads != threads:
+                threads = act.threads
+                lines.append(f'set "OMP_NUM_THREADS={threads or ""}"')  # to nothing: not set
             lines += _cmd_lines(act)
     return "\r\n".join(lines) + "\r\n"
 
@@ -123,7 +127,6 @@ def _cmd_lines(act: Call | Copy) -> Iterable[str]:
         yield f"if not exist {folder} mkdir {folder}"
         yield f"copy /y {_cmd_word(act.source)} {_cmd_word(act.target)} >nul || exit /b 1"
         return
-    yield f'set "OMP_NUM_THREADS={act.threads or ""}"'  # set to nothing is not set
     yield f"fusecpath {' '.join(map(_cmd_word, act.words))} || exit /b 1"
 
 
