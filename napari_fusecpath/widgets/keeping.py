@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +95,11 @@ class Keeping(QWidget):
     def show_made(self, result: dict[str, Any]) -> bool:
         """Say where what was asked for lies; tell whether the result was of that."""
         if "figure" in result:
-            self.say.setText(f"Figure saved: {result['figure']}")
+            self.say.setText(f"Figure saved: {_breakable(result['figure'])}")
         elif "script" in result:
             count = f"{result['commands']} command{'s' * (result['commands'] != 1)}"
-            self.say.setText(f"{count} saved: {result['script']}, and a .cmd for Windows")
+            path = _breakable(result["script"])
+            self.say.setText(f"{count} saved: {path}, and a .cmd for Windows")
         return "figure" in result or "script" in result
 
     def _ask_figure(self) -> None:
@@ -158,3 +160,8 @@ class Keeping(QWidget):
             for corner in view_of(self.session.viewer)
         )
         return ",".join(f"{value:.1f}" for value in (*low, *(high - low)))
+
+
+def _breakable(path: str) -> str:
+    """Let a long path be broken between its parts: in one piece it would widen the dock."""
+    return re.sub(r"([/\\])", "\\1\u200b", path)

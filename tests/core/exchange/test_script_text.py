@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,10 @@ def test_a_shell_passes_every_word_on_as_it_is(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     paths = os.pathsep.join((str(shim.parent), os.environ["PATH"]))
-    command = {"cwd": empty, "env": {**os.environ, "PATH": paths, "TOLD": str(told)}}
+    command: dict[str, Any] = {
+        "cwd": empty,
+        "env": {**os.environ, "PATH": paths, "TOLD": str(told)},
+    }
     subprocess.run(["sh", str(script)], check=True, **command)
     calls = [json.loads(line) for line in told.read_text().splitlines()]
     assert calls[0] == ["relabel", "a-again", *NASTY]
