@@ -149,8 +149,9 @@ def _inside(grid: PatchGrid, region: Region) -> BoolArray:
     x, y, width, height = region
     middles = grid.coords_xy + grid.lattice.patch_l0 / 2
     half = grid.lattice.stride_l0 / 2
-    low, high = middles + half > (x, y), middles - half < (x + width, y + height)
-    inside: BoolArray = (low & high).all(axis=1)
+    low, high = np.array([x, y]), np.array([x + width, y + height])
+    beyond = (middles + half <= low) | (middles - half >= high)  # (N, 2)
+    inside: BoolArray = np.asarray(~beyond.any(axis=1))
     return inside
 
 

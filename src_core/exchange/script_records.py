@@ -71,7 +71,7 @@ class Run:
     def device(self) -> str:
         """What it was computed on; "" if it has not noted that."""
         device = self.asked.get("device")
-        return device if device in get_args(DeviceName) else ""
+        return str(device) if device in get_args(DeviceName) else ""
 
     @property
     def threads(self) -> int | None:

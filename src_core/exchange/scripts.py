@@ -55,18 +55,7 @@ def write_script(
     folder = out.with_name(checked_name(f"{stem}-files", what="folder beside the script"))
     state = State(project, folder)
     lay_steps(state, stop=stop)
-    again = f"{_NOT_IN_NAME.sub('_', project.root.name).strip('.-') or 'project'}-again"
-    now = datetime.now(UTC)
-    about = (
-        f"Makes the project {project.root.name} again, in the folder {again} where it is run.",
-        f"Written {now:%Y-%m-%d %H:%M} UTC by napari-fusecpath {__version__}, from its records.",
-        "Dates are those of its files. Files that no command makes lie beside this script.",
-        RESEARCH_USE,
-    )
-    texts = {
-        ".sh": as_sh(state.steps, about=about, project=again, files=folder.name),
-        ".cmd": as_cmd(state.steps, about=about, project=again, files=folder.name),
-    }
+    texts = _texts(project, state)
     tracker = Tracker(
         report, stop, stage="Writing the script", total=len(state.files) + 2, unit="files"
     )
@@ -85,3 +74,20 @@ def write_script(
         tracker.advance(1, detail=path.name)
     calls = sum(isinstance(act, Call) for step in state.steps for act in step.acts)
     return [*scripts, *written], calls
+
+
+def _texts(project: Project, state: State) -> dict[str, str]:
+    """Return the script by the ending of its file."""
+    again = f"{_NOT_IN_NAME.sub('_', project.root.name).strip('.-') or 'project'}-again"
+    now = datetime.now(UTC)
+    about = (
+        f"Makes the project {project.root.name} again, in the folder {again} where it is run.",
+        f"Written {now:%Y-%m-%d %H:%M} UTC by napari-fusecpath {__version__}, from its records.",
+        "Dates are those of its files. Files that no command makes lie beside this script.",
+        RESEARCH_USE,
+    )
+    files = state.folder.name
+    return {
+        ".sh": as_sh(state.steps, about=about, project=again, files=files),
+        ".cmd": as_cmd(state.steps, about=about, project=again, files=files),
+    }

@@ -25,7 +25,7 @@ PRINT_DPI = 300
 
 _POINTS = {"title": 8.0, "text": 6.5, "foot": 5.5}
 _LINE_INCHES = {name: points * 1.45 / 72 for name, points in _POINTS.items()}
-_COLUMN_INCHES = 1.35
+_COLUMN_INCHES = 1.1
 _MARGIN_INCHES = 0.08
 _BAR_INCHES = 0.42
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     plain = Figure.savefig
 
-    def save(figure: Figure, *args: object, **options: object) -> None:
+    def save(figure: Figure, *args: Any, **options: Any) -> None:
         found.extend(one.get_text() for one in figure.findobj(Text))
         plain(figure, *args, **options)
 

@@ -330,7 +330,7 @@ def test_figures_and_the_script_are_saved(
     verb, options = asked[-1]
     assert (verb, options["what"], options["slide"]) == ("figure", "clusters", "s0")
     view = np.array([float(part) for part in options["view"].split(",")])
-    mpp = dock.session.snapshot.mpp
+    mpp = dock.session.snapshot.mpp or 0.0
     size = np.array([canvas.width(), canvas.height()]) / 4.0 / mpp
     middle = np.array([300, 256]) / mpp
     np.testing.assert_allclose(view, [*(middle - size / 2), *size], atol=0.1)
