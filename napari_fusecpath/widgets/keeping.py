@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 from napari_fusecpath.layers.canvas import view_of
 from napari_fusecpath.layers.find import Role, find_layer
 from napari_fusecpath.layers.geometry import xy_of_world
+from napari_fusecpath.widgets.forms import WheelGuard
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.step import wrapped_label
 
@@ -82,6 +83,7 @@ class Keeping(QWidget):
         for title, widget in (("Map", self.what), ("Part", self.part), ("Width", self.width_mm)):
             rows.addRow(title, widget)
             widget.setAccessibleName(title)
+            widget.installEventFilter(WheelGuard(widget))
         rows.addRow("Figure", self.figure)
         rows.addRow("All steps", self.script)
         rows.addRow(self.say)

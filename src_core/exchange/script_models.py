@@ -149,7 +149,7 @@ def _asked_of(state: State, run: Run, name: str) -> list[Take]:
     device = on(run.device)
     calls = list[Take]()
     if (run.folder / "held_back.json").is_file():
-        calls.append(Call(("evaluate", Inside(), "--run", name, *device)))
+        calls.append(Call(("evaluate", Inside(), "--run", name, *device), state.threads))
     found = state.project.root.glob(f"predictions/{run.run_id}/*/prediction.json")
     predicted = sorted(path.parent.name for path in found if path.parent.name in state.ids)
     return [*calls, *state.over(predicted, "predict", "--run", name, *device)]

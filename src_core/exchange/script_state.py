@@ -107,7 +107,7 @@ class State:
         """Return the words that lead from the settings so far to others, encoders `besides` out."""
         before, words, out = self.config, list[Word](), set(besides)
         encoders = [name for name in config.encoders if name not in out]
-        if encoders and tuple(encoders) != before.encoders:
+        if encoders and (tuple(encoders) != before.encoders or not self.steps):
             words += ["--encoders", *encoders]
         given: dict[str, list[str]] = {"encoders": list(config.encoders)}
         if config.teachers and config.teachers != before.teachers:

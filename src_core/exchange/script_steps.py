@@ -6,6 +6,7 @@ The steps follow the runs, in the order in which they were made, and end with wh
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from src_core.clustering.result import load_clusters
 from src_core.exchange.script_models import repeat_model
@@ -49,13 +50,12 @@ def _today(state: State) -> None:
     """Lay what holds today and no run needed: clusters, labels, marks."""
     acts = state.marks(None, "today")
     said = ["Marks and selections that people made by hand are put in place."] * bool(acts)
+    acts += _in_common(state)
     groups = _clusterings(state)
     for key in sorted(groups, key=lambda one: groups[one][0] == state.project.config):
         config, names = groups[key]
         acts += [*state.turn_to(config), *state.cluster(names)]
     acts += state.turn_to(state.project.config)
-    joint = [slide.slide_id for slide in state.slides if slide.record.joint_id is not None]
-    acts += state.over(joint, "cluster", "--joint", *on(state.device)) if joint else []
     acts += [*state.whole_table(), *_mark_labels(state)]
     acts += state.corrections(None) if state.table is not None else []
     if acts:
@@ -70,14 +70,29 @@ def _clusterings(state: State) -> dict[str, tuple[ProjectConfig, list[str]]]:
     """Return slides by the settings and encoders of the clusters that they have in use."""
     groups: dict[str, tuple[ProjectConfig, list[str]]] = {}
     for slide in filter(_clustered, state.slides):
-        recipe = load_clusters(slide.current_clusters())[1]["recipe"]
-        views, config = list(recipe.get("views") or ()), state.project.config
-        key = json.dumps([recipe.get("config"), views])
-        if views != list(config.encoders):
-            config = config.replace(encoders=views)
-        config = config.replace(clustering=recipe.get("config"))
+        config = _settings(state, slide.current_clusters())
+        key = json.dumps(config.to_dict(), sort_keys=True)
         groups.setdefault(key, (config, []))[1].append(slide.slide_id)
     return groups
+
+
+def _in_common(state: State) -> list[Take]:
+    """Cluster the slides together that were clustered so, by the settings of then."""
+    joint = [slide for slide in state.slides if slide.record.joint_id is not None]
+    if not joint:
+        return []
+    names = [slide.slide_id for slide in joint]
+    acts = state.turn_to(_settings(state, joint[0].joint_clusters()))
+    return [*acts, *state.over(names, "cluster", "--joint", *on(state.device))]
+
+
+def _settings(state: State, clusters: Path) -> ProjectConfig:
+    """Return the project's settings with those by which some clusters were made."""
+    recipe = load_clusters(clusters)[1]["recipe"]
+    views, config = list(recipe.get("views") or ()), state.project.config
+    if views != list(config.encoders):
+        config = config.replace(encoders=views)
+    return config.replace(clustering=recipe.get("config"))
 
 
 def _mark_labels(state: State) -> list[Take]:

@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src_core.bags.label_table import LabelRow
 from src_core.cli import main
 from src_core.clustering.result import load_clusters
 from src_core.errors import ProjectError
+from src_core.exchange.script_records import table_of
 from src_core.project import Project
 from src_core.provenance import file_sha256, read_json, write_json
 from src_core.tissue.mask import TissueMask
@@ -103,6 +105,7 @@ def worked_on(tmp_path_factory: pytest.TempPathFactory) -> Project:
     verb("prepare", project=root, slides=paths, tissue=str(painted.root / "painted"), device="cpu")
     shutil.rmtree(painted.root / "painted")
     verb("cluster", project=root, n_clusters=3, device="cpu")
+    verb("cluster", project=root, joint=True, device="cpu")
     verb("train", project=root, target=[COLUMN], device="cpu")
     learned = read_json(project.run("run-0001") / "config.json")["trained_on"]
     first = project.slide(learned[0])
@@ -148,6 +151,7 @@ def test_a_script_makes_the_same_clusters_and_the_same_weights(
         other = again.slide(slide.slide_id)
         assert other.record.grid_id == slide.record.grid_id
         assert other.record.tissue_id == slide.record.tissue_id
+        assert other.record.joint_id == slide.record.joint_id is not None
         assert other.marks.current() == slide.marks.current()
         assert other.corrections.current() == slide.corrections.current()
     predicted = {
@@ -196,6 +200,22 @@ def test_a_run_of_other_slides_than_todays_says_so(worked_on: Project, tmp_path:
     (root / "slides" / name / "review" / "selection.jsonl").write_text("no line of JSON\n")
     with pytest.raises(ProjectError, match=r"selection\.jsonl"):
         verb("script", project=str(root))
+
+
+def test_slides_in_a_project_are_named_from_the_script_if_that_is_in_it_too(
+    slide_file: Path, tmp_path: Path
+) -> None:
+    project = Project.create(tmp_path / "project")
+    inside = project.root / "inside" / "a.tiff"
+    inside.parent.mkdir()
+    shutil.copy(slide_file, inside)
+    project.add_slide(inside, slide_mpp=0.25)
+    row = LabelRow(slide_id="a", path=inside, patient_id="", labels={"x": "1"}, line=0)
+    head = "slide_id,path,patient_id,mpp,x\r\n"
+    table = table_of(project, [row], ["x"], project.root / "exports" / "repeat-files")
+    assert table.decode() == f"{head}a,../../inside/a.tiff,,0.25,1\r\n"
+    table = table_of(project, [row], ["x"], tmp_path)
+    assert table.decode() == f"{head}a,{inside.as_posix()},,0.25,1\r\n"
 
 
 def test_imported_embeddings_are_named_and_asked_for(
