@@ -165,7 +165,8 @@ def test_a_map_has_a_bar_that_says_what_it_is(
 
     monkeypatch.setattr(print_figure, "_draw_picture", draw)
     path = tmp_path / f"{what}.pdf"
-    options = {"project": str(predicted.root), "slide": "a-slide", "out": str(path)}
+    options: dict[str, Any] = {"project": str(predicted.root), "slide": "a-slide"}
+    options |= {"out": str(path), "width_mm": 100.0, "view": "0,0,1000,400"}
     verb("figure", **options, what=what, run="run-0001")
     assert path.read_bytes().startswith(b"%PDF")
     assert bar in said
