@@ -232,7 +232,7 @@ class _Field:
             return None
         if spec.type is tuple:
             return [item.strip() for item in text.split(",") if item.strip()]
-        if spec.type not in (int, float):
+        if spec.type not in (int, float) or text in spec.words:
             return text
         try:
             return spec.type(text.replace(",", "."))
