@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from napari import Viewer
 from napari.components import ViewerModel
+from numpy.typing import NDArray
 
 __all__ = [
     "camera_of",
@@ -14,6 +16,7 @@ __all__ = [
     "keep_context_current",
     "look_at",
     "scale_bar_of",
+    "view_of",
     "window_of",
 ]
 
@@ -61,6 +64,17 @@ def look_at(viewer: Viewer, middle: Sequence[float], side: float) -> None:
     if not _SMALLEST <= camera.zoom * side / room <= _LARGEST:
         camera.zoom = _USUAL * room / side
     camera.center = (*camera.center[:-2], float(middle[0]), float(middle[1]))
+
+
+def view_of(viewer: Viewer) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the top left and the bottom right corner of what a canvas shows, (row, column).
+
+    World units; for a slide they are micrometres, or pixels where its scale is unknown.
+    """
+    camera, canvas = camera_of(viewer), viewer.window._qt_viewer.canvas.native  # noqa: SLF001
+    half = np.array([canvas.height(), canvas.width()]) / (2 * camera.zoom)
+    middle = np.array(camera.center[-2:], dtype=np.float64)
+    return middle - half, middle + half
 
 
 def keep_context_current(viewer: Viewer) -> None:

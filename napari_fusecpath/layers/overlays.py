@@ -24,6 +24,7 @@ from napari_fusecpath.layers.geometry import (
     raster_placement,
 )
 from napari_fusecpath.layers.stack import insert_by_role, place_layer, scale_in_view
+from src_core.inference.maps import robust_limits
 from src_core.inference.palette import cluster_colors
 from src_core.patches.grid import Lattice, PatchGrid
 from src_core.tissue.mask import TissueMask
@@ -50,8 +51,6 @@ _PARTS: dict[Task, str] = {
     "regression": ", in its unit: red raises it",
     "survival": ": red means an earlier event",
 }
-_PERCENTILES = (1.0, 99.0)
-"""Attention is heavy-tailed: a single patch must not use up the scale."""
 
 
 def show_tissue(viewer: ViewerModel, mask: TissueMask, *, mpp: float | None) -> Labels:
@@ -177,7 +176,7 @@ def show_marks(
 
 def show_attention(viewer: ViewerModel, grid: PatchGrid, attention: ArrayLike) -> Image:
     """Show each patch's share of the bag, 1 = average; NaN is not drawn."""
-    low, high = _robust_limits(attention)
+    low, high = robust_limits(attention)
     return _show_map(
         viewer,
         "attention",
@@ -228,7 +227,7 @@ def show_contribution(
     task : {"classification", "regression", "survival"}
         What the caption says of it.
     """
-    low, high = _robust_limits(contribution)
+    low, high = robust_limits(contribution)
     reach = max(abs(low), abs(high))
     return _show_map(
         viewer,
@@ -378,15 +377,3 @@ def _label_colormap(colors: NDArray[np.floating]) -> DirectLabelColormap:
     for number, color in enumerate(np.asarray(colors, dtype=np.float32), start=1):
         table[number] = color if len(color) == 4 else np.append(color, np.float32(1))
     return DirectLabelColormap(color_dict=table)
-
-
-def _robust_limits(values: ArrayLike) -> tuple[float, float]:
-    """Return percentiles that make an interval, whatever the values."""
-    array = np.asarray(values, dtype=np.float64)
-    known = array[np.isfinite(array)]
-    if not len(known):
-        return 0.0, 1.0
-    low, high = (float(value) for value in np.percentile(known, _PERCENTILES))
-    if high <= low:
-        low, high = float(known.min()), float(known.max())
-    return (low, high) if high > low else (low, low + max(abs(low), 1.0))

@@ -20,6 +20,7 @@ from napari_fusecpath.widgets.encoder_row import EncoderRow, Standing, standing_
 from napari_fusecpath.widgets.fewer import FewerPatches, MostPatches
 from napari_fusecpath.widgets.forms import Fold
 from napari_fusecpath.widgets.interchange import Interchange, import_text
+from napari_fusecpath.widgets.keeping import Keeping
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number, wrapped_label
 from src_core.encoders.access import Access
@@ -58,6 +59,10 @@ class EmbedPanel(StepPanel):
         self.interchange.brought.connect(self._import)
         self.interchange.wanted.connect(self._export)
         self.foot.addWidget(Fold("Other programs: import, export", self.interchange, self))
+        self.keeping = Keeping(self.session, self)
+        self.keeping.asked.connect(self.submit)
+        self.keeping.refused.connect(self.warn)
+        self.foot.addWidget(Fold("Figure for print, script of all steps", self.keeping, self))
         self.foot.addStretch(1)
         self._config_shown: tuple[object, ...] = ()
         self._embedded: str | None = None
@@ -82,6 +87,8 @@ class EmbedPanel(StepPanel):
         idle = not self.busy
         self.interchange.allow(come=idle and snapshot.slide_path is not None,
                                go=idle and snapshot.grid is not None)  # fmt: skip
+        self.keeping.allow(figure=idle and snapshot.grid is not None,
+                           script=idle and snapshot.project is not None)  # fmt: skip
         chosen = (config.encoders, config.teachers, config.max_patches, snapshot.project)
         if chosen != self._config_shown and not self.busy:
             self._config_shown = chosen
@@ -135,7 +142,7 @@ class EmbedPanel(StepPanel):
             count = number(sum(map(len, result["files"].values())), "file")
             self.interchange.say.setText(f"{count} written to {self._out}." if count else "")
             return
-        if "clusters" in result:
+        if "clusters" in result or self.keeping.show_made(result):
             return
         self._look()
         failures = result.get("failures") or []

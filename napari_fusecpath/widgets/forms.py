@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 from src_core.config import Config, FieldSpec
 from src_core.errors import ConfigError
 
-__all__ = ["ConfigForm", "Fold", "label_of"]
+__all__ = ["ConfigForm", "Fold", "WheelGuard", "label_of"]
 
 _SPIN_MAX = 2**31 - 1
 _DECIMALS = 9
@@ -169,7 +169,7 @@ class _Field:
         self.widget.setAccessibleName(name)
         self.widget.setMinimumWidth(90)
         self.widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.widget.installEventFilter(_WheelGuard(self.widget))
+        self.widget.installEventFilter(WheelGuard(self.widget))
         if not spec.required:
             self.set(spec.default)
 
@@ -232,7 +232,7 @@ class _Field:
             return None
         if spec.type is tuple:
             return [item.strip() for item in text.split(",") if item.strip()]
-        if spec.type not in (int, float):
+        if spec.type not in (int, float) or text in spec.words:
             return text
         try:
             return spec.type(text.replace(",", "."))
@@ -278,10 +278,11 @@ class _FloatBox(QDoubleSpinBox):
         return state, text, position
 
 
-class _WheelGuard(QObject):
+class WheelGuard(QObject):
     """Lets the wheel scroll the panel, not change a value that the pointer happens to pass."""
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
+        """Take the wheel from a field that does not have the focus."""
         is_wheel = event is not None and event.type() == QEvent.Type.Wheel
         if is_wheel and isinstance(watched, QWidget) and not watched.hasFocus():
             event.ignore()  # type: ignore[union-attr]

@@ -17,6 +17,8 @@ from qtpy.QtWidgets import (
 
 from napari_fusecpath.layers.find import Role, find_layer
 from napari_fusecpath.layers.smoothing import draw_smoothly
+from napari_fusecpath.widgets.forms import Fold
+from napari_fusecpath.widgets.keeping import Keeping
 from napari_fusecpath.widgets.prediction_texts import (
     call_text,
     foot_text,
@@ -96,10 +98,17 @@ class PredictPanel(StepPanel):
             self.foot.addWidget(widget)
         self.foot.addLayout(buttons)
         self.foot.addWidget(self.export_text)
+        self.foot.addWidget(self._fold())
         self.foot.addStretch(1)
         self.foot.addWidget(self.licences)
         self._classes: tuple[str, ...] = ()
         self._slide: str | None = None
+
+    def _fold(self) -> Fold:
+        self.keeping = Keeping(self.session, self)
+        self.keeping.asked.connect(self.submit)
+        self.keeping.refused.connect(self.warn)
+        return Fold("Figure for print, script of all steps", self.keeping, self)
 
     def is_done(self, snapshot: Snapshot) -> bool:
         """Tell whether the slide has a prediction by the chosen run."""
@@ -113,6 +122,10 @@ class PredictPanel(StepPanel):
         """Show the prediction that is stored, or say what it needs."""
         self._show_runs(snapshot)
         self._show_prediction(snapshot)
+        self.keeping.allow(
+            figure=not self.busy and snapshot.grid is not None,
+            script=not self.busy and snapshot.project is not None,
+        )
         run_id = snapshot.run_id
         if run_id is None:
             self.send_to("train", "There is no model yet; Train makes one.", "Go to 5 Train")
@@ -135,6 +148,7 @@ class PredictPanel(StepPanel):
 
     def on_done(self, result: dict[str, Any]) -> None:
         """Say where a figure lies."""
+        self.keeping.show_made(result)
         figures = result.get("figures")
         if figures:
             paths = list(figures.values())

@@ -2,116 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from src_core.clustering.result import load_clusters
 from src_core.embeddings.store import EmbeddingStore
 from src_core.errors import ConfigError, ProjectError
 from src_core.exchange.embedded import Written, in_a_name, tracked, whole_encoders
+from src_core.exchange.patch_table import PatchTable
 from src_core.geojson import Polygon, write_polygons
 from src_core.inference.palette import cluster_colors
-from src_core.inference.prediction import Prediction
-from src_core.patches.grid import PatchGrid
 from src_core.progress import Report, Stop, Tracker, ignore, never
-from src_core.project import Project, SlideFolder
-from src_core.provenance import written_whole
-from src_core.review.raster import label_numbers
+from src_core.project import SlideFolder
+from src_core.provenance import write_atomically, written_whole
 from src_core.tissue.outlines import trace_outlines
-from src_core.types import Labels
 
-__all__ = [
-    "PatchTable",
-    "export_anndata",
-    "export_geojson",
-    "export_tissue",
-    "patch_table",
-]
+__all__ = ["export_anndata", "export_csv", "export_geojson", "export_tissue"]
 
 _TILES = 5000
 """Between two reports: about half a second."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PatchTable:
-    """What a project says of each patch of a slide; row i is cell i of the grid."""
-
-    grid: PatchGrid
-    clusters: Labels | None
-    """Shape (N,); None if the slide is not clustered."""
-    numbers: Mapping[str, NDArray[Any]]
-    """Named columns, float32 of shape (N,): attention, and for each class its probability and its
-    part of the logit, or of another output its part of the value. NaN where the model did not
-    look."""
-    classes: tuple[str, ...] = ()
-    marks: tuple[str, ...] = ()
-    """A reviewer's label for each patch, empty where there is none."""
-
-
-def patch_table(project: Project, slide: SlideFolder, *, run_id: str | None) -> PatchTable:
-    """Collect what a project says of a slide's patches.
-
-    Parameters
-    ----------
-    project : Project
-    slide : SlideFolder
-        It has patches; all else may be missing.
-    run_id : str, optional
-        The run whose prediction is meant; one that the slide lacks is left out.
-
-    Raises
-    ------
-    ProjectError
-        If the slide has no patches, or a file is damaged.
-    """
-    grid = slide.load_grid()
-    labels = None
-    if slide.record.clusters_id is not None:
-        labels = load_clusters(slide.current_clusters())[0]
-    prediction = None if run_id is None else _prediction(project, slide, grid, run_id)
-    return PatchTable(
-        grid,
-        labels,
-        {} if prediction is None else _numbers(prediction),
-        () if prediction is None else prediction.classes,
-        _marks(slide, grid),
-    )
-
-
-def _prediction(
-    project: Project, slide: SlideFolder, grid: PatchGrid, run_id: str
-) -> Prediction | None:
-    folder = project.prediction(run_id, slide.slide_id)
-    if not (folder / "prediction.json").is_file():
-        return None
-    prediction = Prediction.load(folder)
-    prediction.require_grid(grid.grid_id, len(grid))
-    return prediction
-
-
-def _numbers(prediction: Prediction) -> dict[str, NDArray[Any]]:
-    columns = {"attention": prediction.attention}
-    for place, known in enumerate(prediction.classes):
-        name = known.replace("/", "_")  # it would part the name of a column in HDF5
-        if prediction.has_classes:
-            columns[f"probability {name}"] = prediction.patch_probabilities[:, place]
-        columns[f"contribution {name}"] = prediction.contributions[:, place]
-    return columns
-
-
-def _marks(slide: SlideFolder, grid: PatchGrid) -> tuple[str, ...]:
-    """Return the label in force at the middle of each patch."""
-    marks = slide.marks.current()
-    if not marks:
-        return ("",) * len(grid)
-    names = list(dict.fromkeys(mark.label for mark in marks))
-    words = np.array(["", *names], dtype=object)
-    return tuple(words[label_numbers(grid, marks, names)].tolist())
 
 
 def export_geojson(
@@ -141,6 +55,64 @@ def export_geojson(
     return write_polygons(path, tiles())
 
 
+def export_csv(
+    slide_id: str,
+    table: PatchTable,
+    path: Path,
+    *,
+    report: Report = ignore,
+    stop: Stop = never,
+) -> None:
+    """Write what is known of a slide's patches as a table, a line each, in the grid's order.
+
+    A cell is empty where nothing is known: no cluster, no mark, a patch that no bag held.
+
+    Parameters
+    ----------
+    slide_id : str
+        For the first column: tables of several slides may be put together.
+    table : PatchTable
+        Of the slide.
+    path : Path
+        ``.csv``, in UTF-8.
+    report, stop : callable, optional
+        Progress in patches; see :mod:`src_core.progress`.
+    """
+    columns, clusterings = table.measurements(), table.clusterings()
+    tracker = Tracker(report, stop, stage="Writing a table", total=len(table.grid), unit="patches")
+    head = ["slide", "col", "row", "x", "y", "side", "mark", *clusterings, *columns]
+    side = table.grid.lattice.patch_l0
+
+    def write(stream: IO[bytes]) -> None:
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(head)
+        both = zip(table.grid.cells.tolist(), table.grid.coords_xy.tolist(), strict=True)
+        for row, (cell, corner) in enumerate(both):
+            clusters = [labels[row] if labels[row] >= 0 else "" for labels in clusterings.values()]
+            numbers = [_cell(values[row]) for values in columns.values()]
+            mark = _harmless(table.marks[row])
+            writer.writerow([slide_id, *cell, *corner, side, mark, *clusters, *numbers])
+            if (row + 1) % _TILES == 0 or row + 1 == len(table.grid):
+                tracker.advance(row + 1 - tracker.done, detail=path.name)
+        text.flush()
+        text.detach()  # who opened the stream closes it
+
+    write_atomically(path, write)
+
+
+def _cell(value: Any) -> str | int:
+    """Return a number in the fewest digits that give it back, a flag as 1 or 0, NaN as nothing."""
+    if isinstance(value, np.bool_):
+        return int(value)
+    return "" if np.isnan(value) else str(value)
+
+
+def _harmless(text: str) -> str:
+    """Return what a reviewer typed so that no spreadsheet takes it for a formula and runs it."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def export_tissue(slide: SlideFolder, path: Path) -> int:
     """Write a slide's tissue as QuPath annotations with their holes; return how many.
 
@@ -160,14 +132,15 @@ def export_tissue(slide: SlideFolder, path: Path) -> int:
 def _tiles(table: PatchTable) -> Iterator[Polygon]:
     side = table.grid.lattice.patch_l0
     square = np.array([(0, 0), (side, 0), (side, side), (0, side)], np.float64)
-    labels = table.clusters
+    labels, columns = table.clusters, table.measurements()
     n_colors = 0 if labels is None else int(labels.max(initial=-1)) + 1
     colors = np.rint(cluster_colors(n_colors) * 255).astype(int).tolist()
     for row, corner in enumerate(table.grid.coords_xy):
         cluster = -1 if labels is None else int(labels[row])
-        numbers = {name: float(values[row]) for name, values in table.numbers.items()}
-        if cluster >= 0:
-            numbers = {"cluster": float(cluster), **numbers}
+        numbers = {name: float(values[row]) for name, values in columns.items()}
+        for name, own in table.clusterings().items():
+            if own[row] >= 0:
+                numbers[name] = float(own[row])
         named = table.marks[row] or (f"cluster {cluster}" if cluster >= 0 else "")
         by_cluster = cluster >= 0 and not table.marks[row]
         r, g, b = colors[cluster] if by_cluster else (0, 0, 0)
@@ -190,8 +163,8 @@ def export_anndata(
 ) -> Written:
     """Write a slide's embeddings as AnnData, a file an encoder, with what is known of each patch.
 
-    ``X`` is the embeddings; ``obs`` the slide, cell, corner, cluster, attention, probabilities and
-    mark; ``obsm["spatial"]`` the middle of each patch; corners and middles are level-0 px.
+    ``X`` is the embeddings; ``obs`` the slide, cell and corner of each patch and what its
+    `PatchTable` says; ``obsm["spatial"]`` its middle; corners and middles are level-0 px.
 
     Parameters
     ----------
@@ -259,10 +232,11 @@ def _observations(slide: SlideFolder, table: PatchTable) -> Any:
         "row": cells[:, 1],
         "x": corners[:, 0],
         "y": corners[:, 1],
+        **table.flags,
         **table.numbers,
     }
-    if table.clusters is not None:
-        columns["cluster"] = pd.Categorical([str(label) for label in table.clusters])
+    for name, labels in table.clusterings().items():
+        columns[name] = pd.Categorical([str(label) for label in labels])
     if any(table.marks):
         columns["mark"] = pd.Categorical(table.marks)
     index = [f"{slide.slide_id}-{column}-{row}" for column, row in cells.tolist()]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from src_core.training.metrics import Metric, auroc
 from src_core.types import Cells, Float32
 
-__all__ = ["magnitude", "map_auroc", "percentiles", "smooth", "to_raster"]
+__all__ = ["magnitude", "map_auroc", "percentiles", "robust_limits", "smooth", "to_raster"]
+
+_PERCENTILES = (1.0, 99.0)
+"""Attention is heavy-tailed: a single patch must not use up the scale."""
 
 
 def to_raster(values: NDArray[np.floating], cells: Cells, shape_hw: tuple[int, int]) -> Float32:
@@ -64,6 +67,18 @@ def magnitude(contributions: NDArray[np.floating]) -> Float32:
         The largest difference between two classes.
     """
     return np.asarray(contributions.max(axis=1) - contributions.min(axis=1), dtype=np.float32)
+
+
+def robust_limits(values: ArrayLike) -> tuple[float, float]:
+    """Return percentiles that make an interval for a colour bar, whatever the values."""
+    array = np.asarray(values, dtype=np.float64)
+    known = array[np.isfinite(array)]
+    if not len(known):
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(known, _PERCENTILES))
+    if high <= low:
+        low, high = float(known.min()), float(known.max())
+    return (low, high) if high > low else (low, low + max(abs(low), 1.0))
 
 
 def smooth(raster: NDArray[np.floating], *, sigma: float = 1.0) -> tuple[Float32, Float32]:

@@ -19,6 +19,7 @@ from src_core.review.marks import MAX_TEXT
 __all__ = ["Correction", "CorrectionStore"]
 
 _MOST = 10_000
+_KEYS = ("target", "label", "reviewer", "time", "comment")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +82,13 @@ class CorrectionStore:
             write_json(self.path, {"corrections": acts})
         return made
 
-    def current(self) -> dict[str, str]:
+    def current(self, *, until: str | None = None) -> dict[str, str]:
         """Return the labels in force that differ from what the table may say, by target.
+
+        Parameters
+        ----------
+        until : str, optional
+            UTC, ISO 8601 with milliseconds: what was in force then; by default what is now.
 
         Raises
         ------
@@ -90,11 +96,25 @@ class CorrectionStore:
             If the file is damaged.
         """
         found: dict[str, str] = {}
-        for act in self._acts():
-            found.pop(act["target"], None)
-            if act["label"] is not None:
-                found[act["target"]] = act["label"]
+        for act in self.history():
+            if until is not None and act.time > until:
+                continue
+            found.pop(act.target, None)
+            if act.label is not None:
+                found[act.target] = act.label
         return found
+
+    def history(self) -> tuple[Correction, ...]:
+        """Return everything that was ever said, the oldest first.
+
+        Raises
+        ------
+        ProjectError
+            If the file is damaged.
+        """
+        return tuple(
+            Correction(**{key: act[key] for key in _KEYS if key in act}) for act in self._acts()
+        )
 
     def _acts(self) -> list[dict[str, Any]]:
         if not self.path.is_file():
@@ -118,6 +138,6 @@ def _to_dict(one: Correction) -> dict[str, Any]:
 def _is_act(act: object) -> bool:
     if not isinstance(act, dict):
         return False
-    texts = [act.get(key) for key in ("target", "reviewer", "time")]
+    texts = [*(act.get(key) for key in ("target", "reviewer", "time")), act.get("comment", "")]
     label = act.get("label")
     return all(isinstance(text, str) for text in texts) and isinstance(label, str | None)

@@ -15,9 +15,11 @@ from src_core.verbs.base import Result, Verb
 from src_core.verbs.choosing import COMPARE
 from src_core.verbs.exchange import EXPORT, IMPORT
 from src_core.verbs.explain import EXPLAIN
+from src_core.verbs.figure import FIGURE
 from src_core.verbs.models import EVALUATE, PREDICT, TRAIN
 from src_core.verbs.prepare import PREPARE
 from src_core.verbs.review import DECIDE, FINETUNE, RELABEL, SUGGEST
+from src_core.verbs.script import SCRIPT
 from src_core.verbs.setup import DOCTOR, ENCODERS
 from src_core.verbs.similar import SIMILAR
 from src_core.verbs.slides import CLUSTER, PYRAMID
@@ -43,6 +45,8 @@ VERBS: dict[str, Verb] = {
         EXPLAIN,
         EXPORT,
         IMPORT,
+        SCRIPT,
+        FIGURE,
         ENCODERS,
         DOCTOR,
         PYRAMID,

@@ -12,12 +12,7 @@ from src_core.embeddings.interchange.stamp_table import read_stamp_table
 from src_core.errors import ProjectError
 from src_core.exchange.cohort_files import import_cohort
 from src_core.exchange.embedded import Written
-from src_core.exchange.exports import (
-    export_anndata,
-    export_geojson,
-    export_tissue,
-    patch_table,
-)
+from src_core.exchange.exports import export_anndata, export_csv, export_geojson, export_tissue
 from src_core.exchange.imports import (
     Imported,
     files_in,
@@ -25,6 +20,7 @@ from src_core.exchange.imports import (
     imported_encoders,
     use_imported,
 )
+from src_core.exchange.patch_table import patch_table
 from src_core.exchange.to_trident import export_trident
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
@@ -125,7 +121,7 @@ class ExportOptions(Config):
     slides: SlideNames = ()
     run: RunName = None
     format: Annotated[
-        Literal["figure", "trident", "anndata", "geojson", "tissue"],
+        Literal["figure", "trident", "anndata", "csv", "geojson", "tissue"],
         Help("What is written: pictures, embeddings, tables, QuPath's tiles or annotations"),
     ] = "figure"
     out: Annotated[str | None, Help("Folder for the files; exports/ in the project if none")] = None
@@ -185,6 +181,10 @@ def _export_slide(
     table = patch_table(project, slide, run_id=run_id)
     if form == "anndata":
         return export_anndata(slide, table, out, report=report, stop=stop)
+    if form == "csv":
+        path = out / f"{slide.slide_id}-patches.csv"
+        export_csv(slide.slide_id, table, path, report=report, stop=stop)
+        return Written([path])
     path = out / f"{slide.slide_id}.geojson.gz"
     export_geojson(table, path, report=report, stop=stop)
     return Written([path])

@@ -18,7 +18,8 @@ from src_core.embeddings.interchange.files import read_file
 from src_core.embeddings.interchange.place import place
 from src_core.embeddings.interchange.records import PatchFile
 from src_core.errors import JobCancelled
-from src_core.exchange.exports import PatchTable, export_geojson
+from src_core.exchange.exports import export_geojson
+from src_core.exchange.patch_table import PatchTable
 from src_core.geojson import read_polygons
 from src_core.patches.grid import GridConfig, PatchGrid, build_lattice
 from src_core.progress import Progress

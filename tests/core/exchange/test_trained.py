@@ -85,6 +85,9 @@ def test_where_embeddings_came_from_reaches_model_and_prediction(trained: Projec
     assert predicted(trained).notes == (meta.encoders[1].imported, *told)
 
 
+ALWAYS = {"cluster", "excluded", "pinned", "agreement", "agreement texture", "agreement theirs"}
+
+
 def test_qupath_gets_marks_and_what_the_model_says(trained: Project, tmp_path: Path) -> None:
     grid, marks = marked(trained)
     result = verb("export", project=str(trained.root), slides=["s1"], format="geojson",
@@ -95,7 +98,7 @@ def test_qupath_gets_marks_and_what_the_model_says(trained: Project, tmp_path: P
     named = [mark or f"cluster {label}" for mark, label in zip(marks, labels, strict=True)]
     assert [one.classification for one in tiles] == named
     assert set(tiles[0].measurements) == {
-        "cluster", "attention", "probability a", "probability b", "contribution a",
+        *ALWAYS, "attention", "probability a", "probability b", "contribution a",
         "contribution b",
     }  # fmt: skip
     for name, values in columns(prediction).items():
@@ -134,4 +137,4 @@ def test_a_slide_without_a_prediction_has_no_such_columns(trained: Project, tmp_
     result = verb("export", project=str(trained.root), slides=["s0"], format="geojson",
                   out=str(tmp_path))  # fmt: skip
     tiles = list(read_polygons(Path(result["files"]["s0"][0])))
-    assert {name for one in tiles for name in one.measurements} == {"cluster"}
+    assert {name for one in tiles for name in one.measurements} == ALWAYS

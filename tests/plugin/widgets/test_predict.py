@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from qtpy.QtCore import QObject, QUrl, Slot  # type: ignore[attr-defined]
 from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QFileDialog
 
 from napari_fusecpath.jobs import JobRunner
+from napari_fusecpath.layers.canvas import camera_of
 from napari_fusecpath.layers.find import find_layer, role_of
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.bags.targets import Target
@@ -291,3 +294,72 @@ def test_an_edited_selection_asks_for_another_prediction(
     cells = project.slide("s0").load_grid().cells
     shown = layer.data[cells[:, 1], cells[:, 0]]
     assert np.isnan(shown).tolist() == [True] * 3 + [False] * (len(cells) - 3)
+
+
+def test_figures_and_the_script_are_saved(
+    window: Open,
+    until_idle: Wait,
+    project: Project,
+    qtbot: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dock = window(project.root)
+    embed: Any = dock.panels["embed"]
+    dock.go("embed")
+    keeping = embed.keeping
+    saved: list[Path] = [tmp_path / "view.png"]
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(saved[-1]), ""))
+    find_layer(dock.session.viewer, "clusters").visible = False  # type: ignore[union-attr]
+    keeping.figure.click()
+    assert embed.warning.text() == "The canvas shows no map; show one, or choose it here."
+    dock.session.bring("clusters")
+    qtbot.wait(300)  # the window finds its layout
+    camera = camera_of(dock.session.viewer)
+    camera.center, camera.zoom = (0, 256, 300), 4.0
+    keeping.width_mm.setValue(60)
+    asked: list[tuple[str, dict[str, Any]]] = []
+    keeping.asked.connect(lambda verb, options: asked.append((verb, options)))
+    canvas = dock.session.viewer.window._qt_viewer.canvas.native
+    width = canvas.width()
+    keeping.figure.click()
+    until_idle(dock)
+    assert canvas.width() == width, "a long path does not widen the dock"
+    assert embed.warning.text() == ""
+    assert keeping.say.text().replace("\u200b", "") == f"Figure saved: {saved[-1]}"
+    verb, options = asked[-1]
+    assert (verb, options["what"], options["slide"]) == ("figure", "clusters", "s0")
+    view = np.array([float(part) for part in options["view"].split(",")])
+    mpp = dock.session.snapshot.mpp or 0.0
+    size = np.array([canvas.width(), canvas.height()]) / 4.0 / mpp
+    middle = np.array([300, 256]) / mpp
+    np.testing.assert_allclose(view, [*(middle - size / 2), *size], atol=0.1)
+    assert Image.open(saved[-1]).width == round(60 / 25.4 * 300)
+
+    saved.append(tmp_path / "whole.png")
+    keeping.what.setCurrentText("Agreement")
+    keeping.part.setCurrentText("The whole slide")
+    keeping.figure.click()
+    until_idle(dock)
+    assert "view" not in asked[-1][1]
+    assert saved[-1].is_file()
+
+    saved.append(tmp_path / "all steps.sh")
+    keeping.script.click()
+    until_idle(dock)
+    assert saved[-1].is_file()
+    assert "fusecpath train" in saved[-1].read_text(encoding="utf-8")
+    assert keeping.say.text().startswith("4 commands saved: ")
+
+    embed.interchange.format.setCurrentText("Table of patches (CSV)")
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "out"))
+    embed.interchange.export.click()
+    until_idle(dock)
+    assert (tmp_path / "out" / "s0-patches.csv").is_file()
+
+    saved.append(tmp_path / "none.png")
+    keeping.what.setCurrentText("Attention")
+    keeping.figure.click()
+    until_idle(dock)
+    assert "has no prediction by run-0001; run Predict" in embed.warning.text()
+    assert not saved[-1].exists()

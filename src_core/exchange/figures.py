@@ -1,0 +1,233 @@
+"""Draw a slide of a project, or a part of it, with one of its maps, for print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from src_core import RESEARCH_USE
+from src_core.clustering.result import load_agreement, load_clusters
+from src_core.encoders.registry import encoder_card
+from src_core.errors import ConfigError, ProjectError, UnknownEncoderError
+from src_core.inference.maps import robust_limits
+from src_core.inference.palette import cluster_colors
+from src_core.inference.prediction import Prediction
+from src_core.inference.print_figure import PRINT_DPI, Overlay, Region, save_print
+from src_core.patches.grid import PatchGrid
+from src_core.project import Project, SlideFolder
+from src_core.slides.base import SlideProperties, SlideReader
+from src_core.slides.scaled import finer_scale, read_scaled
+from src_core.types import BoolArray, Labels, Rgb, Task
+
+__all__ = ["FigureMap", "Wanted", "draw_figure"]
+
+FigureMap: TypeAlias = Literal["clusters", "agreement", "attention", "contribution", "prediction"]
+
+_MOST_PIXELS = 2**27
+_MOST_NAMED = 120
+"""Clusters in a legend; more would be taller than a page."""
+
+_PARTS: dict[Task, str] = {
+    "classification": "part of the logit, red speaks for it",
+    "regression": "in the unit of the labels, red raises it",
+    "survival": "part of the log-hazard, red means an earlier event",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a figure is to show, and how large."""
+
+    what: FigureMap
+    width_mm: float
+    view: Region | None = None
+    """The part of the slide; the whole of it if none."""
+    run_id: str | None = None
+    """Whose map; the newest run's if none."""
+    output: str | None = None
+    """The class, or other output, of the map; the predicted one if none."""
+    is_joint: bool = False
+    """The clusters that the slide has in common with others."""
+
+
+def draw_figure(project: Project, slide: SlideFolder, wanted: Wanted, path: Path) -> None:
+    """Save a slide with one of its maps, a scale bar and a legend, at 300 dots an inch.
+
+    Parameters
+    ----------
+    project : Project
+    slide : SlideFolder
+        With what is to be shown of it.
+    wanted : Wanted
+    path : Path
+        Its ending names the format: png, tiff or pdf.
+
+    Raises
+    ------
+    ConfigError
+        If the picture would be too large, there is no such output, or no such format.
+    ProjectError
+        If the slide lacks what is to be shown, or the view misses it.
+    SlideReadError
+        If the slide cannot be read.
+    """
+    if path.suffix.lower() not in (".png", ".tif", ".tiff", ".pdf"):
+        raise ConfigError(f"{path.name} names no format; let it end with .png, .tiff or .pdf.")
+    grid = slide.load_grid()
+    reader = slide.open()
+    try:
+        properties = reader.properties
+        region = _region(properties, wanted.view)
+        overlay, licences = _overlay(project, slide, grid, wanted, region)
+        picture = _picture(reader, region, wanted.width_mm)
+    finally:
+        reader.close()
+    named = ", ".join(f"{name} {licence}" for name, licence in licences.items())
+    title = f"{slide.slide_id} – {overlay.title}"
+    if properties.mpp is None:
+        title += " (the scale of the slide is unknown)"
+    foot = (RESEARCH_USE, f"Encoders: {named}." if named else "")
+    save_print(
+        path, picture, region, overlay, grid.lattice, mpp=properties.mpp, title=title, foot=foot
+    )
+
+
+def _overlay(
+    project: Project, slide: SlideFolder, grid: PatchGrid, wanted: Wanted, region: Region
+) -> tuple[Overlay, dict[str, str]]:
+    """Return what lies on the slide, and the licences of the models that made it."""
+    if wanted.what in ("clusters", "agreement"):
+        folder = slide.shown_clusters(joint=wanted.is_joint)
+        labels, meta = load_clusters(folder)
+        licences = _licences(list(meta["recipe"].get("views") or ()))
+        if wanted.what == "clusters":
+            of_all = " of all slides" if folder.name == slide.record.joint_id else ""
+            return _clusters(grid, labels, region, of_all), licences
+        known = load_agreement(folder)
+        if not known.shape[1]:
+            raise ProjectError(f"Slide {slide.slide_id!r} has no agreement; run Cluster again.")
+        title = "agreement of the encoders"
+        bar = "share of like patches in the same cluster, mean over the encoders (0 to 1)"
+        values = known.mean(axis=1, dtype=np.float32)
+        raster = grid.raster(values, fill=np.nan)
+        return Overlay(raster=raster, title=title, bar=bar, colormap="cividis"), licences
+    run_id = wanted.run_id or project.latest_run()
+    folder = project.prediction(run_id, slide.slide_id)
+    if not (folder / "prediction.json").is_file():
+        raise ProjectError(f"Slide {slide.slide_id!r} has no prediction by {run_id}; run Predict.")
+    prediction = Prediction.load(folder)
+    prediction.require_grid(grid.grid_id, len(grid))
+    return _map(grid, prediction, wanted, run_id), dict(prediction.licences)
+
+
+def _clusters(grid: PatchGrid, labels: Labels, region: Region, of_all: str) -> Overlay:
+    """Return the clusters; the legend names those that the region shows, the largest first."""
+    count = int(labels.max(initial=-1)) + 1
+    colours, has = cluster_colors(count), labels >= 0
+    sizes = np.bincount(labels[has], minlength=count)
+    rgba = np.zeros((len(labels), 4), np.float32)
+    rgba[has, :3], rgba[has, 3] = colours[labels[has]], 1.0
+    seen = np.unique(labels[has & _inside(grid, region)]).tolist()
+    legend: list[tuple[str, Sequence[float]]] = [
+        (f"cluster {number} ({sizes[number] / len(labels):.1%})", colours[number].tolist())
+        for number in seen[:_MOST_NAMED]
+    ]
+    if len(seen) > _MOST_NAMED:
+        legend.append((f"and {len(seen) - _MOST_NAMED} smaller ones", (1.0, 1.0, 1.0)))
+    title = f"{count} clusters{of_all} (share of the slide's patches)"
+    raster = grid.raster(rgba, fill=0)
+    return Overlay(raster=raster, title=title, legend=legend, opacity=0.5)
+
+
+def _inside(grid: PatchGrid, region: Region) -> BoolArray:
+    """Tell which patches a region shows a part of, shape (N,)."""
+    x, y, width, height = region
+    middles = grid.coords_xy + grid.lattice.patch_l0 / 2
+    half = grid.lattice.stride_l0 / 2
+    low, high = np.array([x, y]), np.array([x + width, y + height])
+    beyond = (middles + half <= low) | (middles - half >= high)  # (N, 2)
+    inside: BoolArray = np.asarray(~beyond.any(axis=1))
+    return inside
+
+
+def _map(grid: PatchGrid, prediction: Prediction, wanted: Wanted, run_id: str) -> Overlay:
+    column = prediction.shown_output
+    if wanted.output is not None:
+        if wanted.output not in prediction.classes:
+            known = ", ".join(prediction.classes)
+            raise ConfigError(f"{run_id} has no output {wanted.output!r}; it has {known}.")
+        column = prediction.classes.index(wanted.output)
+    name = prediction.classes[column]
+    if wanted.what == "attention":
+        low, high = robust_limits(prediction.attention)
+        return Overlay(
+            raster=grid.raster(prediction.attention, fill=np.nan),
+            title=f"attention of {run_id}",
+            bar="attention: share of the bag, 1 = average",
+            colormap="inferno",
+            limits=(min(low, 0.0), high),
+        )
+    if wanted.what == "contribution":
+        values = prediction.map_contributions[:, column]
+        reach = max(map(abs, robust_limits(values)))
+        return Overlay(
+            raster=grid.raster(values, fill=np.nan),
+            title=f"contribution to {name} by {run_id}",
+            bar=f"contribution to {name}: {_PARTS[prediction.task]}",
+            colormap="coolwarm",
+            limits=(-reach, reach),
+        )
+    if not prediction.has_classes:
+        raise ProjectError(f"{run_id} knows no classes, so patches have no probabilities; show "
+                           "the contribution instead.")  # fmt: skip
+    return Overlay(
+        raster=grid.raster(prediction.patch_probabilities[:, column], fill=np.nan),
+        title=f"fused prediction map of {name} by {run_id}",
+        bar=f"probability of {name}, by patch (0 to 1)",
+    )
+
+
+def _region(properties: SlideProperties, view: Region | None) -> Region:
+    """Return the part of a view that is slide, or all that was scanned."""
+    if view is None:
+        x, y, width, height = properties.bounds_xywh
+        return float(x), float(y), float(width), float(height)
+    left, top = max(0.0, view[0]), max(0.0, view[1])
+    right = min(float(properties.dimensions[0]), view[0] + view[2])
+    bottom = min(float(properties.dimensions[1]), view[1] + view[3])
+    if right - left < 1 or bottom - top < 1:
+        raise ProjectError(f"The view shows nothing of {properties.path.name}; move to the slide.")
+    return left, top, right - left, bottom - top
+
+
+def _picture(reader: SlideReader, region: Region, width_mm: float) -> Rgb:
+    """Return the region in the pixels that the figure has for it."""
+    x, y, width, height = region
+    columns = max(1, round(width_mm / 25.4 * PRINT_DPI))
+    rows = max(1, round(columns * height / width))
+    if columns * rows > _MOST_PIXELS:
+        raise ConfigError(
+            f"A figure of {width_mm:g} mm would be {rows / PRINT_DPI * 25.4:.0f} mm high, which "
+            "is too large; give a smaller width, or show a part of the slide."
+        )
+    scale = finer_scale(reader.properties, width / columns)
+    size = (max(1, round(width / scale.downsample)), max(1, round(height / scale.downsample)))
+    pixels = read_scaled(reader, (round(x), round(y)), scale, size)
+    picture = Image.fromarray(pixels).resize((columns, rows), Image.Resampling.LANCZOS)
+    return np.asarray(picture)
+
+
+def _licences(encoders: Sequence[str]) -> dict[str, str]:
+    """Return the licence of each encoder; of one that was only imported nobody knows it."""
+    found = {}
+    for name in encoders:
+        try:
+            found[name] = encoder_card(name).licence
+        except UnknownEncoderError:
+            found[name] = "unknown (imported)"
+    return found
