@@ -184,7 +184,7 @@ def test_painted_tissue_is_taken_into_use(
     at_once = _when_it_runs(dock, dock.progress.cancel.click)
     prepare.main.click()
     assert not prepare.own_tissue.use_painted.isEnabled(), "the engine has the grid"
-    qtbot.waitUntil(lambda: at_once, timeout=5000)
+    qtbot.waitUntil(lambda: bool(at_once), timeout=5000)
     until_idle(dock)
     assert dock.session.snapshot.record == record, "cancelled: still in use"
     assert prepare.own_tissue.use_painted.isEnabled()
