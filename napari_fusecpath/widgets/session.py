@@ -18,6 +18,7 @@ from napari_fusecpath.readers.results import show_results, show_stored
 from napari_fusecpath.readers.slide import open_in
 from napari_fusecpath.state import Workbench, workbench_of
 from napari_fusecpath.widgets.snapshot import Snapshot, default_project, take_snapshot
+from napari_fusecpath.widgets.view_memory import ViewMemory
 from src_core.errors import FusecpathError, ProjectError
 from src_core.project import Project, SlideFolder
 from src_core.types import Int64, Json
@@ -70,6 +71,7 @@ class Session(QObject):
         self.viewer = viewer
         self.workbench: Workbench = workbench_of(viewer)
         self.runner: JobRunner = runner_for(viewer)
+        self.views = ViewMemory(viewer, self)
         self.snapshot = Snapshot()
         self.new_project: Path | None = None
         """Where the user wants the next project, if not where we propose it."""
@@ -92,6 +94,7 @@ class Session(QObject):
     def close(self) -> None:
         """Stop listening."""
         self._timer.stop()
+        self.views.close()
         self.workbench.events.disconnect(self._on_choice)
         self.viewer.layers.events.inserted.disconnect(self._on_inserted)
         self.viewer.layers.events.removed.disconnect(self.refresh_soon)
@@ -148,6 +151,7 @@ class Session(QObject):
         if layer is not None and layer in self.viewer.layers:
             self._take_slide(layer)
             self._timer.stop()  # what it changed is read below
+        self.views.settle()
         self.snapshot = take_snapshot(self.viewer, self.workbench)
         self._is_stale = False
         self.refreshed.emit(self.snapshot)
@@ -206,12 +210,10 @@ class Session(QObject):
         """
         if self.workbench.project is not None:
             project = Project.open(self.workbench.project)
-            known = {role_of(layer) for layer in self.viewer.layers}
             if not self.is_class_chosen:
                 self.workbench.class_name = None
             show_stored(self.viewer, project, project.slide(slide_id), run_id=self.workbench.run_id)
-            if not known & set(_RESULTS):
-                self.viewer.reset_view()
+            self.views.settle()
             self._came = None
 
     def show_current(self) -> None:

@@ -17,7 +17,7 @@ from src_core.project import SlideFolder
 from src_core.slides import SlideReader
 from src_core.types import Rgb
 
-__all__ = ["Thumbnails"]
+__all__ = ["Thumbnails", "picture_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class Thumbnails(QObject):
             self._read.emit(source, row, str(error))
             return
         if patch is not None:
-            self._read.emit(source, row, _picture(patch, self._side))
+            self._read.emit(source, row, picture_of(patch, self._side))
 
     def _tell(self, source: _Source, row: int, found: QImage | str) -> None:
         if source is self._source:
@@ -113,10 +113,11 @@ def _log_bug(work: Future[None]) -> None:
         _log.error("A thumbnail was not made.", exc_info=error)
 
 
-def _picture(patch: Rgb, side: int) -> QImage:
-    height, width, _ = patch.shape
-    pixels = np.ascontiguousarray(patch).tobytes()
-    whole = QImage(pixels, width, height, 3 * width, QImage.Format.Format_RGB888)
+def picture_of(pixels: Rgb, side: int) -> QImage:
+    """Return pixels, (height, width, 3), as a small picture whose longer side is `side`."""
+    height, width, _ = pixels.shape
+    flat = np.ascontiguousarray(pixels).tobytes()
+    whole = QImage(flat, width, height, 3 * width, QImage.Format.Format_RGB888)
     small = whole.scaled(
         side,
         side,

@@ -27,9 +27,10 @@ def window_process_without_torch() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def caches_of_the_user_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep what we cache out of the home of whoever runs the tests."""
+def folders_of_the_user_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what we cache and remember out of the home of whoever runs the tests."""
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda *_, **__: str(tmp_path / "cache"))
+    monkeypatch.setattr("platformdirs.user_state_dir", lambda *_, **__: str(tmp_path / "state"))
 
 
 @pytest.fixture

@@ -1,0 +1,141 @@
+"""One row of the dock, and keys of the canvas, by which a slide is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QSlider, QToolButton, QWidget
+
+from napari_fusecpath.layers.overlay_look import OverlayFader, OverlayHider
+from napari_fusecpath.layers.view import POWERS, magnify
+from napari_fusecpath.notify import report_error
+from napari_fusecpath.widgets.overview import OverviewMap
+from napari_fusecpath.widgets.snapshot import Snapshot
+from src_core.errors import SlideScaleError
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_fusecpath.widgets.session import Session
+
+__all__ = ["HIDE_KEY", "POWER_KEYS", "LookingRow"]
+
+Keys: TypeAlias = dict[str, Callable[[Any], Any]]
+
+# Letters that napari 0.9 gives to no layer and no viewer, neighbours on every Latin keyboard.
+POWER_KEYS = dict(zip(POWERS, "GHJK", strict=True))
+HIDE_KEY = "N"
+_FAINTEST = 5
+"""Per cent: a slider that hides everything would leave one to wonder; a key does that."""
+
+
+class LookingRow(QWidget):
+    """Objectives, overlays and the overview map.
+
+    Parameters
+    ----------
+    session : Session
+        Whose viewer.
+    parent : QWidget, optional
+        Usual.
+    """
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer: Viewer = session.viewer
+        self._canvas = session.viewer.window._qt_viewer.canvas.native  # noqa: SLF001
+        self.hider, self.fader = OverlayHider(self._viewer), OverlayFader(self._viewer)
+        self.overview = OverviewMap(self._viewer)
+        self.powers = [self._power_button(power) for power in POWERS]
+        self.hide_button = self._button("Hide", f"Hold to see the slide alone (key {HIDE_KEY})")
+        self.hide_button.setAccessibleName("Hide overlays while held")
+        self.hide_button.pressed.connect(self.hider.hide)
+        self.hide_button.released.connect(self.hider.show)
+        self.opacity = self._opacity_slider()
+        self.map_button = self._button("Map", "The whole slide in a corner of the canvas")
+        self.map_button.setCheckable(True)
+        self.map_button.setChecked(True)
+        self.map_button.toggled.connect(self.overview.want)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(6, 0, 6, 0)
+        row.setSpacing(3)
+        for button in self.powers:
+            row.addWidget(button)
+        row.addSpacing(6)
+        row.addWidget(self.hide_button)
+        row.addWidget(self.opacity, stretch=1)
+        row.addSpacing(6)
+        row.addWidget(self.map_button)
+        keys = self._keys()
+        for key, act in keys.items():
+            self._viewer.bind_key(key, act, overwrite=True)
+        self._canvas.installEventFilter(self)
+        session.refreshed.connect(self._show)
+        # By then the row has gone, and with it what would be a method of it.
+        self.destroyed.connect(partial(_leave, self._viewer, keys, self.hider, self.fader))
+        self.destroyed.connect(self.overview.deleteLater)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
+        """Show overlays again where the key's release will go to another window."""
+        if watched is self._canvas and event is not None and event.type() == QEvent.Type.FocusOut:
+            self.hider.show()
+        return False
+
+    def _keys(self) -> Keys:
+        def hold(_viewer: Any) -> Iterator[None]:
+            self.hider.hide()
+            yield
+            self.hider.show()
+
+        powers = {key: partial(self._magnify, power) for power, key in POWER_KEYS.items()}
+        return {**powers, HIDE_KEY: hold}
+
+    def _magnify(self, power: float, _viewer: object = None) -> None:
+        try:
+            magnify(self._viewer, power)
+        except SlideScaleError as error:
+            report_error(error)
+
+    def _show(self, snapshot: Snapshot) -> None:
+        is_there = snapshot.slide_path is not None
+        for widget in (*self.powers, self.hide_button, self.opacity, self.map_button):
+            widget.setEnabled(is_there)
+
+    def _power_button(self, power: int) -> QToolButton:
+        um = f"{10 / power:g} µm a pixel of the screen"
+        button = self._button(f"{power}×", f"{um} (key {POWER_KEYS[power]})")
+        button.clicked.connect(lambda: self._magnify(power))
+        return button
+
+    def _button(self, text: str, tip: str) -> QToolButton:
+        button = QToolButton(self)
+        button.setText(text)
+        button.setToolTip(tip)
+        # A click leaves the keys to the canvas.
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        return button
+
+    def _opacity_slider(self) -> QSlider:
+        slider = QSlider(Qt.Orientation.Horizontal, self)
+        slider.setRange(_FAINTEST, 100)
+        slider.setValue(100)
+        slider.setMinimumWidth(50)
+        slider.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        slider.setToolTip("Opacity of all overlays; at the right each has its own")
+        slider.setAccessibleName("Opacity of all overlays")
+        slider.valueChanged.connect(lambda value: self.fader.fade(value / 100))
+        return slider
+
+
+def _leave(
+    viewer: Viewer, keys: Keys, hider: OverlayHider, fader: OverlayFader, _row: object = None
+) -> None:
+    """Give back the keys, and the overlays as they were."""
+    for key, act in keys.items():
+        if act in viewer.keymap.values():  # a dock that came later has its own
+            viewer.bind_key(key, None)
+    hider.show()
+    fader.close()

@@ -1,0 +1,118 @@
+"""Brings back where the user looked on a slide when the slide comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Layer
+from qtpy.QtCore import QCoreApplication, QObject, QTimer
+
+from napari_fusecpath.layers.canvas import camera_of
+from napari_fusecpath.layers.find import about, find_layer, role_of
+from napari_fusecpath.layers.geometry import world_of_xy
+from napari_fusecpath.layers.view import View, field_of_view, show_view, slide_box, view_of
+from napari_fusecpath.layers.view_files import load_view, store_view
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+__all__ = ["ViewMemory"]
+
+_STORE_AFTER_MS = 1000
+"""A view that lasts shorter was passed on the way to another."""
+
+
+class ViewMemory(QObject):
+    """Stores the view of the slide on the canvas, and restores that of one that comes.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+        Whose camera.
+    parent : QObject, optional
+        Usual.
+    """
+
+    def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._slide: Layer | None = find_layer(viewer, "slide")
+        self._is_due = self._slide is not None and self._is_whole(self._slide)
+        """The slide has come, and its view is not restored yet."""
+        self._view: View | None = None
+        self._stored: View | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_STORE_AFTER_MS)
+        self._timer.timeout.connect(self.store)
+        layers, camera = viewer.layers.events, camera_of(viewer).events
+        layers.inserted.connect(self._inserted)
+        layers.removing.connect(self._removing)
+        camera.center.connect(self._moved)
+        camera.zoom.connect(self._moved)
+        application = QCoreApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.store)
+
+    def close(self) -> None:
+        """Store what is due, and listen no more."""
+        self.store()
+        layers, camera = self._viewer.layers.events, camera_of(self._viewer).events
+        layers.inserted.disconnect(self._inserted)
+        layers.removing.disconnect(self._removing)
+        camera.center.disconnect(self._moved)
+        camera.zoom.disconnect(self._moved)
+
+    def settle(self) -> None:
+        """Look where the user looked last on a slide that has just come, or at all of it."""
+        if not self._is_due or self._slide is None:
+            return
+        self._is_due = False
+        view = load_view(_path_of(self._slide))
+        if view is not None and _is_on(self._slide, view):
+            show_view(self._viewer, self._slide, view)
+        else:
+            self._viewer.reset_view()
+        self._stored = self._view = view_of(self._viewer, self._slide)
+
+    def store(self) -> None:
+        """Store where the user looks, if that has changed."""
+        self._timer.stop()
+        if self._slide is not None and self._view not in (None, self._stored):
+            self._stored = self._view
+            store_view(_path_of(self._slide), self._view)
+
+    def _inserted(self, event: Any) -> None:
+        if role_of(event.value) == "slide":
+            self.store()
+            self._slide, self._is_due = event.value, True
+            self._view = self._stored = None
+
+    def _removing(self, event: Any) -> None:
+        if self._viewer.layers[event.index] is self._slide:
+            self.store()
+            self._slide, self._view, self._is_due = None, None, False
+
+    def _moved(self, _event: Any = None) -> None:
+        if self._slide is not None and not self._is_due:
+            self._view = view_of(self._viewer, self._slide)
+            if not self._timer.isActive():
+                self._timer.start()
+
+    def _is_whole(self, slide: Layer) -> bool:
+        """Tell whether all of a slide is in view: the user has not chosen a part yet."""
+        (top, left), (bottom, right) = field_of_view(self._viewer) - slide_box(slide)
+        return bool(top <= 0 and left <= 0 and bottom >= 0 and right >= 0)
+
+
+def _path_of(slide: Layer) -> Path:
+    return Path(about(slide)["path"])
+
+
+def _is_on(slide: Layer, view: View) -> bool:
+    """Tell whether the middle of a view is on the slide: its file may be another by now."""
+    first, last = slide_box(slide)
+    middle = world_of_xy(view.center_xy, mpp=about(slide)["mpp"])
+    return bool(np.all((first <= middle) & (middle <= last)))
