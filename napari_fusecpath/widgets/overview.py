@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from qtpy.QtWidgets import QWidget
 from napari_fusecpath.layers.canvas import camera_of
 from napari_fusecpath.layers.find import find_layer, role_of
 from napari_fusecpath.layers.view import center_on, field_of_view, magnification, slide_box
+from napari_fusecpath.widgets.threads import submit
 from napari_fusecpath.widgets.thumbnails import picture_of
 from src_core.errors import FusecpathError
 
@@ -173,7 +174,7 @@ class OverviewMap(QWidget):
         self._slide, self._picture = slide, None
         self.hide()
         if slide is not None:
-            self._pool.submit(self._work, slide).add_done_callback(_log_bug)
+            submit(self._pool, self._work, slide)
 
     def _work(self, slide: Layer) -> None:
         try:
@@ -212,8 +213,3 @@ def _leave(heard: list[tuple[Any, Callable[..., None]]], pool: ThreadPoolExecuto
     pool.shutdown(wait=False, cancel_futures=True)
     for emitter, slot in heard:
         emitter.disconnect(slot)
-
-
-def _log_bug(work: Future[None]) -> None:
-    if not work.cancelled() and (error := work.exception()) is not None:
-        _log.error("The overview map was not made.", exc_info=error)

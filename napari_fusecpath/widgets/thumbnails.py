@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QImage
 
+from napari_fusecpath.widgets.threads import submit
 from src_core.errors import FusecpathError
 from src_core.patches.grid import PatchGrid
 from src_core.patches.reader import read_patch
@@ -18,8 +18,6 @@ from src_core.slides import SlideReader
 from src_core.types import Rgb
 
 __all__ = ["Thumbnails", "picture_of"]
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -91,7 +89,7 @@ class Thumbnails(QObject):
         source = self._source
         if source is not None and row not in source.asked:
             source.asked.add(row)
-            self._pool.submit(self._work, source, row).add_done_callback(_log_bug)
+            submit(self._pool, self._work, source, row)
 
     def _work(self, source: _Source, row: int) -> None:
         try:
@@ -106,11 +104,6 @@ class Thumbnails(QObject):
         if source is self._source:
             signal = self.failed if isinstance(found, str) else self.came
             signal.emit(row, found)
-
-
-def _log_bug(work: Future[None]) -> None:
-    if not work.cancelled() and (error := work.exception()) is not None:
-        _log.error("A thumbnail was not made.", exc_info=error)
 
 
 def picture_of(pixels: Rgb, side: int) -> QImage:

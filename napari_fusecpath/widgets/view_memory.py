@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from napari_fusecpath.layers.find import about, find_layer, role_of
 from napari_fusecpath.layers.geometry import world_of_xy
 from napari_fusecpath.layers.view import View, field_of_view, show_view, slide_box, view_of
 from napari_fusecpath.layers.view_files import load_view, store_view
+from napari_fusecpath.widgets.threads import submit
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -42,7 +44,10 @@ class ViewMemory(QObject):
         self._is_due = self._slide is not None and self._is_whole(self._slide)
         """The slide has come, and its view is not restored yet."""
         self._view: View | None = None
-        self._stored: View | None = None
+        self._known: dict[Path, View] = {}
+        """The views that are stored, or soon will be."""
+        # The disk may take its time, which the window does not have.
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="views")
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_STORE_AFTER_MS)
@@ -59,6 +64,7 @@ class ViewMemory(QObject):
     def close(self) -> None:
         """Store what is due, and listen no more."""
         self.store()
+        self._pool.shutdown()
         layers, camera = self._viewer.layers.events, camera_of(self._viewer).events
         layers.inserted.disconnect(self._inserted)
         layers.removing.disconnect(self._removing)
@@ -70,25 +76,29 @@ class ViewMemory(QObject):
         if not self._is_due or self._slide is None:
             return
         self._is_due = False
-        view = load_view(_path_of(self._slide))
+        path = _path_of(self._slide)
+        view = self._known.get(path) or load_view(path)
         if view is not None and _is_on(self._slide, view):
             show_view(self._viewer, self._slide, view)
         else:
             self._viewer.reset_view()
-        self._stored = self._view = view_of(self._viewer, self._slide)
+        self._known[path] = self._view = view_of(self._viewer, self._slide)
 
     def store(self) -> None:
         """Store where the user looks, if that has changed."""
         self._timer.stop()
-        if self._slide is not None and self._view not in (None, self._stored):
-            self._stored = self._view
-            store_view(_path_of(self._slide), self._view)
+        if self._slide is None or self._view is None:
+            return
+        path = _path_of(self._slide)
+        if self._known.get(path) != self._view:
+            self._known[path] = self._view
+            submit(self._pool, store_view, path, self._view)
 
     def _inserted(self, event: Any) -> None:
         if role_of(event.value) == "slide":
             self.store()
             self._slide, self._is_due = event.value, True
-            self._view = self._stored = None
+            self._view = None
 
     def _removing(self, event: Any) -> None:
         if self._viewer.layers[event.index] is self._slide:

@@ -1,0 +1,50 @@
+"""Where the user looked last, on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from napari_fusecpath.layers.view import View
+from napari_fusecpath.layers.view_files import load_view, store_view, view_file
+
+VIEW = View((1234.5, -6.0), 0.25)
+
+
+def test_a_view_comes_back_for_its_slide_only(tmp_path: Path) -> None:
+    slide = tmp_path / "Jane Doe.svs"
+    assert load_view(slide) is None
+    store_view(slide, VIEW)
+    assert load_view(slide) == VIEW
+    assert load_view(tmp_path / "other.svs") is None
+    (file,) = view_file(slide).parent.iterdir()
+    assert "Jane" not in file.name + file.read_text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '{"center_xy": [1, 2], "l0_per',
+        '{"center_xy": [1, 2]}',
+        '{"center_xy": 3, "l0_per_px": 1}',
+        '{"center_xy": [1, 2], "l0_per_px": 0}',
+        '{"center_xy": [1e999, 2], "l0_per_px": 1}',
+        '{"center_xy": [1, "x"], "l0_per_px": 1}',
+        '{"center_xy": [1, 2], "l0_per_px": 1' + " " * 5000 + "}",
+    ],
+)
+def test_a_damaged_file_is_no_view(tmp_path: Path, text: str) -> None:
+    slide = tmp_path / "a.svs"
+    store_view(slide, VIEW)
+    view_file(slide).write_text(text)
+    assert load_view(slide) is None
+
+
+def test_a_folder_that_takes_nothing_costs_only_the_memory(tmp_path: Path) -> None:
+    slide = tmp_path / "a.svs"
+    view_file(slide).parent.parent.mkdir(parents=True)
+    view_file(slide).parent.write_text("a file, where the folder should be")
+    store_view(slide, VIEW)
+    assert load_view(slide) is None

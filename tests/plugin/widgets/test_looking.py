@@ -1,0 +1,208 @@
+"""Moving about a slide by keys, by the dock's row and by the overview map, in a real window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+from napari import layers
+from napari.utils.notifications import notification_manager
+from napari.utils.shortcuts import default_shortcuts
+from qtpy.QtCore import QEvent, QObject, QPoint, Qt
+from qtpy.QtGui import QFocusEvent
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+
+from napari_fusecpath.layers.canvas import camera_of
+from napari_fusecpath.layers.find import METADATA_KEY, find_layer
+from napari_fusecpath.layers.view import field_of_view, magnification, slide_box, view_of
+from napari_fusecpath.layers.view_files import load_view
+from napari_fusecpath.readers.slide import open_in
+from napari_fusecpath.widgets.dock import FuseCPathWidget
+from napari_fusecpath.widgets.looking import HIDE_KEY, POWER_KEYS
+from napari_fusecpath.widgets.overview import power_text
+from src_core.project import Project
+from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
+
+Open = Callable[..., FuseCPathWidget]
+
+
+@pytest.fixture
+def project(tmp_path: Path, sample: Path) -> Project:
+    """Two slides, wide and high, of which nothing is known yet."""
+    high = tmp_path / "high.tiff"
+    slide = SyntheticSlide(size_px=(1024, 2048), nodule_fraction=0.2, seed=4)
+    write_sample_slide(high, slide, downsamples=(4.0,))
+    project = Project.create(tmp_path / "project")
+    project.add_slide(sample, slide_id="wide")
+    project.add_slide(high, slide_id="high")
+    return project
+
+
+def canvas_of(dock: FuseCPathWidget) -> Any:
+    return dock.session.viewer.window._qt_viewer.canvas.native
+
+
+def press(dock: FuseCPathWidget, key: str) -> None:
+    QTest.keyPress(canvas_of(dock), key)
+
+
+def release(dock: FuseCPathWidget, key: str) -> None:
+    QTest.keyRelease(canvas_of(dock), key)
+
+
+def middle(dock: FuseCPathWidget) -> list[float]:
+    return [float(value) for value in camera_of(dock.session.viewer).center[-2:]]
+
+
+def test_keys_are_nobody_else_s() -> None:
+    ours = {*POWER_KEYS.values(), HIDE_KEY}
+    taken = {str(key) for keys in default_shortcuts.values() for key in keys}
+    kinds = (getattr(layers, name) for name in ("Image", "Labels", "Points", "Shapes", "Vectors"))
+    taken |= {str(key) for kind in kinds for key in kind.class_keymap}
+    assert not ours & taken
+
+
+def test_a_magnification_is_read_as_on_a_microscope() -> None:
+    assert [power_text(power) for power in (None, 0.513, 9.96, 20.0, 39.8)] == [
+        "no scale",
+        "0.51×",
+        "10×",
+        "20×",
+        "40×",
+    ]
+
+
+def test_objectives_overlays_and_map(window: Open, sample: Path, qtbot: Any) -> None:
+    dock = window(sample)
+    viewer, row = dock.session.viewer, dock.looking
+    camera = camera_of(viewer)
+    camera.center = (0.0, 200.0, 300.0)
+    # Objectives.
+    for power, key in POWER_KEYS.items():
+        press(dock, key)
+        release(dock, key)
+        pixels = camera.zoom * canvas_of(dock).devicePixelRatioF()
+        assert pixels == pytest.approx(power / 10), "screen pixels per µm"
+        assert magnification(viewer) == pytest.approx(power)
+        assert middle(dock) == pytest.approx([200, 300])
+    qtbot.mouseClick(row.powers[0], Qt.MouseButton.LeftButton)
+    assert magnification(viewer) == pytest.approx(5)
+    # Overlays.
+    layer = viewer.add_labels(
+        np.ones((8, 8), np.uint8), opacity=0.6, metadata={METADATA_KEY: {"role": "clusters"}}
+    )
+    press(dock, HIDE_KEY)
+    assert not layer.visible
+    release(dock, HIDE_KEY)
+    assert layer.visible
+    press(dock, HIDE_KEY)
+    QApplication.sendEvent(canvas_of(dock), QFocusEvent(QEvent.Type.FocusOut))
+    assert layer.visible, "its release will never be heard of"
+    release(dock, HIDE_KEY)
+    assert layer.visible
+    qtbot.mousePress(row.hide_button, Qt.MouseButton.LeftButton)
+    assert not layer.visible
+    qtbot.mouseRelease(row.hide_button, Qt.MouseButton.LeftButton)
+    assert layer.visible
+    row.opacity.setValue(50)
+    assert layer.opacity == pytest.approx(0.3)
+    # The map.
+    qtbot.waitUntil(row.overview.isVisible, timeout=5000)
+    _check_map(dock, qtbot)
+
+
+class Drawn(QObject):
+    """Counts how often a widget is drawn."""
+
+    times = 0
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
+        self.times += event is not None and event.type() == QEvent.Type.Paint
+        return False
+
+
+def _check_map(dock: FuseCPathWidget, qtbot: Any) -> None:
+    viewer, overview = dock.session.viewer, dock.looking.overview
+    slide = find_layer(viewer, "slide")
+    assert slide is not None
+    height, width = overview.height() - 18, overview.width()
+    assert width / height == pytest.approx(1536 / 1280, rel=0.02)
+    assert overview.geometry().bottom() < canvas_of(dock).height()
+    low, high = slide_box(slide)
+    for x, y in ((0.25, 0.5), (0.75, 0.25)):
+        place = QPoint(round(x * width), round(y * height))
+        qtbot.mouseClick(overview, Qt.MouseButton.LeftButton, pos=place)
+        wanted = low + np.array([place.y() / height, place.x() / width]) * (high - low)
+        assert middle(dock) == pytest.approx(wanted.tolist())
+        assert overview.frame().center().x() == pytest.approx(place.x())
+        assert overview.frame().center().y() == pytest.approx(place.y())
+    field = (field_of_view(viewer)[1] - field_of_view(viewer)[0]) / (high - low)
+    assert overview.frame().width() == pytest.approx(field[1] * width)
+    assert overview.frame().height() == pytest.approx(field[0] * height)
+    qtbot.wait(100)
+    drawn = Drawn()
+    overview.installEventFilter(drawn)
+    camera = camera_of(viewer)
+    for step in range(200):
+        camera.center = (0.0, 100.0 + step, 200.0)
+    qtbot.wait(100)
+    assert 1 <= drawn.times <= 3, "the map follows at a pace of its own"
+    dock.looking.map_button.click()
+    assert not overview.isVisible()
+
+
+def test_a_slide_without_a_scale_says_so(window: Open, tmp_path: Path, qtbot: Any) -> None:
+    path = tmp_path / "plain.png"
+    PIL.Image.fromarray(np.full((300, 400, 3), 200, np.uint8)).save(path)
+    dock = window()
+    press(dock, "G")  # without a slide nothing happens
+    open_in(dock.session.viewer, path)
+    dock.session.refresh()
+    zoom, before = camera_of(dock.session.viewer).zoom, len(notification_manager.records)
+    press(dock, "H")
+    (said,) = notification_manager.records[before:]
+    assert said.message == (
+        "plain.png does not say how large its pixels are, so 10x means nothing here; "
+        "type its µm per pixel in 1 Prepare."
+    )
+    assert camera_of(dock.session.viewer).zoom == zoom
+    dock.panels["prepare"].mpp.setValue(0.5)  # type: ignore[attr-defined]
+    press(dock, "H")
+    assert magnification(dock.session.viewer) == pytest.approx(10)
+
+
+def is_whole(dock: FuseCPathWidget) -> bool:
+    slide = find_layer(dock.session.viewer, "slide")
+    assert slide is not None
+    field, box = field_of_view(dock.session.viewer), slide_box(slide)
+    return bool((field[0] <= box[0]).all() and (field[1] >= box[1]).all())
+
+
+def test_views_are_remembered(window: Open, project: Project, sample: Path, qtbot: Any) -> None:
+    dock = window()
+    dock.session.open_project(project.root)
+    dock.session.refresh()
+    camera = camera_of(dock.session.viewer)
+    assert is_whole(dock)
+    camera.zoom, camera.center = 3.0, (0.0, 150.0, 250.0)
+    dock.session.show_slide("high")
+    dock.session.refresh()
+    assert is_whole(dock), "a slide that comes for the first time"
+    camera.zoom, camera.center = 5.0, (0.0, 600.0, 100.0)
+    dock.session.show_slide("wide")
+    assert (camera.zoom, *middle(dock)) == pytest.approx((3, 150, 250))
+    dock.session.show_slide("high")
+    dock.session.refresh()
+    assert (camera.zoom, *middle(dock)) == pytest.approx((5, 600, 100))
+    # After a restart, the project or its file alone.
+    slide = find_layer(dock.session.viewer, "slide")
+    assert slide is not None
+    known = view_of(dock.session.viewer, slide)
+    qtbot.waitUntil(lambda: load_view(project.slide("high").open().properties.path) == known)
+    again = window(sample)
+    assert (camera_of(again.session.viewer).zoom, *middle(again)) == pytest.approx((3, 150, 250))
