@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QSlider, QToolButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QSlider, QWidget
 
 from napari_fusecpath.layers.overlay_look import OverlayFader, OverlayHider
 from napari_fusecpath.layers.view import POWERS, magnify
@@ -28,6 +28,8 @@ Keys: TypeAlias = dict[str, Callable[[Any], Any]]
 # Letters that napari 0.9 gives to no layer and no viewer, neighbours on every Latin keyboard.
 POWER_KEYS = dict(zip(POWERS, "GHJK", strict=True))
 HIDE_KEY = "N"
+_PADDING = 14
+"""Pixels of a button around its text: the row has to fit into the narrowest dock."""
 _FAINTEST = 5
 """Per cent: a slider that hides everything would leave one to wonder; a key does that."""
 
@@ -85,15 +87,22 @@ class LookingRow(QWidget):
         return False
 
     def _keys(self) -> Keys:
+        # napari asks for the name of what is bound: a partial has none.
+        def objective(power: int) -> Callable[[Any], None]:
+            def magnify_to(_viewer: Any) -> None:
+                self._magnify(power)
+
+            return magnify_to
+
         def hold(_viewer: Any) -> Iterator[None]:
             self.hider.hide()
             yield
             self.hider.show()
 
-        powers = {key: partial(self._magnify, power) for power, key in POWER_KEYS.items()}
+        powers = {key: objective(power) for power, key in POWER_KEYS.items()}
         return {**powers, HIDE_KEY: hold}
 
-    def _magnify(self, power: float, _viewer: object = None) -> None:
+    def _magnify(self, power: float) -> None:
         try:
             magnify(self._viewer, power)
         except SlideScaleError as error:
@@ -104,16 +113,17 @@ class LookingRow(QWidget):
         for widget in (*self.powers, self.hide_button, self.opacity, self.map_button):
             widget.setEnabled(is_there)
 
-    def _power_button(self, power: int) -> QToolButton:
+    def _power_button(self, power: int) -> QPushButton:
         um = f"{10 / power:g} µm a pixel of the screen"
         button = self._button(f"{power}×", f"{um} (key {POWER_KEYS[power]})")
         button.clicked.connect(lambda: self._magnify(power))
         return button
 
-    def _button(self, text: str, tip: str) -> QToolButton:
-        button = QToolButton(self)
+    def _button(self, text: str, tip: str) -> QPushButton:
+        button = QPushButton(self)
         button.setText(text)
         button.setToolTip(tip)
+        button.setFixedWidth(button.fontMetrics().horizontalAdvance(text) + _PADDING)
         # A click leaves the keys to the canvas.
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         return button

@@ -138,6 +138,8 @@ class OverviewMap(QWidget):
             painter.setPen(QPen(color, width))
             painter.drawRect(self.frame().intersected(area.adjusted(1, 1, -1, -1)))
         painter.setClipping(False)
+        painter.setPen(QPen(Qt.GlobalColor.gray, 1.0))  # white slides on white end somewhere
+        painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
         painter.setPen(Qt.GlobalColor.white)
         foot = QRectF(0, area.height(), self.width(), _TEXT_HEIGHT)
         text = power_text(magnification(self._viewer))

@@ -189,20 +189,20 @@ def test_views_are_remembered(window: Open, project: Project, sample: Path, qtbo
     dock.session.refresh()
     camera = camera_of(dock.session.viewer)
     assert is_whole(dock)
-    camera.zoom, camera.center = 3.0, (0.0, 150.0, 250.0)
-    dock.session.show_slide("high")
+    camera.zoom, camera.center = 5.0, (0.0, 600.0, 100.0)  # of "high", the first by name
+    dock.session.show_slide("wide")
     dock.session.refresh()
     assert is_whole(dock), "a slide that comes for the first time"
-    camera.zoom, camera.center = 5.0, (0.0, 600.0, 100.0)
-    dock.session.show_slide("wide")
-    assert (camera.zoom, *middle(dock)) == pytest.approx((3, 150, 250))
+    camera.zoom, camera.center = 3.0, (0.0, 150.0, 250.0)
     dock.session.show_slide("high")
-    dock.session.refresh()
     assert (camera.zoom, *middle(dock)) == pytest.approx((5, 600, 100))
+    dock.session.show_slide("wide")
+    dock.session.refresh()
+    assert (camera.zoom, *middle(dock)) == pytest.approx((3, 150, 250))
     # After a restart, the project or its file alone.
     slide = find_layer(dock.session.viewer, "slide")
     assert slide is not None
     known = view_of(dock.session.viewer, slide)
-    qtbot.waitUntil(lambda: load_view(project.slide("high").open().properties.path) == known)
+    qtbot.waitUntil(lambda: load_view(sample) == known)
     again = window(sample)
     assert (camera_of(again.session.viewer).zoom, *middle(again)) == pytest.approx((3, 150, 250))
