@@ -15,11 +15,11 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]  # Signal: an alias in q
     QObject,
     QPointF,
     QRectF,
+    QSize,
     Qt,
-    QTimer,
     Signal,
 )
-from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
+from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap
 from qtpy.QtWidgets import QWidget
 
 from napari_fusecpath.layers.canvas import camera_of
@@ -39,8 +39,6 @@ _SHARE = 0.3
 """Of the canvas's shorter side, at most."""
 _MARGIN = 10
 _TEXT_HEIGHT = 18
-_EVERY_MS = 40
-"""While the view moves, the frame follows at most this often."""
 _SMALLEST = 6.0
 """Pixels of the frame's sides: a smaller one would not be found."""
 _READ_AT_MOST = 512
@@ -74,15 +72,13 @@ class OverviewMap(QWidget):
         self._viewer, self._canvas = viewer, canvas
         self._slide: Layer | None = None
         self._picture: QImage | None = None
+        self._pixmap = QPixmap()
+        """The picture in the size of the map: it is drawn at every step of a pan."""
         self.is_wanted = True
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys go on acting on the canvas
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setAccessibleName("Overview map")
         self.setToolTip("The whole slide; the frame is what you see. Click or drag to go there.")
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_EVERY_MS)
-        self._timer.timeout.connect(self.update)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="overview")
         self._read.connect(self._show_picture, Qt.ConnectionType.QueuedConnection)
         canvas.installEventFilter(self)
@@ -130,9 +126,8 @@ class OverviewMap(QWidget):
         if self._picture is None or self._slide is None:
             return
         painter, area = QPainter(self), self._area()
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         painter.fillRect(self.rect(), QColor(30, 30, 30, 230))
-        painter.drawImage(area, self._picture)
+        painter.drawPixmap(QPointF(0, 0), self._pixmap)
         painter.setClipRect(area)
         for color, width in ((Qt.GlobalColor.black, 4.0), (Qt.GlobalColor.yellow, 2.0)):
             painter.setPen(QPen(color, width))
@@ -163,8 +158,9 @@ class OverviewMap(QWidget):
         return False
 
     def _moved(self, _event: Any = None) -> None:
-        if not self._timer.isActive() and self.isVisible():
-            self._timer.start()
+        # Drawn with the canvas, in one go: Qt composes the window once for both. Drawn by a timer
+        # of its own, at whatever pace, the map would have it composed once more.
+        self.update()
 
     def _turn(self, event: Any = None) -> None:
         """Turn to the slide that is in view now."""
@@ -198,7 +194,17 @@ class OverviewMap(QWidget):
         room = min(self._canvas.width(), self._canvas.height())
         side = min(_SIDE, round(_SHARE * room))
         size = self._picture.size().scaled(side, side, Qt.AspectRatioMode.KeepAspectRatio)
-        self.resize(max(size.width(), 4), max(size.height(), 4) + _TEXT_HEIGHT)
+        size = size.expandedTo(QSize(4, 4))
+        self.resize(size.width(), size.height() + _TEXT_HEIGHT)
+        ratio = self.devicePixelRatioF()
+        self._pixmap = QPixmap.fromImage(
+            self._picture.scaled(
+                size * ratio,
+                Qt.AspectRatioMode.IgnoreAspectRatio,
+                Qt.TransformationMode.SmoothTransformation,
+            )
+        )
+        self._pixmap.setDevicePixelRatio(ratio)
         self.move(_MARGIN, self._canvas.height() - self.height() - _MARGIN)
         self.update()
 
