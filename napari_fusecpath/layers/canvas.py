@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from napari import Viewer
 from napari.components import ViewerModel
+from napari.layers import Layer
 from numpy.typing import NDArray
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "keep_context_current",
     "look_at",
     "scale_bar_of",
+    "set_drawn",
     "view_of",
     "window_of",
 ]
@@ -46,6 +48,31 @@ def caption_of(viewer: ViewerModel) -> Any:
 def window_of(viewer: Viewer) -> Any:
     """Return the Qt window."""
     return viewer.window._qt_window  # noqa: SLF001 - napari has no public name for it
+
+
+def set_drawn(viewer: Viewer, layers: Sequence[Layer], drawn: bool) -> None:
+    """Leave layers, their colour bars and the text on the canvas undrawn, or draw them again.
+
+    Only what vispy draws by is changed, nothing that napari's model knows; what is drawn again
+    is what is visible by then.
+    """
+    canvas = viewer.window._qt_viewer.canvas  # noqa: SLF001 - napari has no public name for it
+    bars = getattr(canvas, "_layer_overlay_to_visual", {})  # before 0.9 there are no colour bars
+    for layer in layers:
+        # Not by its node's visibility: napari sets that anew whenever pixels arrive.
+        canvas.layer_to_visual[layer].node.opacity = layer.opacity if drawn else 0.0
+        for bar, visual in bars.get(layer, {}).items():
+            visual.node.visible = drawn and layer.visible and bar.visible
+            _set_box_drawn(visual, drawn)
+    caption = caption_of(viewer)
+    for visual in getattr(canvas, "_viewer_overlay_to_visual", {}).get(caption, ()):
+        visual.node.visible = drawn and caption.visible
+        _set_box_drawn(visual, drawn)
+
+
+def _set_box_drawn(visual: Any, drawn: bool) -> None:
+    if hasattr(visual, "box"):  # behind the rest, since 0.9; napari takes it out where nothing is
+        visual.box.visible = drawn
 
 
 def look_at(viewer: Viewer, middle: Sequence[float], side: float) -> None:

@@ -147,5 +147,6 @@ def _leave(
     for key, act in keys.items():
         if act in viewer.keymap.values():  # a dock that came later has its own
             viewer.bind_key(key, None)
-    hider.show()
+    if getattr(viewer.window, "_qt_window", None) is not None:  # else the canvas has gone too
+        hider.show()
     fader.close()

@@ -1,98 +1,33 @@
-"""All overlays hidden and shown again, and fainter by one share."""
+"""All overlays fainter by one share of their own opacities."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Image, Labels
+from napari.layers import Image
 
 from napari_fusecpath.layers.find import METADATA_KEY, find_layer
-from napari_fusecpath.layers.overlay_look import OverlayFader, OverlayHider
+from napari_fusecpath.layers.overlay_look import OverlayFader
 
 OPACITIES = {"tissue": 0.35, "clusters": 0.6, "prediction": 0.6, "marks": 0.7}
 
 
-def add(viewer: ViewerModel, role: str, **options: object) -> None:
-    layer = Labels(
-        np.ones((4, 4), np.uint8),
-        opacity=OPACITIES[role],
-        metadata={METADATA_KEY: {"role": role}},
-        **options,
-    )
-    viewer.layers.append(layer)
+def add(viewer: ViewerModel, role: str) -> None:
+    notes = {METADATA_KEY: {"role": role}}
+    viewer.add_labels(np.ones((4, 4), np.uint8), opacity=OPACITIES[role], metadata=notes)
 
 
 @pytest.fixture
 def viewer() -> ViewerModel:
-    """A slide, a layer of the user's, and four overlays, of which two are in view."""
+    """A slide, a layer of the user's, and four overlays."""
     viewer = ViewerModel()
     slide = Image(np.zeros((4, 4, 3), np.uint8), metadata={METADATA_KEY: {"role": "slide"}})
     viewer.layers.append(slide)
     viewer.add_points([[1, 1]], name="mine")
     for role in OPACITIES:
-        add(viewer, role, visible=role in ("prediction", "marks"))
+        add(viewer, role)
     return viewer
-
-
-def seen(viewer: ViewerModel) -> list[str]:
-    return [
-        layer.metadata.get(METADATA_KEY, {}).get("role", layer.name)
-        for layer in viewer.layers
-        if layer.visible
-    ]
-
-
-def test_what_was_in_view_comes_back_and_nothing_else(viewer: ViewerModel) -> None:
-    hider, before = OverlayHider(viewer), seen(viewer)
-    assert before == ["slide", "mine", "prediction", "marks"]
-    for _ in range(2):
-        hider.hide()
-        hider.hide()
-        assert seen(viewer) == ["slide", "mine"]
-        hider.show()
-        hider.show()
-        assert seen(viewer) == before
-
-
-def test_a_brush_is_in_the_hand_again(viewer: ViewerModel) -> None:
-    hider, marks = OverlayHider(viewer), find_layer(viewer, "marks")
-    assert isinstance(marks, Labels)
-    marks.mode = "paint"
-    hider.hide()
-    hider.show()
-    assert marks.mode == "paint"
-
-
-def test_what_others_show_or_hide_meanwhile_stays_so(viewer: ViewerModel) -> None:
-    hider = OverlayHider(viewer)
-    hider.hide()
-    for role, visible in (("prediction", False), ("clusters", True)):
-        layer = find_layer(viewer, role)  # type: ignore[arg-type]
-        assert layer is not None
-        layer.visible = visible
-    hider.show()
-    assert seen(viewer) == ["slide", "mine", "clusters", "marks"]
-
-
-def test_a_layer_that_is_drawn_anew_meanwhile_comes_back(viewer: ViewerModel) -> None:
-    hider = OverlayHider(viewer)
-    hider.hide()
-    for role in ("marks", "clusters"):
-        layer = find_layer(viewer, role)  # type: ignore[arg-type]
-        assert layer is not None
-        viewer.layers.remove(layer)
-        add(viewer, role, visible=layer.visible)
-    hider.show()
-    assert seen(viewer) == ["slide", "mine", "prediction", "marks"]
-
-
-def test_another_slide_ends_the_hiding(viewer: ViewerModel) -> None:
-    hider = OverlayHider(viewer)
-    hider.hide()
-    viewer.layers.pop(0)
-    assert not hider.is_hiding
-    assert seen(viewer) == ["mine", "prediction", "marks"]
 
 
 def opacities(viewer: ViewerModel) -> dict[str, float]:

@@ -17,7 +17,7 @@ from qtpy.QtGui import QFocusEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_fusecpath.layers.canvas import camera_of
+from napari_fusecpath.layers.canvas import camera_of, caption_of, scale_bar_of
 from napari_fusecpath.layers.find import METADATA_KEY, find_layer
 from napari_fusecpath.layers.view import field_of_view, magnification, slide_box, view_of
 from napari_fusecpath.layers.view_files import load_view
@@ -43,16 +43,16 @@ def project(tmp_path: Path, sample: Path) -> Project:
     return project
 
 
-def canvas_of(dock: FuseCPathWidget) -> Any:
+def native(dock: FuseCPathWidget) -> Any:
     return dock.session.viewer.window._qt_viewer.canvas.native
 
 
 def press(dock: FuseCPathWidget, key: str) -> None:
-    QTest.keyPress(canvas_of(dock), key)
+    QTest.keyPress(native(dock), key)
 
 
 def release(dock: FuseCPathWidget, key: str) -> None:
-    QTest.keyRelease(canvas_of(dock), key)
+    QTest.keyRelease(native(dock), key)
 
 
 def middle(dock: FuseCPathWidget) -> list[float]:
@@ -77,7 +77,7 @@ def test_a_magnification_is_read_as_on_a_microscope() -> None:
     ]
 
 
-def test_objectives_overlays_and_map(window: Open, sample: Path, qtbot: Any) -> None:
+def test_objectives_and_map(window: Open, sample: Path, qtbot: Any) -> None:
     dock = window(sample)
     viewer, row = dock.session.viewer, dock.looking
     camera = camera_of(viewer)
@@ -86,34 +86,61 @@ def test_objectives_overlays_and_map(window: Open, sample: Path, qtbot: Any) -> 
     for power, key in POWER_KEYS.items():
         press(dock, key)
         release(dock, key)
-        pixels = camera.zoom * canvas_of(dock).devicePixelRatioF()
+        pixels = camera.zoom * native(dock).devicePixelRatioF()
         assert pixels == pytest.approx(power / 10), "screen pixels per µm"
         assert magnification(viewer) == pytest.approx(power)
         assert middle(dock) == pytest.approx([200, 300])
     qtbot.mouseClick(row.powers[0], Qt.MouseButton.LeftButton)
     assert magnification(viewer) == pytest.approx(5)
-    # Overlays.
-    layer = viewer.add_labels(
-        np.ones((8, 8), np.uint8), opacity=0.6, metadata={METADATA_KEY: {"role": "clusters"}}
-    )
-    press(dock, HIDE_KEY)
-    assert not layer.visible
-    release(dock, HIDE_KEY)
-    assert layer.visible
-    press(dock, HIDE_KEY)
-    QApplication.sendEvent(canvas_of(dock), QFocusEvent(QEvent.Type.FocusOut))
-    assert layer.visible, "its release will never be heard of"
-    release(dock, HIDE_KEY)
-    assert layer.visible
-    qtbot.mousePress(row.hide_button, Qt.MouseButton.LeftButton)
-    assert not layer.visible
-    qtbot.mouseRelease(row.hide_button, Qt.MouseButton.LeftButton)
-    assert layer.visible
-    row.opacity.setValue(50)
-    assert layer.opacity == pytest.approx(0.3)
     # The map.
     qtbot.waitUntil(row.overview.isVisible, timeout=5000)
     _check_map(dock, qtbot)
+
+
+def test_overlays_are_hidden_for_as_long_as_a_key_is_held(
+    window: Open, sample: Path, qtbot: Any, canvas_of: Callable[..., Any]
+) -> None:
+    dock = window(sample)
+    viewer, row = dock.session.viewer, dock.looking
+    slide = find_layer(viewer, "slide")
+    assert slide is not None
+    low, high = slide_box(slide)
+    values = np.linspace(0, 1, 64).reshape(8, 8)
+    options = {"scale": (high - low) / 8, "units": ("um", "um"), "translate": low}
+    maps = [
+        viewer.add_image(
+            values, colormap=color, opacity=0.6, metadata={METADATA_KEY: {"role": role}}, **options
+        )
+        for role, color in (("attention", "red"), ("prediction", "green"))
+    ]
+    maps[0].visible = False
+    maps[1].colorbar.visible = True
+    caption_of(viewer).text, caption_of(viewer).position = "What the map says", "top_left"
+    caption_of(viewer).visible = scale_bar_of(viewer).visible = True
+    before = canvas_of(viewer)
+    maps[1].visible = caption_of(viewer).visible = False
+    bare = canvas_of(viewer)
+    maps[1].visible = caption_of(viewer).visible = True
+    assert np.abs(before.astype(int) - bare).mean() > 5
+    press(dock, HIDE_KEY)
+    assert np.array_equal(canvas_of(viewer), bare)
+    release(dock, HIDE_KEY)
+    assert np.array_equal(canvas_of(viewer), before)
+    press(dock, HIDE_KEY)
+    QApplication.sendEvent(native(dock), QFocusEvent(QEvent.Type.FocusOut))
+    assert np.array_equal(canvas_of(viewer), before), "its release will never be heard of"
+    release(dock, HIDE_KEY)
+    # What comes, goes and turns over meanwhile does so.
+    qtbot.mousePress(row.hide_button, Qt.MouseButton.LeftButton)
+    assert row.hider.is_hiding
+    maps[1].visible, maps[0].visible = False, True
+    qtbot.mouseRelease(row.hide_button, Qt.MouseButton.LeftButton)
+    assert not row.hider.is_hiding
+    after = canvas_of(viewer)
+    assert np.abs(after.astype(int) - before).mean() > 5
+    assert [layer.visible for layer in maps] == [True, False]
+    row.opacity.setValue(50)
+    assert [layer.opacity for layer in maps] == pytest.approx([0.3, 0.3])
 
 
 class Drawn(QObject):
@@ -132,7 +159,7 @@ def _check_map(dock: FuseCPathWidget, qtbot: Any) -> None:
     assert slide is not None
     height, width = overview.height() - 18, overview.width()
     assert width / height == pytest.approx(1536 / 1280, rel=0.02)
-    assert overview.geometry().bottom() < canvas_of(dock).height()
+    assert overview.geometry().bottom() < native(dock).height()
     low, high = slide_box(slide)
     for x, y in ((0.25, 0.5), (0.75, 0.25)):
         place = QPoint(round(x * width), round(y * height))
