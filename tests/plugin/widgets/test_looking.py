@@ -29,6 +29,7 @@ from src_core.project import Project
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 
 Open = Callable[..., FuseCPathWidget]
+KEYS: Any = QTest  # its stubs do not know what it is called by
 
 
 @pytest.fixture
@@ -48,11 +49,11 @@ def native(dock: FuseCPathWidget) -> Any:
 
 
 def press(dock: FuseCPathWidget, key: str) -> None:
-    QTest.keyPress(native(dock), key)
+    KEYS.keyPress(native(dock), key)
 
 
 def release(dock: FuseCPathWidget, key: str) -> None:
-    QTest.keyRelease(native(dock), key)
+    KEYS.keyRelease(native(dock), key)
 
 
 def middle(dock: FuseCPathWidget) -> list[float]:
