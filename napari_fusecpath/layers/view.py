@@ -25,12 +25,11 @@ __all__ = [
     "POWERS",
     "View",
     "center_on",
-    "field_of_view",
     "magnification",
     "magnify",
     "show_view",
     "slide_box",
-    "view_of",
+    "slide_view",
 ]
 
 POWERS = (5, 10, 20, 40)
@@ -84,7 +83,7 @@ def magnify(viewer: Viewer, power: float) -> None:
     camera_of(viewer).zoom = power / _UM_AT_1X / _pixel_ratio(viewer)
 
 
-def view_of(viewer: Viewer, slide: Layer) -> View:
+def slide_view(viewer: Viewer, slide: Layer) -> View:
     """Return which part of a slide is in view."""
     camera, mpp = camera_of(viewer), about(slide)["mpp"]
     x, y = xy_of_world(camera.center[-2:], mpp=mpp)
@@ -102,15 +101,6 @@ def center_on(viewer: Viewer, world: Any) -> None:
     """Bring a world point (row, column) to the middle of the canvas."""
     camera = camera_of(viewer)
     camera.center = (*camera.center[:-2], float(world[0]), float(world[1]))
-
-
-def field_of_view(viewer: Viewer) -> Float64:
-    """Return the corners of what the canvas shows, world (row, column), shape (2, 2)."""
-    camera = camera_of(viewer)
-    canvas = viewer.window._qt_viewer.canvas.native  # noqa: SLF001 - napari has no public name
-    half = np.array([canvas.height(), canvas.width()]) / 2 / camera.zoom
-    middle = np.asarray(camera.center[-2:], dtype=np.float64)
-    return np.array([middle - half, middle + half])
 
 
 def slide_box(slide: Layer) -> Float64:

@@ -22,9 +22,9 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]  # Signal: an alias in q
 from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap
 from qtpy.QtWidgets import QWidget
 
-from napari_fusecpath.layers.canvas import camera_of
+from napari_fusecpath.layers.canvas import camera_of, view_of
 from napari_fusecpath.layers.find import find_layer, role_of
-from napari_fusecpath.layers.view import center_on, field_of_view, magnification, slide_box
+from napari_fusecpath.layers.view import center_on, magnification, slide_box
 from napari_fusecpath.widgets.threads import submit
 from napari_fusecpath.widgets.thumbnails import picture_of
 from src_core.errors import FusecpathError
@@ -115,7 +115,7 @@ class OverviewMap(QWidget):
     def frame(self) -> QRectF:
         """Return the field of view on the map, large enough to be seen."""
         box, area = self._box(), self._area()
-        shares = (field_of_view(self._viewer) - box[0]) / (box[1] - box[0])
+        shares = (view_of(self._viewer) - box[0]) / (box[1] - box[0])
         (top, left), (bottom, right) = shares * (area.height(), area.width())
         wide, high = max(_SMALLEST, right - left), max(_SMALLEST, bottom - top)
         middle = QPointF((left + right) / 2, (top + bottom) / 2)

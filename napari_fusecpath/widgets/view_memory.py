@@ -10,10 +10,10 @@ import numpy as np
 from napari.layers import Layer
 from qtpy.QtCore import QCoreApplication, QObject, QTimer
 
-from napari_fusecpath.layers.canvas import camera_of
+from napari_fusecpath.layers.canvas import camera_of, view_of
 from napari_fusecpath.layers.find import about, find_layer, role_of
 from napari_fusecpath.layers.geometry import world_of_xy
-from napari_fusecpath.layers.view import View, field_of_view, show_view, slide_box, view_of
+from napari_fusecpath.layers.view import View, show_view, slide_box, slide_view
 from napari_fusecpath.layers.view_files import load_view, store_view
 from napari_fusecpath.widgets.threads import submit
 
@@ -82,7 +82,7 @@ class ViewMemory(QObject):
             show_view(self._viewer, self._slide, view)
         else:
             self._viewer.reset_view()
-        self._known[path] = self._view = view_of(self._viewer, self._slide)
+        self._known[path] = self._view = slide_view(self._viewer, self._slide)
 
     def store(self) -> None:
         """Store where the user looks, if that has changed."""
@@ -107,13 +107,13 @@ class ViewMemory(QObject):
 
     def _moved(self, _event: Any = None) -> None:
         if self._slide is not None and not self._is_due:
-            self._view = view_of(self._viewer, self._slide)
+            self._view = slide_view(self._viewer, self._slide)
             if not self._timer.isActive():
                 self._timer.start()
 
     def _is_whole(self, slide: Layer) -> bool:
         """Tell whether all of a slide is in view: the user has not chosen a part yet."""
-        (top, left), (bottom, right) = field_of_view(self._viewer) - slide_box(slide)
+        (top, left), (bottom, right) = view_of(self._viewer) - slide_box(slide)
         return bool(top <= 0 and left <= 0 and bottom >= 0 and right >= 0)
 
 

@@ -17,9 +17,9 @@ from qtpy.QtGui import QFocusEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_fusecpath.layers.canvas import camera_of, caption_of, scale_bar_of
+from napari_fusecpath.layers.canvas import camera_of, caption_of, scale_bar_of, view_of
 from napari_fusecpath.layers.find import METADATA_KEY, find_layer
-from napari_fusecpath.layers.view import field_of_view, magnification, slide_box, view_of
+from napari_fusecpath.layers.view import magnification, slide_box, slide_view
 from napari_fusecpath.layers.view_files import load_view
 from napari_fusecpath.readers.slide import open_in
 from napari_fusecpath.widgets.dock import FuseCPathWidget
@@ -169,7 +169,7 @@ def _check_map(dock: FuseCPathWidget, qtbot: Any) -> None:
         assert middle(dock) == pytest.approx(wanted.tolist())
         assert overview.frame().center().x() == pytest.approx(place.x())
         assert overview.frame().center().y() == pytest.approx(place.y())
-    field = (field_of_view(viewer)[1] - field_of_view(viewer)[0]) / (high - low)
+    field = (view_of(viewer)[1] - view_of(viewer)[0]) / (high - low)
     assert overview.frame().width() == pytest.approx(field[1] * width)
     assert overview.frame().height() == pytest.approx(field[0] * height)
     qtbot.wait(100)
@@ -207,7 +207,7 @@ def test_a_slide_without_a_scale_says_so(window: Open, tmp_path: Path, qtbot: An
 def is_whole(dock: FuseCPathWidget) -> bool:
     slide = find_layer(dock.session.viewer, "slide")
     assert slide is not None
-    field, box = field_of_view(dock.session.viewer), slide_box(slide)
+    field, box = view_of(dock.session.viewer), slide_box(slide)
     return bool((field[0] <= box[0]).all() and (field[1] >= box[1]).all())
 
 
@@ -230,7 +230,7 @@ def test_views_are_remembered(window: Open, project: Project, sample: Path, qtbo
     # After a restart, the project or its file alone.
     slide = find_layer(dock.session.viewer, "slide")
     assert slide is not None
-    known = view_of(dock.session.viewer, slide)
+    known = slide_view(dock.session.viewer, slide)
     qtbot.waitUntil(lambda: load_view(sample) == known)
     again = window(sample)
     assert (camera_of(again.session.viewer).zoom, *middle(again)) == pytest.approx((3, 150, 250))
