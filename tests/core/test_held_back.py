@@ -135,6 +135,7 @@ def test_folds_are_validated_for_values_and_survival(root: str) -> None:
     assert told["counts"]["patients"] == lives["n_patients"] < told["counts"]["slides"]
     assert told["figures"]["c_index"]["over_folds"] == pytest.approx(lives["c_index"], nan_ok=True)
     assert told["figures"]["c_index"]["pooled"] is None
+    assert told["split"] == "split at the median risk of each fold's training patients"
 
 
 def test_each_target_finds_its_own_run(root: str) -> None:
@@ -203,6 +204,13 @@ def test_survival_is_reported_by_patient(root: str) -> None:
     figures = read_json(Path(told["report"]).with_name("figures.json"))
     assert figures["level"] == "patient"
     assert "c_index" in json.dumps(figures)
+    split = "split at the median risk of the training patients"
+    assert f"{split}; " in Path(told["report"]).read_text(encoding="utf-8")
+    (rows,) = figures["sets"].values()
+    assert rows["split"] == split
+    meta = checkpoint_meta(Project.open(root).run(told["run"]) / "checkpoint")
+    above = [said["log-hazard"] > meta.median_risk for said in told["patients"].values()]
+    assert rows["groups"] == {"high": sum(above), "low": above.count(False)}
 
 
 def test_a_test_set_that_is_scored_again_is_said_to_be_used_up(root: str) -> None:

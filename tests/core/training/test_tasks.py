@@ -122,6 +122,7 @@ def test_a_share_is_learned_and_told_in_the_unit_of_the_table(
     assert meta.student.weight_by_cluster_size, "bags of balanced clusters hide how much there is"
     assert meta.classes == meta.target.columns == ("tumour", "score")
     assert meta.target_std == pytest.approx((16, 480), rel=0.3)
+    assert meta.median_risk is None
     unseen = told(result, percents(40, seed=9), quick)
     assert unseen["r2"] > 0.5
     assert unseen["pearson"] > 0.8
@@ -143,6 +144,10 @@ def test_the_hazard_is_learned_where_it_depends_on_a_share(lives: Any, quick: Tr
     result = fit(cohort, quick)
     assert result.checkpoint.meta.per == "patient"
     assert result.metrics["inner"]["n_patients"] == 12
+    learned = cohort.hold_out(quick.inner_fraction, seed=quick.seed)[0]
+    risks = learned.by_unit(score_cohort(result.checkpoint, learned, config=quick))
+    median = result.checkpoint.meta.median_risk
+    assert abs((risks < median).mean() - 0.5) < 0.1, "other bags of the same patients"
     unseen = lives(120, seed=9, patients=80)
     assert told(result, unseen, quick)["c_index"] > 0.65
     assert {"inner_c_index", "inner_branch_c_index"} <= set(result.history[0])
