@@ -232,8 +232,8 @@ def cross_validate_project(
 
     cohort, failures = load_cohort(project, target)
     learn, held_back = split_cohort(project, cohort)
-    require_patients(learn, n_folds)
     config = settled(project.config.training.replace(device=device))
+    require_patients(learn, n_folds, config)
     recipe = folds_recipe(learn, config, n_folds, stop=stop)
     with unfinished(project.root / "runs", recipe, report=report, stop=stop) as begun:
         if scheduler is not None:
