@@ -95,6 +95,7 @@ def test_survival_is_learned_and_scored_by_patient(root: str) -> None:
     assert set(told["patients"]) == set(owners.values())
     mean = sum(told["values"][f"s{number}"]["log-hazard"] for number in range(4)) / 4
     assert told["patients"]["p0"]["log-hazard"] == pytest.approx(mean)
+    assert "patient_calls" not in told | scores
 
 
 def test_a_patients_class_is_the_mean_of_the_slides(root: str) -> None:
@@ -104,6 +105,34 @@ def test_a_patients_class_is_the_mean_of_the_slides(root: str) -> None:
     for said in (*scores["patients"].values(), *scores["probabilities"].values()):
         assert sum(said.values()) == pytest.approx(1)
     assert {"auroc", "balanced_accuracy", "baseline_auroc"} <= set(scores)
+    likeliest = {name: max(said, key=said.__getitem__) for name, said in scores["patients"].items()}
+    assert scores["patient_calls"] == likeliest, "without an operating point"
+
+
+def test_a_patient_is_called_by_the_mean_of_the_slides(
+    root: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where slides are called this and that, the operating point speaks of the patient's mean."""
+    run_id = run("train", project=root, target=["grade"], per="patient", device="cpu")["run"]
+    slides = run("predict", project=root, device="cpu")["probabilities"]
+    own = sorted(slides[f"s{number}"]["low"] for number in range(4))  # the first patient's
+    shares = {"sensitivity": 0.95, "specificity": 0.95, "indeterminate": 0.5, "accuracy": 1.0}
+    point = {"low": own[0] + 1e-9, "high": own[3] - 1e-9, "n_patients": [20, 20], **shares}
+    path = Project.open(root).run(run_id) / "checkpoint" / "checkpoint.json"
+    write_json(path, {**read_json(path), "operating_point": point})
+    told = run("predict", project=root, device="cpu")
+    assert {told["calls"][f"s{number}"] for number in range(4)} >= {"high", "low"}
+    assert told["patient_calls"]["p0"] == "indeterminate"
+    for patient, said in told["patients"].items():
+        call = "low" if said["low"] >= point["high"] else "high"
+        between = point["low"] <= said["low"] < point["high"]
+        assert told["patient_calls"][patient] == ("indeterminate" if between else call)
+    assert main(["evaluate", root, "--device", "cpu"]) == 0
+    printed = capsys.readouterr().out.split("patient_calls:\n")[1]
+    stored = read_json(path.parents[1] / "held_back.json")["patient_calls"]
+    assert [line.strip() for line in printed.splitlines()[: len(stored)]] == [
+        f"{patient}: {told['patient_calls'][patient]}" for patient in stored
+    ]
 
 
 def test_folds_are_validated_for_values_and_survival(root: str) -> None:
