@@ -264,7 +264,10 @@ def test_a_comparison_is_printed_stored_and_goes_on(
 ) -> None:
     root = tmp_path / "project"
     shutil.copytree(made, root)
-    asked = ["evaluate", str(root), "--target", "share", "--task", "regression", "--ablations"]
+    run("prepare", project=str(root), encoders=["texture", "lite0"])
+    run("cluster", project=str(root), n_clusters=2)
+    asked = ["evaluate", str(root), "--target", "share", "--task", "regression"]
+    asked += ["--baselines", "--ablations"]
     with pytest.raises(ConfigError, match="give folds"):
         run("evaluate", project=str(root), ablations=True)
     with pytest.raises(ConfigError, match="on this machine"):
@@ -272,14 +275,25 @@ def test_a_comparison_is_printed_stored_and_goes_on(
     assert main([*asked, "--folds", "2"]) == 0
     printed = capsys.readouterr().out
     assert "## Patches per bag (table 10)" in printed
-    assert "One encoder only" in printed
+    assert "## Methods on the same bags and folds (in the form of the paper's table 2)" in printed
+    assert "## Single encoders (table 3)" in printed
+    assert "No slide has a teacher" in printed
     (folder,) = (root / "comparisons").iterdir()
     stored = read_json(folder / "comparison.json")
-    (table,) = stored["tables"]
-    assert table["name"] == "bag sizes"
-    assert all(row["figures"]["mse"]["n"] == 2 for row in table["rows"])
+    tables = {table["name"]: table["rows"] for table in stored["tables"]}
+    assert list(tables) == ["methods", "encoders", "bag sizes"]
+    assert [row["label"] for row in tables["methods"]] == [
+        "linear on the mean embedding", "mean-pool", "max-pool", "ab-mil", "transmil", "r2t-mil",
+        "CR2T alone", "FuseCPath",
+    ]  # fmt: skip
+    rows = [row for some in tables.values() for row in some]
+    assert all(row["figures"]["mse"]["n"] == 2 for row in rows)
+    alone = {row["label"]: row["figures"]["mse"]["mean"] for row in tables["encoders"]}
+    both = alone["encoder texture"], alone["encoder lite0"]
+    assert both[0] != both[1]
+    assert alone["mean of the patch encoders"] == pytest.approx(sum(both) / 2)
     assert (folder / "comparison.md").read_text(encoding="utf-8") in printed
-    assert len((folder / "comparison.csv").read_text().splitlines()) == 1 + 3 * len(table["rows"])
+    assert len((folder / "comparison.csv").read_text().splitlines()) == 1 + 3 * len(rows)
     cells = {path: path.read_bytes() for path in (folder / "cells").iterdir()}
     assert main([*asked, "--folds", "2"]) == 0
     assert cells == {path: path.read_bytes() for path in (folder / "cells").iterdir()}
