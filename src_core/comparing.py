@@ -55,7 +55,7 @@ def compare_project(
     """
     from src_core.reports.contest_tables import as_csv, as_markdown
     from src_core.training.contenders import plan_comparison
-    from src_core.training.contest import hold_contest
+    from src_core.training.contest import hold_contest, tuned_by_epoch
     from src_core.training.contest_figures import measure_contest, note_edges
     from src_core.training.cross_validation import require_patients
 
@@ -64,7 +64,7 @@ def compare_project(
     plan = plan_comparison(learn, config, baselines=baselines, ablations=ablations)
     recipe = _recipe(learn, config, n_folds)
     folder = project.root / "comparisons" / recipe_id(recipe)
-    require_patients(learn, n_folds)
+    require_patients(learn, n_folds, tuned_by_epoch(config))
     folds = learn.split_by_patient(n_folds, seed=config.seed)
     kept = folder / "cells"
     contest = hold_contest(learn, config, plan, folds=folds, folder=kept, report=report, stop=stop)

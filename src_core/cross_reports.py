@@ -21,7 +21,7 @@ from src_core.model_origins import preparation_of
 from src_core.progress import Report, Stop
 from src_core.project import Project
 from src_core.provenance import write_json
-from src_core.report_parts import maps_png, origin_of, thresholds_of
+from src_core.report_parts import maps_png, median_risk_of, origin_of, thresholds_of
 from src_core.runs import Predictor
 from src_core.training.figures import SKILL, SKILL_NAME
 from src_core.types import Float64, Json
@@ -105,6 +105,7 @@ def _scored(
         folds=result.fold,
         thresholds=thresholds[result.fold] if np.isfinite(thresholds).any() else None,
         origins=np.stack([origin_of(meta) for meta in metas])[result.fold] if regression else None,
+        training_risks=np.array([median_risk_of(meta) for meta in metas])[result.fold],
         members=tuple(map(tuple, _members(cohort).values())) if per_patient else (),
         licences={one.name: one.licence for one in (*metas[0].encoders, *metas[0].teachers)},
         notes=tuple(notes),

@@ -28,7 +28,7 @@ from src_core.training.metrics import Metric
 from src_core.training_runs import settled
 from src_core.types import Float64
 
-__all__ = ["HeldBack", "by_patient", "cross_validate_project", "outcome_key", "score_held_back"]
+__all__ = ["HeldBack", "cross_validate_project", "of_patients", "outcome_key", "score_held_back"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,8 @@ def score_held_back(
         ``r2_reason`` or ``c_index_reason`` says why) and ``n``, the slides, or the patients where
         labels are theirs. Beside them ``baseline_auroc`` and the like, that of a linear model on
         the mean embedding of the same training slides. ``classes`` and of each slide the
-        ``probabilities``, or ``values``; ``patients`` has the means over each one's slides.
+        ``probabilities``, or ``values``; ``patients`` has the means over each one's slides,
+        ``patient_calls`` what each is called (see `of_patients`).
         ``known_patients`` are those whose other slides were learned from, by the labels table of
         today. Stored as ``held_back.json``, which also counts how often the slides were scored.
     """
@@ -75,7 +76,7 @@ def score_held_back(
         **_baseline(learned, held_back, meta, stop=stop),
         "classes": list(meta.classes),
         outcome_key(meta): {one.slide_id: one.by_class() for one in predictions},
-        **_of_patients(meta, held_back, predictions),
+        **of_patients(meta, held_back.patients, predictions),
         "known_patients": sorted({*learned.patients} & {*held_back.patients}),
         "failures": failures,
         "times_scored": _times_scored(project, run_id) + 1,
@@ -105,9 +106,9 @@ def outcome_key(meta: CheckpointMeta) -> str:
     return "probabilities" if meta.student.task == "classification" else "values"
 
 
-def by_patient(
+def of_patients(
     meta: CheckpointMeta, patients: Sequence[str], predictions: Sequence[Prediction]
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
     """Return what a model says of patients, from the means over their slides.
 
     Parameters
@@ -116,26 +117,33 @@ def by_patient(
     patients : sequence of str
         Whose slide each prediction is of.
     predictions : sequence of Prediction
+
+    Returns
+    -------
+    dict
+        ``patients``: of each the probabilities or values; ``patient_calls``: of classes what the
+        operating point calls each, without one the most probable. Empty where labels are slides'.
     """
     from scipy.special import softmax
 
-    told = {}
+    if meta.per == "slide":
+        return {}
+    has_classes = meta.student.task == "classification"
+    told: dict[str, dict[str, Any]] = {"patients": {}}
+    if has_classes:
+        told["patient_calls"] = {}
     for patient in dict.fromkeys(patients):
         own = [
             one.logits for one, whose in zip(predictions, patients, strict=True) if whose == patient
         ]
         outputs = np.mean(own, axis=0)
-        said = softmax(outputs) if meta.student.task == "classification" else outputs
-        told[patient] = dict(zip(meta.classes, map(float, said), strict=True))
+        said = softmax(outputs) if has_classes else outputs
+        told["patients"][patient] = dict(zip(meta.classes, map(float, said), strict=True))
+        if has_classes:
+            point, likeliest = meta.operating_point, meta.classes[int(said.argmax())]
+            call = likeliest if point is None else point.call(said, meta.classes)
+            told["patient_calls"][patient] = call
     return told
-
-
-def _of_patients(
-    meta: CheckpointMeta, cohort: Cohort, predictions: Sequence[Prediction]
-) -> dict[str, Any]:
-    if cohort.per == "slide":
-        return {}
-    return {"patients": by_patient(meta, cohort.patients, predictions)}
 
 
 def _cohorts(
@@ -232,8 +240,8 @@ def cross_validate_project(
 
     cohort, failures = load_cohort(project, target)
     learn, held_back = split_cohort(project, cohort)
-    require_patients(learn, n_folds)
     config = settled(project.config.training.replace(device=device))
+    require_patients(learn, n_folds, config)
     recipe = folds_recipe(learn, config, n_folds, stop=stop)
     with unfinished(project.root / "runs", recipe, report=report, stop=stop) as begun:
         if scheduler is not None:

@@ -15,7 +15,7 @@ from src_core.project import ProjectConfig, SlideFolder
 from src_core.runs import draw_prediction
 from src_core.types import Float64
 
-__all__ = ["maps_png", "origin_of", "point_note", "thresholds_of"]
+__all__ = ["maps_png", "median_risk_of", "origin_of", "point_note", "thresholds_of"]
 
 
 def thresholds_of(meta: CheckpointMeta) -> Float64:
@@ -27,6 +27,11 @@ def thresholds_of(meta: CheckpointMeta) -> Float64:
 def origin_of(meta: CheckpointMeta) -> Float64:
     """Return the means of the training slides, one an output: (C,), 0 but in a regression."""
     return np.broadcast_to(meta.target_scale.origin, (len(meta.classes),)).copy()
+
+
+def median_risk_of(meta: CheckpointMeta) -> float:
+    """Return the median risk of the patients that were learned from; NaN where it is unknown."""
+    return np.nan if meta.median_risk is None else meta.median_risk
 
 
 def point_note(meta: CheckpointMeta) -> str:

@@ -19,7 +19,7 @@ from src_core.pipeline import Failure
 from src_core.progress import Report, Stop
 from src_core.project import Project, ProjectConfig
 from src_core.provenance import read_json
-from src_core.report_parts import maps_png, origin_of, point_note, thresholds_of
+from src_core.report_parts import maps_png, median_risk_of, origin_of, point_note, thresholds_of
 from src_core.runs import Predictor
 from src_core.training.figures import SKILL, SKILL_NAME
 from src_core.types import Float64, Json
@@ -170,6 +170,7 @@ def _scored(
             if meta.student.task == "regression"
             else None
         ),
+        training_risks=np.full(len(slides), median_risk_of(meta)),
         licences={one.name: one.licence for one in (*meta.encoders, *meta.teachers)},
         notes=tuple(notes),
         provenance={

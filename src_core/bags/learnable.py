@@ -11,11 +11,22 @@ from src_core.bags.splits import quantile_strata, split_holdout
 from src_core.errors import ProjectError
 from src_core.types import Float64, Int64, Level, Task
 
-__all__ = ["LabelSet"]
+__all__ = ["LabelSet", "is_varied"]
 
 _FEWEST_IN_QUANTILE = 5
 _CONSTANT = 1e-9
 """What varies less than this share of its largest value does not vary."""
+
+
+def is_varied(known: Float64) -> bool:
+    """Tell whether there are two or more values and they are not all the same.
+
+    Parameters
+    ----------
+    known : ndarray of float64, shape (n,)
+        Without NaN.
+    """
+    return len(known) > 1 and float(known.std()) > _CONSTANT * float(np.abs(known).max())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +103,15 @@ class LabelSet:
         """
         for column, name in zip(values.T, self.outputs, strict=True):
             known = column[np.isfinite(column)]
-            spread = float(known.std()) if len(known) else 0.0
-            if len(known) < 2 or spread <= _CONSTANT * float(np.abs(known).max()):
-                raise ProjectError(
-                    f"All {len(known)} {self.per}s to learn from have the same {name}; training "
-                    "needs different values of it: add slides or leave the target out."
-                )
+            if is_varied(known):
+                continue
+            raise ProjectError(
+                f"{name} is known of only {len(known)} {self.per}(s) to learn from; training needs "
+                "two that differ: add slides of which it is known, or leave the target out."
+                if len(known) < 2
+                else f"All {len(known)} {self.per}s to learn from have the same {name}; training "
+                "needs different values of it: add slides or leave the target out."
+            )
 
     @property
     def unit_values(self) -> Float64:

@@ -113,6 +113,9 @@ class CheckpointMeta:
     the sum as sure as unseen slides bear out: divided by them, logits may be added."""
     operating_point: OperatingPoint | None = None
     """Where a probability becomes a call; None where too few patients could tell, or no classes."""
+    median_risk: float | None = None
+    """Survival: median log-hazard of the patients that were learned from, which parts low risk from
+    high; None in other tasks and in checkpoints of earlier versions."""
     likeness_axes: tuple[int, ...] = ()
     """Axes of each encoder along which slides are compared with those that were learned from (see
     `Likeness`); empty where they are not."""
@@ -268,6 +271,10 @@ def _check_targets(meta: CheckpointMeta) -> None:
             _number(what, number, low=low, high=1e30)
     if meta.operating_point is not None and meta.student.task != "classification":
         raise CheckpointError("The checkpoint has an operating point, but no classes.")
+    if meta.median_risk is not None:
+        if meta.student.task != "survival":
+            raise CheckpointError("The checkpoint has a median risk, but learned no survival.")
+        _number("median_risk", meta.median_risk, low=-1e30, high=1e30)
     if len(meta.target_mean) != len(meta.target_std):
         raise CheckpointError("The checkpoint has no standard deviation for each target's mean.")
     try:

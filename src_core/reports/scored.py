@@ -53,7 +53,8 @@ class ScoredSlides:
     """Shape (n, n_outputs): regression: means of the slides that the slide's model learned from,
     in the target's units; without them no share of the variance can be explained."""
     training_risks: Float64 | None = None
-    """Shape (n,): survival: median risk of the slides that the slide's model learned from."""
+    """Shape (n,): survival: median risk of the slides, or patients, that the row's model learned
+    from; NaN where that is unknown."""
     members: tuple[tuple[str, ...], ...] = ()
     """Slides that a row stands for, where rows are patients."""
     licences: Mapping[str, str] = field(default_factory=dict)

@@ -46,19 +46,18 @@ def split_by_risk(scored: ScoredSlides) -> RiskSplit:
 
     In a cross-validation each fold is split at its own, for its model's risks have their own zero.
     """
-    risks = scored.scores[:, 0]
+    risks, folds = scored.scores[:, 0], scored.fold_numbers
+    what = f"{scored.level}s"
     if scored.training_risks is not None and np.isfinite(scored.training_risks).all():
+        whose = f"of each fold's training {what}" if len(folds) else f"of the training {what}"
         return RiskSplit(
-            high=risks > scored.training_risks,
-            words="split at the median risk of the training slides",
+            high=risks > scored.training_risks, words=f"split at the median risk {whose}"
         )
-    folds = scored.fold_numbers
     high = risks > np.median(risks)
     for fold in folds:
         inside = scored.folds == fold
         high[inside] = risks[inside] > np.median(risks[inside])
-    what = f"{scored.level}s"
-    whose = f"of each fold's {what}" if len(folds) else f"of the scored {what} themselves"
+    whose = f"of each fold's scored {what}" if len(folds) else f"of the scored {what} themselves"
     return RiskSplit(high=high, words=f"split at the median risk {whose}")
 
 

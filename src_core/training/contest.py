@@ -18,13 +18,13 @@ from src_core.bags.cohort import Cohort
 from src_core.errors import DivergedError, ProjectError
 from src_core.progress import Progress, Report, Stop, check, ignore, never
 from src_core.provenance import read_json, recipe_id, write_json
-from src_core.seeding import derive_seed
 from src_core.training.config import TrainConfig
 from src_core.training.contenders import Contender, Plan
+from src_core.training.cross_validation import of_fold
 from src_core.training.learners import Learned
 from src_core.types import Float64, Int64, Json
 
-__all__ = ["RATE_FACTORS", "Cell", "Contest", "hold_contest"]
+__all__ = ["RATE_FACTORS", "Cell", "Contest", "hold_contest", "tuned_by_epoch"]
 
 RATE_FACTORS = (1.0, 4.0, 16.0)
 """Learning rates that are tried, times the one of the settings, where nobody says others."""
@@ -104,7 +104,7 @@ def hold_contest(
     JobCancelled
         If `stop` says so; finished cells are kept.
     """
-    config = config.replace(patience=config.patience or config.epochs)
+    config = tuned_by_epoch(config)
     place = {name: row for row, name in enumerate(cohort.units)}
     fold = np.zeros(len(place), dtype=np.int64)
     origin = np.stack([_origin(train) for train, _ in folds])
@@ -113,7 +113,7 @@ def hold_contest(
     factors = tuple(factors)
     for number, (train, test) in enumerate(folds):
         fold[[place[name] for name in test.units]] = number
-        own = config.replace(seed=derive_seed(config.seed, "fold", number) % 2**31)
+        own = of_fold(config, number)
         for one in plan.contenders:
             key = one.name, number
             if key in cells:
@@ -131,6 +131,11 @@ def hold_contest(
             clock.kept[key] = cells[key]
             _keep(_path(folder, key), key, test.units, cells[key])
     return Contest(cohort=cohort, plan=plan, fold=fold, origin=origin, cells=cells, factors=factors)
+
+
+def tuned_by_epoch(config: TrainConfig) -> TrainConfig:
+    """Return settings by which every contender has an inner split and keeps its best epoch."""
+    return config.replace(patience=config.patience or config.epochs)
 
 
 def _origin(train: Cohort) -> Float64:

@@ -13,6 +13,7 @@ import torch
 
 from src_core.bags.cohort import Cohort
 from src_core.bags.dataset import Scale, standardised_rows
+from src_core.bags.learnable import is_varied
 from src_core.bags.selection import covering_bags
 from src_core.devices import few_threads, pick_device
 from src_core.errors import DivergedError, ProjectError
@@ -23,6 +24,7 @@ from src_core.models.student import BagModel
 from src_core.progress import Progress, Report, Stop, Tracker, ignore, never
 from src_core.seeding import derive_seed, generator
 from src_core.training.config import TrainConfig
+from src_core.training.course import inner_split
 from src_core.training.figures import SKILL, SKILL_NAME, figures
 from src_core.training.folds import Fold, fold_folder
 from src_core.training.metrics import summarise
@@ -36,6 +38,7 @@ from src_core.types import Float64, Int64, Task
 __all__ = [
     "CrossValidation",
     "cross_validate",
+    "of_fold",
     "require_patients",
     "score_cohort",
     "score_slides",
@@ -202,12 +205,12 @@ def cross_validate(
     Raises
     ------
     ProjectError
-        If a class, or an event, has fewer patients than there are folds.
+        If a fold would leave too little to learn from, see `require_patients`.
     JobCancelled
         If `stop` says so.
     """
     config = config or TrainConfig()
-    require_patients(cohort, n_folds)
+    require_patients(cohort, n_folds, config)
     place = {name: row for row, name in enumerate(cohort.units)}
     fold = np.zeros(len(place), dtype=np.int64)
     scores = np.zeros((len(place), len(cohort.classes)))
@@ -281,7 +284,7 @@ def _train_fold(
     stop: Stop,
 ) -> Fold:
     train, test = split
-    own = config.replace(seed=derive_seed(config.seed, "fold", number) % 2**31)
+    own = of_fold(config, number)
     with few_threads(threads or torch.get_num_threads()):
         result = fit(train, own, sources=sources, keep=keep, report=report, stop=stop)
         said = score_cohort(result.checkpoint, test, config=own, stop=stop)
@@ -296,8 +299,17 @@ def _kept(begun: Unfinished, number: int, test: Cohort) -> Fold | None:
     return Fold.load(folder, units=test.units, n_outputs=len(test.classes))
 
 
-def require_patients(cohort: Cohort, n_folds: int) -> None:
-    """Raise `ProjectError` if a fold would leave a stratum one patient to learn from."""
+def of_fold(config: TrainConfig, number: int) -> TrainConfig:
+    """Return the settings with a fold's own seed."""
+    return config.replace(seed=derive_seed(config.seed, "fold", number) % 2**31)
+
+
+def require_patients(cohort: Cohort, n_folds: int, config: TrainConfig) -> None:
+    """Raise `ProjectError` if a fold would leave too little to learn from.
+
+    That is one patient of a stratum, or, of a regression target, nothing that differs: told here
+    before the first fold is trained, whichever it is that lacks it.
+    """
     strata = cohort.label_set.strata(n_folds)
     patients = set(zip(cohort.patients, strata, strict=True))
     for name in sorted(set(strata)):
@@ -306,6 +318,26 @@ def require_patients(cohort: Cohort, n_folds: int) -> None:
             raise ProjectError(
                 f"Class {name!r} has {count} patient(s), too few for {n_folds} folds: each must "
                 "leave two to learn from; add slides or ask for other folds."
+            )
+    if cohort.task == "regression":
+        for number, (train, _) in enumerate(cohort.split_by_patient(n_folds, seed=config.seed)):
+            learned = inner_split(train, of_fold(config, number))[0]
+            _require_values(cohort, learned, f"fold {number + 1} of {n_folds}")
+
+
+def _require_values(cohort: Cohort, learned: Cohort, fold: str) -> None:
+    """Raise unless values of every target differ among those that a fold learns from."""
+    patients = np.array(cohort.patients)
+    for column, name in enumerate(cohort.classes):
+        values = learned.label_set.unit_values[:, column]
+        known = values[np.isfinite(values)]
+        if not is_varied(known):
+            count = len(set(patients[np.isfinite(cohort.values[:, column])]))
+            raise ProjectError(
+                f"{name} is known of {count} patient(s), too few for these folds: {fold} would "
+                f"learn from {len(known)} {cohort.per}(s) that have it and must have two that "
+                "differ; add slides of which it is known, ask for other folds or leave the target "
+                "out."
             )
 
 

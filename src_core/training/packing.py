@@ -24,7 +24,7 @@ from src_core.training.figures import SKILL, figures
 from src_core.training.localisation import localisation
 from src_core.training.scoring import fuse
 from src_core.training.trainee import Trainee
-from src_core.types import Json
+from src_core.types import Float64, Json
 
 __all__ = ["FitResult", "pack"]
 
@@ -70,7 +70,8 @@ def pack(
         if inner is not None:
             unseen = course.evaluate(trainee, inner, n_bags=BAGS_A_LOOK)
             unseen = _drop_failed(trainee, unseen, metrics)
-        sizes = logit_sizes(course.evaluate(trainee, train, n_bags=BAGS_A_LOOK), unseen)
+        learned = course.evaluate(trainee, train, n_bags=BAGS_A_LOOK)
+        sizes = logit_sizes(learned, unseen)
         if unseen is not None:
             metrics["inner"] = _figures(course, unseen, sizes)
         where = "training" if inner is None else "inner split"
@@ -89,7 +90,12 @@ def pack(
     meta = _meta(course, trainee, metrics, found, sizes, sources)
     axes = () if likeness is None else tuple(len(one) for one in likeness.axes)
     checkpoint = Checkpoint.of(
-        replace(meta, operating_point=point, likeness_axes=axes),
+        replace(
+            meta,
+            operating_point=point,
+            likeness_axes=axes,
+            median_risk=_median_risk(learned, sizes),
+        ),
         student=trainee.student,
         branches=trainee.branches,
         views=course.views,
@@ -120,8 +126,19 @@ def _drop_failed(trainee: Trainee, seen: Evaluation, metrics: dict[str, Json]) -
     return seen.of_branches(kept)
 
 
+def _median_risk(learned: Evaluation, sizes: tuple[float, float]) -> float | None:
+    """Return where a report parts low risk from high without having seen whom it reports on."""
+    if learned.task != "survival":
+        return None
+    return float(np.median(_fused(learned, sizes)))
+
+
+def _fused(seen: Evaluation, sizes: tuple[float, float]) -> Float64:
+    return fuse(seen.student, seen.branches, student_std=sizes[0], branches_std=sizes[1])
+
+
 def _figures(course: Course, seen: Evaluation, sizes: tuple[float, float]) -> dict[str, Json]:
-    fused = fuse(seen.student, seen.branches, student_std=sizes[0], branches_std=sizes[1])
+    fused = _fused(seen, sizes)
     scale, targets = course.targets, seen.targets
     if scale.std:
         targets = scale.in_units(targets.astype(np.float64))
@@ -139,7 +156,7 @@ def _operating_point(
     """Choose it on the inner split, and note in the metrics what was found."""
     if course.inner is None or unseen.task != "classification":
         return None
-    fused = fuse(unseen.student, unseen.branches, student_std=sizes[0], branches_std=sizes[1])
+    fused = _fused(unseen, sizes)
     inner = course.inner
     patients = inner.units if inner.per == "patient" else inner.patients
     classes = unseen.targets.astype(np.int64)

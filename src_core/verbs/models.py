@@ -12,8 +12,8 @@ from src_core.comparing import compare_project
 from src_core.config import Config, Help, Range
 from src_core.errors import ConfigError
 from src_core.held_back import (
-    by_patient,
     cross_validate_project,
+    of_patients,
     outcome_key,
     score_held_back,
 )
@@ -215,10 +215,9 @@ def _predict(options: PredictOptions, report: Report, stop: Stop) -> Result:
     }
     if meta.student.task == "classification":
         told["calls"] = {name: one.call for name, one in predictions.items()}
-    if meta.per == "patient":
-        owners = project.patients()
-        patients = [owners.get(name, name) for name in predictions]
-        told["patients"] = by_patient(meta, patients, list(predictions.values()))
+    owners = project.patients() if meta.per == "patient" else {}  # else it needs no table
+    patients = [owners.get(name, name) for name in predictions]
+    told |= of_patients(meta, patients, list(predictions.values()))
     told["unlike"] = {name: one.unlikeness for name, one in predictions.items() if one.is_unlike}
     return result_of(project, failures, **told)
 

@@ -95,6 +95,7 @@ def test_survival_is_learned_and_scored_by_patient(root: str) -> None:
     assert set(told["patients"]) == set(owners.values())
     mean = sum(told["values"][f"s{number}"]["log-hazard"] for number in range(4)) / 4
     assert told["patients"]["p0"]["log-hazard"] == pytest.approx(mean)
+    assert "patient_calls" not in told | scores
 
 
 def test_a_patients_class_is_the_mean_of_the_slides(root: str) -> None:
@@ -104,6 +105,34 @@ def test_a_patients_class_is_the_mean_of_the_slides(root: str) -> None:
     for said in (*scores["patients"].values(), *scores["probabilities"].values()):
         assert sum(said.values()) == pytest.approx(1)
     assert {"auroc", "balanced_accuracy", "baseline_auroc"} <= set(scores)
+    likeliest = {name: max(said, key=said.__getitem__) for name, said in scores["patients"].items()}
+    assert scores["patient_calls"] == likeliest, "without an operating point"
+
+
+def test_a_patient_is_called_by_the_mean_of_the_slides(
+    root: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where slides are called this and that, the operating point speaks of the patient's mean."""
+    run_id = run("train", project=root, target=["grade"], per="patient", device="cpu")["run"]
+    slides = run("predict", project=root, device="cpu")["probabilities"]
+    own = sorted(slides[f"s{number}"]["low"] for number in range(4))  # the first patient's
+    shares = {"sensitivity": 0.95, "specificity": 0.95, "indeterminate": 0.5, "accuracy": 1.0}
+    point = {"low": own[0] + 1e-9, "high": own[3] - 1e-9, "n_patients": [20, 20], **shares}
+    path = Project.open(root).run(run_id) / "checkpoint" / "checkpoint.json"
+    write_json(path, {**read_json(path), "operating_point": point})
+    told = run("predict", project=root, device="cpu")
+    assert {told["calls"][f"s{number}"] for number in range(4)} >= {"high", "low"}
+    assert told["patient_calls"]["p0"] == "indeterminate"
+    for patient, said in told["patients"].items():
+        call = "low" if said["low"] >= point["high"] else "high"
+        between = point["low"] <= said["low"] < point["high"]
+        assert told["patient_calls"][patient] == ("indeterminate" if between else call)
+    assert main(["evaluate", root, "--device", "cpu"]) == 0
+    printed = capsys.readouterr().out.split("patient_calls:\n")[1]
+    stored = read_json(path.parents[1] / "held_back.json")["patient_calls"]
+    assert [line.strip() for line in printed.splitlines()[: len(stored)]] == [
+        f"{patient}: {told['patient_calls'][patient]}" for patient in stored
+    ]
 
 
 def test_folds_are_validated_for_values_and_survival(root: str) -> None:
@@ -135,6 +164,7 @@ def test_folds_are_validated_for_values_and_survival(root: str) -> None:
     assert told["counts"]["patients"] == lives["n_patients"] < told["counts"]["slides"]
     assert told["figures"]["c_index"]["over_folds"] == pytest.approx(lives["c_index"], nan_ok=True)
     assert told["figures"]["c_index"]["pooled"] is None
+    assert told["split"] == "split at the median risk of each fold's training patients"
 
 
 def test_each_target_finds_its_own_run(root: str) -> None:
@@ -203,6 +233,13 @@ def test_survival_is_reported_by_patient(root: str) -> None:
     figures = read_json(Path(told["report"]).with_name("figures.json"))
     assert figures["level"] == "patient"
     assert "c_index" in json.dumps(figures)
+    split = "split at the median risk of the training patients"
+    assert f"{split}; " in Path(told["report"]).read_text(encoding="utf-8")
+    (rows,) = figures["sets"].values()
+    assert rows["split"] == split
+    meta = checkpoint_meta(Project.open(root).run(told["run"]) / "checkpoint")
+    above = [said["log-hazard"] > meta.median_risk for said in told["patients"].values()]
+    assert rows["groups"] == {"high": sum(above), "low": above.count(False)}
 
 
 def test_a_test_set_that_is_scored_again_is_said_to_be_used_up(root: str) -> None:
@@ -227,7 +264,10 @@ def test_a_comparison_is_printed_stored_and_goes_on(
 ) -> None:
     root = tmp_path / "project"
     shutil.copytree(made, root)
-    asked = ["evaluate", str(root), "--target", "share", "--task", "regression", "--ablations"]
+    run("prepare", project=str(root), encoders=["texture", "lite0"])
+    run("cluster", project=str(root), n_clusters=2)
+    asked = ["evaluate", str(root), "--target", "share", "--task", "regression"]
+    asked += ["--baselines", "--ablations"]
     with pytest.raises(ConfigError, match="give folds"):
         run("evaluate", project=str(root), ablations=True)
     with pytest.raises(ConfigError, match="on this machine"):
@@ -235,14 +275,25 @@ def test_a_comparison_is_printed_stored_and_goes_on(
     assert main([*asked, "--folds", "2"]) == 0
     printed = capsys.readouterr().out
     assert "## Patches per bag (table 10)" in printed
-    assert "One encoder only" in printed
+    assert "## Methods on the same bags and folds (in the form of the paper's table 2)" in printed
+    assert "## Single encoders (table 3)" in printed
+    assert "No slide has a teacher" in printed
     (folder,) = (root / "comparisons").iterdir()
     stored = read_json(folder / "comparison.json")
-    (table,) = stored["tables"]
-    assert table["name"] == "bag sizes"
-    assert all(row["figures"]["mse"]["n"] == 2 for row in table["rows"])
+    tables = {table["name"]: table["rows"] for table in stored["tables"]}
+    assert list(tables) == ["methods", "encoders", "bag sizes"]
+    assert [row["label"] for row in tables["methods"]] == [
+        "linear on the mean embedding", "mean-pool", "max-pool", "ab-mil", "transmil", "r2t-mil",
+        "CR2T alone", "FuseCPath",
+    ]  # fmt: skip
+    rows = [row for some in tables.values() for row in some]
+    assert all(row["figures"]["mse"]["n"] == 2 for row in rows)
+    alone = {row["label"]: row["figures"]["mse"]["mean"] for row in tables["encoders"]}
+    both = alone["encoder texture"], alone["encoder lite0"]
+    assert both[0] != both[1]
+    assert alone["mean of the patch encoders"] == pytest.approx(sum(both) / 2)
     assert (folder / "comparison.md").read_text(encoding="utf-8") in printed
-    assert len((folder / "comparison.csv").read_text().splitlines()) == 1 + 3 * len(table["rows"])
+    assert len((folder / "comparison.csv").read_text().splitlines()) == 1 + 3 * len(rows)
     cells = {path: path.read_bytes() for path in (folder / "cells").iterdir()}
     assert main([*asked, "--folds", "2"]) == 0
     assert cells == {path: path.read_bytes() for path in (folder / "cells").iterdir()}

@@ -92,5 +92,5 @@ def test_values_of_patients_count_once() -> None:
     )
     assert labels.unit_values.tolist() == [[1.0], [3.0]]
     labels.require_learnable()
-    with pytest.raises(ProjectError, match="All 1 patients to learn from have the same score"):
+    with pytest.raises(ProjectError, match=r"score is known of only 1 patient\(s\) to learn"):
         labels.subset([0, 1]).require_learnable()

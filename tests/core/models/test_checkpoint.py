@@ -149,6 +149,22 @@ def test_targets_that_cannot_be_are_refused(changes: Any, said: str) -> None:
         _meta(target_mean=(1.0, 2.0), target_std=(1.0, 1.0))
 
 
+def test_the_median_risk_is_a_number_of_survival_alone() -> None:
+    survival = {
+        "student": _meta().student.replace(task="survival", n_outputs=1),
+        "classes": ("log-hazard",),
+        "target_columns": ("months", "event"),
+        "per": "patient",
+    }
+    meta = _meta(**survival, median_risk=-0.25)
+    assert CheckpointMeta.from_dict(json.loads(json.dumps(meta.to_dict()))) == meta
+    for value in (float("nan"), float("inf"), -1e31, "0", True, [0.0]):
+        with pytest.raises(CheckpointError, match="for median_risk; it must lie from"):
+            _meta(**survival, median_risk=value)
+    with pytest.raises(CheckpointError, match="learned no survival"):
+        _meta(median_risk=0.0)
+
+
 def test_builds_modules_of_their_own(folder: Path) -> None:
     """Fine-tuning a student changes neither the checkpoint nor a second student."""
     checkpoint = Checkpoint.load(folder)
@@ -374,11 +390,11 @@ def test_what_it_knows_of_slides_and_of_its_thresholds_comes_back(tmp_path: Path
 def test_a_checkpoint_of_before_knows_neither(folder: Path) -> None:
     path = folder / META_NAME
     stored = json.loads(path.read_text())
-    for name in ("operating_point", "likeness_axes", "target_mean", "target_std"):
+    for name in ("operating_point", "likeness_axes", "target_mean", "target_std", "median_risk"):
         stored.pop(name)
     path.write_text(json.dumps(stored))
     meta = Checkpoint.load(folder).meta
-    assert (meta.operating_point, meta.likeness_axes) == (None, ())
+    assert (meta.operating_point, meta.likeness_axes, meta.median_risk) == (None, (), None)
 
 
 def test_without_branches_and_teachers(tmp_path: Path) -> None:

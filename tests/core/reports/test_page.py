@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from src_core.reports.drawing import draw
 from src_core.reports.figures import measure_sets
 from src_core.reports.page import report_page
 from src_core.reports.ranking import ranking_lines
+from src_core.reports.survival import log_rank
+from src_core.reports.tables import report_values
 
 NASTY = "<script>alert(1)</script>\"'&$x_$\x00\ud800<img src=https://evil.example/x.png>"
 VOID = {"meta", "img", "br", "hr", "input", "link"}
@@ -253,6 +256,24 @@ def test_every_task_and_every_sparse_set_makes_a_page(scored, random_survival) -
         random_survival(9, training_risks=np.full(9, 9.0)),
     ):
         assert "caution" in {one.get("class") for one in page_of(rows).all("ul")}
+
+
+def test_a_survival_page_says_whose_median_parts_the_curves_and_its_p_value(
+    random_survival,
+) -> None:
+    own, low = random_survival(60), random_survival(60, training_risks=np.full(60, -0.5))
+    assert "split at the median risk of the scored slides themselves; log-rank p" in (
+        page_of(own).text
+    )
+    risks = low.scores[:, 0]
+    values: Any = report_values(low, measure_sets(low, n_resamples=5))
+    (told,) = values["sets"].values()
+    assert told["groups"] == {"high": int((risks > -0.5).sum()), "low": int((risks <= -0.5).sum())}
+    p = log_rank(low.targets[:, 0], low.events, risks > -0.5).value
+    assert told["log_rank_p"]["value"] == p
+    page = page_of(low)
+    assert f"split at the median risk of the training slides; log-rank p = {p:.4f}." in page.text
+    assert any(f"log-rank p = {p:.4f}" in str(one["alt"]) for one in page.all("img"))
 
 
 def test_many_classes_and_many_targets_stay_readable(scored) -> None:

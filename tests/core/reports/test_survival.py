@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -68,4 +70,7 @@ def test_each_fold_is_split_at_its_own_median(scored) -> None:
     )
     split = split_by_risk(rows)
     np.testing.assert_array_equal(split.high, [False, True, False, True])
-    assert "each fold" in split.words
+    assert split.words.endswith("each fold's scored slides")
+    own = split_by_risk(replace(rows, training_risks=np.array([-1.0, -1.0, 100.5, 100.5])))
+    np.testing.assert_array_equal(own.high, [True, True, False, True])
+    assert own.words.endswith("each fold's training slides")

@@ -269,6 +269,14 @@ def test_ablations_train_single_encoders_teachers_and_bag_sizes(
     ]  # fmt: skip
 
 
+def test_what_one_encoder_without_teachers_cannot_tell_is_a_note(
+    planted: Any, quick: TrainConfig
+) -> None:
+    plan = plan_comparison(planted(4, dims=(8,)), quick, baselines=False, ablations=True)
+    assert [table.name for table in plan.tables] == ["bag sizes"]
+    assert [note[:16] for note in plan.notes] == ["One encoder only", "No slide has a t"]
+
+
 def test_whoever_chooses_the_highest_rate_is_named(
     planted: Any, quick: TrainConfig, tmp_path: Path
 ) -> None:

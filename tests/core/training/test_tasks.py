@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from src_core.bags.targets import LOG_HAZARD
 from src_core.errors import DivergedError, ProjectError
 from src_core.training import cross_validate, fit
 from src_core.training.config import TrainConfig
-from src_core.training.cross_validation import score_cohort
+from src_core.training.cross_validation import require_patients, score_cohort
 from src_core.training.figures import figures
 
 N_PATCHES = 200
@@ -122,6 +123,7 @@ def test_a_share_is_learned_and_told_in_the_unit_of_the_table(
     assert meta.student.weight_by_cluster_size, "bags of balanced clusters hide how much there is"
     assert meta.classes == meta.target.columns == ("tumour", "score")
     assert meta.target_std == pytest.approx((16, 480), rel=0.3)
+    assert meta.median_risk is None
     unseen = told(result, percents(40, seed=9), quick)
     assert unseen["r2"] > 0.5
     assert unseen["pearson"] > 0.8
@@ -143,6 +145,10 @@ def test_the_hazard_is_learned_where_it_depends_on_a_share(lives: Any, quick: Tr
     result = fit(cohort, quick)
     assert result.checkpoint.meta.per == "patient"
     assert result.metrics["inner"]["n_patients"] == 12
+    learned = cohort.hold_out(quick.inner_fraction, seed=quick.seed)[0]
+    risks = learned.by_unit(score_cohort(result.checkpoint, learned, config=quick))
+    median = result.checkpoint.meta.median_risk
+    assert abs((risks < median).mean() - 0.5) < 0.1, "other bags of the same patients"
     unseen = lives(120, seed=9, patients=80)
     assert told(result, unseen, quick)["c_index"] > 0.65
     assert {"inner_c_index", "inner_branch_c_index"} <= set(result.history[0])
@@ -228,8 +234,31 @@ def test_nobody_with_an_event_and_a_constant_value_are_refused(
     lonely = np.full((12, 2), np.nan)
     lonely[:, 0] = single.values[:, 0]
     lonely[3, 1] = 1.0
-    with pytest.raises(ProjectError, match="1 slides to learn from have the same score"):
+    with pytest.raises(ProjectError, match=r"score is known of only 1 slide\(s\) to learn from"):
         fit(single.with_values(lonely), quick.replace(patience=None))
+
+
+def test_a_target_that_few_patients_have_is_told_before_the_first_fold_is_trained(
+    percents: Any, quick: TrainConfig
+) -> None:
+    cohort: Cohort = percents(40, seed=0)
+    seen: list[Any] = []
+    values = cohort.values
+    values[3:, 1] = np.nan
+    rare = cohort.with_values(values)
+    with pytest.raises(ProjectError) as told:
+        cross_validate(rare, quick, n_folds=5, report=seen.append)
+    assert not seen, "nothing was trained"
+    found = re.fullmatch(
+        r"score is known of 3 patient\(s\), too few for these folds: fold (\d) of 5 would learn "
+        r"from (\d) slide\(s\) that have it and must have two that differ; add slides of which it "
+        r"is known, ask for other folds or leave the target out\.",
+        str(told.value),
+    )
+    assert found, told.value
+    assert found.groups() == ("2", "1"), "the first fold would have been trained"
+    values[3:20, 1] = cohort.values[3:20, 1]
+    require_patients(cohort.with_values(values), 5, quick)
 
 
 def test_an_empty_class_is_refused_by_name(planted: Any, quick: TrainConfig) -> None:

@@ -157,6 +157,23 @@ def test_other_settings_run_as_well(planted: Any, quick: TrainConfig, changes: A
     np.testing.assert_allclose(scores.sum(axis=1), 0, atol=1e-5)  # centred
 
 
+def test_a_rare_class_is_recalled_where_classes_are_weighed(
+    planted: Any, quick: TrainConfig
+) -> None:
+    """Forty slides of one class and six of the other; unseen slides are half and half."""
+    cohort = planted(80, n_patches=40, seed=1)
+    few = cohort.subset(i for i, target in enumerate(cohort.targets) if target == 0 or i < 12)
+    unseen = planted(60, n_patches=40, seed=99)
+    recalls = {}
+    for weigh in (False, True):
+        config = quick.replace(learning_rate=4e-3, patience=None, weight_classes=weigh)
+        scores = score_cohort(fit(few, config).checkpoint, unseen, config=config)
+        right = scores.argmax(axis=1) == unseen.targets
+        recalls[weigh] = [float(right[unseen.targets == one].mean()) for one in (0, 1)]
+    assert recalls[True][1] > recalls[False][1] + 0.3, recalls
+    assert recalls[True][0] > 0.9, "and not by calling everything so"
+
+
 def with_teachers(cohort: Any, **vectors: Any) -> Any:
     """Give each slide slide-level embeddings: a name and a function of the slide."""
     slides = [
