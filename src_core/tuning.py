@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from src_core.bags.dataset import standardised_rows
+from src_core.cohorts import names_in
 from src_core.devices import DeviceName
 from src_core.errors import JobCancelled, ProjectError
 from src_core.pipeline import Failure
@@ -54,6 +55,8 @@ class Tuned:
     shown: str
     """The slide that was predicted by the new model; "" if none was marked."""
     failures: list[Failure]
+    notes: tuple[str, ...] = ()
+    """Sentences on what its parent could tell and it cannot."""
 
     @property
     def is_candidate(self) -> bool:
@@ -115,11 +118,17 @@ def finetune(
     candidate = CANDIDATE + recipe_id({key: told[key] for key in _MADE_OF})
     name = _made_before(project, told) or candidate
     _make(parent, review, config, name, told, shown=shown, report=report, stop=stop)
-    told_check = read_json(project.run(name) / "metrics.json").get("check", {})
+    metrics = read_json(project.run(name) / "metrics.json")
+    told_check = metrics.get("check", {})
     if name == candidate and (accept_drop or not _forgot(told_check, config)):
         name = keep_candidate(project, name)
     return Tuned(
-        run_id=name, check=told_check, marks=review.counts, shown=shown, failures=review.failures
+        run_id=name,
+        check=told_check,
+        marks=review.counts,
+        shown=shown,
+        failures=review.failures,
+        notes=tuple(names_in(metrics.get("notes"))),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 from src_core.cohorts import load_cohort
 from src_core.errors import FusecpathError, JobCancelled, ProjectError
 from src_core.inference.prediction import Prediction
+from src_core.models.checkpoint import Checkpoint
 from src_core.models.checkpoint_meta import checkpoint_meta
+from src_core.models.operating_point import OperatingPoint
 from src_core.progress import Progress, ignore, never
 from src_core.project import Project
 from src_core.provenance import read_json, recipe_id, write_json
@@ -110,6 +113,24 @@ def test_a_new_run_names_its_parent_and_has_mapped_the_slide(project: Project) -
     assert run("evaluate", project=str(project.root), device="cpu")["run"] == "run-0002"
     with pytest.raises(ProjectError, match="run-0002 has learned from all of these marks already"):
         tune(project, run_id="run-0002")
+
+
+def test_a_lost_operating_point_is_said_in_the_result_and_in_the_run(project: Project) -> None:
+    folder = project.run("run-0001") / "checkpoint"
+    parent = Checkpoint.load(folder)
+    point = OperatingPoint(
+        low=0.4, high=0.6, sensitivity=0.95, specificity=0.95, n_patients=(20, 20),
+        indeterminate=0.1, accuracy=0.9,
+    )  # fmt: skip
+    shutil.rmtree(folder)
+    replace(parent, meta=replace(parent.meta, operating_point=point)).save(folder)
+    mark(project, "extra", "tumour")
+    told = run("finetune", project=str(project.root), epochs=1, tolerance=1.0, device="cpu")
+    lost = "predictions of this model are not held back as indeterminate any more"
+    assert lost in told["note"]
+    stored = tuned_run(project, told["run"])
+    assert stored is not None
+    assert stored.notes == (told["note"],)
 
 
 def test_marks_of_held_back_slides_would_leak_and_are_refused(project: Project) -> None:
