@@ -111,20 +111,29 @@ def finetune(
     parent = Predictor.load(project, run_id, device=device)
     asked = read_json(project.run(run_id) / "config.json")
     review = gather_review(project, parent.checkpoint.meta, asked, slides=slides, stop=stop)
-    if review.recipe() == asked.get("review"):
-        raise ProjectError(f"{run_id} has learned from all of these marks already; mark more.")
+    _require_news(run_id, review, asked)
     shown = show or review.latest
     told = _told(asked, run_id, review, config)
     candidate = CANDIDATE + recipe_id({key: told[key] for key in _MADE_OF})
     name = _made_before(project, told) or candidate
     _make(parent, review, config, name, told, shown=shown, report=report, stop=stop)
-    metrics = read_json(project.run(name) / "metrics.json")
-    told_check = metrics.get("check", {})
+    told_check = read_json(project.run(name) / "metrics.json").get("check", {})
     if name == candidate and (accept_drop or not _forgot(told_check, config)):
         name = keep_candidate(project, name)
+    return _tuned(project, name, review, shown)
+
+
+def _require_news(run_id: str, review: Reviewed, asked: dict[str, Any]) -> None:
+    if review.recipe() == asked.get("review"):
+        known = f"{run_id} has learned from all of these marks already; mark more."
+        raise ProjectError(" ".join([known, *(one.message for one in review.failures[:1])]))
+
+
+def _tuned(project: Project, name: str, review: Reviewed, shown: str) -> Tuned:
+    metrics = read_json(project.run(name) / "metrics.json")
     return Tuned(
         run_id=name,
-        check=told_check,
+        check=metrics.get("check", {}),
         marks=review.counts,
         shown=shown,
         failures=review.failures,
@@ -139,6 +148,8 @@ def _told(
     marks: dict[str, Json] = {slide: {**told} for slide, told in review.counts.items()}
     return {
         **asked,
+        "trained_on": list(review.learned),
+        "inner": list(review.inner),
         "parent": run_id,
         "review": review.recipe(),
         "feedback": config.to_dict(),

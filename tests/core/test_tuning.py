@@ -421,6 +421,60 @@ def test_a_corrected_label_is_learned_and_the_table_stays(project: Project) -> N
             )
 
 
+def relabelled(project: Project, slide_id: str, label: str = "tumour") -> None:
+    run("relabel", project=str(project.root), slide=slide_id, label=label, reviewer="ada")
+
+
+def test_a_label_given_to_a_slide_that_was_not_learned_from_makes_it_learned_from(
+    project: Project,
+) -> None:
+    inner, trained_on = asked(project)["trained_on"][:2], asked(project)["trained_on"]
+    write_json(project.run("run-0001") / "config.json", {**asked(project), "inner": inner})
+    table = project.labels_path
+    table.write_text(f"{table.read_text()}extra,../../extra.tiff,{inner[0]},,\n")
+    relabelled(project, "extra")
+    relabelled(project, asked(project)["held_back"][0])
+    told = outlook(project)
+    assert told.corrected == ("extra",)
+    meta = checkpoint_meta(project.run("run-0001") / "checkpoint")
+    review = gather_review(project, meta, asked(project), slides=(), stop=never)
+    classes = {slide.slide_id: slide.target for slide in review.train.slides}
+    assert classes["extra"] == meta.classes.index("tumour")
+    assert review.check is not None
+    assert [slide.slide_id for slide in review.check.slides] == inner[1:], "its patient's is none"
+    assert [one.message.split(":")[0] for one in review.failures] == [
+        f"The corrected label of slide {asked(project)['held_back'][0]!r} is not learned from"
+    ]
+    assert tune(project).run_id == "run-0002"
+    stored = asked(project, "run-0002")
+    assert stored["trained_on"] == [*trained_on, "extra"]
+    assert stored["inner"] == inner
+    assert stored["reviewed"] == ["extra"]
+    for ask in (outlook, lambda project, name: tune(project, run_id=name)):
+        with pytest.raises(ProjectError, match="run-0002 has learned from all of these marks"):
+            ask(project, "run-0002")
+
+
+def test_a_label_of_a_slide_that_is_not_ready_is_not_passed_over_in_silence(
+    project: Project,
+) -> None:
+    table = project.labels_path
+    table.write_text(f"{table.read_text()}extra,../../extra.tiff,,,\n")
+    relabelled(project, "extra")
+    extra = project.slide("extra")
+    shutil.rmtree(extra.clusters(extra.load_grid().grid_id, "any").parent)
+    for ask in (outlook, tune):
+        with pytest.raises(ProjectError, match="Slide 'extra' is not clustered"):
+            ask(project)
+    mark(project, asked(project)["trained_on"][0], "artefact", n=1)
+    assert "Slide 'extra' is not clustered" in outlook(project).failures[-1].message
+    tuned = tune(project)
+    assert "extra" in [one.slide_id for one in tuned.failures]
+    assert asked(project, tuned.run_id)["trained_on"] == asked(project)["trained_on"]
+    with pytest.raises(ProjectError, match=r"already; mark more\. .*'extra' is not clustered"):
+        tune(project, run_id=tuned.run_id)
+
+
 def test_suggested_patches_are_unmarked_ones_of_a_predicted_slide(project: Project) -> None:
     root = str(project.root)
     told = run("suggest", project=root, slides=["extra"])
