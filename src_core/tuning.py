@@ -79,7 +79,8 @@ def finetune(
     """Let a run's model go on learning from the reviewers' marks and corrections.
 
     Within seconds a first map of one slide is stored (`SlideFolder.first_map`; a progress of the
-    stage ``First map`` tells of it), and removed once the new model has predicted that slide.
+    stage ``First map`` tells of it), and removed once the new model has predicted that slide. A
+    call that was killed begins anew; what first map it has left is removed by the next one.
 
     Parameters
     ----------
@@ -109,6 +110,8 @@ def finetune(
         If `stop` says so; nothing is kept.
     """
     parent = Predictor.load(project, run_id, device=device)
+    for slide in project.slides():
+        FirstMap.remove(slide.first_map)  # what a killed call has left
     asked = read_json(project.run(run_id) / "config.json")
     review = gather_review(project, parent.checkpoint.meta, asked, slides=slides, stop=stop)
     _require_news(run_id, review, asked)

@@ -240,6 +240,22 @@ def test_what_a_killed_call_had_predicted_is_not_taken_for_the_new_models(projec
     assert Prediction.load(project.prediction(again, "extra")).notes == ()
 
 
+def test_a_first_map_that_a_killed_call_has_left_is_removed_by_the_next(project: Project) -> None:
+    mark(project, "extra", "tumour")
+    left = project.slide("s0").first_map
+    FirstMap(
+        slide_id="s0",
+        grid_id=project.slide("s0").load_grid().grid_id,
+        parent="run-0001",
+        classes=("normal", "tumour"),
+        patch_probabilities=np.full((len(project.slide("s0").load_grid()), 2), 0.5, np.float32),
+    ).save(left)
+    seen: list[bool] = []
+    tune(project, report=lambda progress: seen.append(left.exists()))
+    assert seen
+    assert not any(seen), "before anything is learned"
+
+
 def test_words_of_one_meaning_are_told_apart(project: Project) -> None:
     mark(project, "extra", "normal", n=2)
     mark(project, "extra", "not tumour", n=1, first=2)
