@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,11 +12,12 @@ import numpy as np
 
 from src_core.bags.cohort import Cohort, CohortSlide
 from src_core.cohorts import corrected_labels, load_cohort, names_in
+from src_core.embeddings.store import EmbeddingView
 from src_core.errors import ProjectError
 from src_core.model_origins import require_patches
 from src_core.models.checkpoint_meta import CheckpointMeta
 from src_core.patches.grid import PatchGrid
-from src_core.pipeline import Failure, each_slide, stored_views
+from src_core.pipeline import Failure, each_slide, stored_clusters, stored_views
 from src_core.progress import Stop, never
 from src_core.project import Project, ProjectConfig, SlideFolder
 from src_core.provenance import check_recipe, read_json
@@ -42,9 +43,14 @@ class Reviewed:
     counts: dict[str, dict[str, int]]
     """Of each marked slide the patches by label, in the reviewers' words."""
     reviewed: tuple[str, ...]
-    """Slides that have been learned from by marks, now or by an earlier fine-tuning."""
+    """Slides that have been learned from by marks, or by a label that a reviewer gave, now or by an
+    earlier fine-tuning."""
     latest: str
     """The slide that was marked last; "" without any."""
+    learned: tuple[str, ...]
+    """All slides of which the model knows a label then, those of the inner split among them."""
+    inner: tuple[str, ...]
+    """Those of the inner split."""
     failures: list[Failure]
     """What was not learned from, and why."""
 
@@ -137,10 +143,11 @@ def review_outlook(
     marked = [slide for slide in marked if slide.marks.current()]
     gathering.understand(marked)
     gathering.failures += each_slide(marked, gathering.look, stop=stop)
-    corrected = gathering.corrected()
+    joining = gathering.join(gathering.glance)
+    corrected = [*gathering.corrected(), *joining]
     if not gathering.counts and not corrected:
         raise gathering.nothing(named=False)
-    if gathering.is_known():
+    if not joining and gathering.is_known():
         raise ProjectError(f"{run_id} has learned from all of these marks already; mark more.")
     return Outlook(
         counts=gathering.counts,
@@ -181,10 +188,7 @@ class _Gathering:
         if not marks:
             return
         grid, kinds = self._read(slide, marks)
-        views = stored_views(slide, grid, [source.name for source in self.meta.encoders])
-        for view, source in zip(views, self.meta.encoders, strict=True):
-            what = f"The embeddings of slide {slide.slide_id} by {source.name}"
-            check_recipe(dict(view.recipe), source.recipe or dict(view.recipe), what=what)
+        views = self._views(slide, grid)
         if self._count(slide, grid, marks, kinds):
             self.marked.append(MarkedSlide(slide_id=slide.slide_id, views=views, kinds=kinds))
             self.latest = max(self.latest, (max(mark.time for mark in marks), slide.slide_id))
@@ -200,6 +204,30 @@ class _Gathering:
         target = self.meta.target_name
         names = names_in(self.asked.get("trained_on"))
         return [name for name in names if target in self.project.slide(name).corrections.current()]
+
+    def join(self, check: Callable[[SlideFolder], object]) -> list[str]:
+        """Return the slides that were not learned from and are to be, for a reviewer gave a label.
+
+        What `check` raises of the others are failures.
+        """
+        target, learned = self.meta.target_name, set(names_in(self.asked.get("trained_on")))
+        given = [
+            slide
+            for row in self.project.labels().rows
+            if row.slide_id not in learned
+            and (slide := self.project.slide(row.slide_id)).corrections.current().get(target)
+        ]
+        failures = each_slide(given, check, stop=never)
+        self.failures += failures
+        left = {failure.slide_id for failure in failures}
+        return [slide.slide_id for slide in given if slide.slide_id not in left]
+
+    def glance(self, slide: SlideFolder) -> PatchGrid:
+        """Return the patches of a slide with a new label, as far as small files let it be used."""
+        grid = self._grid(slide, f"The corrected label of slide {slide.slide_id!r} is")
+        if not (slide.grid(grid.grid_id) / "clusters").is_dir():
+            raise ProjectError(f"Slide {slide.slide_id!r} is not clustered; run Cluster first.")
+        return grid
 
     def nothing(self, *, named: bool) -> ProjectError:
         """Return the error that says why there is nothing to learn from."""
@@ -226,20 +254,19 @@ class _Gathering:
 
     def finish(self, *, named: bool) -> Reviewed:
         """Gather the slides that were learned from, and divide them as they were divided."""
-        names = names_in(self.asked.get("trained_on"))
-        corrected = self.corrected()
-        if not self.marked and not corrected:
+        names, joining = names_in(self.asked.get("trained_on")), self.join(self._require_ready)
+        if not self.marked and not joining and not self.corrected():
             raise self.nothing(named=named)
-        config = ProjectConfig.from_dict(self.asked.get("project", {}))
         cohort, failures = load_cohort(
             self.project,
             self.meta.target,
-            config=config,
+            config=self._config,
             classes=self.meta.classes,
-            only=set(names),
+            only={*names, *joining},
         )
-        inner = self._inner(cohort)
-        reviewed = {*names_in(self.asked.get("reviewed")), *(x.slide_id for x in self.marked)}
+        inner = self._inner(cohort, set(joining))
+        marked = [one.slide_id for one in self.marked]
+        reviewed = {*names_in(self.asked.get("reviewed")), *marked, *joining}
         # By the table: a marked slide without a label is in no cohort, but its patient may be.
         owners = self.project.patients()
         patients = {owners.get(name) for name in reviewed}
@@ -263,20 +290,47 @@ class _Gathering:
             counts=self.counts,
             reviewed=tuple(sorted(reviewed)),
             latest=self.latest[1],
+            learned=(*names, *joining),
+            inner=tuple(sorted(inner)),
             failures=self.failures + failures,
         )
 
+    @property
+    def _config(self) -> ProjectConfig:
+        """What the project was set to when the model was trained."""
+        return ProjectConfig.from_dict(self.asked.get("project", {}))
+
     def _read(self, slide: SlideFolder, marks: Sequence[Mark]) -> tuple[PatchGrid, Int64]:
+        grid = self._grid(slide, f"The marks of slide {slide.slide_id!r} are")
+        return grid, kinds_of(grid, marks, self.meaning)
+
+    def _grid(self, slide: SlideFolder, what: str) -> PatchGrid:
+        """Return the patches of a slide, if what was said of it may be learned from."""
         if slide.slide_id in held_back_with_kin(self.project, self.asked):
             raise ProjectError(
-                f"The marks of slide {slide.slide_id!r} are not learned from: it is held back for "
-                "the final score, which would no longer be one; mark slides that are not."
+                f"{what} not learned from: it is held back for the final score, which would no "
+                "longer be one; mark slides that are not."
             )
         grid = slide.load_grid()
         sizes = self.meta.preparation.get("patches")
         others = "those that the model learned from"
         require_patches(sizes, grid.lattice, slide_id=slide.slide_id, others=others)
-        return grid, kinds_of(grid, marks, self.meaning)
+        return grid
+
+    def _views(self, slide: SlideFolder, grid: PatchGrid) -> tuple[EmbeddingView, ...]:
+        """Return what was embedded of a slide, if by the weights that the model knows."""
+        views = stored_views(slide, grid, [source.name for source in self.meta.encoders])
+        for view, source in zip(views, self.meta.encoders, strict=True):
+            what = f"The embeddings of slide {slide.slide_id} by {source.name}"
+            check_recipe(dict(view.recipe), source.recipe or dict(view.recipe), what=what)
+        return views
+
+    def _require_ready(self, slide: SlideFolder) -> None:
+        """Raise what keeps a slide with a label from being learned from."""
+        grid = self.glance(slide)
+        views = self._views(slide, grid)
+        clusters = stored_clusters(slide, grid, views, self._config.clustering)
+        slide.selection.edits(grid).applied(clusters, slide_id=slide.slide_id)
 
     def _count(
         self, slide: SlideFolder, grid: PatchGrid, marks: Sequence[Mark], kinds: Int64
@@ -299,13 +353,15 @@ class _Gathering:
                 "labels or mark fewer artefacts, or train anew."
             )
 
-    def _inner(self, cohort: Cohort) -> set[str]:
+    def _inner(self, cohort: Cohort, joining: Collection[str]) -> set[str]:
         """Return the slides that decided when to stop; an older run has not stored them."""
         if "inner" in self.asked:
             return set(names_in(self.asked["inner"]))
         from src_core.training.course import inner_split
 
-        inner = inner_split(cohort, TrainConfig.from_dict(self.meta.train_config))[1]
+        rows = [row for row, one in enumerate(cohort.slides) if one.slide_id not in joining]
+        trained = cohort.subset(rows)
+        inner = inner_split(trained, TrainConfig.from_dict(self.meta.train_config))[1]
         return set() if inner is None else {slide.slide_id for slide in inner.slides}
 
 

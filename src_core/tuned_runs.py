@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from src_core.cohorts import names_in
 from src_core.errors import ProjectError
 from src_core.project import Project
 from src_core.provenance import read_json, write_json
@@ -34,6 +35,8 @@ class TunedRun:
     """What the model knew before and knows now; see `src_core.training.feedback.FineTuned`."""
     tolerance: float | None
     """Fall of the AUROC that needs no yes."""
+    notes: tuple[str, ...] = ()
+    """Sentences on what its parent could tell and it cannot."""
 
     @property
     def is_candidate(self) -> bool:
@@ -54,7 +57,8 @@ def tuned_run(project: Project, run_id: str) -> TunedRun | None:
     if "parent" not in asked:
         return None
     parent, marks, feedback = (asked.get(name) for name in ("parent", "marks", "feedback"))
-    check = read_json(project.run(run_id) / "metrics.json").get("check")
+    metrics = read_json(project.run(run_id) / "metrics.json")
+    check = metrics.get("check")
     if not (
         isinstance(parent, str)
         and isinstance(marks, dict)
@@ -69,6 +73,7 @@ def tuned_run(project: Project, run_id: str) -> TunedRun | None:
         marks=marks,
         check=check,
         tolerance=float(tolerance) if isinstance(tolerance, int | float) else None,
+        notes=tuple(names_in(metrics.get("notes"))),
     )
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from src_core.bags.dataset import standardised_rows
+from src_core.cohorts import names_in
 from src_core.devices import DeviceName
 from src_core.errors import JobCancelled, ProjectError
 from src_core.pipeline import Failure
@@ -54,6 +55,8 @@ class Tuned:
     shown: str
     """The slide that was predicted by the new model; "" if none was marked."""
     failures: list[Failure]
+    notes: tuple[str, ...] = ()
+    """Sentences on what its parent could tell and it cannot."""
 
     @property
     def is_candidate(self) -> bool:
@@ -76,7 +79,8 @@ def finetune(
     """Let a run's model go on learning from the reviewers' marks and corrections.
 
     Within seconds a first map of one slide is stored (`SlideFolder.first_map`; a progress of the
-    stage ``First map`` tells of it), and removed once the new model has predicted that slide.
+    stage ``First map`` tells of it), and removed once the new model has predicted that slide. A
+    call that was killed begins anew; what first map it has left is removed by the next one.
 
     Parameters
     ----------
@@ -106,10 +110,11 @@ def finetune(
         If `stop` says so; nothing is kept.
     """
     parent = Predictor.load(project, run_id, device=device)
+    for slide in project.slides():
+        FirstMap.remove(slide.first_map)  # what a killed call has left
     asked = read_json(project.run(run_id) / "config.json")
     review = gather_review(project, parent.checkpoint.meta, asked, slides=slides, stop=stop)
-    if review.recipe() == asked.get("review"):
-        raise ProjectError(f"{run_id} has learned from all of these marks already; mark more.")
+    _require_news(run_id, review, asked)
     shown = show or review.latest
     told = _told(asked, run_id, review, config)
     candidate = CANDIDATE + recipe_id({key: told[key] for key in _MADE_OF})
@@ -118,8 +123,24 @@ def finetune(
     told_check = read_json(project.run(name) / "metrics.json").get("check", {})
     if name == candidate and (accept_drop or not _forgot(told_check, config)):
         name = keep_candidate(project, name)
+    return _tuned(project, name, review, shown)
+
+
+def _require_news(run_id: str, review: Reviewed, asked: dict[str, Any]) -> None:
+    if review.recipe() == asked.get("review"):
+        known = f"{run_id} has learned from all of these marks already; mark more."
+        raise ProjectError(" ".join([known, *(one.message for one in review.failures[:1])]))
+
+
+def _tuned(project: Project, name: str, review: Reviewed, shown: str) -> Tuned:
+    metrics = read_json(project.run(name) / "metrics.json")
     return Tuned(
-        run_id=name, check=told_check, marks=review.counts, shown=shown, failures=review.failures
+        run_id=name,
+        check=metrics.get("check", {}),
+        marks=review.counts,
+        shown=shown,
+        failures=review.failures,
+        notes=tuple(names_in(metrics.get("notes"))),
     )
 
 
@@ -130,6 +151,8 @@ def _told(
     marks: dict[str, Json] = {slide: {**told} for slide, told in review.counts.items()}
     return {
         **asked,
+        "trained_on": list(review.learned),
+        "inner": list(review.inner),
         "parent": run_id,
         "review": review.recipe(),
         "feedback": config.to_dict(),

@@ -162,7 +162,7 @@ class FineTuning(QWidget):
             check = f"The check of {tuned.run_id} is damaged; fine-tune again."
         verdict = verdict_text(tuned)
         kept = [] if self._candidate is not None else [verdict]
-        self.told.setText(" ".join([learned_text(tuned), check, *kept]))
+        self.told.setText(" ".join([learned_text(tuned), check, *kept, *tuned.notes]))
         self.verdict.setText(verdict)
 
     def _show_running(self) -> None:

@@ -8,10 +8,10 @@ the new model decides by that figure whether to use it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from src_core.bags.cohort import Cohort
 from src_core.bags.dataset import Batch
 from src_core.devices import DeviceName, pick_device
 from src_core.errors import CheckpointError
-from src_core.models.checkpoint import Checkpoint
+from src_core.models.checkpoint import Checkpoint, CheckpointMeta
 from src_core.models.local_branches import LocalBranches
 from src_core.models.losses import task_loss
 from src_core.progress import Report, Stop, Tracker, ignore, never
@@ -40,6 +40,8 @@ from src_core.training.trainer import class_weights, seeded
 from src_core.types import Json
 
 __all__ = ["FineTuned", "FirstLook", "fine_tune"]
+
+_NOBODY = "No patient is left that the model never learned from."
 
 _MOST_HELD = 1024
 """Unmarked patches of marked slides that are held where they were."""
@@ -265,13 +267,32 @@ def _packed(
     meta = checkpoint.meta
     sources = {one.name: one for one in (*meta.encoders, *meta.teachers)}
     packed = pack(course, trainee, sources=sources, probes={})
+    told: dict[str, Any] = {"operating_point": {"reason": _NOBODY}} | packed.metrics
+    reason = told["operating_point"].get("reason", "")
+    notes = [*told["notes"], *_lost(meta, packed.checkpoint.meta, reason)]
+    told |= {"notes": notes, "feedback": config.to_dict()}
     kept = replace(
         packed.checkpoint.meta,
         preparation=meta.preparation,
         train_config=meta.train_config,  # a prediction draws its bags by these
-        metrics={**packed.checkpoint.meta.metrics, "feedback": config.to_dict()},
+        metrics=told,
     )
-    return replace(packed, checkpoint=replace(packed.checkpoint, meta=kept))
+    return replace(packed, checkpoint=replace(packed.checkpoint, meta=kept), metrics=told)
+
+
+def _lost(before: CheckpointMeta, after: CheckpointMeta, reason: str) -> Iterator[str]:
+    """Say what the model before had and this one has not."""
+    if before.operating_point is not None and after.operating_point is None:
+        why = reason[:1].lower() + reason[1:].removesuffix(".")
+        yield (
+            "No new operating point could be chosen, so predictions of this model are not held "
+            f"back as indeterminate any more ({why})."
+        )
+    if before.localisation and not after.localisation:
+        yield (
+            "How well the maps of this model find the evidence is not known any more: no patch is "
+            "marked on the slides that it is checked on or learns from."
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,8 +74,8 @@ def pack(
         sizes = logit_sizes(learned, unseen)
         if unseen is not None:
             metrics["inner"] = _figures(course, unseen, sizes)
-        where = "training" if inner is None else "inner split"
-        found = _localise(course, trainee, train if inner is None else inner, where)
+        found = None if inner is None else _localise(course, trainee, inner, "inner split")
+        found = found or _localise(course, trainee, train, "training")
     metrics |= {
         "epochs": len(course.history),
         "teachers": probes,

@@ -109,7 +109,9 @@ def _finetune(options: FinetuneOptions, report: Report, stop: Stop) -> Result:
         report=report,
         stop=stop,
     )
-    notes = {"note": _candidate_note(tuned, options.tolerance)} if tuned.is_candidate else {}
+    notes = list(tuned.notes)
+    if tuned.is_candidate:
+        notes.insert(0, _candidate_note(tuned, options.tolerance))
     return result_of(
         project,
         tuned.failures,
@@ -118,7 +120,7 @@ def _finetune(options: FinetuneOptions, report: Report, stop: Stop) -> Result:
         marks=tuned.marks,
         check=tuned.check,
         shown=tuned.shown,
-        **notes,
+        **({"note": " ".join(notes)} if notes else {}),
     )
 
 

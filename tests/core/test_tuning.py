@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 from src_core.cohorts import load_cohort
 from src_core.errors import FusecpathError, JobCancelled, ProjectError
 from src_core.inference.prediction import Prediction
+from src_core.models.checkpoint import Checkpoint
 from src_core.models.checkpoint_meta import checkpoint_meta
+from src_core.models.operating_point import OperatingPoint
 from src_core.progress import Progress, ignore, never
 from src_core.project import Project
 from src_core.provenance import read_json, recipe_id, write_json
@@ -110,6 +113,24 @@ def test_a_new_run_names_its_parent_and_has_mapped_the_slide(project: Project) -
     assert run("evaluate", project=str(project.root), device="cpu")["run"] == "run-0002"
     with pytest.raises(ProjectError, match="run-0002 has learned from all of these marks already"):
         tune(project, run_id="run-0002")
+
+
+def test_a_lost_operating_point_is_said_in_the_result_and_in_the_run(project: Project) -> None:
+    folder = project.run("run-0001") / "checkpoint"
+    parent = Checkpoint.load(folder)
+    point = OperatingPoint(
+        low=0.4, high=0.6, sensitivity=0.95, specificity=0.95, n_patients=(20, 20),
+        indeterminate=0.1, accuracy=0.9,
+    )  # fmt: skip
+    shutil.rmtree(folder)
+    replace(parent, meta=replace(parent.meta, operating_point=point)).save(folder)
+    mark(project, "extra", "tumour")
+    told = run("finetune", project=str(project.root), epochs=1, tolerance=1.0, device="cpu")
+    lost = "predictions of this model are not held back as indeterminate any more"
+    assert lost in told["note"]
+    stored = tuned_run(project, told["run"])
+    assert stored is not None
+    assert stored.notes == (told["note"],)
 
 
 def test_marks_of_held_back_slides_would_leak_and_are_refused(project: Project) -> None:
@@ -217,6 +238,22 @@ def test_what_a_killed_call_had_predicted_is_not_taken_for_the_new_models(projec
     shutil.rmtree(project.run(run_id))
     again = tune(project).run_id
     assert Prediction.load(project.prediction(again, "extra")).notes == ()
+
+
+def test_a_first_map_that_a_killed_call_has_left_is_removed_by_the_next(project: Project) -> None:
+    mark(project, "extra", "tumour")
+    left = project.slide("s0").first_map
+    FirstMap(
+        slide_id="s0",
+        grid_id=project.slide("s0").load_grid().grid_id,
+        parent="run-0001",
+        classes=("normal", "tumour"),
+        patch_probabilities=np.full((len(project.slide("s0").load_grid()), 2), 0.5, np.float32),
+    ).save(left)
+    seen: list[bool] = []
+    tune(project, report=lambda progress: seen.append(left.exists()))
+    assert seen
+    assert not any(seen), "before anything is learned"
 
 
 def test_words_of_one_meaning_are_told_apart(project: Project) -> None:
@@ -398,6 +435,60 @@ def test_a_corrected_label_is_learned_and_the_table_stays(project: Project) -> N
                 "relabel",
                 **{"project": str(project.root), "slide": learned, "reviewer": "ada"} | wrong,
             )
+
+
+def relabelled(project: Project, slide_id: str, label: str = "tumour") -> None:
+    run("relabel", project=str(project.root), slide=slide_id, label=label, reviewer="ada")
+
+
+def test_a_label_given_to_a_slide_that_was_not_learned_from_makes_it_learned_from(
+    project: Project,
+) -> None:
+    inner, trained_on = asked(project)["trained_on"][:2], asked(project)["trained_on"]
+    write_json(project.run("run-0001") / "config.json", {**asked(project), "inner": inner})
+    table = project.labels_path
+    table.write_text(f"{table.read_text()}extra,../../extra.tiff,{inner[0]},,\n")
+    relabelled(project, "extra")
+    relabelled(project, asked(project)["held_back"][0])
+    told = outlook(project)
+    assert told.corrected == ("extra",)
+    meta = checkpoint_meta(project.run("run-0001") / "checkpoint")
+    review = gather_review(project, meta, asked(project), slides=(), stop=never)
+    classes = {slide.slide_id: slide.target for slide in review.train.slides}
+    assert classes["extra"] == meta.classes.index("tumour")
+    assert review.check is not None
+    assert [slide.slide_id for slide in review.check.slides] == inner[1:], "its patient's is none"
+    assert [one.message.split(":")[0] for one in review.failures] == [
+        f"The corrected label of slide {asked(project)['held_back'][0]!r} is not learned from"
+    ]
+    assert tune(project).run_id == "run-0002"
+    stored = asked(project, "run-0002")
+    assert stored["trained_on"] == [*trained_on, "extra"]
+    assert stored["inner"] == inner
+    assert stored["reviewed"] == ["extra"]
+    for ask in (outlook, lambda project, name: tune(project, run_id=name)):
+        with pytest.raises(ProjectError, match="run-0002 has learned from all of these marks"):
+            ask(project, "run-0002")
+
+
+def test_a_label_of_a_slide_that_is_not_ready_is_not_passed_over_in_silence(
+    project: Project,
+) -> None:
+    table = project.labels_path
+    table.write_text(f"{table.read_text()}extra,../../extra.tiff,,,\n")
+    relabelled(project, "extra")
+    extra = project.slide("extra")
+    shutil.rmtree(extra.clusters(extra.load_grid().grid_id, "any").parent)
+    for ask in (outlook, tune):
+        with pytest.raises(ProjectError, match="Slide 'extra' is not clustered"):
+            ask(project)
+    mark(project, asked(project)["trained_on"][0], "artefact", n=1)
+    assert "Slide 'extra' is not clustered" in outlook(project).failures[-1].message
+    tuned = tune(project)
+    assert "extra" in [one.slide_id for one in tuned.failures]
+    assert asked(project, tuned.run_id)["trained_on"] == asked(project)["trained_on"]
+    with pytest.raises(ProjectError, match=r"already; mark more\. .*'extra' is not clustered"):
+        tune(project, run_id=tuned.run_id)
 
 
 def test_suggested_patches_are_unmarked_ones_of_a_predicted_slide(project: Project) -> None:

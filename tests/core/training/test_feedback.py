@@ -15,15 +15,18 @@ from src_core.bags.dataset import standardised_rows
 from src_core.errors import CheckpointError, JobCancelled
 from src_core.models.checkpoint import Checkpoint
 from src_core.models.local_branches import LocalBranches
+from src_core.models.operating_point import OperatingPoint
 from src_core.review.meanings import ARTEFACT, SILENT, UNMARKED
 from src_core.training.feedback import fine_tune
 from src_core.training.feedback_config import FeedbackConfig
 from src_core.training.marked import MarkedSet, MarkedSlide
 from src_core.training.metrics import auroc
+from src_core.training.packing import FitResult
 from src_core.training.quick import firmness, marks_loss, patch_map, teach_quickly
 from src_core.training.trainer import fit
 
 SHORT = FeedbackConfig(epochs=2)
+ONCE = FeedbackConfig(epochs=1)
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +131,42 @@ def test_a_tuned_model_says_what_it_was_told_and_what_it_has_forgotten(taught) -
     assert check["drop"] == values[0] - values[1]
     assert tuned.meta.train_config == checkpoint.meta.train_config
     assert tuned.meta.metrics["feedback"] == SHORT.to_dict()
+
+
+def test_what_the_parent_could_tell_and_the_new_model_cannot_is_said(taught) -> None:
+    checkpoint, cohort, others = taught
+    point = OperatingPoint(
+        low=0.4, high=0.6, sensitivity=0.95, specificity=0.95, n_patients=(20, 20),
+        indeterminate=0.1, accuracy=0.9,
+    )  # fmt: skip
+    able = replace(checkpoint, meta=replace(checkpoint.meta, operating_point=point))
+    assert able.meta.localisation
+    unmarked = tuple(replace(slide, truth=None) for slide in others.slides)
+    check = replace(others, slides=unmarked)
+
+    def tuned(train: Cohort, inner: Cohort | None, parent: Checkpoint = able) -> FitResult:
+        marked = _all_of(others, 2)
+        return fine_tune(parent, train, inner, marked, ONCE, device="cpu").result
+
+    few = tuned(cohort, check)
+    assert few.checkpoint.meta.operating_point is None
+    told = "No new operating point could be chosen, so predictions of this model are not held back"
+    (note,) = few.metrics["notes"]
+    assert note.startswith(told)
+    assert "(too few patients for an operating point: 4 of class 1 were kept" in note
+    assert few.checkpoint.meta.metrics["notes"] == [note]
+    where: Any = few.checkpoint.meta.localisation
+    assert where["slides"] == "training", "the check has no marked slide"
+    assert tuned(cohort, check, checkpoint).metrics["notes"] == [], "it had nothing to lose"
+
+    blind = replace(cohort, slides=tuple(replace(one, truth=None) for one in cohort.slides))
+    nothing = tuned(blind, None)
+    assert nothing.checkpoint.meta.localisation is None
+    assert [note.split(" ")[:2] for note in nothing.metrics["notes"]] == [
+        ["No", "new"],
+        ["How", "well"],
+    ]
+    assert "(no patient is left that the model never learned from)" in nothing.metrics["notes"][0]
 
 
 def test_the_same_marks_give_the_same_bytes_and_the_parent_stays(taught) -> None:

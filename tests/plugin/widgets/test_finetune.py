@@ -228,6 +228,7 @@ def as_candidate(project: Project, run_id: str) -> str:
     path = project.run(name) / "metrics.json"
     metrics = read_json(path)
     metrics["check"]["drop"] = 0.083
+    metrics["notes"] = ["Something was lost."]
     write_json(path, metrics)
     return name
 
@@ -246,6 +247,7 @@ def test_a_candidate_waits_for_a_decision(
     dock.session.refresh()
     assert "fell by 0.083, more than 0.02" in tuning.verdict.text()
     assert "run-0001 stays the model in use" in tuning.verdict.text()
+    assert tuning.told.text().endswith("Something was lost.")
     assert tuning.verdict.isVisible()
     assert tuning.choice.isVisible()
     assert not tuning.button.isEnabled()
