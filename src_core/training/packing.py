@@ -76,14 +76,7 @@ def pack(
             metrics["inner"] = _figures(course, unseen, sizes)
         found = None if inner is None else _localise(course, trainee, inner, "inner split")
         found = found or _localise(course, trainee, train, "training")
-    metrics |= {
-        "epochs": len(course.history),
-        "teachers": probes,
-        "localisation": found,
-        "notes": list(course.notes),
-        "threads": torch.get_num_threads(),
-        "device": str(next(trainee.student.parameters()).device),
-    }
+    metrics |= _circumstances(course, trainee) | {"teachers": probes, "localisation": found}
     config = course.config
     likeness = Likeness.fit(course.train.slides, course.views, seed=config.seed, stop=course.stop)
     point = None if unseen is None else _operating_point(course, unseen, sizes, metrics)
@@ -109,6 +102,15 @@ def pack(
         metrics=metrics,
         inner=() if course.inner is None else tuple(x.slide_id for x in course.inner.slides),
     )
+
+
+def _circumstances(course: Course, trainee: Trainee) -> dict[str, Json]:
+    return {
+        "epochs": len(course.history),
+        "notes": list(course.notes),
+        "threads": torch.get_num_threads(),
+        "device": str(next(trainee.student.parameters()).device),
+    }
 
 
 def _drop_failed(trainee: Trainee, seen: Evaluation, metrics: dict[str, Json]) -> Evaluation:
