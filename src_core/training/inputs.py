@@ -14,8 +14,8 @@ from src_core.models.standardise import Standardiser
 
 __all__ = ["Inputs"]
 
-_BLOCK = 2**18
-"""Numbers that a processor standardises while they lie in its cache: 1 MB."""
+_BLOCK = 2**19
+"""Numbers that a processor standardises while they lie in its cache: 2 MB."""
 
 
 class Inputs:
