@@ -22,12 +22,20 @@ from src_core.provenance import read_json, write_json
 from src_core.review.raster import label_numbers
 
 if TYPE_CHECKING:
+    from src_core.bags.edits import SelectionEdits
     from src_core.bags.label_table import LabelTable
     from src_core.patches.grid import PatchGrid
     from src_core.patches.lattice import Lattice
     from src_core.types import Float32, Labels
 
-__all__ = ["corrected_labels", "load_cohort", "names_in", "require_trainable", "split_cohort"]
+__all__ = [
+    "cohort_slide",
+    "corrected_labels",
+    "load_cohort",
+    "names_in",
+    "require_trainable",
+    "split_cohort",
+]
 
 _HELD_BACK = 0.3
 """Share of each stratum's patients (of a class, with an event) that is kept for the final score."""
@@ -102,7 +110,9 @@ def _ready(
     def take(one: Labelled) -> None:
         slide = project.slide(one.row.slide_id)
         grid = slide.load_grid()
-        slides.append(_cohort_slide(slide, grid, config, one, marked_as))
+        described = cohort_slide(slide, grid, config, one, slide.selection.edits(grid))
+        truth = _marked(slide, grid, marked_as)
+        slides.append(replace(described, truth=truth, truth_source="reviewers' marks"))
         lattices[slide.slide_id] = grid.lattice
 
     failures = each(wanted, take, name=lambda one: one.row.slide_id, stop=never)
@@ -126,8 +136,14 @@ def _check_copies(project: Project, slides: Sequence[CohortSlide]) -> None:
             )
 
 
-def corrected_labels(project: Project) -> LabelTable:
+def corrected_labels(project: Project, *, until: str | None = None) -> LabelTable:
     """Return the labels table with what reviewers have corrected of it; see `SlideFolder`.
+
+    Parameters
+    ----------
+    project : Project
+    until : str, optional
+        UTC, ISO 8601 with milliseconds: what had been corrected by then.
 
     Raises
     ------
@@ -137,7 +153,7 @@ def corrected_labels(project: Project) -> LabelTable:
     table = project.labels()
     rows = []
     for row in table.rows:
-        said = project.slide(row.slide_id).corrections.current()
+        said = project.slide(row.slide_id).corrections.current(until=until)
         known = {target: label for target, label in said.items() if target in table.targets}
         rows.append(replace(row, labels={**row.labels, **known}) if known else row)
     return replace(table, rows=tuple(rows))
@@ -152,16 +168,34 @@ def _require_one_scale(lattices: Mapping[str, Lattice]) -> None:
         require_patches(sizes, lattice, slide_id=name, others=f"slide {first!r}")
 
 
-def _cohort_slide(
+def cohort_slide(
     slide: SlideFolder,
     grid: PatchGrid,
     config: ProjectConfig,
     labelled: Labelled,
-    marked_as: Sequence[str],
+    edits: SelectionEdits,
 ) -> CohortSlide:
+    """Describe a slide by what is stored of it, as training reads it; no patch's truth is known.
+
+    Parameters
+    ----------
+    slide : SlideFolder
+    grid : PatchGrid
+        The slide's.
+    config : ProjectConfig
+        By whose encoders, clusters and teachers.
+    labelled : Labelled
+        What its row of the labels table says.
+    edits : SelectionEdits
+        Of the grid: the patches that are excluded and pinned.
+
+    Raises
+    ------
+    ProjectError
+        If embeddings or clusters are missing or damaged.
+    """
     views = stored_views(slide, grid, config.encoders)
     clusters = stored_clusters(slide, grid, views, config.clustering)
-    edits = slide.selection.edits(grid)
     return CohortSlide(
         slide_id=slide.slide_id,
         patient_id=labelled.row.patient_id,
@@ -171,8 +205,6 @@ def _cohort_slide(
         labels=edits.applied(clusters, slide_id=slide.slide_id),
         cells=grid.cells,
         teachers=_stored_teachers(slide, config.teachers),
-        truth=_marked(slide, grid, marked_as),
-        truth_source="reviewers' marks",
         edits=edits or None,
     )
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from src_core.bags.cohort import CohortSlide
 from src_core.bags.digests import first_difference, slide_digests
 from src_core.bags.edits import SelectionEdits
-from src_core.bags.label_table import LabelTable
 from src_core.bags.targets import Labelled, read_targets
-from src_core.embeddings.extract import load_slide_embedding
+from src_core.cohorts import cohort_slide, corrected_labels
 from src_core.errors import FusecpathError
 from src_core.exchange.script_records import Run, acts_until
 from src_core.patches.grid import PatchGrid
-from src_core.pipeline import stored_clusters, stored_views
 from src_core.project import Project, SlideFolder
 from src_core.review.selection import SelectionStore
 
@@ -40,7 +37,9 @@ def changed_since(project: Project, run: Run, slides: Sequence[SlideFolder]) -> 
         return ["It has not noted its slides: whether they are as they were nobody can tell."]
     differ = "what is trained here will differ"
     try:
-        then = read_targets(_table_of_then(project, run), run.target, classes=run.meta.classes)
+        then = read_targets(
+            corrected_labels(project, until=run.time), run.target, classes=run.meta.classes
+        )
         labelled = {one.row.slide_id: one for one in then}
         known = {slide.slide_id: slide for slide in slides}
         for name in run.names("trained_on"):
@@ -55,32 +54,9 @@ def changed_since(project: Project, run: Run, slides: Sequence[SlideFolder]) -> 
     return []
 
 
-def _table_of_then(project: Project, run: Run) -> LabelTable:
-    table, rows = project.labels(), []
-    for row in table.rows:
-        said = project.slide(row.slide_id).corrections.current(until=run.time)
-        known = {target: label for target, label in said.items() if target in table.targets}
-        rows.append(replace(row, labels={**row.labels, **known}))
-    return replace(table, rows=tuple(rows))
-
-
 def _as_learned(slide: SlideFolder, run: Run, labelled: Labelled) -> CohortSlide:
-    config, grid = run.config, slide.load_grid()
-    views = stored_views(slide, grid, config.encoders)
-    edits = _edits_of_then(slide, run, grid)
-    clusters = stored_clusters(slide, grid, views, config.clustering)
-    taught = [name for name in config.teachers if name in slide.slide_encoders()]
-    return CohortSlide(
-        slide_id=slide.slide_id,
-        patient_id=labelled.row.patient_id,
-        target=labelled.target,
-        values=labelled.values,
-        views=views,
-        labels=edits.applied(clusters, slide_id=slide.slide_id),
-        cells=grid.cells,
-        teachers={name: load_slide_embedding(slide.slide_embedding(name))[0] for name in taught},
-        edits=edits or None,
-    )
+    grid = slide.load_grid()
+    return cohort_slide(slide, grid, run.config, labelled, _edits_of_then(slide, run, grid))
 
 
 def _edits_of_then(slide: SlideFolder, run: Run, grid: PatchGrid) -> SelectionEdits:

@@ -17,13 +17,11 @@ from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.layers.overlays import show_attention
 from napari_fusecpath.widgets import bag_frames
 from napari_fusecpath.widgets.dock import FuseCPathWidget
-from src_core.clustering.result import ClusterResult, save_clusters
 from src_core.clustering.scatter import Scatter, save_scatter, scatter_recipe
 from src_core.inference.palette import cluster_colors
-from src_core.patches.grid import GridConfig, build_grid
 from src_core.project import Project
 from src_core.provenance import recipe_id
-from src_core.tissue.segment import segment_tissue
+from tests.plugin.widgets.clustered_slide import clustered_slide
 
 LEFT, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
 NO_BUTTON = Qt.MouseButton.NoButton
@@ -33,26 +31,7 @@ NO_KEY, SHIFT = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifie
 @pytest.fixture
 def project(tmp_path: Path, sample: Path) -> Project:
     """A slide in two clusters, left and right of each other in a scatter that is not stored."""
-    project = Project.create(tmp_path / "project")
-    slide = project.add_slide(sample, slide_id="a")
-    reader = slide.open()
-    mask = segment_tissue(reader)
-    grid = build_grid(reader, mask, GridConfig(patch_px=128))
-    reader.close()
-    mask.save(slide.tissue(mask.tissue_id))
-    grid.save(slide.grid(grid.grid_id))
-    labels = (np.arange(len(grid)) % 3 == 0).astype(np.int32)
-    result = ClusterResult(
-        labels=labels,
-        n_clusters=2,
-        agreement=np.ones((len(grid), len(project.config.encoders)), np.float32),
-        typical=np.full((2, 12), -1),
-    )
-    views = dict.fromkeys(project.config.encoders, "r")
-    recipe = {"views": views, "config": project.config.clustering.to_dict()}
-    save_clusters(slide.clusters(grid.grid_id, "c"), result, recipe)
-    slide.remember(tissue_id=mask.tissue_id, grid_id=grid.grid_id, clusters_id="c")
-    return project
+    return clustered_slide(tmp_path / "project", sample, lambda n: np.arange(n) % 3 == 0)
 
 
 def add_scatter(project: Project) -> None:

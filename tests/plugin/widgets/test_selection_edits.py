@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from qtpy.QtCore import QPoint, Qt
 
 from napari_fusecpath.layers.canvas import camera_of
@@ -17,10 +18,9 @@ from napari_fusecpath.layers.geometry import cells_of_world, world_of_cells
 from napari_fusecpath.widgets.bag_frames import one_bag
 from napari_fusecpath.widgets.cluster import ClusterPanel
 from napari_fusecpath.widgets.dock import FuseCPathWidget
-from src_core.clustering.result import ClusterResult, save_clusters
-from src_core.patches.grid import GridConfig, PatchGrid, build_grid
+from src_core.patches.grid import PatchGrid
 from src_core.project import Project
-from src_core.tissue.segment import segment_tissue
+from tests.plugin.widgets.clustered_slide import clustered_slide
 
 LINES = {"yellow": 4, "deepskyblue": 8, "black": 5, "lime": 4}
 """Colour of a frame -> lines that a patch is framed by."""
@@ -30,27 +30,11 @@ RGB = {"yellow": (1, 1, 0), "deepskyblue": (0, 0.75, 1), "black": (0, 0, 0), "li
 @pytest.fixture
 def project(tmp_path: Path, sample: Path) -> Project:
     """A slide with patches of 64 µm in three clusters."""
-    project = Project.create(tmp_path / "project")
-    slide = project.add_slide(sample, slide_id="a")
-    reader = slide.open()
-    mask = segment_tissue(reader)
-    grid = build_grid(reader, mask, GridConfig(patch_px=128))
-    reader.close()
-    mask.save(slide.tissue(mask.tissue_id))
-    grid.save(slide.grid(grid.grid_id))
-    n = len(grid)
-    labels = np.repeat(np.arange(3), [n - n // 2, n // 2 - 6, 6]).astype(np.int32)
-    result = ClusterResult(
-        labels=labels,
-        n_clusters=3,
-        agreement=np.ones((n, 1), np.float32),
-        typical=np.full((3, 12), -1),
-    )
-    views = dict.fromkeys(project.config.encoders, "r")
-    recipe = {"views": views, "config": project.config.clustering.to_dict()}
-    save_clusters(slide.clusters(grid.grid_id, "c"), result, recipe)
-    slide.remember(tissue_id=mask.tissue_id, grid_id=grid.grid_id, clusters_id="c")
-    return project
+
+    def cluster(n: int) -> NDArray[np.int64]:
+        return np.repeat(np.arange(3), [n - n // 2, n // 2 - 6, 6])
+
+    return clustered_slide(tmp_path / "project", sample, cluster)
 
 
 @pytest.fixture
