@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -22,6 +24,7 @@ __all__ = [
     "grad_scaler",
     "is_out_of_memory",
     "keep_freed_memory",
+    "lone_threads",
     "pick_device",
     "spin_briefly",
 ]
@@ -116,6 +119,28 @@ def few_threads(count: int) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def lone_threads() -> ThreadPoolExecutor:
+    """Return as many threads as torch has, on each of which its operations use no other.
+
+    Between two of torch's own operations its threads are idle: whole pieces of work, one to each
+    thread, then cost less than many operations that are each divided among all.
+    """
+    import torch
+
+    count = torch.get_num_threads()
+    started = threading.Barrier(count)
+
+    def alone(_place: int) -> None:
+        torch.get_num_threads()  # or a thread's first operation would set what is set for all
+        torch.set_num_threads(1)
+        started.wait()  # no thread takes two of these
+
+    threads = ThreadPoolExecutor(count, thread_name_prefix="lone")
+    list(threads.map(alone, range(count)))
+    torch.set_num_threads(count)  # what is set last is also what threads of others begin with
+    return threads
 
 
 def spin_briefly() -> None:

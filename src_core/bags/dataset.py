@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Protocol, TypeAlias
 
 import numpy as np
 
 from src_core.bags.ahead import read_ahead
+from src_core.bags.batch import Batch
 from src_core.bags.cohort import CohortSlide
 from src_core.bags.order import Batches, bag_batches, n_batches_of, risk_sets
 from src_core.bags.selection import cluster_share_log_weights, select_bags
-from src_core.embeddings.stored import Stored, StoredEmbeddings
+from src_core.embeddings.stored import Stored
 from src_core.open_files import most_maps
 from src_core.progress import Stop, check, never
 from src_core.seeding import generator
@@ -21,7 +21,6 @@ from src_core.types import BoolArray, Float32, Int64
 
 __all__ = [
     "BagDataset",
-    "Batch",
     "Patches",
     "Scale",
     "embedding_chunks",
@@ -82,25 +81,6 @@ def standardised_rows(views: Sequence[_Rows], scales: Sequence[Scale], rows: Int
 
 Patches: TypeAlias = Callable[[Int64], Float32]
 """Row numbers of a slide's patches -> their standardised embeddings, shape (k, D)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """Bags of several slides, padded to one length."""
-
-    views: tuple[StoredEmbeddings, ...]
-    """Of each view the embeddings as they are stored, shape (B, L, D_v); any patch's where padded.
-    Whoever learns from them standardises them, on the device: half precision is half the bytes."""
-    mask: BoolArray
-    """Shape (B, L), False where padded."""
-    log_share: Float32
-    """Shape (B, L)."""
-    targets: Int64 | Float32
-    """Classes (B,), values (B, n) with NaN where unknown, or times and events (B, 2)."""
-    teachers: dict[str, Float32]
-    """Each teacher's slide embeddings (B, D_t), 0 where a slide lacks it."""
-    present: BoolArray
-    """Shape (B, n_teachers)."""
 
 
 class BagDataset:
@@ -166,15 +146,23 @@ class BagDataset:
         )
 
     def batches(
-        self, epoch: int, *, bags_per_slide: int, batch_size: int
+        self, epoch: int, *, bags_per_slide: int, batch_size: int, ahead: bool = False
     ) -> Generator[Batch, None, None]:
         """Yield the bags of an epoch, shuffled; the same for the same seed and epoch.
 
-        The next batch is gathered in a thread while the caller works on the last one.
+        Parameters
+        ----------
+        epoch, bags_per_slide, batch_size : int
+        ahead : bool
+            Gather the next batch in a thread while the caller works on the last one, as pays
+            where another device does the work. Otherwise the caller gathers.
         """
-        return read_ahead(self._batches(epoch, bags_per_slide, batch_size))
+        batches = self._batches(epoch, bags_per_slide, batch_size)
+        return read_ahead(map(Batch.in_memory, batches)) if ahead else batches
 
-    def _batches(self, epoch: int, bags_per_slide: int, batch_size: int) -> Iterator[Batch]:
+    def _batches(
+        self, epoch: int, bags_per_slide: int, batch_size: int
+    ) -> Generator[Batch, None, None]:
         drawn = [
             select_bags(
                 slide.labels,
@@ -209,8 +197,12 @@ class BagDataset:
         slides = [index for index, _ in bags]
         teachers, present = self._teachers(slides)
         return Batch(
-            views=tuple(
-                self._gather(view, slides, np.maximum(rows, 0)) for view in range(len(self._scales))
+            stored=tuple(
+                tuple(
+                    self._open(slide, view).some(np.maximum(own, 0))
+                    for slide, own in zip(slides, rows, strict=True)
+                )
+                for view in range(len(self._scales))
             ),
             mask=rows >= 0,
             log_share=share,
@@ -218,15 +210,6 @@ class BagDataset:
             teachers=teachers,
             present=present,
         )
-
-    def _gather(self, view: int, slides: Sequence[int], rows: Int64) -> StoredEmbeddings:
-        """Return one view's embeddings of patches of several slides, (B, L) to (B, L, dim)."""
-        stored = [self._open(slide, view) for slide in slides]
-        precise = np.result_type(*(one.array.dtype for one in stored))
-        out = np.empty((*rows.shape, self._scales[view].dim), dtype=precise)
-        for one, own, place in zip(stored, rows, out, strict=True):
-            one.take(own, out=place)
-        return out
 
     def _teachers(self, indices: list[int]) -> tuple[dict[str, Float32], BoolArray]:
         present = np.zeros((len(indices), len(self._teacher_scales)), dtype=np.bool_)

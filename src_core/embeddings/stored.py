@@ -27,11 +27,18 @@ class Stored(NamedTuple):
         """Return some patches' embeddings, shape (k, dim)."""
         return np.asarray(self.array[self.places[indices]], np.float32)
 
-    def take(self, indices: Int64, out: StoredEmbeddings) -> None:
-        """Write the embeddings of patches that there are to `out`, shape (k, dim)."""
-        places = self.places[indices]
+    def some(self, indices: Int64, /) -> Stored:
+        """Return some patches in the order given, still where they are stored."""
+        return Stored(self.array, self.places[indices])
+
+    def as_stored(self, start: int, stop: int) -> StoredEmbeddings:
+        """Gather the patches from `start` to `stop` as precise as they are stored, (k, dim)."""
+        return self.array.take(self.places[start:stop], axis=0)
+
+    def copy_to(self, out: StoredEmbeddings) -> None:
+        """Write the embeddings of all patches to `out`, shape (N, dim)."""
         if out.dtype == self.array.dtype:
             # They are known to be there; "clip" lets NumPy write to `out` without a copy between.
-            np.take(self.array, places, axis=0, out=out, mode="clip")
+            np.take(self.array, self.places, axis=0, out=out, mode="clip")
         else:
-            out[...] = self.array[places]
+            out[...] = self.array[self.places]

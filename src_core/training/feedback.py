@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from src_core.bags.batch import Batch
 from src_core.bags.cohort import Cohort
-from src_core.bags.dataset import Batch
 from src_core.devices import DeviceName, pick_device
 from src_core.errors import CheckpointError
 from src_core.models.checkpoint import Checkpoint, CheckpointMeta
@@ -247,7 +247,12 @@ def _learn(trainee: _Reviewed, course: Course) -> None:
         for epoch in range(config.epochs):
             began, losses, rate = time.monotonic(), [], trainee.learning_rate
             trainee.train(True)
-            found = dataset.batches(epoch, bags_per_slide=bags, batch_size=config.batch_size)
+            found = dataset.batches(
+                epoch,
+                bags_per_slide=bags,
+                batch_size=config.batch_size,
+                ahead=trainee.reads_ahead,
+            )
             with closing(found) as batches:
                 for batch in batches:
                     losses.append(trainee.step(batch))

@@ -9,19 +9,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src_core.bags.dataset import Batch
+from src_core.bags.batch import Batch
+from src_core.devices import lone_threads
+from src_core.embeddings.stored import Stored
 from src_core.models.standardise import Standardiser
 
 __all__ = ["Inputs"]
 
 _BLOCK = 2**19
-"""Numbers that a processor standardises while they lie in its cache: 2 MB."""
+"""Numbers that a thread gathers and standardises while they lie in its core's cache: 2 MB."""
 
 
 class Inputs:
     """Brings batches to a device, into memory that every batch uses again.
 
-    Clearing fresh pages for each batch would take longer than all that is done here.
+    Clearing fresh pages for each batch would take longer than all that is done here. On the CPU
+    each of as many threads as torch has takes whole bags from where they are stored to where they
+    are learned from in one pass; what another device learns from is sent to it as it is stored.
 
     Parameters
     ----------
@@ -37,30 +41,45 @@ class Inputs:
             for parts in ([view.mean for view in views], [view.scale for view in views])
         )
         self._memory = torch.empty(0, device=device)
-        self._n_rows = max(1, _BLOCK // len(self._mean)) if device.type == "cpu" else None
+        self._threads = lone_threads() if device.type == "cpu" else None
 
     def bags(self, batch: Batch) -> Tensor:
         """Return standardised embeddings, float32 of shape (B, L, D), 0 where padded.
 
         They are overwritten by the next batch: the gradients of this one must be known by then.
         """
+        if len(batch.stored) != len(self._dims):
+            raise ValueError(f"{len(batch.stored)} views where {len(self._dims)} were expected.")
         shape = (*batch.mask.shape, len(self._mean))
         size = math.prod(shape)
         if len(self._memory) < size:
             self._memory = torch.empty(size, device=self._device)
         bags = self._memory[:size].view(shape)
-        # Sent as they are stored: copies from another device would be widened before they are sent.
-        views = [torch.from_numpy(one).to(self._device).flatten(0, 1) for one in batch.views]
-        self._standardise(views, bags.flatten(0, 1))
+        if self._threads is None:
+            self._send(batch, bags)
+        else:
+            each = zip(*batch.stored, strict=True)  # bag by bag, its views
+            for _ in self._threads.map(self._gather, each, bags):
+                pass  # what a thread raised is raised here
         if not batch.mask.all():
             bags[torch.from_numpy(~batch.mask).to(self._device)] = 0.0
         return bags
 
-    def _standardise(self, views: Sequence[Tensor], out: Tensor) -> None:
-        """Write patches of all views, (k, D_v) each, side by side into `out`, (k, D)."""
-        step = self._n_rows or len(out)
+    def _gather(self, views: Sequence[Stored], out: Tensor) -> None:
+        """Write a bag's patches, standardised, to `out`, shape (L, D)."""
+        step = max(1, _BLOCK // len(self._mean))
         for start in range(0, len(out), step):
             rows = out[start : start + step]
-            for part, stored in zip(rows.split(self._dims, dim=-1), views, strict=True):
-                part.copy_(stored[start : start + step])
-            rows.sub_(self._mean).mul_(self._scale)
+            for part, view in zip(rows.split(self._dims, dim=-1), views, strict=True):
+                part.copy_(torch.from_numpy(view.as_stored(start, start + step)))
+            self._standardise(rows)
+
+    def _send(self, batch: Batch, out: Tensor) -> None:
+        """Write all bags to `out`, shape (B, L, D); they are widened once they are there."""
+        for part, view in zip(out.split(self._dims, dim=-1), batch.views(), strict=True):
+            part.copy_(torch.from_numpy(view).to(self._device))
+        self._standardise(out)
+
+    def _standardise(self, rows: Tensor) -> None:
+        """Standardise patches (..., D) in place."""
+        rows.sub_(self._mean).mul_(self._scale)

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from src_core.bags.dataset import Batch
+from src_core.bags.batch import Batch
 from src_core.devices import autocast, grad_scaler
 from src_core.errors import DivergedError
 from src_core.models.config import StudentConfig
@@ -81,6 +81,11 @@ class Trainee:
     def device(self) -> torch.device:
         """Where it computes."""
         return self._device
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether the next batch is best gathered meanwhile: the CPU itself has no time for it."""
+        return self._device.type != "cpu"
 
     @property
     def learning_rate(self) -> float:

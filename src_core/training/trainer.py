@@ -314,6 +314,7 @@ def _learn(
                 epoch,
                 bags_per_slide=config.n_bags_per_slide(len(dataset.slides), trainee.sizes.task),
                 batch_size=config.bags_in_step(trainee.sizes.task),
+                ahead=trainee.reads_ahead,
             )
         ) as batches:
             for batch in batches:

@@ -24,8 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from src_core.bags.dataset import Batch
+from src_core.bags.batch import Batch
 from src_core.devices import cpu_threads, keep_freed_memory
+from src_core.embeddings.stored import Stored
 from src_core.models.attention import MultiHeadAttention
 from src_core.models.config import StudentConfig
 from src_core.models.dropout import Dropout
@@ -75,8 +76,11 @@ def make_batch() -> Batch:
     rng = np.random.default_rng(0)
     shape = (N_BAGS, N_CLUSTERS * N_PER_CLUSTER)
     return Batch(
-        views=tuple(
-            rng.standard_normal((*shape, width), dtype=np.float32).astype(np.float16)
+        stored=tuple(
+            tuple(
+                Stored(bag, np.arange(len(bag)))
+                for bag in rng.standard_normal((*shape, width), dtype=np.float32).astype(np.float16)
+            )
             for width in WIDTHS
         ),
         mask=np.ones(shape, dtype=np.bool_),

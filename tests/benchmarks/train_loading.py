@@ -12,8 +12,9 @@ import numpy as np
 import psutil
 from torch import Tensor
 
+from src_core.bags.batch import Batch
 from src_core.bags.cohort import CohortSlide
-from src_core.bags.dataset import BagDataset, Batch
+from src_core.bags.dataset import BagDataset
 from src_core.embeddings.store import EmbeddingView
 from src_core.models.standardise import Standardiser
 from src_core.open_files import allow_many_files, most_maps
@@ -35,7 +36,10 @@ SCALES = [
 ]
 BAGS_ALONE = 8
 """Of each slide, gathered first: by then nearly all pages of the files are mapped."""
-READY, THREAD = "standardised already", "gathered in a thread meanwhile"
+READY, STORED = (
+    "standardised already",
+    "gathered and standardised between the steps, as training does",
+)
 
 
 def write_slides(folder: Path, n_slides: int) -> list[CohortSlide]:
@@ -94,29 +98,26 @@ class Ready(Inputs):
 
 def learn_from_files(
     dataset: BagDataset, trainee: Trainee, n_rounds: int
-) -> tuple[dict[str, Times], Times, list[int]]:
+) -> tuple[dict[str, Times], list[int]]:
     """Time steps on bags from files in turns with the same step on bags that are there.
 
     Returns
     -------
     times : dict
         Of the steps, by where their bags came from.
-    waits : list
-        For the bags that a thread gathers.
     owned : list of int
-        Bytes of the process, after each of these batches.
+        Bytes of the process, after each step on bags from files.
     """
-    sizes = {"bags_per_slide": 50, "batch_size": N_BAGS}
-    between, ahead = dataset._batches(0, **sizes), dataset.batches(1, **sizes)
-    kept = next(between)
+    between, ahead = (
+        dataset.batches(epoch, bags_per_slide=50, batch_size=N_BAGS, ahead=bool(epoch))
+        for epoch in range(2)
+    )
+    kept = next(between).in_memory()
     standardising, ready = trainee._inputs, Ready(kept, trainee._inputs)
-    waits: Times = []
     owned: list[int] = []
 
-    def from_thread() -> None:
-        taken: list[Batch] = []
-        waits.append(timed(lambda: taken.append(next(ahead))))
-        trainee.step(taken.pop())
+    def from_files() -> None:
+        trainee.step(next(between))
         owned.append(own_memory())
 
     def on_ready() -> None:
@@ -128,20 +129,19 @@ def learn_from_files(
         found = in_turns(
             {
                 READY: on_ready,
-                "kept as stored": lambda: trainee.step(kept),
-                "gathered between the steps": lambda: trainee.step(next(between)),
-                THREAD: from_thread,
+                STORED: from_files,
+                "gathered in a thread meanwhile": lambda: trainee.step(next(ahead)),
             },
             n_rounds,
         )
-    return found, waits, owned
+    return found, owned
 
 
-def gather_alone(dataset: BagDataset) -> Times:
+def load_alone(dataset: BagDataset, inputs: Inputs) -> Times:
     """Return what each batch of an epoch takes; the first one's bags are drawn with all others."""
-    sizes = {"bags_per_slide": BAGS_ALONE, "batch_size": N_BAGS}
-    batches = dataset._batches(2, **sizes)
-    return [timed(lambda: next(batches)) for _ in range(dataset.n_batches(**sizes))]
+    batches = dataset.batches(2, bags_per_slide=BAGS_ALONE, batch_size=N_BAGS)
+    n_batches = dataset.n_batches(bags_per_slide=BAGS_ALONE, batch_size=N_BAGS)
+    return [timed(lambda: inputs.bags(next(batches))) for _ in range(n_batches)]
 
 
 def of_batches(times: Times) -> str:
@@ -157,8 +157,8 @@ def show_loading(trainee: Trainee, n_slides: int, n_rounds: int) -> bool:
         slides = write_slides(Path(folder), n_slides)
         read_in_order(Path(folder))
         with closing(BagDataset(slides, SCALES, n_per_cluster=N_PER_CLUSTER, seed=0)) as dataset:
-            gathered = gather_alone(dataset)
-            found, waits, owned = learn_from_files(dataset, trainee, n_rounds)
+            loaded = load_alone(dataset, trainee._inputs)
+            found, owned = learn_from_files(dataset, trainee, n_rounds)
     print(
         f"\n{n_slides} slides of {N_PATCHES:,} patches in {len(WIDTHS) * n_slides} sparse files, "
         f"read once in order; at most {most_maps()} stay open; a step on bags that are"
@@ -172,14 +172,13 @@ def show_loading(trainee: Trainee, n_slides: int, n_rounds: int) -> bool:
             f"| {name} | {lowest(times):.3f} | {wall:.3f} | {used:.3f} | {more:+.1%} | "
             f"{by_processor:+.1%} |"
         )
-    loading, grown = more_than(found[THREAD], found[READY]), max(owned) - owned[1]
+    loading, grown = more_than(found[STORED], found[READY]), max(owned) - owned[1]
     print(
         f"loading costs {loading:.1%} of a step (goal {LOADING_GOAL:.0%}: "
-        f"{verdict(loading <= LOADING_GOAL)}); the step waits "
-        f"{1e3 * np.median(waits, axis=0)[0]:.1f} ms for its bags\n"
-        f"gathered alone a batch takes {of_batches(gathered[1 : n_slides // 8])} while most pages "
-        f"are mapped for the first time, {of_batches(gathered[-(n_slides // 4) :])} later; the "
-        f"bags of an epoch, {BAGS_ALONE} a slide, are drawn in {1e3 * gathered[0][0]:.0f} ms\n"
+        f"{verdict(loading <= LOADING_GOAL)})\n"
+        f"alone the loading of a batch takes {of_batches(loaded[1 : n_slides // 8])} while most "
+        f"pages are mapped for the first time, {of_batches(loaded[-(n_slides // 4) :])} later; the "
+        f"bags of an epoch, {BAGS_ALONE} a slide, are drawn in {1e3 * loaded[0][0]:.0f} ms\n"
         f"memory but for mapped files: {owned[1] / 1e6:.0f} MB after two batches, at most "
         f"{grown / 1e6:.0f} MB more later; goal {MEMORY_GOAL / 1e6:.0f}: "
         f"{verdict(grown <= MEMORY_GOAL)}; all embeddings "

@@ -5,11 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from src_core.devices import autocast, cpu_threads, grad_scaler, pick_device, spin_briefly
+from src_core.devices import (
+    autocast,
+    cpu_threads,
+    few_threads,
+    grad_scaler,
+    lone_threads,
+    pick_device,
+    spin_briefly,
+)
 from src_core.errors import ConfigError
 
 
@@ -78,3 +87,17 @@ def test_the_commands_say_so_before_torch_is_loaded() -> None:
         [sys.executable, "-P", "-c", code], env=clean, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "10000"
+
+
+def test_each_lone_thread_has_one_thread_and_all_others_keep_theirs() -> None:
+    import torch
+
+    def count(_place: int = 0) -> int:
+        torch.ones(10).sum()
+        return int(torch.get_num_threads())
+
+    with few_threads(3):
+        with lone_threads() as threads:
+            assert list(threads.map(count, range(6))) == [1] * 6
+        with ThreadPoolExecutor(1) as other:
+            assert [count(), other.submit(count).result()] == [3, 3]

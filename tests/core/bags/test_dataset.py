@@ -50,9 +50,9 @@ def test_every_view_weighs_the_same_whatever_its_width_and_size(planted: Any) ->
 def test_bags_are_the_slides_own_patches_and_padding_has_no_share(planted: Any) -> None:
     slides = planted(5).slides
     for batch in dataset(slides).batches(0, bags_per_slide=2, batch_size=3):
-        assert [view.shape[2] for view in batch.views] == [24, 8]
+        assert [view.shape[2] for view in batch.views()] == [24, 8]
         assert not batch.log_share[~batch.mask].any()
-        bags = np.concatenate(batch.views, axis=-1)
+        bags = np.concatenate(batch.views(), axis=-1)
         for bag, mask, target in zip(bags, batch.mask, batch.targets, strict=True):
             rows = [
                 {r.tobytes() for r in np.concatenate([v.values for v in s.views], axis=1)}
@@ -68,12 +68,24 @@ def test_an_epoch_holds_every_slide_and_the_seed_decides_it(planted: Any) -> Non
 
     def epoch(number: int, **changes: Any) -> np.ndarray:
         batches = dataset(slides, **changes).batches(number, bags_per_slide=2, batch_size=4)
-        return np.concatenate([batch.views[0].sum(axis=(1, 2)) for batch in batches])
+        return np.concatenate([batch.views()[0].sum(axis=(1, 2)) for batch in batches])
 
     assert len(epoch(0)) == 10 == dataset(slides).n_batches(bags_per_slide=10, batch_size=5)
     np.testing.assert_array_equal(epoch(0), epoch(0))
     assert not np.array_equal(epoch(0), epoch(1))
     assert not np.array_equal(epoch(0), epoch(0, seed=4))
+
+
+def test_bags_gathered_ahead_are_the_same(planted: Any) -> None:
+    data = dataset(planted(5).slides)
+    here, ahead = (
+        list(data.batches(0, bags_per_slide=2, batch_size=4, ahead=ahead))
+        for ahead in (False, True)
+    )
+    assert [batch.gathered is None for batch in here + ahead] == [True] * 3 + [False] * 3
+    for one, other in zip(here, ahead, strict=True):
+        for view, same in zip(one.views(), other.views(), strict=True):
+            np.testing.assert_array_equal(view, same)
 
 
 def test_adding_a_slide_leaves_the_bags_of_the_others_alone(planted: Any) -> None:
@@ -83,7 +95,7 @@ def test_adding_a_slide_leaves_the_bags_of_the_others_alone(planted: Any) -> Non
     def bags(some: Any) -> set[bytes]:
         data = BagDataset(some, scales, n_per_cluster=4, seed=3)
         batches = data.batches(0, bags_per_slide=1, batch_size=1)
-        return {batch.views[0].tobytes() for batch in batches}
+        return {batch.views()[0].tobytes() for batch in batches}
 
     assert bags(slides[:4]) < bags(slides)
 
@@ -92,7 +104,7 @@ def test_a_slide_with_fewer_clusters_is_padded_by_whole_clusters(planted: Any) -
     one, other = planted(2).slides
     fewer = dataclasses.replace(other, labels=np.minimum(other.labels, 1))
     (batch,) = dataset((one, fewer)).batches(0, bags_per_slide=1, batch_size=2)
-    assert [view.shape for view in batch.views] == [(2, 24, 24), (2, 24, 8)]
+    assert [view.shape for view in batch.views()] == [(2, 24, 24), (2, 24, 8)]
     short = batch.mask[int(np.argmin(batch.mask.sum(axis=1)))]
     assert short[:8].all()
     assert not short[8:].any()
@@ -148,7 +160,7 @@ def test_of_very_many_views_those_last_read_stay_open(
     def bags() -> list[bytes]:
         data = dataset(slides)
         batches = data.batches(0, bags_per_slide=2, batch_size=3)
-        return [view.tobytes() for batch in batches for view in batch.views]
+        return [view.tobytes() for batch in batches for view in batch.views()]
 
     expected = bags()
     monkeypatch.setattr("src_core.bags.dataset.most_maps", lambda: 4)
@@ -182,7 +194,7 @@ def test_more_files_than_may_be_open_are_read(planted: Any, tmp_path: Path) -> N
         for some in (slides, mapped):
             with closing(BagDataset(some, scales_of(slides), n_per_cluster=4, seed=3)) as data:
                 batches = data.batches(0, bags_per_slide=1, batch_size=8)
-                found.append([view.tobytes() for batch in batches for view in batch.views])
+                found.append([view.tobytes() for batch in batches for view in batch.views()])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (now, most))
     assert found[0] == found[1]
@@ -201,7 +213,7 @@ def test_bags_are_as_precise_as_what_is_stored(planted: Any) -> None:
     )
     (half,) = dataset(slides).batches(0, bags_per_slide=1, batch_size=3)
     (wider,) = dataset([mixed, *slides[1:]]).batches(0, bags_per_slide=1, batch_size=3)
-    assert [view.dtype for view in half.views] == [np.float16, np.float16]
-    assert [view.dtype for view in wider.views] == [np.float32, np.float16]
-    for one, other in zip(half.views, wider.views, strict=True):
+    assert [view.dtype for view in half.views()] == [np.float16, np.float16]
+    assert [view.dtype for view in wider.views()] == [np.float32, np.float16]
+    for one, other in zip(half.views(), wider.views(), strict=True):
         np.testing.assert_array_equal(one, other)

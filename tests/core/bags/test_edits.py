@@ -87,7 +87,7 @@ def test_no_excluded_patch_is_learned_from_and_every_bag_has_the_pinned(planted:
     data = BagDataset([edited], identity, n_per_cluster=4, seed=0)
     for epoch in range(3):
         for batch in data.batches(epoch, bags_per_slide=8, batch_size=3):
-            bags = np.concatenate(batch.views, axis=-1)
+            bags = np.concatenate(batch.views(), axis=-1)
             for bag, mask in zip(bags, batch.mask, strict=True):
                 seen.append({row.tobytes() for row in bag[mask]})
     assert all(pinned <= bag and not excluded & bag for bag in seen)

@@ -69,8 +69,10 @@ def test_embeddings_come_as_they_are_stored(tmp_path: Path, stored_as: str) -> N
     assert stored.rows(np.array([1, 0, 1])).tolist() == rows_of(7, 12, 7).tolist()
     for kind in ("float16", "float32"):
         out: Any = np.zeros((3, 3), kind)
-        stored.take(np.array([1, 0, 1]), out)
+        some = stored.some(np.array([1, 0, 1]))
+        some.copy_to(out)
         assert out.tolist() == rows_of(7, 12, 7).tolist()
+        assert some.as_stored(1, 3).tolist() == rows_of(12, 7).tolist()
 
 
 def test_a_file_that_was_replaced_by_a_shorter_one_is_not_read(tmp_path: Path) -> None:

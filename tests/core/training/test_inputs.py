@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from src_core.bags.dataset import Batch
+from src_core.bags.batch import Batch
+from src_core.embeddings.stored import Stored
 from src_core.models.standardise import Standardiser
 from src_core.training.inputs import Inputs
 
@@ -27,8 +28,9 @@ def batch(n_bags: int, length: int, kind: Any = np.float16) -> Batch:
     rng = np.random.default_rng(n_bags)
     mask = np.ones((n_bags, length), dtype=np.bool_)
     mask[-1, -3:] = False
+    views = [rng.normal(3, 2, size=(n_bags, length, dim)).astype(kind) for dim in DIMS]
     return Batch(
-        views=tuple(rng.normal(3, 2, size=(n_bags, length, dim)).astype(kind) for dim in DIMS),
+        stored=tuple(tuple(Stored(bag, np.arange(length)) for bag in view) for view in views),
         mask=mask,
         log_share=np.zeros((n_bags, length), dtype=np.float32),
         targets=np.zeros(n_bags, dtype=np.int64),
@@ -41,7 +43,7 @@ def batch(n_bags: int, length: int, kind: Any = np.float16) -> Batch:
 def test_bags_are_standardised_to_the_last_bit_as_rows_are(kind: Any) -> None:
     one = batch(3, 20, kind)
     bags = Inputs(scales(), torch.device("cpu")).bags(one).numpy()
-    wide = [view.astype(np.float32) for view in one.views]
+    wide = [view.astype(np.float32) for view in one.views()]
     rows = [scale.apply(view) for scale, view in zip(scales(), wide, strict=True)]
     expected = np.concatenate(rows, axis=-1)
     assert bags.dtype == np.float32
@@ -50,8 +52,8 @@ def test_bags_are_standardised_to_the_last_bit_as_rows_are(kind: Any) -> None:
 
 def test_padding_is_zero_whatever_is_stored_there() -> None:
     one = batch(2, 10)
-    for view in one.views:
-        view[~one.mask] = np.nan
+    for view in one.stored:
+        view[-1].array[-3:] = np.nan
     bags = Inputs(scales(), torch.device("cpu")).bags(one)
     assert bags[torch.from_numpy(one.mask)].isfinite().all()
     assert torch.equal(bags[torch.from_numpy(~one.mask)], torch.zeros(3, 32))
@@ -68,8 +70,8 @@ def test_every_batch_uses_the_memory_of_the_largest() -> None:
 
 def test_a_batch_of_other_views_is_refused() -> None:
     one = batch(2, 10)
-    with pytest.raises(ValueError, match="shorter"):
-        Inputs(scales(), torch.device("cpu")).bags(dataclasses.replace(one, views=one.views[:1]))
+    with pytest.raises(ValueError, match="1 views where 2"):
+        Inputs(scales(), torch.device("cpu")).bags(dataclasses.replace(one, stored=one.stored[:1]))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from src_core.bags.dataset import Batch
+from src_core.bags.batch import Batch
+from src_core.embeddings.stored import Stored
 from src_core.errors import DivergedError
 from src_core.models.standardise import Standardiser
 from src_core.training.best_weights import BestWeights
@@ -125,7 +126,7 @@ def batch(task: str, *, spoilt: bool = False) -> Batch:
     present = np.ones((8, 2), dtype=np.bool_)
     present[7] = False
     return Batch(
-        views=(bags,),
+        stored=(tuple(Stored(bag, np.arange(40)) for bag in bags),),
         mask=np.ones((8, 40), dtype=np.bool_),
         log_share=np.zeros((8, 40), dtype=np.float32),
         targets=targets,
