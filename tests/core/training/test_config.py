@@ -43,7 +43,7 @@ def test_the_shares_of_the_operating_point_are_settings_and_the_checkpoint_keeps
 ) -> None:
     assert (TrainConfig().sensitivity, TrainConfig().specificity) == (0.95, 0.95)
     for share in (0.0, 0.49, 1.0, float("nan")):
-        with pytest.raises(ConfigError, match="TrainConfig.specificity"):
+        with pytest.raises(ConfigError, match=r"TrainConfig\.specificity"):
             TrainConfig(specificity=share)
     cohort = planted(16, seed=4)
     asked = quick.replace(epochs=1, patience=1, inner_fraction=0.5)
