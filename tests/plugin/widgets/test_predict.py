@@ -162,7 +162,7 @@ def test_what_a_prediction_rests_on_is_chosen_as_in_the_legend(
     found = Explanation.load(project.prediction("run-0001", "s0") / "explanation.json")
     column = found.classes.index(dock.session.workbench.class_name or "")
     ranked = sorted(found.without, key=lambda one: -abs(one.change[column]))
-    shown = [f"cluster {reasons.table.item(row, 0).text()}" for row in range(len(ranked))]
+    shown = [reasons.table.item(row, 0).text() for row in range(len(ranked))]
     assert shown == [one.name for one in ranked]
     assert reasons.text.text().startswith(f"Without {shown[0]} the probability of")
 
@@ -177,6 +177,37 @@ def test_what_a_prediction_rests_on_is_chosen_as_in_the_legend(
     assert reasons.text.text().startswith(f"Without {shown[1]} the probability of")
     assert {role_of(layer) for layer in viewer.layers if layer.visible} == {"slide", "clusters"}
     assert predict.map_box.currentText() == "Clusters"
+
+    picked = np.flatnonzero(clusters == number)[:3]
+    dock.session.workbench.selected = ()
+    dock.session.refresh()
+    assert not reasons.ask_selected.isEnabled()
+    assert reasons.ask_selected.toolTip().startswith("First select patches")
+    dock.session.workbench.selected = tuple(picked.tolist())
+    dock.session.refresh()
+    reasons.ask_selected.click()
+    until_idle(dock)
+    assert predict.warning.text() == ""
+    names = [reasons.table.item(row, 0).text() for row in range(reasons.table.rowCount())]
+    assert sorted(names) == sorted([*shown, "3 selected patches"]), "the clusters stay"
+    row = names.index("3 selected patches")
+    assert reasons.table.chosen == [row]
+    assert reasons.text.text().startswith("Without the 3 selected patches the probability of")
+    (one,) = Explanation.load(project.prediction("run-0001", "s0") / "explanation.json").without[:1]
+    change = f"{one.change[column]:+.3f} ± {one.spread[column]:.3f}"
+    assert reasons.table.item(row, 3).text() == change
+    reasons.table.selectRow(names.index(shown[1]))
+    assert legend.table.chosen == [number]
+    reasons.table.selectRow(row)
+    assert legend.table.chosen == []
+    assert dock.session.workbench.selected == tuple(picked.tolist()), "a click selects them again"
+
+    dock.session.workbench.selected = tuple(range(len(clusters)))
+    dock.session.refresh()
+    reasons.ask_selected.click()
+    until_idle(dock)
+    assert f"Without the {len(clusters)} selected patches nothing is left" in predict.warning.text()
+    assert reasons.table.rowCount() == len(names)
 
     project.reconfigured(project.config.replace(clustering={"n_clusters": 3}))
     dock.session.refresh()
