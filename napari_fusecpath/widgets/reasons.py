@@ -25,6 +25,7 @@ __all__ = ["Reasons"]
 
 _SHOWN_ROWS = 8
 _CLUSTERS = re.compile(r"clusters? (\d+(?:, \d+)*)", re.ASCII)
+_SELECTED = re.compile(r"the selected patch$|the [\d,]+ selected patches$", re.ASCII)
 
 
 class Reasons(QWidget):
@@ -122,7 +123,7 @@ class Reasons(QWidget):
     def _fill(self, column: int, task: Task, are_in_view: bool) -> None:
         rows = [
             (
-                one.name.removeprefix("the "),
+                _short(one.name),
                 f"{one.n_patches:,}",
                 value_text(task, one.values[column]),
                 f"{_signed(task, one.change[column])} {spread_text(task, one.spread[column])}",
@@ -187,6 +188,12 @@ def _tip(snapshot: Snapshot, n_selected: int) -> str:
         return "First select patches: on the slide, in the scatter or among the thumbnails"
     patches = number(n_selected, "selected patch", "selected patches")
     return f"Predict the slide again without the {patches}"
+
+
+def _short(name: str) -> str:
+    """Return what is left out in the few letters that a row has room for."""
+    plain = name.removeprefix("clusters ").removeprefix("cluster ")
+    return _SELECTED.sub("selected", plain.replace("the patches marked ", ""))
 
 
 def _signed(task: Task, change: float) -> str:

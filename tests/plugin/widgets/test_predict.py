@@ -162,7 +162,7 @@ def test_what_a_prediction_rests_on_is_chosen_as_in_the_legend(
     found = Explanation.load(project.prediction("run-0001", "s0") / "explanation.json")
     column = found.classes.index(dock.session.workbench.class_name or "")
     ranked = sorted(found.without, key=lambda one: -abs(one.change[column]))
-    shown = [reasons.table.item(row, 0).text() for row in range(len(ranked))]
+    shown = [f"cluster {reasons.table.item(row, 0).text()}" for row in range(len(ranked))]
     assert shown == [one.name for one in ranked]
     assert reasons.text.text().startswith(f"Without {shown[0]} the probability of")
 
@@ -189,14 +189,15 @@ def test_what_a_prediction_rests_on_is_chosen_as_in_the_legend(
     until_idle(dock)
     assert predict.warning.text() == ""
     names = [reasons.table.item(row, 0).text() for row in range(reasons.table.rowCount())]
-    assert sorted(names) == sorted([*shown, "3 selected patches"]), "the clusters stay"
-    row = names.index("3 selected patches")
+    kept = [name.removeprefix("cluster ") for name in shown]
+    assert sorted(names) == sorted([*kept, "selected"]), "the clusters stay"
+    row = names.index("selected")
     assert reasons.table.chosen == [row]
     assert reasons.text.text().startswith("Without the 3 selected patches the probability of")
     (one,) = Explanation.load(project.prediction("run-0001", "s0") / "explanation.json").without[:1]
     change = f"{one.change[column]:+.3f} ± {one.spread[column]:.3f}"
     assert reasons.table.item(row, 3).text() == change
-    reasons.table.selectRow(names.index(shown[1]))
+    reasons.table.selectRow(names.index(kept[1]))
     assert legend.table.chosen == [number]
     reasons.table.selectRow(row)
     assert legend.table.chosen == []
