@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -54,8 +54,6 @@ def explain(
 ) -> Explanation:
     """Predict a slide again without some of its patches, and store what comes of it.
 
-    What was asked before of the very same prediction stays in the file beside it.
-
     Parameters
     ----------
     predictor : Predictor
@@ -77,8 +75,7 @@ def explain(
     ConfigError
         If the slide has no such cluster or patch.
     ProjectError, GridMismatchError
-        If the slide is not embedded as the model needs it, nobody has marked a patch so, the
-        patches are of another grid, or all of them are out of the prediction anyway.
+        If it has no such mark, has other patches by now, or is not embedded for the model.
     TooFewPatchesError
         If nothing would be left.
     """
@@ -102,19 +99,23 @@ def explain(
         stop=stop,
     )
     explanation = explanation.of(grid_id=inputs.grid.grid_id, run_id=predictor.run_id)
-    if left_out and sets and left_out.by_hand:
-        without = (
-            replace(one, patches=written_rows(np.flatnonzero(sets[one.name])))
-            for one in explanation.without
-        )
-        explanation = replace(explanation, without=tuple(without))
-    folder = predictor.project.prediction(predictor.run_id, slide.slide_id)
-    _beside_those_before(explanation, folder / EXPLANATION_NAME)
+    if sets and left_out and left_out.by_hand:
+        explanation = _with_patches(explanation, sets)
+    _save_beside_those_before(explanation, predictor)
     return explanation
 
 
-def _beside_those_before(explanation: Explanation, path: Path) -> None:
-    """Store an explanation with what else is known of the same prediction."""
+def _with_patches(explanation: Explanation, sets: Mapping[str, BoolArray]) -> Explanation:
+    """Return an explanation that tells which patches were left out: a name may not."""
+    rows = {name: written_rows(np.flatnonzero(patches)) for name, patches in sets.items()}
+    without = (replace(one, patches=rows[one.name]) for one in explanation.without)
+    return replace(explanation, without=tuple(without))
+
+
+def _save_beside_those_before(explanation: Explanation, predictor: Predictor) -> None:
+    """Store an explanation with what was asked before of the very same prediction."""
+    folder = predictor.project.prediction(predictor.run_id, explanation.slide_id)
+    path = folder / EXPLANATION_NAME
     try:
         before = Explanation.load(path) if path.is_file() else None
     except ProjectError:  # asking again is what mends it
