@@ -2,63 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from src_core.errors import ConfigError
+from src_core.errors import ConfigError, GridMismatchError, ProjectError
 from src_core.inference.explanation import Explanation
+from src_core.patches.rows import read_rows, written_rows
 from src_core.progress import Report, Stop
 from src_core.project import SlideFolder
-from src_core.runs import Predictor
+from src_core.review.raster import label_numbers
+from src_core.runs import Predictor, SlideInputs
 from src_core.types import BoolArray, Labels
 
-__all__ = ["EXPLANATION_NAME", "explain"]
+__all__ = ["EXPLANATION_NAME", "LeftOut", "explain"]
 
 EXPLANATION_NAME = "explanation.json"
 """Beside the slide's prediction by the same run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """What of a slide is left out together; nothing of it stands for each cluster by itself."""
+
+    clusters: tuple[int, ...] = ()
+    marked: str | None = None
+    """What reviewers have called the patches in their marks."""
+    patches: tuple[str, ...] = ()
+    """Rows of the grid, see :func:`src_core.patches.rows.read_rows`."""
+    grid_id: str | None = None
+    """The grid that `patches` are rows of; the one in use if none."""
+
+    def __bool__(self) -> bool:
+        return bool(self.clusters or self.patches) or self.marked is not None
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether it is more than clusters, whose numbers tell what they are."""
+        return bool(self.patches) or self.marked is not None
 
 
 def explain(
     predictor: Predictor,
     slide: SlideFolder,
     *,
-    without: Sequence[int] = (),
+    left_out: LeftOut | None = None,
     change_bags: int = 8,
     report: Report,
     stop: Stop,
 ) -> Explanation:
-    """Predict a slide again without each of its clusters, and store what comes of it.
+    """Predict a slide again without some of its patches, and store what comes of it.
 
     Parameters
     ----------
     predictor : Predictor
     slide : SlideFolder
-    without : sequence of int
-        Clusters that are left out together, instead of one after another.
+    left_out : LeftOut, optional
+        What is left out together; by default each cluster, one after another.
     change_bags : int
         Bags over which a change is taken.
     report, stop : callable
         See :mod:`src_core.progress`.
 
+    Returns
+    -------
+    Explanation
+        Of what was asked now alone.
+
     Raises
     ------
     ConfigError
-        If the slide has no such cluster.
+        If the slide has no such cluster or patch.
+    ProjectError, GridMismatchError
+        If it has no such mark, has other patches by now, or is not embedded for the model.
     TooFewPatchesError
         If nothing would be left.
-    ProjectError, GridMismatchError
-        If the slide is not embedded as the model needs it.
     """
     from src_core.inference.what_if import explain_slide
 
     inputs = predictor.gather(slide, report=report, stop=stop)
+    sets = _together(slide, inputs, left_out) if left_out else None
     explanation = explain_slide(
         predictor.checkpoint,
         inputs.views,
         inputs.labels,
         inputs.grid.cells,
-        without=_together(slide.slide_id, inputs.labels, without) if without else None,
+        without=sets,
         edits=inputs.edits,
         slide_id=slide.slide_id,
         n_bags=predictor.n_bags,
@@ -69,12 +99,58 @@ def explain(
         stop=stop,
     )
     explanation = explanation.of(grid_id=inputs.grid.grid_id, run_id=predictor.run_id)
-    folder = predictor.project.prediction(predictor.run_id, slide.slide_id)
-    explanation.save(folder / EXPLANATION_NAME)
+    if sets and left_out and left_out.by_hand:
+        explanation = _with_patches(explanation, sets)
+    _save_beside_those_before(explanation, predictor)
     return explanation
 
 
-def _together(slide_id: str, labels: Labels, clusters: Sequence[int]) -> dict[str, BoolArray]:
+def _with_patches(explanation: Explanation, sets: Mapping[str, BoolArray]) -> Explanation:
+    """Return an explanation that tells which patches were left out: a name may not."""
+    rows = {name: written_rows(np.flatnonzero(patches)) for name, patches in sets.items()}
+    without = (replace(one, patches=rows[one.name]) for one in explanation.without)
+    return replace(explanation, without=tuple(without))
+
+
+def _save_beside_those_before(explanation: Explanation, predictor: Predictor) -> None:
+    """Store an explanation with what was asked before of the very same prediction."""
+    folder = predictor.project.prediction(predictor.run_id, explanation.slide_id)
+    path = folder / EXPLANATION_NAME
+    try:
+        before = Explanation.load(path) if path.is_file() else None
+    except ProjectError:  # asking again is what mends it
+        before = None
+    (explanation if before is None else explanation.beside(before)).save(path)
+
+
+def _together(slide: SlideFolder, inputs: SlideInputs, left_out: LeftOut) -> dict[str, BoolArray]:
+    """Return what is left out, as one set of patches with its name."""
+    n_patches = len(inputs.grid)
+    parts: dict[str, BoolArray] = {}
+    if left_out.clusters:
+        parts |= _of_clusters(slide.slide_id, inputs.labels, left_out.clusters)
+    if left_out.marked is not None:
+        parts |= _of_marks(slide, inputs, left_out.marked)
+    if left_out.patches:
+        if left_out.grid_id not in (None, inputs.grid.grid_id):
+            raise GridMismatchError(
+                f"The patches of slide {slide.slide_id!r} are others since these were selected; "
+                "select them again."
+            )
+        rows = read_rows(left_out.patches, n_patches)
+        name = f"the {len(rows):,} selected patches" if len(rows) > 1 else "the selected patch"
+        parts[name] = np.isin(np.arange(n_patches), rows)
+    name, patches = " and ".join(parts), np.logical_or.reduce(list(parts.values()))
+    read = inputs.edits.applied(inputs.labels, slide_id=slide.slide_id) >= 0
+    if not (patches & read).any():
+        raise ProjectError(
+            f"Slide {slide.slide_id!r} is predicted without {name} already: excluded by hand, or "
+            "of no cluster."
+        )
+    return {name: patches}
+
+
+def _of_clusters(slide_id: str, labels: Labels, clusters: tuple[int, ...]) -> dict[str, BoolArray]:
     unknown = [one for one in clusters if one < 0 or not (labels == one).any()]
     if unknown:
         known = np.unique(labels[labels >= 0])
@@ -85,3 +161,17 @@ def _together(slide_id: str, labels: Labels, clusters: Sequence[int]) -> dict[st
     numbers = sorted(set(clusters))
     name = f"cluster{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
     return {name: np.isin(labels, numbers)}
+
+
+def _of_marks(slide: SlideFolder, inputs: SlideInputs, label: str) -> dict[str, BoolArray]:
+    marks = slide.marks.current()
+    names = sorted({mark.label for mark in marks})
+    numbers = label_numbers(inputs.grid, marks, names)
+    there = [name for number, name in enumerate(names, start=1) if (numbers == number).any()]
+    if label not in there:
+        known = ", ".join(name[:50] for name in there)
+        raise ProjectError(
+            f"No patch of slide {slide.slide_id!r} is marked {label[:50]!r}; "
+            f"{f'its marks are {known}' if known else 'mark some in Review first'}."
+        )
+    return {f"the patches marked {label[:50]}": numbers == names.index(label) + 1}

@@ -46,12 +46,13 @@ def point_note(meta: CheckpointMeta) -> str:
     counts = ", ".join(
         f"{n} {name}" for n, name in zip(point.n_patients, meta.classes, strict=True)
     )
+    sensitivity, specificity = (f"{100 * x:g}%" for x in (point.sensitivity, point.specificity))
     wanted = (
-        f"{point.sensitivity:.0%} of the {meta.classes[-1]} and {point.specificity:.0%} of the "
+        f"{sensitivity} of the {meta.classes[-1]} and {specificity} of the {meta.classes[0]} are "
+        "not called the other"
     )
-    wanted += f"{meta.classes[0]} are not called the other"
     if len(meta.classes) > 2:
-        wanted = f"{max(point.sensitivity, point.specificity):.0%} of the calls are right"
+        wanted = f"{100 * max(point.sensitivity, point.specificity):g}% of the calls are right"
     return (
         f"The operating point was chosen so that {wanted}, on patients of the inner split, by "
         f"which the training was stopped as well: {counts}."

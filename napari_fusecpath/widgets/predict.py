@@ -34,6 +34,7 @@ from napari_fusecpath.widgets.step import StepPanel, warning_style, wrapped_labe
 from napari_fusecpath.widgets.tables import Table
 from src_core.errors import FusecpathError
 from src_core.inference.prediction import RESEARCH_USE, Prediction
+from src_core.patches.rows import read_rows
 
 __all__ = ["PredictPanel"]
 
@@ -78,6 +79,7 @@ class PredictPanel(StepPanel):
         self.reasons = Reasons(self.session, self)
         self.reasons.asked.connect(lambda options: self.submit("explain", options))
         self.reasons.chosen.connect(self._show_clusters)
+        self.reasons.picked.connect(self._show_patches)
         self.results = QWidget(self)
         self.map_row = QFormLayout(self.results)
         self.map_row.setContentsMargins(0, 0, 0, 0)
@@ -147,8 +149,11 @@ class PredictPanel(StepPanel):
         self._predict([self.session.snapshot.slide_name])
 
     def on_done(self, result: dict[str, Any]) -> None:
-        """Say where a figure lies."""
+        """Say where a figure lies, or what the prediction becomes."""
         self.keeping.show_made(result)
+        if "explanations" in result:
+            self.session.refresh()
+            self.reasons.show_answer(result)
         figures = result.get("figures")
         if figures:
             paths = list(figures.values())
@@ -259,6 +264,15 @@ class PredictPanel(StepPanel):
         if numbers:
             self.map_box.setCurrentText("Clusters")
             self._bring_map()
+
+    def _show_patches(self, texts: list[str]) -> None:
+        """Select patches again that were left out."""
+        grid = self.session.snapshot.grid
+        if grid is not None:
+            try:
+                self.session.choose_patches(read_rows(texts, len(grid)))
+            except FusecpathError as error:
+                self.warn(str(error))
 
     def _bring_map(self) -> None:
         self.session.bring(_MAPS[self.map_box.currentText()])

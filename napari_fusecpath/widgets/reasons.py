@@ -1,30 +1,35 @@
-"""What the prediction becomes without each cluster: a button, and the table of what came of it."""
+"""What the prediction becomes without some patches: buttons, and the table of what came of it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_fusecpath.widgets.prediction_texts import reason_text, spread_text, value_text
+from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import wrapped_label
 from napari_fusecpath.widgets.tables import Table, colour_icon
 from src_core.inference.explanation import Explanation, Outcome
 from src_core.inference.palette import cluster_colors
+from src_core.patches.rows import written_rows
 from src_core.types import Task
 
 __all__ = ["Reasons"]
 
 _SHOWN_ROWS = 8
 _CLUSTERS = re.compile(r"clusters? (\d+(?:, \d+)*)", re.ASCII)
+_SELECTED = re.compile(r"the selected patch$|the [\d,]+ selected patches$", re.ASCII)
 
 
 class Reasons(QWidget):
-    """Asks for the verb ``explain`` and lists each cluster by the change that it makes.
+    """Asks for the verb ``explain`` and lists what is left out by the change that it makes.
 
     Parameters
     ----------
@@ -39,19 +44,23 @@ class Reasons(QWidget):
         Options of the verb ``explain``.
     chosen(list)
         Numbers of the clusters in the chosen row; none if no row is.
+    picked(list)
+        Patches that the chosen row left out by hand; see `src_core.patches.rows`.
     """
 
     asked = Signal(dict)
     chosen = Signal(list)
+    picked = Signal(list)
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
         self.ask = QPushButton("What if a cluster were not there?", self)
         self.ask.setToolTip("Predict the slide again without each cluster, one after another")
+        self.ask_selected = QPushButton("Without the selected patches", self)
         self.table = Table(
-            ["Cluster", "Patches", "Becomes", "Change"],
-            name="Without each cluster",
+            ["Without", "Patches", "Becomes", "Change"],
+            name="Without some patches",
             numbers=(1, 2, 3),
             parent=self,
         )
@@ -60,9 +69,10 @@ class Reasons(QWidget):
         self.text = wrapped_label(parent=self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.ask, self.table, self.text):
+        for widget in (self.ask, self.ask_selected, self.table, self.text):
             layout.addWidget(widget)
-        self.ask.clicked.connect(self._ask)
+        self.ask.clicked.connect(self._ask_clusters)
+        self.ask_selected.clicked.connect(self._ask_selected)
         self._shown: tuple[object, ...] = ()
         self._outcomes: tuple[Outcome, ...] = ()
 
@@ -70,6 +80,9 @@ class Reasons(QWidget):
         """List what is stored of the prediction in view."""
         self.setVisible(snapshot.prediction is not None)
         self.ask.setEnabled(not busy and snapshot.is_prediction_of_today)
+        n_selected = len(self._session.selected)
+        self.ask_selected.setEnabled(self.ask.isEnabled() and n_selected > 0)
+        self.ask_selected.setToolTip(_tip(snapshot, n_selected))
         explanation, column = snapshot.explanation, self._column(snapshot)
         self.table.setVisible(explanation is not None)
         self.text.setVisible(explanation is not None)
@@ -79,6 +92,17 @@ class Reasons(QWidget):
             self._fill(column, snapshot.prediction.task, snapshot.is_read_by_its_clusters)
         self._shown = shown
         self._tell(snapshot)
+
+    def show_answer(self, result: Mapping[str, Any]) -> None:
+        """Choose what a result of ``explain`` says of one set of patches: it may stand anywhere."""
+        slide, names = self._session.snapshot.slide, [one.name for one in self._outcomes]
+        found = result["explanations"].get(slide.slide_id) if slide is not None else None
+        asked = [one["name"] for one in found["without"]] if found is not None else []
+        if len(asked) == 1 and asked[0] in names:
+            row = names.index(asked[0])
+            self.table.choose(row)
+            self.table.scrollToItem(self.table.item(row, 0))
+            self._tell(self._session.snapshot)
 
     def _column(self, snapshot: Snapshot) -> int:
         """Return which output is looked at: that whose maps are shown."""
@@ -99,7 +123,7 @@ class Reasons(QWidget):
     def _fill(self, column: int, task: Task, are_in_view: bool) -> None:
         rows = [
             (
-                one.name.removeprefix("clusters ").removeprefix("cluster "),
+                _short(one.name),
                 f"{one.n_patches:,}",
                 value_text(task, one.values[column]),
                 f"{_signed(task, one.change[column])} {spread_text(task, one.spread[column])}",
@@ -109,7 +133,7 @@ class Reasons(QWidget):
         self.table.show_rows(rows, icons=_icons(self._outcomes) if are_in_view else ())
         self.table.fit(_SHOWN_ROWS)
         self.table.setToolTip(
-            "Click to see the cluster on the slide"
+            "Click to see what is left out on the slide"
             if are_in_view
             else "These are the clusters that the model reads, not those of the slide today"
         )
@@ -125,7 +149,7 @@ class Reasons(QWidget):
         old = " That was before its selections were edited." if is_old else ""
         self.text.setText(f"{text}{old} It is what the model does, which need not be the cause.")
 
-    def _ask(self) -> None:
+    def _ask(self, **left_out: Any) -> None:
         snapshot = self._session.snapshot
         if snapshot.project is not None and snapshot.slide is not None:
             self.asked.emit(
@@ -133,15 +157,43 @@ class Reasons(QWidget):
                     "project": str(snapshot.project.root),
                     "slides": [snapshot.slide.slide_id],
                     "run": snapshot.run_id,
+                    **left_out,
                 }
             )
+
+    def _ask_clusters(self) -> None:
+        self._ask()
+
+    def _ask_selected(self) -> None:
+        grid, rows = self._session.snapshot.grid, self._session.selected
+        if grid is not None and len(rows):
+            # By the time the engine asks, the slide may have other patches of these numbers.
+            self._ask(patches=list(written_rows(rows)), grid=grid.grid_id)
 
     def _choose(self) -> None:
         snapshot = self._session.snapshot
         self._tell(snapshot)
-        if snapshot.is_read_by_its_clusters:
-            rows = self.table.chosen
-            self.chosen.emit(_numbers(self._outcomes[rows[0]]) if rows else [])
+        chosen = [self._outcomes[row] for row in self.table.chosen]
+        if chosen and chosen[0].patches:
+            self.picked.emit(list(chosen[0].patches))
+        elif snapshot.is_read_by_its_clusters:
+            self.chosen.emit(_numbers(chosen[0]) if chosen else [])
+
+
+def _tip(snapshot: Snapshot, n_selected: int) -> str:
+    """Return what the button about the selected patches does, or why it does nothing."""
+    if not snapshot.is_prediction_of_today:
+        return "First predict again: the selections were edited"
+    if not n_selected:
+        return "First select patches: on the slide, in the scatter or among the thumbnails"
+    patches = number(n_selected, "selected patch", "selected patches")
+    return f"Predict the slide again without the {patches}"
+
+
+def _short(name: str) -> str:
+    """Return what is left out in the few letters that a row has room for."""
+    plain = name.removeprefix("clusters ").removeprefix("cluster ")
+    return _SELECTED.sub("selected", plain.replace("the patches marked ", ""))
 
 
 def _signed(task: Task, change: float) -> str:

@@ -255,6 +255,11 @@ class Session(QObject):
             self.refresh()
         self.clusters_chosen.emit(numbers)
 
+    def choose_patches(self, rows: Int64) -> None:
+        """Select rows of the grid, and no cluster in the legend."""
+        self.clusters_chosen.emit([])
+        self.workbench.selected = tuple(rows.tolist())
+
     def _on_choice(self, info: EmissionInfo) -> None:
         """Tell of a choice soon; what is selected changes nothing that is stored."""
         self._is_stale |= info.signal.name not in ("selected", "highlighted")

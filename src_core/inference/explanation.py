@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from src_core import RESEARCH_USE
 from src_core.errors import ProjectError
 from src_core.provenance import read_json, write_json
@@ -13,7 +15,8 @@ from src_core.types import Json
 
 __all__ = ["Explanation", "Outcome"]
 
-_VERSION = 1
+_VERSION = 2
+"""The first version, which is read too, knew nothing of patches that were chosen by hand."""
 _MOST = 10_000
 """Sets of patches in a file: more clusters than that no slide has."""
 
@@ -34,6 +37,9 @@ class Outcome:
     """`values` less those of the whole slide."""
     spread: tuple[float, ...]
     """Standard deviation of the change over patch selections."""
+    patches: tuple[str, ...] = ()
+    """Rows of the grid that were left out, see :func:`src_core.patches.rows.read_rows`; empty
+    where clusters were, which the name tells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +68,20 @@ class Explanation:
         """Return it with the grid and the run that it is of."""
         return replace(self, grid_id=grid_id, run_id=run_id)
 
+    def beside(self, before: Self) -> Self:
+        """Return it with the sets of patches that were asked for before, if of this prediction.
+
+        Of two sets with one name this one's holds.
+        """
+        same = ("slide_id", "classes", "n_bags", "seed", "grid_id", "run_id", "edits_id")
+        is_same = all(getattr(self, name) == getattr(before, name) for name in same)
+        # Scored in another company of bags, a prediction differs in its last digits.
+        if not is_same or not np.allclose(self.whole.values, before.whole.values, rtol=1e-4):
+            return self
+        asked = {one.name for one in self.without}
+        kept = [one for one in before.without if one.name not in asked]
+        return replace(self, without=(*self.without, *kept)[:_MOST])
+
     def to_dict(self) -> dict[str, Json]:
         """Return JSON values."""
         values = asdict(self)
@@ -83,7 +103,7 @@ class Explanation:
         """
         stored = read_json(path)
         damaged = ProjectError(f"{path} is damaged; explain the slide again.")
-        if stored.get("format") != _VERSION:
+        if stored.get("format") not in (1, _VERSION):
             raise ProjectError(
                 f"{path} has format {stored.get('format')!r}, this program reads {_VERSION}; "
                 "explain the slide again."
@@ -111,17 +131,20 @@ _NUMBERS = ("values", "change", "spread")
 
 
 def _outcome(values: dict[str, Any]) -> Outcome:
-    numbers = {key: tuple(values[key]) for key in _NUMBERS}
-    return Outcome(**{**values, **numbers})
+    lists = {key: tuple(values[key]) for key in (*_NUMBERS, "patches") if key in values}
+    return Outcome(**{**values, **lists})
 
 
 def _is_outcome(values: Any, n_outputs: int) -> bool:
-    if not isinstance(values, dict) or set(values) != {one.name for one in fields(Outcome)}:
+    names = {one.name for one in fields(Outcome)}
+    if not isinstance(values, dict) or {*values, "patches"} != names:
         return False
     return (
         isinstance(values["name"], str)
         and isinstance(values["call"], str)
         and type(values["n_patches"]) is int
+        and isinstance(values.get("patches", []), list)
+        and all(isinstance(rows, str) for rows in values.get("patches", []))
         and all(
             len(_listed(values[key])) == n_outputs
             and all(isinstance(number, float) for number in values[key])

@@ -151,6 +151,24 @@ class TrainConfig(Config):
     weight_classes: Annotated[bool, Help("Weigh rare classes up in the loss", advanced=True)] = (
         False
     )
+    sensitivity: Annotated[
+        float,
+        Range(0.5, 0.999),
+        Help(
+            "Of two classes: share of the second's patients that may not be called the first; of "
+            "more the larger of both shares: calls that must be right",
+            advanced=True,
+        ),
+    ] = 0.95
+    specificity: Annotated[
+        float,
+        Range(0.5, 0.999),
+        Help(
+            "Of two classes: share of the first's patients that may not be called the second; of "
+            "more see sensitivity",
+            advanced=True,
+        ),
+    ] = 0.95
     n_bags: Annotated[int, Range(1, 10_000), Help("Bags of a slide at least, when scoring")] = 8
     seed: Annotated[int, Range(0, 2**31 - 1), Help("Seed of everything random")] = 2025
     device: Annotated[DeviceName, Help("Where to compute")] = "auto"

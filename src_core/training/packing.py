@@ -162,7 +162,13 @@ def _operating_point(
     inner = course.inner
     patients = inner.units if inner.per == "patient" else inner.patients
     classes = unseen.targets.astype(np.int64)
-    point, reason = choose_operating_point(softmax(fused, axis=1), classes, patients)
+    point, reason = choose_operating_point(
+        softmax(fused, axis=1),
+        classes,
+        patients,
+        sensitivity=course.config.sensitivity,
+        specificity=course.config.specificity,
+    )
     metrics["operating_point"] = {"reason": reason} if point is None else point.to_dict()
     return point
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from src_core import pipeline
 from src_core.config import Config, Help, Range
-from src_core.errors import ConfigError
-from src_core.explaining import explain
+from src_core.errors import ConfigError, ProjectError
+from src_core.explaining import LeftOut, explain
 from src_core.inference.explanation import Explanation, Outcome
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
@@ -41,6 +41,16 @@ class ExplainOptions(Config):
     without: Annotated[
         tuple[str, ...], Help("Numbers of clusters to leave out together; each by itself if none")
     ] = ()
+    marked: Annotated[
+        str | None, Help("Leave out the patches too that reviewers have marked with this label")
+    ] = None
+    patches: Annotated[
+        tuple[str, ...],
+        Help("Leave out these patches of the one slide too, by their numbers: 7 12-40"),
+    ] = ()
+    grid: Annotated[
+        str | None, Help("Grid in which the patches have these numbers", advanced=True)
+    ] = None
     bags: Annotated[
         int, Range(1, 10_000), Help("Patch selections over which a change is taken", advanced=True)
     ] = 8
@@ -50,19 +60,45 @@ class ExplainOptions(Config):
 
 def _explain(options: ExplainOptions, report: Report, stop: Stop) -> Result:
     project = Project.open(options.project)
-    clusters = [_number(text) for text in options.without]
+    left_out = LeftOut(
+        clusters=tuple(_number(text) for text in options.without),
+        marked=options.marked,
+        patches=options.patches,
+        grid_id=options.grid,
+    )
+    slides = _slides(project, options)
     run_id = options.run or project.latest_run()
     predictor = Predictor.load(project, run_id, device=options.device)
     explained: dict[str, Any] = {}
 
     def one(slide: SlideFolder) -> None:
         found = explain(
-            predictor, slide, without=clusters, change_bags=options.bags, report=report, stop=stop
+            predictor, slide, left_out=left_out, change_bags=options.bags, report=report, stop=stop
         )
         explained[slide.slide_id] = _plain(found)
 
-    failures = pipeline.each_slide(chosen_slides(project, options.slides), one, stop=stop)
+    failures = pipeline.each_slide(slides, one, stop=stop)
     return result_of(project, failures, run=run_id, explanations=explained)
+
+
+def _slides(project: Project, options: ExplainOptions) -> list[SlideFolder]:
+    """Return the named slides; of all those that have the marks that are asked for."""
+    if options.patches and len(options.slides) != 1:
+        raise ConfigError(
+            "ExplainOptions.patches are numbers on one slide; name it by ExplainOptions.slides."
+        )
+    slides = chosen_slides(project, options.slides)
+    if options.marked is None or options.slides:
+        return slides
+    marks = {slide: {mark.label for mark in slide.marks.current()} for slide in slides}
+    marked = [slide for slide, labels in marks.items() if options.marked in labels]
+    if not marked:
+        known = ", ".join(sorted({one[:50] for labels in marks.values() for one in labels}))
+        raise ProjectError(
+            f"No patch of any slide is marked {options.marked[:50]!r}; "
+            f"{f'the marks are {known}' if known else 'mark some in Review first'}."
+        )
+    return marked
 
 
 def _number(text: str) -> int:
@@ -122,7 +158,7 @@ def _row(name: str, one: dict[str, Any]) -> list[str]:
 
 EXPLAIN = Verb(
     "explain",
-    "say what a prediction becomes without each cluster, or without some",
+    "say what a prediction becomes without each cluster, or without some patches",
     ExplainOptions,
     _explain,
     _describe,

@@ -371,13 +371,14 @@ def test_the_report_says_where_the_operating_point_lies_and_what_it_does_not_cal
 ) -> None:
     run_id = run("train", project=root, target=["grade"], device="cpu")["run"]
     path = Project.open(root).run(run_id) / "checkpoint" / "checkpoint.json"
-    shares = {"sensitivity": 0.95, "specificity": 0.95, "indeterminate": 0.5, "accuracy": 1.0}
+    shares = {"sensitivity": 0.975, "specificity": 0.9, "indeterminate": 0.5, "accuracy": 1.0}
     point = {"low": 0.125, "high": 0.875, "n_patients": [20, 20], **shares}
     write_json(path, {**read_json(path), "operating_point": point})
     page = run("evaluate", project=root, device="cpu")["report"]
     text = Path(page).read_text(encoding="utf-8")
     rule = "low called from a probability of 0.875, high below 0.125, nothing between"
     assert f"Confusion, {rule}, chosen on validation" in text
+    assert "97.5% of the low and 90% of the high are not called the other" in text
     assert "on patients of the inner split" in text
     assert "20 high, 20 low." in text
     (told,) = read_json(Path(page).with_name("figures.json"))["sets"].values()

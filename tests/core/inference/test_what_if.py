@@ -111,6 +111,9 @@ def test_it_is_stored_and_damage_is_refused(checkpoint: Any, slide: Any, tmp_pat
     stored = json.loads(path.read_text())
     assert "research use only" in stored["use"]
     first = stored["without"][0]
+    plain = [{k: v for k, v in one.items() if k != "patches"} for one in stored["without"]]
+    path.write_text(json.dumps({**stored, "format": 1, "without": plain}))
+    assert Explanation.load(path) == found, "patches by hand came with format 2"
     changes: tuple[dict[str, Any], ...] = (
         {"format": 9},
         {"classes": []},
@@ -120,9 +123,28 @@ def test_it_is_stored_and_damage_is_refused(checkpoint: Any, slide: Any, tmp_pat
         {"without": [{**first, "values": [0.5]}]},
         {"without": [{**first, "change": ["a", "b"]}]},
         {"without": [{**first, "more": 1}]},
+        {"without": [{**first, "patches": [7]}]},
+        {"without": [{**first, "patches": "7"}]},
         {"n_bags": "8"},
     )
     for change in changes:
         path.write_text(json.dumps({**stored, **change}))
         with pytest.raises(ProjectError, match="explanation"):
             Explanation.load(path)
+
+
+def test_what_was_asked_before_is_kept_for_the_same_prediction(checkpoint: Any, slide: Any) -> None:
+    def asked(name: str, **more: Any) -> Explanation:
+        sets = {name: slide.labels == int(name[-1])}
+        return explain_slide(
+            checkpoint, *asked_of, without=sets, slide_id="s", device="cpu", **more
+        )
+
+    asked_of = (slide.views, slide.labels, slide.cells)
+    first, second = asked("cluster 1"), asked("cluster 2")
+    both = second.beside(first)
+    assert both.without == (*second.without, *first.without)
+    assert both.beside(both).without == both.without
+    assert second.beside(dataclasses.replace(first, edits_id="x")) == second
+    off = dataclasses.replace(first.whole, values=tuple(0.9 * x for x in first.whole.values))
+    assert second.beside(dataclasses.replace(first, whole=off)) == second

@@ -38,6 +38,28 @@ def test_an_unknown_preset_and_a_width_that_heads_do_not_divide_are_refused() ->
         TrainConfig(width=100).student(input_dim=9, n_outputs=2)
 
 
+def test_the_shares_of_the_operating_point_are_settings_and_the_checkpoint_keeps_them(
+    planted: Any, quick: TrainConfig
+) -> None:
+    assert (TrainConfig().sensitivity, TrainConfig().specificity) == (0.95, 0.95)
+    for share in (0.0, 0.49, 1.0, float("nan")):
+        with pytest.raises(ConfigError, match=r"TrainConfig\.specificity"):
+            TrainConfig(specificity=share)
+    cohort = planted(16, seed=4)
+    asked = quick.replace(epochs=1, patience=1, inner_fraction=0.5)
+    usual = fit(cohort, asked)
+    assert usual.checkpoint.meta.operating_point is None
+    assert "to tell a share of 0.95" in usual.metrics["operating_point"]["reason"]
+    loose = fit(cohort, asked.replace(sensitivity=0.75, specificity=0.5)).checkpoint.meta
+    point = loose.operating_point
+    assert point is not None
+    assert (point.sensitivity, point.specificity) == (0.75, 0.5)
+    assert (loose.train_config["sensitivity"], loose.train_config["specificity"]) == (0.75, 0.5)
+    again = dict(loose.train_config)
+    del again["sensitivity"], again["specificity"]  # as stored by versions without them
+    assert TrainConfig.from_dict(again) == asked
+
+
 def test_clusters_are_weighed_by_their_size_where_quantity_is_learned() -> None:
     def weighs(config: TrainConfig, task: Any) -> bool:
         n_outputs = 2 if task == "classification" else 1

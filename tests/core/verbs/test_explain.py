@@ -6,11 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from src_core.cli import main
+from src_core.clustering.result import load_clusters
 from src_core.inference.explanation import Explanation
 from src_core.inference.prediction import Prediction
+from src_core.patches.rows import written_rows
+from src_core.project import Project
+from src_core.review.raster import squares_of
 from tests.core.cohort_files import write_cohort
 
 
@@ -52,6 +57,84 @@ def test_a_prediction_is_explained_cluster_by_cluster(
     assert lines[0] == f"s1, changes over {found['n_bags']} patch selections"
     assert lines[2].split()[:2] == ["nothing", "0"]
     assert {line.split()[1] for line in lines[3:5]} == {"0", "1"}
+
+
+def test_marked_patches_are_left_out_alone_or_with_clusters(
+    root: Path, answer: Callable[..., dict[str, Any]]
+) -> None:
+    project = Project.open(root)
+    slide = project.slide("s3")
+    grid = slide.load_grid()
+    clusters = load_clusters(slide.current_clusters())[0]
+    rows = np.flatnonzero(clusters == 0)[:5]
+    columns, lines = grid.cells[rows].T
+    squares = squares_of(grid.lattice, lines, columns)
+    slide.marks.add(squares, label="artefact", reviewer="ada")
+    slide.marks.add(squares[:1], label="Tumour edge", reviewer="ben")  # the later mark holds
+
+    def asked(*options: str) -> dict[str, Any]:
+        answers = answer("explain", root, "--bags", "1000", *options, "--device", "cpu")
+        assert list(answers["explanations"]) == ["s3"]
+        (one,) = answers["explanations"]["s3"]["without"]
+        return dict(one)
+
+    marked = asked("--marked", "artefact")  # of all slides the one that has such marks
+    assert (marked["name"], marked["n_patches"]) == ("the patches marked artefact", 4)
+    # As by excluding these patches by hand and predicting the slide again.
+    slide.selection.exclude(grid, rows[1:], reviewer="ada")
+    told = answer("predict", root, "--slides", "s3", "--device", "cpu")
+    odds = dict(zip(told["probabilities"]["s3"], marked["values"], strict=True))
+    assert told["probabilities"]["s3"] == pytest.approx(odds, abs=1e-5)
+    slide.selection.undo(reviewer="ada")
+
+    one = ("--slides", "s3")
+    both = asked(*one, "--marked", "artefact", "--without", "1")
+    assert both["name"] == "cluster 1 and the patches marked artefact"
+    assert both["n_patches"] == (clusters == 1).sum() + 4
+    texts = written_rows(rows[1:])
+    by_number = asked(*one, "--patches", *texts, "--grid", grid.grid_id)
+    assert by_number["name"] == "the 4 selected patches"
+    assert by_number["values"] == pytest.approx(marked["values"], abs=1e-5)
+    asked_for = [found["name"] for found in (by_number, both, marked)]
+    path = root / "predictions" / "run-0001" / "s3" / "explanation.json"
+    first, _, last = stored = Explanation.load(path).without
+    assert [one.name for one in stored] == asked_for
+    assert first.patches == last.patches == texts
+    answer("explain", root, *one, "--bags", "1000", "--device", "cpu")
+    clusters_too = [one.name for one in Explanation.load(path).without]
+    assert clusters_too == ["cluster 0", "cluster 1", *asked_for]
+    asked(*one, "--without", "0", "--bags", "1")
+    assert [one.name for one in Explanation.load(path).without] == ["cluster 0"], "of other bags"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--marked", "nobody said so"], "is marked 'nobody said so'; its marks are"),
+        (["--patches", "0-9999"], "There are no patches '0-9999'; the grid's are 0 to"),
+        (["--patches", "x"], "'x' is no number of a patch; give some, as 7 12-40"),
+        (["--patches", "0", "--grid", "another"], "are others since these were selected"),
+        (["--patches", "0-{last}"], "selected patches nothing is left"),
+        (["--patches", "0"], "is predicted without the selected patch already"),
+        (["--slides", "s1", "s2", "--patches", "0"], "--patches are numbers on one slide"),
+        (["--all", "--marked", "nobody"], "No patch of any slide is marked 'nobody'"),
+    ],
+)
+def test_patches_that_cannot_be_left_out_are_refused(
+    root: Path, capsys: pytest.CaptureFixture[str], options: list[str], sentence: str
+) -> None:
+    slide = Project.open(root).slide("s0")
+    grid = slide.load_grid()
+    if "already" in sentence:
+        slide.selection.exclude(grid, np.array([0]), reviewer="ada")
+    columns, lines = grid.cells[:1].T
+    slide.marks.add(squares_of(grid.lattice, lines, columns), label="normal", reviewer="ada")
+    of_one = [] if options[0] in ("--slides", "--all") else ["--slides", "s0"]
+    named = [*of_one, *options[options[0] == "--all" :]]
+    typed = [word.format(last=len(grid) - 1) for word in named]
+    assert main(["explain", str(root), *typed, "--device", "cpu"]) == 1
+    assert sentence in "".join(capsys.readouterr())
+    assert not (root / "predictions" / "run-0001" / "s0" / "explanation.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,38 @@ def test_what_a_prediction_rests_on_is_chosen_as_in_the_legend(
     assert {role_of(layer) for layer in viewer.layers if layer.visible} == {"slide", "clusters"}
     assert predict.map_box.currentText() == "Clusters"
 
+    picked = np.flatnonzero(clusters == number)[:3]
+    dock.session.workbench.selected = ()
+    dock.session.refresh()
+    assert not reasons.ask_selected.isEnabled()
+    assert reasons.ask_selected.toolTip().startswith("First select patches")
+    dock.session.workbench.selected = tuple(picked.tolist())
+    dock.session.refresh()
+    reasons.ask_selected.click()
+    until_idle(dock)
+    assert predict.warning.text() == ""
+    names = [reasons.table.item(row, 0).text() for row in range(reasons.table.rowCount())]
+    kept = [name.removeprefix("cluster ") for name in shown]
+    assert sorted(names) == sorted([*kept, "selected"]), "the clusters stay"
+    row = names.index("selected")
+    assert reasons.table.chosen == [row]
+    assert reasons.text.text().startswith("Without the 3 selected patches the probability of")
+    (one,) = Explanation.load(project.prediction("run-0001", "s0") / "explanation.json").without[:1]
+    change = f"{one.change[column]:+.3f} ± {one.spread[column]:.3f}"
+    assert reasons.table.item(row, 3).text() == change
+    reasons.table.selectRow(names.index(kept[1]))
+    assert legend.table.chosen == [number]
+    reasons.table.selectRow(row)
+    assert legend.table.chosen == []
+    assert dock.session.workbench.selected == tuple(picked.tolist()), "a click selects them again"
+
+    dock.session.workbench.selected = tuple(range(len(clusters)))
+    dock.session.refresh()
+    reasons.ask_selected.click()
+    until_idle(dock)
+    assert f"Without the {len(clusters)} selected patches nothing is left" in predict.warning.text()
+    assert reasons.table.rowCount() == len(names)
+
     project.reconfigured(project.config.replace(clustering={"n_clusters": 3}))
     dock.session.refresh()
     legend.table.clearSelection()
