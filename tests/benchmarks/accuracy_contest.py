@@ -29,12 +29,12 @@ from src_core.types import Float32, Int64
 from tests.benchmarks.accuracy_maps import Bench
 from tests.benchmarks.lung_cohorts import DONORS, FOLDS, LungPatches
 
-__all__ = ["CONTESTS", "hold"]
+__all__ = ["AB_MIL", "CONTESTS", "CR2T", "FACTORS", "Slides", "hold"]
 
 CR2T, AB_MIL = "CR2T alone", "ab-mil"
 _MUSK_FOLDS = 10
 _TEACHER_DIM = 32
-_FACTORS = (1.0, 4.0)
+FACTORS = (1.0, 4.0)
 """Learning rates that every contender tries, times the preset's: in trials on other slides a
 quarter of it had the lowest inner loss for 5 of 35, by little or by chance."""
 
@@ -158,7 +158,7 @@ def hold(bench: Bench, name: str) -> dict[str, Any]:
     plan, folds = asked.plan(slides.cohort, config), slides.folds(asked.n_folds)
     with tempfile.TemporaryDirectory() as folder:
         contest = hold_contest(
-            slides.cohort, config, plan, folds=folds, folder=Path(folder), factors=_FACTORS
+            slides.cohort, config, plan, folds=folds, folder=Path(folder), factors=FACTORS
         )
     tables = measure_contest(contest, resampled=slides.donors)
     n_tested = len(slides.cohort.slides)

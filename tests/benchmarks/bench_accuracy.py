@@ -36,6 +36,7 @@ from tests.benchmarks.accuracy_maps import (
     measure_mosaics,
     measure_value_maps,
 )
+from tests.benchmarks.accuracy_repeats import REPEATS, hold_again, repeats_table
 from tests.benchmarks.lung_cohorts import LungPatches
 from tests.benchmarks.running import say_where, verdict
 
@@ -196,6 +197,19 @@ def show_contests(workers: Workers) -> bool:
     return all(goals.values())
 
 
+def give_repeats(workers: Workers) -> None:
+    """Ask for the contest of subtypes on other slides and fewer donors."""
+    for number in range(REPEATS):
+        workers.give(hold_again, number)
+
+
+def show_repeats(workers: Workers) -> bool:
+    """Print who is ahead, and by how much more than chance; there is no goal."""
+    found = [workers.take(hold_again, number) for number in range(REPEATS)]
+    print(f"\nsubtypes, {REPEATS} draws of slides\n{repeats_table(found)}", flush=True)
+    return True
+
+
 def contest_goals(found: Mapping[str, dict[str, Any]]) -> dict[str, bool]:
     """Return the goals, each with its figures, and whether they are met."""
 
@@ -235,11 +249,14 @@ PARTS: Mapping[str, _Part] = {  # the longest first, for two are at work
 }
 """What asks for the measurements of a part, and what prints them."""
 
+ASKED_FOR: Mapping[str, _Part] = {"repeats": (give_repeats, show_repeats)}
+"""Parts that are run where they are named."""
+
 
 def main() -> int:
     """Run all parts; 1 if a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--only", choices=PARTS, help="one part instead of all")
+    parser.add_argument("--only", choices=[*PARTS, *ASKED_FOR], help="one part instead of all")
     parser.add_argument("--preset", choices=("bench", "fast"), default="bench")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="real data")
     parser.add_argument("--cache", type=Path, help="where embeddings are kept")
@@ -255,7 +272,7 @@ def main() -> int:
     config = TrainConfig.preset(asked.preset)
     # Slides that are not learned from tell how much to trust the student beside the branches.
     config = config.replace(device="cpu", patience=config.patience or config.epochs)
-    parts = [part for name, part in PARTS.items() if asked.only in (None, name)]
+    parts = [{**PARTS, **ASKED_FOR}[asked.only]] if asked.only else list(PARTS.values())
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context, initializer=_one_thread) as pool:
         workers = Workers(pool, (asked.data, asked.cache, config))
