@@ -27,7 +27,18 @@ from src_core.project import Project, ProjectConfig
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["Withdrawn", "as_tasks_end", "prepare_on_cluster", "prepare_slide", "task_result"]
+__all__ = [
+    "ONE_AT_A_TIME",
+    "Withdrawn",
+    "as_tasks_end",
+    "prepare_on_cluster",
+    "prepare_slide",
+    "task_result",
+]
+
+ONE_AT_A_TIME = threading.Lock()
+"""Threads and generators of torch are the process's: two tasks that compute with them would change
+each other's."""
 
 _CONNECT_SECONDS = 20
 _POLL_SECONDS = 0.5
