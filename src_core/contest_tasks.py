@@ -18,10 +18,10 @@ import numpy as np
 import src_core
 from src_core.bags.cohort import Cohort
 from src_core.cohort_tasks import CohortAsked
-from src_core.progress import Report, Stop, Tracker, check
+from src_core.progress import Report, Stop, Tracker
 from src_core.project import Project
 from src_core.provenance import recipe_id
-from src_core.scheduler import ONE_AT_A_TIME, Withdrawn, as_tasks_end, task_result
+from src_core.scheduler import as_tasks_end, computing_alone, task_result
 from src_core.training.config import TrainConfig
 from src_core.types import Json
 
@@ -127,12 +127,11 @@ def train_one_cell(asked: CellsAsked, name: str, number: int, wanted: str) -> No
     wanted : str
         Name of the event that is set when the task is not wanted any more.
     """
-    from src_core.training.contenders import plan_comparison
-    from src_core.training.contest import train_cell
+    config = asked.config
+    with computing_alone(wanted) as stop:
+        from src_core.training.contenders import plan_comparison
+        from src_core.training.contest import train_cell
 
-    stop, config = Withdrawn(wanted), asked.config
-    with ONE_AT_A_TIME:
-        check(stop)
         _, cohort = asked.cohort.gather()
         asked.cohort.require_same(contest_recipe(cohort, config, asked.n_folds), asked.recipe)
         plan = plan_comparison(cohort, config, baselines=asked.baselines, ablations=asked.ablations)

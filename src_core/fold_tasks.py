@@ -15,9 +15,9 @@ from src_core.bags.cohort import Cohort
 from src_core.bags.digests import cohort_digests
 from src_core.cohort_tasks import CohortAsked
 from src_core.model_origins import sources_of
-from src_core.progress import Report, Stop, Tracker, check, ignore
+from src_core.progress import Report, Stop, Tracker, ignore
 from src_core.project import Project
-from src_core.scheduler import ONE_AT_A_TIME, Withdrawn, as_tasks_end, task_result
+from src_core.scheduler import as_tasks_end, computing_alone, task_result
 from src_core.training.config import TrainConfig
 from src_core.training.unfinished import Unfinished
 from src_core.training_runs import training_recipe
@@ -108,11 +108,9 @@ def train_one_fold(asked: FoldsAsked, number: int, wanted: str) -> None:
     wanted : str
         Name of the event that is set when the task is not wanted any more.
     """
-    from src_core.training.cross_validation import train_fold
+    with computing_alone(wanted) as stop:
+        from src_core.training.cross_validation import train_fold
 
-    stop = Withdrawn(wanted)
-    with ONE_AT_A_TIME:
-        check(stop)
         project, cohort = asked.cohort.gather()
         recipe = folds_recipe(cohort, asked.config, asked.n_folds, stop=stop)
         asked.cohort.require_same(recipe, asked.training)

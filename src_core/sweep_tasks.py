@@ -16,9 +16,9 @@ from src_core.choosing import plan_sweep, sweep_slide
 from src_core.clustering.tables import SweepConfig, SweepRow
 from src_core.devices import DeviceName
 from src_core.errors import FusecpathError, StaleArtifactError, StorageFullError
-from src_core.progress import Report, Stop, Tracker, check, ignore
+from src_core.progress import Report, Stop, Tracker, ignore
 from src_core.project import Project, ProjectConfig, SlideFolder
-from src_core.scheduler import ONE_AT_A_TIME, Withdrawn, as_tasks_end, task_result
+from src_core.scheduler import as_tasks_end, computing_alone, task_result
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -124,9 +124,8 @@ def sweep_one_slide(
     -------
     tuple of SweepRow
     """
-    stop, settings = Withdrawn(wanted), asked.settings
-    with ONE_AT_A_TIME:
-        check(stop)
+    settings = asked.settings
+    with computing_alone(wanted) as stop:
         slide = Project.open(asked.root).slide(slide_id)
         of_slide = slide, settings.encoders, settings.clustering, asked.sweep
         if plan_sweep(*of_slide).sweep_id != sweep_id:
