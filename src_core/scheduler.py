@@ -125,8 +125,8 @@ def as_tasks_end(
     address : str
         Of the scheduler.
     work : callable
-        What a worker calls, with the task's arguments and the name of an event, to be
-        told by it that nobody wants the task any more.
+        What a worker calls, with the task's arguments and the name of an event that is set when
+        the task is not wanted any more.
     tasks : mapping of str to tuple
         Arguments, by name.
     kind : str
