@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src_core.bags.targets import Target
@@ -50,9 +51,8 @@ def compare_project(
     JobCancelled
         If `stop` says so.
     """
-    from src_core.reports.contest_tables import as_csv, as_markdown
     from src_core.training.contenders import plan_comparison
-    from src_core.training.contest import hold_contest, missing_cells, tuned_by_epoch
+    from src_core.training.contest import hold_contest, tuned_by_epoch
     from src_core.training.contest_figures import measure_contest, note_edges
     from src_core.training.cross_validation import require_patients
 
@@ -68,9 +68,7 @@ def compare_project(
         asked = CellsAsked.of(
             project, learn, config, n_folds, kept, baselines=baselines, ablations=ablations
         )
-        missing = missing_cells(plan, folds, kept)
-        n_cells = len(plan.contenders) * n_folds
-        train_cells_on_cluster(scheduler, asked, missing, n_cells=n_cells, report=report, stop=stop)
+        train_cells_on_cluster(scheduler, asked, plan, folds, report=report, stop=stop)
         report = ignore  # all cells are there
     contest = hold_contest(learn, config, plan, folds=folds, folder=kept, report=report, stop=stop)
     told: dict[str, Any] = {
@@ -79,12 +77,20 @@ def compare_project(
         "tables": measure_contest(contest),
         "notes": [*plan.notes, *note_edges(contest, config.learning_rate)],
     }
+    where = {"comparison": folder.name, "folder": str(folder)}
+    told_of = {key: told[key] for key in ("what", "notes", "tables")}
+    return where | told_of | {"text": _store(folder, told)}
+
+
+def _store(folder: Path, told: dict[str, Any]) -> str:
+    """Write a comparison in all forms; return the one for people."""
+    from src_core.reports.contest_tables import as_csv, as_markdown
+
     text = as_markdown(told)
     write_bytes(folder / "comparison.md", text.encode())
     write_bytes(folder / "comparison.csv", as_csv(told).encode())
     write_json(folder / "comparison.json", told)
-    where = {"comparison": folder.name, "folder": str(folder)}
-    return where | {key: told[key] for key in ("what", "notes", "tables")} | {"text": text}
+    return text
 
 
 def describe(contest: Contest, config: TrainConfig) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from src_core.provenance import recipe_id
 from src_core.scheduler import as_tasks_end, computing_alone, task_result
 from src_core.training.config import TrainConfig
 from src_core.types import Json
+
+if TYPE_CHECKING:
+    from src_core.training.contenders import Plan
 
 __all__ = ["CellsAsked", "contest_recipe", "train_cells_on_cluster", "train_one_cell"]
 
@@ -73,23 +76,22 @@ class CellsAsked:
 def train_cells_on_cluster(
     address: str,
     asked: CellsAsked,
-    missing: Sequence[tuple[str, int]],
+    plan: Plan,
+    folds: Sequence[tuple[Cohort, Cohort]],
     *,
-    n_cells: int,
     report: Report,
     stop: Stop,
 ) -> None:
-    """Train cells on a cluster; each is kept in the folder of `asked`.
+    """Train on a cluster what the folder of `asked` lacks; each cell is kept there.
 
     Parameters
     ----------
     address : str
         Of the scheduler, such as ``tcp://host:8786``.
     asked : CellsAsked
-    missing : sequence of (str, int)
-        The contender and the fold of each, those first that take longest.
-    n_cells : int
-        Of the whole comparison, with those that are kept already.
+    plan : Plan
+    folds : sequence of (Cohort, Cohort)
+        What is learned from and what is tested in each.
     report, stop : callable
         See :mod:`src_core.progress`; a stop cancels what waits and stops what runs.
 
@@ -104,9 +106,13 @@ def train_cells_on_cluster(
     JobCancelled
         If `stop` says so.
     """
+    from src_core.training.contest import missing_cells
+
+    missing = missing_cells(plan, folds, asked.folder)
     tasks = {f"{name}, fold {number + 1}": (asked, name, number) for name, number in missing}
-    done = n_cells - len(missing)
-    tracker = Tracker(report, stop, stage="Comparison", total=n_cells, unit="trainings", done=done)
+    total = len(plan.contenders) * len(folds)
+    done = total - len(missing)
+    tracker = Tracker(report, stop, stage="Comparison", total=total, unit="trainings", done=done)
     ended = as_tasks_end(address, train_one_cell, tasks, kind="compare", stop=stop)
     with closing(ended):
         for told, future in ended:

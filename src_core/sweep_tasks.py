@@ -85,16 +85,14 @@ def sweep_on_cluster(
     """
     import torch
 
-    settings, threads = project.config, torch.get_num_threads()
     asked = SweepAsked(
-        root=project.root, settings=settings, sweep=sweep, device=device, threads=threads
+        root=project.root,
+        settings=project.config,
+        sweep=sweep,
+        device=device,
+        threads=torch.get_num_threads(),
     )
-    tasks: dict[str, tuple[Any, ...]] = {}
-    for slide in slides:
-        with suppress(FusecpathError):  # whoever goes through the slides afterwards is told
-            planned = plan_sweep(slide, settings.encoders, settings.clustering, sweep)
-            if planned.missing:
-                tasks[slide.slide_id] = asked, slide.slide_id, planned.sweep_id
+    tasks = _tasks(asked, slides)
     stage, swept = "Trying numbers of clusters", dict[str, Swept]()
     tracker = Tracker(report, stop, stage=stage, total=len(tasks), unit="slides")
     ended = as_tasks_end(address, sweep_one_slide, tasks, kind="sweep", stop=stop)
@@ -137,6 +135,17 @@ def sweep_one_slide(
         return sweep_slide(
             *of_slide, device=asked.device, threads=asked.threads, report=ignore, stop=stop
         )
+
+
+def _tasks(asked: SweepAsked, slides: Iterable[SlideFolder]) -> dict[str, tuple[Any, ...]]:
+    settings = asked.settings
+    tasks: dict[str, tuple[Any, ...]] = {}
+    for slide in slides:
+        with suppress(FusecpathError):  # whoever goes through the slides afterwards is told
+            planned = plan_sweep(slide, settings.encoders, settings.clustering, asked.sweep)
+            if planned.missing:
+                tasks[slide.slide_id] = asked, slide.slide_id, planned.sweep_id
+    return tasks
 
 
 def _outcome(future: Future[Any], name: str) -> Swept:
