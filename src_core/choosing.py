@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from src_core.clustering.result import ClusterConfig
@@ -20,7 +22,7 @@ from src_core.clustering.tables import (
     load_rows,
     save_rows,
 )
-from src_core.devices import DeviceName
+from src_core.devices import DeviceName, few_threads
 from src_core.embeddings.store import EmbeddingView
 from src_core.errors import FusecpathError, ProjectError
 from src_core.patches.grid import PatchGrid
@@ -29,23 +31,39 @@ from src_core.progress import Report, Stop
 from src_core.project import SlideFolder
 from src_core.provenance import recipe_id
 
-__all__ = ["compare_slide", "stored_sweeps", "sweep_slide"]
+__all__ = ["PlannedSweep", "compare_slide", "plan_sweep", "stored_sweeps", "sweep_slide"]
 
 _OF_NO_CONCERN = ("n_clusters", "n_per_cluster")
 """Settings that a sweep replaces."""
 
 
-def sweep_slide(
-    slide: SlideFolder,
-    encoders: Sequence[str],
-    config: ClusterConfig,
-    sweep: SweepConfig,
-    *,
-    device: DeviceName,
-    report: Report,
-    stop: Stop,
-) -> tuple[SweepRow, ...]:
-    """Measure several numbers of clusters of a slide, unless that is stored already.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedSweep:
+    """What there is to measure of a slide, and what is stored of it."""
+
+    views: tuple[EmbeddingView, ...]
+    counts: tuple[int, ...]
+    recipe: dict[str, Any]
+    path: Path
+    """Of the table."""
+    known: dict[int, SweepRow]
+    """Rows of the table by their number of clusters."""
+
+    @property
+    def sweep_id(self) -> str:
+        """Digest of the slide's patches and embeddings and the settings."""
+        return self.path.parent.name
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Numbers of clusters that are not measured yet."""
+        return tuple(k for k in self.counts if k not in self.known)
+
+
+def plan_sweep(
+    slide: SlideFolder, encoders: Sequence[str], config: ClusterConfig, sweep: SweepConfig
+) -> PlannedSweep:
+    """Say what a sweep of a slide would measure, without computing.
 
     Raises
     ------
@@ -62,26 +80,56 @@ def sweep_slide(
     known: dict[int, SweepRow] = {}
     with suppress(ProjectError):  # none yet, or damaged: it is made anew
         known = {row.k: row for row in load_rows(path, SweepRow)[0]}
-    if known.keys() >= set(sweep.counts):
-        return tuple(known[k] for k in sweep.counts)
+    return PlannedSweep(views=views, counts=sweep.counts, recipe=recipe, path=path, known=known)
+
+
+def sweep_slide(
+    slide: SlideFolder,
+    encoders: Sequence[str],
+    config: ClusterConfig,
+    sweep: SweepConfig,
+    *,
+    device: DeviceName,
+    threads: int | None = None,
+    report: Report,
+    stop: Stop,
+) -> tuple[SweepRow, ...]:
+    """Measure several numbers of clusters of a slide, unless that is stored already.
+
+    Parameters
+    ----------
+    threads : int, optional
+        Of the CPU; by default as many as torch has now.
+    slide, encoders, config, sweep
+        See `plan_sweep`, also for what is raised.
+    device, report, stop
+        See :func:`~src_core.clustering.sweep.sweep_clusters`.
+    """
+    planned = plan_sweep(slide, encoders, config, sweep)
+    known = dict(planned.known)
+    if not planned.missing:
+        return tuple(known[k] for k in planned.counts)
 
     def keep(row: SweepRow) -> None:
         known[row.k] = row
-        save_rows(path, [known[k] for k in sweep.counts if k in known], recipe)
+        save_rows(planned.path, [known[k] for k in planned.counts if k in known], planned.recipe)
 
-    # Loads torch and scikit-learn, which takes longer than reading a table.
+    # These load torch and scikit-learn, which takes longer than reading a table.
+    import torch
+
     from src_core.clustering.sweep import sweep_clusters
 
-    return sweep_clusters(
-        views,
-        config,
-        sweep.counts,
-        known=dict(known),
-        keep=keep,
-        device=device,
-        report=report,
-        stop=stop,
-    )
+    with few_threads(threads or torch.get_num_threads()):
+        return sweep_clusters(
+            planned.views,
+            config,
+            planned.counts,
+            known=dict(known),
+            keep=keep,
+            device=device,
+            report=report,
+            stop=stop,
+        )
 
 
 def stored_sweeps(

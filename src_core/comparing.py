@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-import src_core
-from src_core.bags.cohort import Cohort
 from src_core.bags.targets import Target
 from src_core.cohorts import load_cohort, split_cohort
+from src_core.contest_tasks import CellsAsked, contest_recipe, train_cells_on_cluster
 from src_core.devices import DeviceName
-from src_core.progress import Report, Stop
+from src_core.progress import Report, Stop, ignore
 from src_core.project import Project
 from src_core.provenance import recipe_id, write_bytes, write_json
 
@@ -31,6 +28,7 @@ def compare_project(
     baselines: bool,
     ablations: bool,
     device: DeviceName,
+    scheduler: str | None = None,
     report: Report,
     stop: Stop,
 ) -> dict[str, Any]:
@@ -38,7 +36,7 @@ def compare_project(
 
     The tables are stored in ``comparisons/<id>`` as JSON, CSV and Markdown, and every finished
     training is kept there: asked again, with the same slides, settings and folds, the comparison
-    goes on.
+    goes on. With the address of a dask scheduler its workers train, side by side.
 
     Returns
     -------
@@ -53,7 +51,6 @@ def compare_project(
     JobCancelled
         If `stop` says so.
     """
-    from src_core.reports.contest_tables import as_csv, as_markdown
     from src_core.training.contenders import plan_comparison
     from src_core.training.contest import hold_contest, tuned_by_epoch
     from src_core.training.contest_figures import measure_contest, note_edges
@@ -62,11 +59,17 @@ def compare_project(
     learn, _ = split_cohort(project, load_cohort(project, target)[0])
     config = project.config.training.replace(device=device)
     plan = plan_comparison(learn, config, baselines=baselines, ablations=ablations)
-    recipe = _recipe(learn, config, n_folds)
+    recipe = contest_recipe(learn, config, n_folds)
     folder = project.root / "comparisons" / recipe_id(recipe)
     require_patients(learn, n_folds, tuned_by_epoch(config))
     folds = learn.split_by_patient(n_folds, seed=config.seed)
     kept = folder / "cells"
+    if scheduler is not None:
+        asked = CellsAsked.of(
+            project, learn, config, n_folds, kept, baselines=baselines, ablations=ablations
+        )
+        train_cells_on_cluster(scheduler, asked, plan, folds, report=report, stop=stop)
+        report = ignore  # all cells are there
     contest = hold_contest(learn, config, plan, folds=folds, folder=kept, report=report, stop=stop)
     told: dict[str, Any] = {
         "what": describe(contest, config),
@@ -74,12 +77,20 @@ def compare_project(
         "tables": measure_contest(contest),
         "notes": [*plan.notes, *note_edges(contest, config.learning_rate)],
     }
+    where = {"comparison": folder.name, "folder": str(folder)}
+    told_of = {key: told[key] for key in ("what", "notes", "tables")}
+    return where | told_of | {"text": _store(folder, told)}
+
+
+def _store(folder: Path, told: dict[str, Any]) -> str:
+    """Write a comparison in all forms; return the one for people."""
+    from src_core.reports.contest_tables import as_csv, as_markdown
+
     text = as_markdown(told)
     write_bytes(folder / "comparison.md", text.encode())
     write_bytes(folder / "comparison.csv", as_csv(told).encode())
     write_json(folder / "comparison.json", told)
-    where = {"comparison": folder.name, "folder": str(folder)}
-    return where | {key: told[key] for key in ("what", "notes", "tables")} | {"text": text}
+    return text
 
 
 def describe(contest: Contest, config: TrainConfig) -> str:
@@ -95,37 +106,3 @@ def describe(contest: Contest, config: TrainConfig) -> str:
         "fold once; linear models choose their strength by inner folds. Intervals resample "
         "patients within their folds, and do not hold what another training would change."
     )
-
-
-def _recipe(cohort: Cohort, config: TrainConfig, n_folds: int) -> dict[str, Any]:
-    """Return all that decides what a contender's models score."""
-    return {
-        "target": cohort.target_name,
-        "task": cohort.task,
-        "per": cohort.per,
-        "classes": list(cohort.classes),
-        "encoders": list(cohort.encoders),
-        "teachers": list(cohort.teacher_dims),
-        "n_folds": n_folds,
-        "settings": config.to_dict(),
-        "slides": _digest(cohort),
-        "version": src_core.__version__,
-    }
-
-
-def _digest(cohort: Cohort) -> str:
-    """Return a hash of the slides: whose, with which labels, embeddings, clusters and teachers."""
-    digest = hashlib.sha256()
-    for slide in cohort.slides:
-        told = {
-            "slide": [slide.slide_id, slide.patient_id, slide.target],
-            "values": [None if np.isnan(one) else one for one in slide.values],
-            "views": [[view.encoder, dict(view.recipe)] for view in slide.views],
-        }
-        digest.update(recipe_id(told).encode())
-        digest.update(np.ascontiguousarray(slide.labels).tobytes())
-        digest.update(np.ascontiguousarray(slide.cells).tobytes())
-        digest.update(b"" if slide.pinned is None else slide.pinned.tobytes())
-        for name in sorted(slide.teachers):
-            digest.update(name.encode() + np.ascontiguousarray(slide.teachers[name]).tobytes())
-    return digest.hexdigest()[:32]

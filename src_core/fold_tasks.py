@@ -6,22 +6,18 @@ may die, and a cross-validation that was begun here may go on there, or the othe
 
 from __future__ import annotations
 
-import threading
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from src_core.bags.cohort import Cohort
 from src_core.bags.digests import cohort_digests
-from src_core.bags.targets import Target
-from src_core.cohorts import load_cohort
-from src_core.errors import StaleArtifactError
+from src_core.cohort_tasks import CohortAsked
 from src_core.model_origins import sources_of
-from src_core.progress import Report, Stop, Tracker, check, ignore
-from src_core.project import Project, ProjectConfig
-from src_core.provenance import recipe_id
-from src_core.scheduler import Withdrawn, as_tasks_end, task_result
+from src_core.progress import Report, Stop, Tracker, ignore
+from src_core.project import Project
+from src_core.scheduler import as_tasks_end, computing_alone, task_result
 from src_core.training.config import TrainConfig
 from src_core.training.unfinished import Unfinished
 from src_core.training_runs import training_recipe
@@ -29,21 +25,12 @@ from src_core.types import Json
 
 __all__ = ["FoldsAsked", "folds_recipe", "train_folds_on_cluster", "train_one_fold"]
 
-_ONE_AT_A_TIME = threading.Lock()
-"""Threads and generators of torch are the process's: two folds would change each other's."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldsAsked:
     """What a worker must know to train any of the folds."""
 
-    root: Path
-    """Of the project, which every worker sees under the same path."""
-    settings: ProjectConfig
-    target: Target
-    classes: tuple[str, ...]
-    slides: tuple[str, ...]
-    """Those that are learned from and tested, in the order of the labels table."""
+    cohort: CohortAsked
     config: TrainConfig
     n_folds: int
     folder: Path
@@ -62,11 +49,7 @@ class FoldsAsked:
     ) -> Self:
         """Gather it."""
         return cls(
-            root=project.root,
-            settings=project.config,
-            target=cohort.target,
-            classes=cohort.classes,
-            slides=tuple(slide.slide_id for slide in cohort.slides),
+            cohort=CohortAsked.of(project, cohort),
             config=config,
             n_folds=n_folds,
             folder=begun.folder,
@@ -125,21 +108,12 @@ def train_one_fold(asked: FoldsAsked, number: int, wanted: str) -> None:
     wanted : str
         Name of the event that is set when the task is not wanted any more.
     """
-    from src_core.training.cross_validation import train_fold
+    with computing_alone(wanted) as stop:
+        from src_core.training.cross_validation import train_fold
 
-    stop = Withdrawn(wanted)
-    with _ONE_AT_A_TIME:
-        check(stop)
-        project = replace(Project.open(asked.root), config=asked.settings)
-        cohort, _ = load_cohort(project, asked.target, classes=asked.classes, only=asked.slides)
-        if (
-            recipe_id(folds_recipe(cohort, asked.config, asked.n_folds, stop=stop))
-            != asked.training
-        ):
-            raise StaleArtifactError(
-                f"A worker sees other slides, clusters or labels in {asked.root} than this "
-                "machine; let both see the same folder, and run it again when nobody changes it."
-            )
+        project, cohort = asked.cohort.gather()
+        recipe = folds_recipe(cohort, asked.config, asked.n_folds, stop=stop)
+        asked.cohort.require_same(recipe, asked.training)
         train_fold(
             cohort.split_by_patient(asked.n_folds, seed=asked.config.seed)[number],
             number,

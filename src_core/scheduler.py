@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from src_core.devices import DeviceName, is_out_of_memory
+from src_core.devices import DeviceName, is_out_of_memory, spin_briefly
 from src_core.embedder import Embedder
 from src_core.errors import ConfigError, FusecpathError, ProjectError, StorageFullError
 from src_core.pipeline import Failure
@@ -27,12 +27,20 @@ from src_core.project import Project, ProjectConfig
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["Withdrawn", "as_tasks_end", "prepare_on_cluster", "prepare_slide", "task_result"]
+__all__ = [
+    "as_tasks_end",
+    "computing_alone",
+    "prepare_on_cluster",
+    "prepare_slide",
+    "task_result",
+]
 
 _CONNECT_SECONDS = 20
 _POLL_SECONDS = 0.5
 _ASK_SECONDS = 1.0
 """How often a task asks the scheduler whether it is still wanted."""
+
+_ONE_AT_A_TIME = threading.Lock()
 
 _LOST = "The scheduler has lost its tasks; run this again: what is stored is kept."
 
@@ -117,7 +125,8 @@ def as_tasks_end(
     address : str
         Of the scheduler.
     work : callable
-        What a worker calls, with the task's arguments and the name of an event, for `Withdrawn`.
+        What a worker calls, with the task's arguments and the name of an event that is set when
+        the task is not wanted any more.
     tasks : mapping of str to tuple
         Arguments, by name.
     kind : str
@@ -169,6 +178,24 @@ def task_result(future: Future[Any], *, name: str) -> Any:
     raise error
 
 
+@contextmanager
+def computing_alone(wanted: str) -> Iterator[Stop]:
+    """Let one task at a time compute in a worker's process; yield what stops it.
+
+    Threads and generators of torch are the process's: two tasks would change each other's.
+
+    Parameters
+    ----------
+    wanted : str
+        Name of the event that is set when the task is not wanted any more.
+    """
+    spin_briefly()  # other workers may share the cores
+    stop = _Withdrawn(wanted)
+    with _ONE_AT_A_TIME:
+        check(stop)
+        yield stop
+
+
 def prepare_slide(
     root: str, slide_id: str, wishes: Wishes, embed: bool, device: DeviceName, wanted: str
 ) -> tuple[list[str], str]:
@@ -192,7 +219,7 @@ def prepare_slide(
     str
         What else there is to say.
     """
-    stop = Withdrawn(wanted)
+    stop = _Withdrawn(wanted)
     try:
         project = Project.open(root)
         slide = project.slide(slide_id)
@@ -209,7 +236,7 @@ def prepare_slide(
         return [str(error)], ""
 
 
-class Withdrawn:
+class _Withdrawn:
     """Asks the scheduler, now and then, whether a task shall stop."""
 
     def __init__(self, name: str) -> None:

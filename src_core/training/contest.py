@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from src_core.bags.cohort import Cohort
+from src_core.devices import few_threads
 from src_core.errors import DivergedError, ProjectError
 from src_core.progress import Progress, Report, Stop, check, ignore, never
 from src_core.provenance import read_json, recipe_id, write_json
@@ -24,7 +26,15 @@ from src_core.training.cross_validation import of_fold
 from src_core.training.learners import Learned
 from src_core.types import Float64, Int64, Json
 
-__all__ = ["RATE_FACTORS", "Cell", "Contest", "hold_contest", "tuned_by_epoch"]
+__all__ = [
+    "RATE_FACTORS",
+    "Cell",
+    "Contest",
+    "hold_contest",
+    "missing_cells",
+    "train_cell",
+    "tuned_by_epoch",
+]
 
 RATE_FACTORS = (1.0, 4.0, 16.0)
 """Learning rates that are tried, times the one of the settings, where nobody says others."""
@@ -104,33 +114,76 @@ def hold_contest(
     JobCancelled
         If `stop` says so; finished cells are kept.
     """
-    config = tuned_by_epoch(config)
     place = {name: row for row, name in enumerate(cohort.units)}
     fold = np.zeros(len(place), dtype=np.int64)
     origin = np.stack([_origin(train) for train, _ in folds])
     cells = _kept_cells(folder, plan, folds)
     clock = _Clock(report, plan, len(folds), dict(cells))
     factors = tuple(factors)
-    for number, (train, test) in enumerate(folds):
-        fold[[place[name] for name in test.units]] = number
-        own = of_fold(config, number)
+    for number, split in enumerate(folds):
+        fold[[place[name] for name in split[1].units]] = number
         for one in plan.contenders:
             key = one.name, number
             if key in cells:
                 continue
             check(stop)
-            cells[key] = _compete(
-                one,
-                train,
-                test,
-                own,
-                factors if one.tuned else (1.0,),
-                clock.during(one, number),
-                stop,
+            told = clock.during(one, number)
+            cells[key] = train_cell(
+                one, split, number, config, folder=folder, factors=factors, report=told, stop=stop
             )
             clock.kept[key] = cells[key]
-            _keep(_path(folder, key), key, test.units, cells[key])
     return Contest(cohort=cohort, plan=plan, fold=fold, origin=origin, cells=cells, factors=factors)
+
+
+def missing_cells(
+    plan: Plan, folds: Sequence[tuple[Cohort, Cohort]], folder: Path
+) -> tuple[tuple[str, int], ...]:
+    """Return the contender and the fold of each cell that `folder` lacks, the longest first.
+
+    Side by side they end together if nothing long is begun late, so all folds of a contender
+    come before those of the next.
+    """
+    kept = _kept_cells(folder, plan, folds)
+    keys = ((one.name, number) for one in plan.contenders for number in range(len(folds)))
+    return tuple(key for key in keys if key not in kept)
+
+
+def train_cell(
+    one: Contender,
+    split: tuple[Cohort, Cohort],
+    number: int,
+    config: TrainConfig,
+    *,
+    folder: Path,
+    factors: Sequence[float] = RATE_FACTORS,
+    threads: int | None = None,
+    report: Report = ignore,
+    stop: Stop = never,
+) -> Cell:
+    """Train one contender on one fold and keep its scores in `folder`, unless they are there.
+
+    Parameters
+    ----------
+    one : Contender
+    split : tuple of Cohort
+        What is learned from and what is tested.
+    number : int
+        Of the fold, from 0.
+    threads : int, optional
+        Of the CPU; by default as many as torch has now.
+    config, folder, factors, report, stop
+        See `hold_contest`.
+    """
+    key, (train, test) = (one.name, number), split
+    path = _path(folder, key)
+    kept = _kept(path, test.units, len(test.classes))
+    if kept is not None:
+        return kept
+    own = of_fold(tuned_by_epoch(config), number)
+    with few_threads(threads or torch.get_num_threads()):
+        cell = _compete(one, train, test, own, factors if one.tuned else (1.0,), report, stop)
+    _keep(path, key, test.units, cell)
+    return cell
 
 
 def tuned_by_epoch(config: TrainConfig) -> TrainConfig:

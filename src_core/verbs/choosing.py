@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 from src_core import choosing, pipeline
 from src_core.clustering.result import MOST_CLUSTERS, ClusterConfig
@@ -12,8 +12,10 @@ from src_core.clustering.sweep_plot import save_sweep_plot
 from src_core.clustering.tables import INDICES, SweepConfig, best_rows
 from src_core.config import Config, Help, Range
 from src_core.devices import DeviceName
+from src_core.errors import FusecpathError
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
+from src_core.sweep_tasks import sweep_on_cluster
 from src_core.verbs.base import (
     Device,
     ProjectPath,
@@ -31,24 +33,35 @@ __all__ = ["COMPARE", "describe_sweeps", "sweep_slides"]
 _SHORT = {"silhouette": "SC", "calinski_harabasz": "CH"}
 
 
+class _How(TypedDict):
+    device: DeviceName
+    report: Report
+    stop: Stop
+
+
 def sweep_slides(
     project: Project,
     names: Sequence[str],
     sweep: SweepConfig,
     *,
     device: DeviceName,
+    scheduler: str | None,
     report: Report,
     stop: Stop,
 ) -> Result:
     """Try numbers of clusters on slides, all if none is named; their clusters stay as they are."""
-    config = project.config.clustering
+    config, slides = project.config.clustering, chosen_slides(project, names)
+    how: _How = {"device": device, "report": report, "stop": stop}
+    swept = {} if scheduler is None else sweep_on_cluster(scheduler, project, slides, sweep, **how)
     tables: dict[str, Any] = {}
     notes: dict[str, str] = {}
 
     def try_all(slide: SlideFolder) -> None:
-        rows = choosing.sweep_slide(
-            slide, project.config.encoders, config, sweep, device=device, report=report, stop=stop
-        )
+        there = swept.get(slide.slide_id)
+        if isinstance(there, FusecpathError):
+            raise there
+        encoders = project.config.encoders
+        rows = there or choosing.sweep_slide(slide, encoders, config, sweep, **how)
         range_ = f"{sweep.first}-{sweep.last}-{sweep.step}"
         plot = project.root / "exports" / f"{slide.slide_id}-sweep-{range_}.png"
         save_sweep_plot(plot, rows, title=slide.slide_id)
@@ -62,7 +75,7 @@ def sweep_slides(
         if note:
             notes[slide.slide_id] = note
 
-    failures = pipeline.each_slide(chosen_slides(project, names), try_all, stop=stop)
+    failures = pipeline.each_slide(slides, try_all, stop=stop)
     return result_of(project, failures, sweeps=tables, **({"notes": notes} if notes else {}))
 
 

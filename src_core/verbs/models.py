@@ -125,7 +125,7 @@ class EvaluateOptions(Config):
     ] = None
     device: Device = "auto"
     scheduler: Annotated[
-        str | None, Help("Address of a dask scheduler, to train folds on its workers", True)
+        str | None, Help("Address of a dask scheduler, to train on its workers, fold by fold", True)
     ] = None
 
 
@@ -167,8 +167,6 @@ def _evaluate(options: EvaluateOptions, report: Report, stop: Stop) -> Result:
 def _compare(project: Project, options: EvaluateOptions, report: Report, stop: Stop) -> Result:
     if options.folds is None:
         raise ConfigError("A comparison trains anew on every fold: give folds, such as 5.")
-    if options.scheduler is not None:
-        raise ConfigError("A comparison trains on this machine: leave the scheduler out.")
     told = compare_project(
         project,
         Target(options.target or ("label",), options.task, options.per),
@@ -176,6 +174,7 @@ def _compare(project: Project, options: EvaluateOptions, report: Report, stop: S
         baselines=options.baselines,
         ablations=options.ablations,
         device=options.device,
+        scheduler=options.scheduler,
         report=report,
         stop=stop,
     )

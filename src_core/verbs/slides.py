@@ -54,6 +54,9 @@ class ClusterOptions(Config):
         Help("Try FROM:TO:STEP clusters instead, such as 30:70:10, and change nothing"),
     ] = None
     device: Device = "auto"
+    scheduler: Annotated[
+        str | None, Help("Address of a dask scheduler, to sweep slides on its workers", True)
+    ] = None
 
     def __post_init__(self) -> None:
         """Check each setting, and that one thing is asked for."""
@@ -67,6 +70,11 @@ class ClusterOptions(Config):
             raise ConfigError(
                 "ClusterOptions.sweep tries numbers of clusters slide by slide; give either it or "
                 "ClusterOptions.joint."
+            )
+        if self.scheduler is not None and self.sweep is None:
+            raise ConfigError(
+                "ClusterOptions.scheduler is for numbers of clusters that are tried; give "
+                "ClusterOptions.sweep as well, or leave it out."
             )
         self.numbers()
 
@@ -82,7 +90,13 @@ def _cluster(options: ClusterOptions, report: Report, stop: Stop) -> Result:
     sweep = options.numbers()
     if sweep is not None:
         return sweep_slides(
-            project, options.slides, sweep, device=options.device, report=report, stop=stop
+            project,
+            options.slides,
+            sweep,
+            device=options.device,
+            scheduler=options.scheduler,
+            report=report,
+            stop=stop,
         )
     if options.n_clusters is not None:
         clustering = project.config.clustering.replace(n_clusters=options.n_clusters)

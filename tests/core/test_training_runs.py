@@ -26,9 +26,6 @@ from src_core.training.config import TrainConfig
 from src_core.verbs import run_verb
 from tests.core.cohort_files import clustered_project, write_cohort
 
-_KEPT = ("state.json", "fold.json")
-"""Files that tell of an unfinished training's work."""
-
 
 def run(verb: str, **options: Any) -> dict[str, Any]:
     asked = {"report": options.pop("report", ignore), "stop": options.pop("stop", never)}
@@ -291,52 +288,6 @@ def test_a_killed_cross_validation_goes_on_with_the_fold_that_it_was_in(
     assert not (root / "runs").exists(), "nothing is left of it"
     whole = run("evaluate", project=str(root), folds=2)
     assert result == whole
-
-
-@pytest.mark.slow
-def test_folds_on_a_cluster_come_to_the_same_as_one_after_the_other(
-    root: Path, cluster: Any
-) -> None:
-    address = cluster.scheduler_address
-    reports: list[Any] = []
-    there = run("evaluate", project=str(root), folds=3, scheduler=address, report=reports.append)
-    assert there == run("evaluate", project=str(root), folds=3)
-    folds = [one for one in reports if one.stage == "Cross-validation"]
-    assert [one.done for one in folds] == [0, 1, 2, 3]
-    assert not (root / "runs").exists()
-
-
-@pytest.mark.slow
-def test_a_cross_validation_that_is_stopped_on_a_cluster_goes_on_here(
-    root: Path, cluster: Any
-) -> None:
-    def begun() -> bool:  # a quick fold may end before the stop reaches it
-        return any(path.name in _KEPT for path in (root / "runs").rglob("*.json"))
-
-    with pytest.raises(JobCancelled):
-        run("evaluate", project=str(root), folds=2, scheduler=cluster.scheduler_address, stop=begun)
-    assert len(hidden(root)) == 1
-    assert begun()
-    result = run("evaluate", project=str(root), folds=2)
-    assert result == run("evaluate", project=str(root), folds=2)
-
-
-@pytest.mark.slow
-def test_a_worker_that_sees_other_data_is_refused(
-    root: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from src_core import fold_tasks, held_back
-
-    plain = fold_tasks.train_folds_on_cluster
-
-    def changed_meanwhile(*args: Any, **kwargs: Any) -> None:
-        slide = Project.open(root).slide(args[1].slides[0])
-        slide.selection.exclude(slide.load_grid(), np.arange(2), reviewer="ada")
-        plain(*args, **kwargs)
-
-    monkeypatch.setattr(held_back, "train_folds_on_cluster", changed_meanwhile)
-    with pytest.raises(StaleArtifactError, match="A worker sees other slides"):
-        run("evaluate", project=str(root), folds=2, scheduler=cluster.scheduler_address)
 
 
 def test_a_scheduler_without_folds_is_a_sentence(root: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from threadpoolctl import threadpool_info
 
 from src_core.bags.cohort import Cohort
 from src_core.errors import DivergedError, JobCancelled
@@ -18,7 +20,13 @@ from src_core.reports.contest_tables import as_csv, as_markdown
 from src_core.training import weighted
 from src_core.training.config import TrainConfig
 from src_core.training.contenders import FUSED, Contender, Plan, Row, Table, plan_comparison
-from src_core.training.contest import RATE_FACTORS, Contest, hold_contest
+from src_core.training.contest import (
+    RATE_FACTORS,
+    Contest,
+    hold_contest,
+    missing_cells,
+    train_cell,
+)
 from src_core.training.contest_figures import compare_pair, measure_contest, note_edges
 from src_core.training.figures import SKILL, explained
 from src_core.training.learners import Learned, learn_linear, learn_module, learn_student
@@ -162,6 +170,28 @@ def test_the_learning_rate_with_the_lowest_inner_loss_scores_the_fold(
     for cell in held.of(FUSED):
         assert cell.scores is not None
         assert (cell.scores == 4 * quick.learning_rate).all()
+
+
+def test_a_cell_is_trained_with_as_many_threads_as_are_asked_for(
+    planted: Any, quick: TrainConfig, tmp_path: Path
+) -> None:
+    had: list[tuple[int, int]] = []
+
+    def learn(cohort: Cohort, config: TrainConfig, report: Any, stop: Any) -> Learned:
+        blas = max(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+        had.append((torch.get_num_threads(), blas))
+        return learn_linear(cohort, config, report, stop)
+
+    cohort, before = planted(16), torch.get_num_threads()
+    split = cohort.split_by_patient(2, seed=quick.seed)[0]
+    one = Contender(name=FUSED, learn=learn, tuned=False)
+    first = train_cell(one, split, 0, quick, folder=tmp_path, threads=2)
+    again = train_cell(one, split, 0, quick, folder=tmp_path, threads=2)
+    assert had == [(2, 2)], "it is kept, and not trained again"
+    np.testing.assert_array_equal(first.scores, again.scores)
+    assert torch.get_num_threads() == before
+    missing = missing_cells(plan_of(one, replace(one, name="b")), [split, split], tmp_path)
+    assert missing == ((FUSED, 1), ("b", 0), ("b", 1)), "a contender's folds together"
 
 
 def test_a_stopped_comparison_goes_on_and_ends_in_the_same_figures(

@@ -112,6 +112,7 @@ def test_a_slide_of_too_few_patches_is_named_and_the_others_are_swept(
         (["--sweep", "70:30"], "cluster: --sweep is '70:30'; give FROM:TO:STEP with 2 to 1000"),
         (["--sweep", "many"], "cluster: --sweep is 'many'; give FROM:TO or FROM:TO:STEP"),
         (["--sweep", "2:4", "--n-clusters", "3"], "give either it or --n-clusters"),
+        (["--scheduler", "tcp://127.0.0.1:9"], "--scheduler is for numbers of clusters that are"),
     ],
 )
 def test_a_bad_range_is_one_sentence(

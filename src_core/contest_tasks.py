@@ -1,0 +1,186 @@
+"""Cells of a comparison on the machines of a dask.distributed cluster, one task a cell.
+
+A cell is a contender on a fold. Each is kept in the project as soon as it is done, so a worker may
+die, and a comparison that was begun here may go on there, or the other way round.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+import src_core
+from src_core.bags.cohort import Cohort
+from src_core.cohort_tasks import CohortAsked
+from src_core.progress import Report, Stop, Tracker
+from src_core.project import Project
+from src_core.provenance import recipe_id
+from src_core.scheduler import as_tasks_end, computing_alone, task_result
+from src_core.training.config import TrainConfig
+from src_core.types import Json
+
+if TYPE_CHECKING:
+    from src_core.training.contenders import Plan
+
+__all__ = ["CellsAsked", "contest_recipe", "train_cells_on_cluster", "train_one_cell"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellsAsked:
+    """What a worker must know to train any of the cells."""
+
+    cohort: CohortAsked
+    config: TrainConfig
+    n_folds: int
+    baselines: bool
+    ablations: bool
+    folder: Path
+    """Where cells are kept."""
+    recipe: str
+    """Digest of what decides their scores, see `contest_recipe`."""
+    threads: int
+
+    @classmethod
+    def of(
+        cls,
+        project: Project,
+        cohort: Cohort,
+        config: TrainConfig,
+        n_folds: int,
+        folder: Path,
+        *,
+        baselines: bool,
+        ablations: bool,
+    ) -> Self:
+        """Gather it; the workers use as many threads as torch has here."""
+        import torch
+
+        return cls(
+            cohort=CohortAsked.of(project, cohort),
+            config=config,
+            n_folds=n_folds,
+            baselines=baselines,
+            ablations=ablations,
+            folder=folder,
+            recipe=recipe_id(contest_recipe(cohort, config, n_folds)),
+            threads=torch.get_num_threads(),
+        )
+
+
+def train_cells_on_cluster(
+    address: str,
+    asked: CellsAsked,
+    plan: Plan,
+    folds: Sequence[tuple[Cohort, Cohort]],
+    *,
+    report: Report,
+    stop: Stop,
+) -> None:
+    """Train on a cluster what the folder of `asked` lacks; each cell is kept there.
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler, such as ``tcp://host:8786``.
+    asked : CellsAsked
+    plan : Plan
+    folds : sequence of (Cohort, Cohort)
+        What is learned from and what is tested in each.
+    report, stop : callable
+        See :mod:`src_core.progress`; a stop cancels what waits and stops what runs.
+
+    Raises
+    ------
+    ConfigError
+        If the package ``distributed`` is missing or no scheduler answers.
+    ProjectError
+        If the scheduler, or a cell's workers, are lost; the cells that are done are kept.
+    StaleArtifactError
+        If a worker sees other slides than this machine.
+    JobCancelled
+        If `stop` says so.
+    """
+    from src_core.training.contest import missing_cells
+
+    missing = missing_cells(plan, folds, asked.folder)
+    tasks = {f"{name}, fold {number + 1}": (asked, name, number) for name, number in missing}
+    total = len(plan.contenders) * len(folds)
+    done = total - len(missing)
+    tracker = Tracker(report, stop, stage="Comparison", total=total, unit="trainings", done=done)
+    ended = as_tasks_end(address, train_one_cell, tasks, kind="compare", stop=stop)
+    with closing(ended):
+        for told, future in ended:
+            task_result(future, name=told)
+            tracker.advance(1, detail=f"{told} of {asked.n_folds}")
+
+
+def train_one_cell(asked: CellsAsked, name: str, number: int, wanted: str) -> None:
+    """Train a cell in a worker's thread: what a task does.
+
+    Parameters
+    ----------
+    asked : CellsAsked
+    name : str
+        Of the contender.
+    number : int
+        Of the fold, from 0.
+    wanted : str
+        Name of the event that is set when the task is not wanted any more.
+    """
+    config = asked.config
+    with computing_alone(wanted) as stop:
+        from src_core.training.contenders import plan_comparison
+        from src_core.training.contest import train_cell
+
+        _, cohort = asked.cohort.gather()
+        asked.cohort.require_same(contest_recipe(cohort, config, asked.n_folds), asked.recipe)
+        plan = plan_comparison(cohort, config, baselines=asked.baselines, ablations=asked.ablations)
+        train_cell(
+            next(one for one in plan.contenders if one.name == name),
+            cohort.split_by_patient(asked.n_folds, seed=config.seed)[number],
+            number,
+            config,
+            folder=asked.folder,
+            threads=asked.threads,
+            stop=stop,
+        )
+
+
+def contest_recipe(cohort: Cohort, config: TrainConfig, n_folds: int) -> dict[str, Json]:
+    """Return all that decides what a contender's models score."""
+    return {
+        "target": cohort.target_name,
+        "task": cohort.task,
+        "per": cohort.per,
+        "classes": list(cohort.classes),
+        "encoders": list(cohort.encoders),
+        "teachers": list(cohort.teacher_dims),
+        "n_folds": n_folds,
+        "settings": config.to_dict(),
+        "slides": _digest(cohort),
+        "version": src_core.__version__,
+    }
+
+
+def _digest(cohort: Cohort) -> str:
+    """Return a hash of the slides: whose, with which labels, embeddings, clusters and teachers."""
+    digest = hashlib.sha256()
+    for slide in cohort.slides:
+        told = {
+            "slide": [slide.slide_id, slide.patient_id, slide.target],
+            "values": [None if np.isnan(one) else one for one in slide.values],
+            "views": [[view.encoder, dict(view.recipe)] for view in slide.views],
+        }
+        digest.update(recipe_id(told).encode())
+        digest.update(np.ascontiguousarray(slide.labels).tobytes())
+        digest.update(np.ascontiguousarray(slide.cells).tobytes())
+        digest.update(b"" if slide.pinned is None else slide.pinned.tobytes())
+        for name in sorted(slide.teachers):
+            digest.update(name.encode() + np.ascontiguousarray(slide.teachers[name]).tobytes())
+    return digest.hexdigest()[:32]
