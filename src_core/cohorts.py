@@ -48,6 +48,7 @@ def load_cohort(
     config: ProjectConfig | None = None,
     classes: Sequence[str] | None = None,
     only: Collection[str] | None = None,
+    until: str | None = None,
 ) -> tuple[Cohort, list[Failure]]:
     """Gather the labelled slides of a project: views, clusters, teachers, edited selections.
 
@@ -62,6 +63,8 @@ def load_cohort(
         Those that a model knows; the column's by default.
     only : collection of str, optional
         Names of the slides to gather; all that have a label by default.
+    until : str, optional
+        UTC, ISO 8601 with milliseconds: what reviewers had marked and corrected by then.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def load_cohort(
         If their patches are of several magnifications, or embedded differently.
     """
     config = config or project.config
-    table = corrected_labels(project)
+    table = corrected_labels(project, until=until)
     target = Target((target,)) if isinstance(target, str) else target
     names = tuple(classes or target.outputs(table))
     marked_as = names if target.task == "classification" else ()
@@ -86,7 +89,7 @@ def load_cohort(
         for one in read_targets(table, target, classes=names)
         if only is None or one.row.slide_id in only
     ]
-    slides, failures = _ready(project, wanted, config, marked_as)
+    slides, failures = _ready(project, wanted, config, marked_as, until)
     cohort = Cohort(
         slides=slides,
         classes=names,
@@ -103,6 +106,7 @@ def _ready(
     wanted: Sequence[Labelled],
     config: ProjectConfig,
     marked_as: Sequence[str],
+    until: str | None,
 ) -> tuple[tuple[CohortSlide, ...], list[Failure]]:
     slides: list[CohortSlide] = []
     lattices: dict[str, Lattice] = {}
@@ -111,7 +115,7 @@ def _ready(
         slide = project.slide(one.row.slide_id)
         grid = slide.load_grid()
         described = cohort_slide(slide, grid, config, one, slide.selection.edits(grid))
-        truth = _marked(slide, grid, marked_as)
+        truth = _marked(slide, grid, marked_as, until)
         slides.append(replace(described, truth=truth, truth_source="reviewers' marks"))
         lattices[slide.slide_id] = grid.lattice
 
@@ -209,9 +213,12 @@ def cohort_slide(
     )
 
 
-def _marked(slide: SlideFolder, grid: PatchGrid, classes: Sequence[str]) -> Labels | None:
+def _marked(
+    slide: SlideFolder, grid: PatchGrid, classes: Sequence[str], until: str | None
+) -> Labels | None:
     """Return the class as which each patch is marked, -1 for none; None if no patch is."""
-    marked = label_numbers(grid, slide.marks.current(), classes).astype(np.int32) - 1
+    marks = slide.marks.current(until=until)
+    marked = label_numbers(grid, marks, classes).astype(np.int32) - 1
     return marked if (marked >= 0).any() else None
 
 

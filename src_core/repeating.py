@@ -1,4 +1,4 @@
-"""Train a run again, exactly: its slides, settings, seed and threads, and compare the weights."""
+"""Make a run again, exactly: its slides, settings, seed and threads, and compare the weights."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from src_core.models.checkpoint_meta import TENSORS_NAME, CheckpointMeta, checkp
 from src_core.progress import Progress, Report, Stop
 from src_core.project import Project, ProjectConfig
 from src_core.provenance import file_sha256, read_json
+from src_core.repeating_tuned import tune_again
 from src_core.training.config import TrainConfig
 from src_core.training_runs import train_run
 
@@ -22,7 +23,7 @@ __all__ = ["Repetition", "repeat_run"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repetition:
-    """What came of training a run again."""
+    """What came of making a run again."""
 
     run_id: str
     identical: bool
@@ -32,14 +33,15 @@ class Repetition:
 
 
 def repeat_run(project: Project, run_id: str, *, report: Report, stop: Stop) -> Repetition:
-    """Train a run again by what it has noted, and compare what comes of it.
+    """Train, or fine-tune, a run again by what it has noted, and compare what comes of it.
 
     What differs in versions is reported before the training begins.
 
     Parameters
     ----------
     project : Project
-        Its choices of today have no part in it, its slides and labels have.
+        Its choices of today have no part in it, its slides and labels have; of what reviewers say,
+        a repeated fine-tuning hears what had been said by then.
     run_id : str
     report, stop
         See :func:`src_core.training.fit`.
@@ -56,14 +58,32 @@ def repeat_run(project: Project, run_id: str, *, report: Report, stop: Stop) -> 
     from src_core.training.unfinished import versions
 
     asked, meta = _noted(project, run_id)
-    then = replace(project, config=_settings(asked, run_id))
-    learn = _same_cohort(then, run_id, asked, meta, stop=stop)
     notes = _other_versions(run_id, asked.get("versions", {}), versions())
     for note in notes:
         report(Progress(stage=f"Repeating {run_id}", done=0, total=1, unit="runs", detail=note))
-    again = train_run(
+    if "parent" in asked:
+        again = tune_again(project, run_id, asked, report=report, stop=stop)
+    else:
+        again = _train_again(project, run_id, asked, meta, report=report, stop=stop)
+    one, other = (
+        file_sha256(project.run(name) / "checkpoint" / TENSORS_NAME) for name in (run_id, again)
+    )
+    return Repetition(run_id=again, identical=one == other, notes=notes)
+
+
+def _train_again(
+    project: Project,
+    run_id: str,
+    asked: Mapping[str, Any],
+    meta: CheckpointMeta,
+    *,
+    report: Report,
+    stop: Stop,
+) -> str:
+    then = replace(project, config=_settings(asked, run_id))
+    return train_run(
         then,
-        learn,
+        _same_cohort(then, run_id, asked, meta, stop=stop),
         _train_config(asked, run_id),
         held_back=names_in(asked.get("held_back")),
         repeats=run_id,
@@ -71,10 +91,6 @@ def repeat_run(project: Project, run_id: str, *, report: Report, stop: Stop) -> 
         report=report,
         stop=stop,
     )
-    one, other = (
-        file_sha256(project.run(name) / "checkpoint" / TENSORS_NAME) for name in (run_id, again)
-    )
-    return Repetition(run_id=again, identical=one == other, notes=notes)
 
 
 def _noted(project: Project, run_id: str) -> tuple[dict[str, Any], CheckpointMeta]:
@@ -89,11 +105,6 @@ def _noted(project: Project, run_id: str) -> tuple[dict[str, Any], CheckpointMet
         raise ProjectError(
             f"{run_id} has not noted what it was made of, so it cannot be repeated; runs that are "
             "trained from now on can."
-        )
-    if "parent" in asked:
-        raise ProjectError(
-            f"{run_id} was fine-tuned from {asked['parent']}, which is another way to make a "
-            "model; repeat a run that was trained."
         )
     return asked, meta
 

@@ -6,11 +6,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
 from src_core.bags.cohort import Cohort, CohortSlide
+from src_core.bags.digests import cohort_digests, view_digests
 from src_core.cohorts import corrected_labels, load_cohort, names_in
 from src_core.embeddings.store import EmbeddingView
 from src_core.errors import ProjectError
@@ -20,7 +22,7 @@ from src_core.patches.grid import PatchGrid
 from src_core.pipeline import Failure, each_slide, stored_clusters, stored_views
 from src_core.progress import Stop, never
 from src_core.project import Project, ProjectConfig, SlideFolder
-from src_core.provenance import check_recipe, read_json
+from src_core.provenance import check_recipe
 from src_core.review.marks import Mark
 from src_core.review.meanings import ARTEFACT, UNMARKED, kinds_of, meanings
 from src_core.review.raster import label_numbers
@@ -28,7 +30,7 @@ from src_core.training.config import TrainConfig
 from src_core.training.marked import MarkedSlide, require_teachable
 from src_core.types import Int64, Json
 
-__all__ = ["Outlook", "Reviewed", "gather_review", "held_back_with_kin", "review_outlook"]
+__all__ = ["Gathering", "Reviewed", "gather_review", "held_back_with_kin"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,8 @@ class Reviewed:
     """All slides of which the model knows a label then, those of the inner split among them."""
     inner: tuple[str, ...]
     """Those of the inner split."""
+    until: str
+    """The moment of which all this is: what was said later has no part in it."""
     failures: list[Failure]
     """What was not learned from, and why."""
 
@@ -63,13 +67,27 @@ class Reviewed:
         marks: dict[str, Json] = {one.slide_id: _digest(one.kinds) for one in self.marked}
         return {"bags": bags, "marks": marks}
 
+    def digests(self, *, stop: Stop) -> dict[str, dict[str, Json]]:
+        """Return what stands for its slides; see `src_core.bags.digests.slide_digests`.
+
+        Those that are learned from come first, in their order; of a slide that teaches by its
+        marks alone there are only the embeddings.
+        """
+        check = () if self.check is None else self.check.slides
+        digests = cohort_digests([*self.train.slides, *check], stop=stop)
+        for one in self.marked:
+            if one.slide_id not in digests:
+                digests[one.slide_id] = {"embeddings": view_digests(one.views)}
+        return digests
+
 
 def gather_review(
     project: Project,
     meta: CheckpointMeta,
     asked: Mapping[str, Any],
     *,
-    slides: Sequence[str],
+    slides: Sequence[str] = (),
+    then: Mapping[str, Any] | None = None,
     stop: Stop,
 ) -> Reviewed:
     """Gather what reviewers have said since, or before, a model was trained.
@@ -83,6 +101,10 @@ def gather_review(
         ``config.json`` of its run.
     slides : sequence of str
         Whose marks to learn from; those of all slides if none is named.
+    then : mapping, optional
+        ``config.json`` of a run that was fine-tuned from that model: gathered is what had been
+        said when it was, of the slides that it learned from. Whether those are as they were is
+        for the caller to see.
     stop : callable
         See :mod:`src_core.progress`.
 
@@ -95,74 +117,29 @@ def gather_review(
         slide of a class, is left to learn from.
     """
     require_teachable(meta)
-    gathering = _Gathering(project, meta, asked)
-    chosen = [_known(project, name) for name in slides] or list(project.slides())
+    if then is None:
+        chosen = [_known(project, name) for name in slides] or list(project.slides())
+        gathering = Gathering(project, meta, asked, until=_moment(project, chosen))
+    else:
+        chosen = [_known(project, name) for name in then["marks"]]
+        known = names_in(then["trained_on"])
+        gathering = Gathering(project, meta, asked, until=then["reviewed_until"], joinable=known)
     gathering.understand(chosen)
     gathering.failures += each_slide(chosen, gathering.take, stop=stop)
     return gathering.finish(named=bool(slides))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
-    """What fine-tuning would learn from, told before it starts."""
-
-    counts: Mapping[str, Mapping[str, int]]
-    """Of each marked slide the patches by label."""
-    corrected: tuple[str, ...]
-    """Slides with a corrected label."""
-    failures: tuple[Failure, ...]
-    """Slides whose marks are not learned from, and why."""
-
-
-def review_outlook(
-    project: Project, run_id: str, meta: CheckpointMeta, *, stop: Stop = never
-) -> Outlook:
-    """Tell what a run's model would learn from, or why it cannot, without reading an embedding.
-
-    What is raised here `gather_review` would raise too; it may find more in what was embedded.
-
-    Parameters
-    ----------
-    project : Project
-    run_id : str
-    meta : CheckpointMeta
-        Of the run's model.
-    stop : callable
-        See :mod:`src_core.progress`.
-
-    Raises
-    ------
-    CheckpointError
-        If the model cannot learn from marks.
-    ProjectError
-        If a mark is of no class that the model knows, or nothing (new) is there to learn from.
-    """
-    require_teachable(meta)
-    gathering = _Gathering(project, meta, read_json(project.run(run_id) / "config.json"))
-    marked = [slide for slide in project.slides() if slide.marks.path.is_file()]
-    marked = [slide for slide in marked if slide.marks.current()]
-    gathering.understand(marked)
-    gathering.failures += each_slide(marked, gathering.look, stop=stop)
-    joining = gathering.join(gathering.glance)
-    corrected = [*gathering.corrected(), *joining]
-    if not gathering.counts and not corrected:
-        raise gathering.nothing(named=False)
-    if not joining and gathering.is_known():
-        raise ProjectError(f"{run_id} has learned from all of these marks already; mark more.")
-    return Outlook(
-        counts=gathering.counts,
-        corrected=tuple(corrected),
-        failures=tuple(gathering.failures),
-    )
-
-
 @dataclass(slots=True)
-class _Gathering:
+class Gathering:
     """Collects the marks of one slide after the other."""
 
     project: Project
     meta: CheckpointMeta
     asked: Mapping[str, Any]
+    until: str | None = None
+    """What was said later is not heard; all of it is if None."""
+    joinable: Collection[str] | None = None
+    """Slides that may join those that were learned from; all if None."""
     meaning: dict[str, int] = field(default_factory=dict)
     marked: list[MarkedSlide] = field(default_factory=list)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -172,8 +149,8 @@ class _Gathering:
 
     def understand(self, slides: Sequence[SlideFolder]) -> None:
         """Find out what the labels mean, or refuse one that means nothing."""
-        used = {mark.label: None for slide in slides for mark in slide.marks.current()}
-        table = corrected_labels(self.project)
+        used = {mark.label: None for slide in slides for mark in self.marks_of(slide)}
+        table = corrected_labels(self.project, until=self.until)
         others = {
             label
             for row in table.rows
@@ -182,9 +159,18 @@ class _Gathering:
         }
         self.meaning = meanings(used, self.meta.classes, others=others - {""})
 
+    def marks_of(self, slide: SlideFolder) -> tuple[Mark, ...]:
+        """Return the marks of a slide that are heard."""
+        return slide.marks.current(until=self.until)
+
+    def _correction(self, name: str) -> str | None:
+        """Return the label that a reviewer gave a slide, "" for none; None if nobody did."""
+        said = self.project.slide(name).corrections.current(until=self.until)
+        return said.get(self.meta.target_name)
+
     def take(self, slide: SlideFolder) -> None:
         """Take the marks of a slide, if it has any, and open what was embedded of it."""
-        marks = slide.marks.current()
+        marks = self.marks_of(slide)
         if not marks:
             return
         grid, kinds = self._read(slide, marks)
@@ -195,27 +181,27 @@ class _Gathering:
 
     def look(self, slide: SlideFolder) -> None:
         """Count what is said of the patches of a marked slide, and open nothing."""
-        marks = slide.marks.current()
+        marks = self.marks_of(slide)
         grid, kinds = self._read(slide, marks)
         self._count(slide, grid, marks, kinds)
 
     def corrected(self) -> list[str]:
         """Return the slides that were learned from and have another label now."""
-        target = self.meta.target_name
         names = names_in(self.asked.get("trained_on"))
-        return [name for name in names if target in self.project.slide(name).corrections.current()]
+        return [name for name in names if self._correction(name) is not None]
 
     def join(self, check: Callable[[SlideFolder], object]) -> list[str]:
         """Return the slides that were not learned from and are to be, for a reviewer gave a label.
 
         What `check` raises of the others are failures.
         """
-        target, learned = self.meta.target_name, set(names_in(self.asked.get("trained_on")))
+        learned = set(names_in(self.asked.get("trained_on")))
         given = [
-            slide
+            self.project.slide(row.slide_id)
             for row in self.project.labels().rows
             if row.slide_id not in learned
-            and (slide := self.project.slide(row.slide_id)).corrections.current().get(target)
+            and (self.joinable is None or row.slide_id in self.joinable)
+            and self._correction(row.slide_id)
         ]
         failures = each_slide(given, check, stop=never)
         self.failures += failures
@@ -263,6 +249,7 @@ class _Gathering:
             config=self._config,
             classes=self.meta.classes,
             only={*names, *joining},
+            until=self.until,
         )
         inner = self._inner(cohort, set(joining))
         marked = [one.slide_id for one in self.marked]
@@ -292,6 +279,7 @@ class _Gathering:
             latest=self.latest[1],
             learned=(*names, *joining),
             inner=tuple(sorted(inner)),
+            until=self.until or "",
             failures=self.failures + failures,
         )
 
@@ -378,6 +366,16 @@ def held_back_with_kin(project: Project, asked: Mapping[str, Any]) -> set[str]:
     rows = project.labels().rows
     patients = {row.patient_id for row in rows if row.slide_id in held}
     return held | {row.slide_id for row in rows if row.patient_id in patients}
+
+
+def _moment(project: Project, marked: Sequence[SlideFolder]) -> str:
+    """Return a moment by which all has been said that is on disk now.
+
+    That is now, or later where another machine's clock that marks came from is fast.
+    """
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    corrections = [one.time for slide in project.slides() for one in slide.corrections.history()]
+    return max([now, *(slide.marks.last_time() for slide in marked), *corrections])
 
 
 def _known(project: Project, name: str) -> SlideFolder:

@@ -1,22 +1,41 @@
-"""Runs that were fine-tuned: what they learned and forgot, and what becomes of a candidate.
+"""Runs that were fine-tuned: how they are stored, and what becomes of a candidate.
 
 A model that has forgotten more than is tolerated is a candidate, until somebody decides.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from src_core.cohorts import names_in
 from src_core.errors import ProjectError
+from src_core.locking import locked
+from src_core.progress import Report, Stop, check
 from src_core.project import Project
-from src_core.provenance import read_json, write_json
+from src_core.provenance import read_json, write_bytes, write_json
+from src_core.reviewed import Reviewed
 from src_core.training_runs import named_run
+from src_core.types import Json
 
-__all__ = ["CANDIDATE", "TunedRun", "drop_candidate", "keep_candidate", "tuned_run"]
+if TYPE_CHECKING:
+    from src_core.training.feedback import FineTuned
+
+__all__ = [
+    "CANDIDATE",
+    "TunedRun",
+    "drop_candidate",
+    "keep_candidate",
+    "place_to_tune",
+    "tuned_run",
+    "write_tuned",
+]
 
 CANDIDATE = "candidate-"
 """What the name of a model begins with that nobody has accepted yet."""
@@ -75,6 +94,62 @@ def tuned_run(project: Project, run_id: str) -> TunedRun | None:
         tolerance=float(tolerance) if isinstance(tolerance, int | float) else None,
         notes=tuple(names_in(metrics.get("notes"))),
     )
+
+
+@contextmanager
+def place_to_tune(project: Project, *, report: Report, stop: Stop) -> Iterator[Path]:
+    """Yield the folder in which to write a new model; one fine-tuning of a project at a time.
+
+    It is not there yet, and is gone afterwards unless it was renamed. What a call that was killed
+    while it wrote has left is removed.
+
+    Parameters
+    ----------
+    project : Project
+    report, stop
+        See :mod:`src_core.progress`; told and asked while another fine-tuning is waited for.
+    """
+    runs = project.root / "runs"
+    with locked(runs, report=report, stop=stop):
+        for left in runs.glob(".*.tmp"):
+            shutil.rmtree(left, ignore_errors=True)
+        building = runs / f".{uuid.uuid4().hex}.tmp"
+        try:
+            yield building
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+
+
+def write_tuned(
+    building: Path, tuned: FineTuned, review: Reviewed, told: Mapping[str, Json], *, stop: Stop
+) -> None:
+    """Write a fine-tuned run, with what it was made of, into a folder that nobody reads yet.
+
+    Parameters
+    ----------
+    building : Path
+    tuned : FineTuned
+    review : Reviewed
+        What it has learned from.
+    told : mapping
+        What else its ``config.json`` says.
+    stop : callable
+        See :mod:`src_core.progress`.
+    """
+    from src_core.training.unfinished import versions
+
+    result = tuned.result
+    made_of = {
+        "slides": review.digests(stop=stop),
+        "threads": result.metrics["threads"],
+        "versions": versions(),
+    }
+    write_json(building / "config.json", {**told, **made_of})
+    write_json(building / "metrics.json", {**result.metrics, "check": tuned.check})
+    lines = "".join(json.dumps(row) + "\n" for row in result.history)
+    write_bytes(building / "history.jsonl", lines.encode())
+    result.checkpoint.save(building / "checkpoint")
+    check(stop)
 
 
 def keep_candidate(project: Project, name: str) -> str:

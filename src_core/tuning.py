@@ -7,29 +7,35 @@ looked at, and is the newest model only once it is accepted.
 
 from __future__ import annotations
 
-import json
 import shutil
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from src_core.bags.dataset import standardised_rows
 from src_core.cohorts import names_in
-from src_core.devices import DeviceName
+from src_core.devices import DeviceName, pick_device
 from src_core.errors import JobCancelled, ProjectError
+from src_core.models.checkpoint_meta import TENSORS_NAME
 from src_core.pipeline import Failure
-from src_core.progress import Progress, Report, Stop, check
+from src_core.progress import Progress, Report, Stop
 from src_core.project import Project
-from src_core.provenance import read_json, recipe_id, write_bytes, write_json
+from src_core.provenance import file_sha256, read_json, recipe_id
 from src_core.review.first_map import FirstMap
 from src_core.reviewed import Reviewed, gather_review
 from src_core.runs import Predictor
 from src_core.training.feedback_config import FeedbackConfig
-from src_core.tuned_runs import CANDIDATE, drop_candidate, keep_candidate
+from src_core.tuned_runs import (
+    CANDIDATE,
+    drop_candidate,
+    keep_candidate,
+    place_to_tune,
+    write_tuned,
+)
 from src_core.types import Json
 
 if TYPE_CHECKING:
@@ -80,7 +86,8 @@ def finetune(
 
     Within seconds a first map of one slide is stored (`SlideFolder.first_map`; a progress of the
     stage ``First map`` tells of it), and removed once the new model has predicted that slide. A
-    call that was killed begins anew; what first map it has left is removed by the next one.
+    call that was killed begins anew, and comes to the same; what it has left is removed by the
+    next one. Two of a project wait for one another.
 
     Parameters
     ----------
@@ -110,19 +117,21 @@ def finetune(
         If `stop` says so; nothing is kept.
     """
     parent = Predictor.load(project, run_id, device=device)
-    for slide in project.slides():
-        FirstMap.remove(slide.first_map)  # what a killed call has left
-    asked = read_json(project.run(run_id) / "config.json")
-    review = gather_review(project, parent.checkpoint.meta, asked, slides=slides, stop=stop)
-    _require_news(run_id, review, asked)
-    shown = show or review.latest
-    told = _told(asked, run_id, review, config)
-    candidate = CANDIDATE + recipe_id({key: told[key] for key in _MADE_OF})
-    name = _made_before(project, told) or candidate
-    _make(parent, review, config, name, told, shown=shown, report=report, stop=stop)
-    told_check = read_json(project.run(name) / "metrics.json").get("check", {})
-    if name == candidate and (accept_drop or not _forgot(told_check, config)):
-        name = keep_candidate(project, name)
+    with place_to_tune(project, report=report, stop=stop) as building:
+        for slide in project.slides():
+            FirstMap.remove(slide.first_map)  # what a killed call has left
+        asked = read_json(project.run(run_id) / "config.json")
+        review = gather_review(project, parent.checkpoint.meta, asked, slides=slides, stop=stop)
+        _require_news(run_id, review, asked)
+        shown = show or review.latest
+        told = _told(asked, parent, review, config)
+        candidate = CANDIDATE + recipe_id({key: told[key] for key in _MADE_OF})
+        name = _made_before(project, told) or candidate
+        making = _Making(parent, review, config, building, shown, report, stop)
+        making.make(name, told)
+        told_check = read_json(project.run(name) / "metrics.json").get("check", {})
+        if name == candidate and (accept_drop or not _forgot(told_check, config)):
+            name = keep_candidate(project, name)
     return _tuned(project, name, review, shown)
 
 
@@ -145,19 +154,23 @@ def _tuned(project: Project, name: str, review: Reviewed, shown: str) -> Tuned:
 
 
 def _told(
-    asked: dict[str, Any], run_id: str, review: Reviewed, config: FeedbackConfig
+    asked: dict[str, Any], parent: Predictor, review: Reviewed, config: FeedbackConfig
 ) -> dict[str, Json]:
     """Return what the new run says of itself: as its parent, and what it has learned since."""
     marks: dict[str, Json] = {slide: {**told} for slide, told in review.counts.items()}
+    weights = parent.project.run(parent.run_id) / "checkpoint" / TENSORS_NAME
     return {
-        **asked,
+        **{key: value for key, value in asked.items() if key != "repeats"},
         "trained_on": list(review.learned),
         "inner": list(review.inner),
-        "parent": run_id,
+        "parent": parent.run_id,
+        "parent_weights": file_sha256(weights),
+        "device": pick_device(parent.device).type,
         "review": review.recipe(),
         "feedback": config.to_dict(),
         "marks": marks,
         "reviewed": list(review.reviewed),
+        "reviewed_until": review.until,
     }
 
 
@@ -168,42 +181,9 @@ def _made_before(project: Project, told: dict[str, Json]) -> str | None:
         if name.startswith(CANDIDATE) or not path.is_file():
             continue
         stored = read_json(path)
-        if all(stored.get(key) == told[key] for key in _MADE_OF):
+        if "repeats" not in stored and all(stored.get(key) == told[key] for key in _MADE_OF):
             return name
     return None
-
-
-def _make(
-    parent: Predictor,
-    review: Reviewed,
-    config: FeedbackConfig,
-    name: str,
-    told: dict[str, Json],
-    *,
-    shown: str,
-    report: Report,
-    stop: Stop,
-) -> None:
-    """Make a model and its prediction of the slide that is shown, unless they are there."""
-    project = parent.project
-    is_new = not (project.run(name) / "checkpoint").is_dir()
-    if shown:
-        parent.read(project.slide(shown))  # before anything is learned: it will be predicted
-    try:
-        if is_new:
-            tuned = _trained(parent, review, config, shown=shown, report=report, stop=stop)
-            _store(project, name, tuned, told, stop=stop)
-        predicted = project.prediction(name, shown) / "prediction.json" if shown else None
-        if predicted is not None and (is_new or not predicted.is_file()):
-            model = Predictor.load(project, name, device=parent.device)
-            model.predict(project.slide(shown), report=report, stop=stop)
-    except JobCancelled:
-        if is_new and name in project.runs():
-            drop_candidate(project, name)
-        raise
-    finally:
-        if shown:
-            FirstMap.remove(project.slide(shown).first_map)
 
 
 def _forgot(told: dict[str, Any], config: FeedbackConfig) -> bool:
@@ -212,67 +192,72 @@ def _forgot(told: dict[str, Any], config: FeedbackConfig) -> bool:
     return isinstance(drop, float) and drop > config.tolerance
 
 
-def _trained(
-    parent: Predictor,
-    review: Reviewed,
-    config: FeedbackConfig,
-    *,
-    shown: str,
-    report: Report,
-    stop: Stop,
-) -> FineTuned:
-    from src_core.training.feedback import fine_tune
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """What one call makes a model by."""
 
-    def first_look(branches: LocalBranches) -> None:
+    parent: Predictor
+    review: Reviewed
+    config: FeedbackConfig
+    building: Path
+    shown: str
+    report: Report
+    stop: Stop
+
+    def make(self, name: str, told: dict[str, Json]) -> None:
+        """Make a model and its prediction of the slide that is shown, unless they are there."""
+        project, shown = self.parent.project, self.shown
+        is_new = not (project.run(name) / "checkpoint").is_dir()
         if shown:
-            _show(parent, branches, shown, stop=stop)
-            report(Progress(stage="First map", done=1, total=1, unit="slides", detail=shown))
+            # Before anything is learned: it will be predicted.
+            self.parent.read(project.slide(shown))
+        try:
+            if is_new:
+                write_tuned(self.building, self._trained(), self.review, told, stop=self.stop)
+                shutil.rmtree(project.run(name), ignore_errors=True)  # half of one, from elsewhere
+                self.building.rename(project.run(name))
+            predicted = project.prediction(name, shown) / "prediction.json" if shown else None
+            if predicted is not None and (is_new or not predicted.is_file()):
+                model = Predictor.load(project, name, device=self.parent.device)
+                model.predict(project.slide(shown), report=self.report, stop=self.stop)
+        except JobCancelled:
+            if is_new and name in project.runs():
+                drop_candidate(project, name)
+            raise
+        finally:
+            if shown:
+                FirstMap.remove(project.slide(shown).first_map)
 
-    return fine_tune(
-        parent.checkpoint,
-        review.train,
-        review.check,
-        review.marked,
-        config,
-        device=parent.device,
-        first_look=first_look,
-        report=report,
-        stop=stop,
-    )
+    def _trained(self) -> FineTuned:
+        from src_core.training.feedback import fine_tune
 
+        return fine_tune(
+            self.parent.checkpoint,
+            self.review.train,
+            self.review.check,
+            self.review.marked,
+            self.config,
+            device=self.parent.device,
+            first_look=self._show if self.shown else None,
+            report=self.report,
+            stop=self.stop,
+        )
 
-def _show(parent: Predictor, branches: LocalBranches, shown: str, *, stop: Stop) -> None:
-    """Store the first map of a slide."""
-    from src_core.training.quick import patch_map
+    def _show(self, branches: LocalBranches) -> None:
+        """Store the first map of the slide that is shown, and tell of it."""
+        from src_core.training.quick import patch_map
 
-    slide = parent.project.slide(shown)
-    grid, views, edits = parent.read(slide)
-    patches = partial(standardised_rows, views, parent.checkpoint.views())
-    odds = patch_map(branches, patches, len(grid), stop=stop)
-    odds[edits.excluded] = np.nan  # as in a prediction: what is in no bag is in no map
-    FirstMap(
-        slide_id=shown,
-        grid_id=grid.grid_id,
-        parent=parent.run_id,
-        classes=parent.checkpoint.meta.classes,
-        patch_probabilities=odds,
-    ).save(slide.first_map)
-
-
-def _store(
-    project: Project, name: str, tuned: FineTuned, told: dict[str, Json], *, stop: Stop
-) -> None:
-    """Write a candidate, whole or not at all."""
-    result = tuned.result
-    building = project.root / "runs" / f".{uuid.uuid4().hex}.tmp"
-    try:
-        write_json(building / "config.json", told)
-        write_json(building / "metrics.json", {**result.metrics, "check": tuned.check})
-        lines = "".join(json.dumps(row) + "\n" for row in result.history)
-        write_bytes(building / "history.jsonl", lines.encode())
-        result.checkpoint.save(building / "checkpoint")
-        check(stop)
-        shutil.rmtree(project.run(name), ignore_errors=True)  # half of one, from elsewhere
-        building.rename(project.run(name))
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        parent, slide = self.parent, self.parent.project.slide(self.shown)
+        grid, views, edits = parent.read(slide)
+        patches = partial(standardised_rows, views, parent.checkpoint.views())
+        odds = patch_map(branches, patches, len(grid), stop=self.stop)
+        odds[edits.excluded] = np.nan  # as in a prediction: what is in no bag is in no map
+        FirstMap(
+            slide_id=self.shown,
+            grid_id=grid.grid_id,
+            parent=parent.run_id,
+            classes=parent.checkpoint.meta.classes,
+            patch_probabilities=odds,
+        ).save(slide.first_map)
+        done = Progress(stage="First map", done=1, total=1, unit="slides", detail=self.shown)
+        self.report(done)

@@ -8,7 +8,7 @@ from pathlib import Path
 from src_core.errors import FusecpathError
 from src_core.models.checkpoint_meta import CheckpointMeta
 from src_core.project import Project
-from src_core.reviewed import Outlook, review_outlook
+from src_core.review_outlook import Outlook, review_outlook
 
 __all__ = ["CachedOutlook"]
 

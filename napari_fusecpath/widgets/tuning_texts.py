@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from napari_fusecpath.widgets.result_texts import number
-from src_core.reviewed import Outlook
+from src_core.review_outlook import Outlook
 from src_core.tuned_runs import TunedRun
 
 __all__ = ["button_text", "check_text", "learned_text", "outlook_text", "verdict_text"]

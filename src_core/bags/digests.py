@@ -13,7 +13,7 @@ from src_core.progress import Stop, check, never
 from src_core.provenance import recipe_id
 from src_core.types import Json
 
-__all__ = ["cohort_digests", "first_difference", "slide_digests"]
+__all__ = ["cohort_digests", "first_difference", "slide_digests", "view_digests"]
 
 _ROWS = 512
 """Patches of a slide whose embeddings are read: whoever embeds a slide anew changes all of them."""
@@ -45,25 +45,34 @@ def slide_digests(slide: CohortSlide) -> dict[str, Json]:
     return {
         "label": recipe_id(label),
         "clusters": _digest(slide.labels.astype("<i4").tobytes(), pinned),
-        "embeddings": {view.encoder: _of_view(view) for view in slide.views},
+        "embeddings": view_digests(slide.views),
         "teachers": {
             name: _digest(vector.astype("<f4").tobytes()) for name, vector in slide.teachers.items()
         },
     }
 
 
+def view_digests(views: Iterable[View]) -> dict[str, Json]:
+    """Return what stands for embeddings, by their encoder; see `slide_digests`."""
+    return {view.encoder: _of_view(view) for view in views}
+
+
 def first_difference(stored: Any, now: Mapping[str, Any]) -> str:
-    """Return what of a slide is no longer as its stored digests say, in words; "" if nothing."""
+    """Return what of a slide is no longer as its stored digests say, in words; "" if nothing.
+
+    A slide of which no label was learned has digests of its embeddings alone.
+    """
     before = stored if isinstance(stored, Mapping) else {}
-    if before.get("label") != now["label"]:
+    if before.get("label") != now.get("label"):
         return "its label, or its patient"
-    if before.get("clusters") != now["clusters"]:
+    if before.get("clusters") != now.get("clusters"):
         return "its patches, their clusters, or which of them are excluded or pinned"
     for kind, what in (("embeddings", "its embeddings"), ("teachers", "its slide embedding")):
         own = before.get(kind)
         own = own if isinstance(own, Mapping) else {}
-        for name in sorted({*own, *now[kind]}):
-            if own.get(name) != now[kind].get(name):
+        new = now.get(kind, {})
+        for name in sorted({*own, *new}):
+            if own.get(name) != new.get(name):
                 return f"{what} by {name}"
     return ""
 

@@ -147,16 +147,27 @@ class MarkStore:
         """Bring back what the reviewer's latest undo took; None if a stroke came after it."""
         return self._step("redo", reviewer)
 
-    def current(self) -> tuple[Mark, ...]:
-        """Return the marks in force, the oldest first, at most one for each square."""
+    def current(self, *, until: str | None = None) -> tuple[Mark, ...]:
+        """Return the marks in force, the oldest first, at most one for each square.
+
+        Parameters
+        ----------
+        until : str, optional
+            UTC, ISO 8601 with milliseconds: what was in force then; by default what is now.
+        """
         with self._lock:
             self._catch_up()
+            if until is not None:
+                return tuple(_painted(act for act in self._acts if act.time <= until).values())
             if self._in_force is None:
-                self._in_force = {}
-                for act in self._marks.values():
-                    if act.id not in self._undone:
-                        _paint(self._in_force, act)
+                self._in_force = _painted(self._acts)
             return tuple(self._in_force.values())
+
+    def last_time(self) -> str:
+        """Return the latest time of an act; "" without any."""
+        with self._lock:
+            self._catch_up()
+            return max((act.time for act in self._acts), default="")
 
     def _step(self, kind: Literal["undo", "redo"], reviewer: str) -> Act | None:
         with self._lock:
@@ -173,8 +184,8 @@ class MarkStore:
     def _forget(self) -> None:
         self._offset = 0  # bytes of whole lines read so far
         self._torn = 0  # bytes of the torn line behind them
+        self._acts: list[Act] = []
         self._marks: dict[str, Act] = {}
-        self._undone: set[str] = set()
         self._done: dict[str, list[str]] = {}
         self._redoable: dict[str, list[str]] = {}
         self._in_force = None
@@ -222,6 +233,7 @@ class MarkStore:
             self._marks[act.id] = act
             done.append(act.id)
             redoable.clear()
+            self._acts.append(act)
             if self._in_force is not None:
                 _paint(self._in_force, act)
             return
@@ -229,7 +241,7 @@ class MarkStore:
         if not source or source[-1] != act.of:
             raise ValueError(f"there is nothing to {act.kind} at act {act.of}")
         target.append(source.pop())
-        self._undone ^= {target[-1]}
+        self._acts.append(act)
         self._in_force = None
 
     def _append(self, act: Act) -> None:
@@ -266,6 +278,22 @@ class MarkStore:
 def _new(kind: Literal["mark", "undo", "redo"], reviewer: str, **what: Any) -> Act:
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     return Act(id=uuid.uuid4().hex, kind=kind, time=now, reviewer=reviewer, **what)
+
+
+def _painted(acts: Iterable[Act]) -> dict[Square, Mark]:
+    """Return what some acts, the oldest first, have left in force."""
+    strokes: list[Act] = []
+    undone: set[str | None] = set()
+    for act in acts:
+        if act.kind == "mark":
+            strokes.append(act)
+        else:
+            undone ^= {act.of}
+    marks: dict[Square, Mark] = {}
+    for act in strokes:
+        if act.id not in undone:
+            _paint(marks, act)
+    return marks
 
 
 def _paint(marks: dict[Square, Mark], act: Act) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from src_core.bags.batch import Batch
 from src_core.bags.cohort import Cohort
-from src_core.devices import DeviceName, pick_device
+from src_core.devices import DeviceName, few_threads, pick_device
 from src_core.errors import CheckpointError
 from src_core.models.checkpoint import Checkpoint, CheckpointMeta
 from src_core.models.local_branches import LocalBranches
@@ -68,6 +68,7 @@ def fine_tune(
     config: FeedbackConfig | None = None,
     *,
     device: DeviceName = "auto",
+    threads: int | None = None,
     first_look: FirstLook | None = None,
     report: Report = ignore,
     stop: Stop = never,
@@ -89,6 +90,8 @@ def fine_tune(
     config : FeedbackConfig, optional
     device : str
         See :func:`src_core.devices.pick_device`.
+    threads : int, optional
+        Of the CPU; by default as many as torch has now.
     first_look : callable, optional
         Called with the branches after the quick phase, seconds after the start.
     report, stop : callable
@@ -97,7 +100,8 @@ def fine_tune(
     Returns
     -------
     FineTuned
-        On the CPU the same bytes for the same checkpoint, slides, marks and settings.
+        On the CPU the same bytes for the same checkpoint, slides, marks, settings and number of
+        threads.
 
     Raises
     ------
@@ -110,16 +114,32 @@ def fine_tune(
     _require_fitting(checkpoint, train)
     on = pick_device(device)
     course = _course(checkpoint, train, inner, config, device, report, stop)
-    seen = MarkedSet(marked, course.views)
+    with few_threads(threads or torch.get_num_threads()):
+        seen = MarkedSet(marked, course.views)
+        return _fine_tuned(checkpoint, course, seen, config, on, first_look)
+
+
+def _fine_tuned(
+    checkpoint: Checkpoint,
+    course: Course,
+    marked: MarkedSet,
+    config: FeedbackConfig,
+    on: torch.device,
+    first_look: FirstLook | None,
+) -> FineTuned:
+    """Learn, quickly and then fully, between two looks at what the model knows."""
+    inner, checked = course.inner, course.train
+    if inner is not None and len(set(inner.targets.tolist())) > 1:
+        checked = inner
     with seeded(course.config.seed, on):
-        trainee = _Reviewed(checkpoint, course, seen, config, on)
+        trainee = _Reviewed(checkpoint, course, marked, config, on)
         trainee.look_quickly(course, first_look)
-        checked = inner if inner is not None and len(set(inner.targets.tolist())) > 1 else train
         before = _Skill.of(checkpoint, course, checked, on)
         _learn(trainee, course)
         result = _packed(checkpoint, course, trainee, config)
     after = _Skill.of(result.checkpoint, course, checked, on)
-    return FineTuned(result=result, check=_check(before, after, checked, learned=checked is train))
+    learned = checked is course.train
+    return FineTuned(result=result, check=_check(before, after, checked, learned=learned))
 
 
 class _Reviewed(Trainee):

@@ -63,7 +63,7 @@ class TrainOptions(Config):
     device: Device = "auto"
     from_run: Annotated[
         str | None,
-        Help("Repeat this run exactly, by its own slides and settings", advanced=True),
+        Help("Repeat this run exactly, by its own slides, settings and marks", advanced=True),
     ] = None
 
 

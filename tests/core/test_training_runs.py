@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
 from src_core.cli import main
@@ -25,6 +21,7 @@ from src_core.provenance import file_sha256, read_json, write_json
 from src_core.training.config import TrainConfig
 from src_core.verbs import run_verb
 from tests.core.cohort_files import clustered_project, write_cohort
+from tests.core.interrupted import killed
 
 
 def run(verb: str, **options: Any) -> dict[str, Any]:
@@ -67,22 +64,6 @@ def weights(root: Path, run_id: str = "run-0001") -> str:
 
 def hidden(root: Path) -> list[Path]:
     return [path for path in (root / "runs").glob(".*") if path.is_dir()]
-
-
-def killed(root: Path, verb: str, *, until: str, **options: Any) -> None:
-    """Start a verb in a process and kill it in the middle of an epoch."""
-    script = Path(__file__).with_name("interrupted.py")
-    asked = {"project": str(root), "device": "cpu", "until": until, **options}
-    command = [sys.executable, "-P", str(script), verb, json.dumps(asked)]
-    paths = os.pathsep.join(sys.path)
-    child = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}
-    )
-    assert child.stdout is not None
-    assert child.stdout.readline().strip() == "here", "it ended before it could be killed"
-    psutil.Process(child.pid).kill()  # SIGKILL, or what Windows has instead
-    child.wait(timeout=30)
-    child.stdout.close()
 
 
 @pytest.mark.slow
@@ -263,9 +244,6 @@ def test_what_cannot_be_repeated_is_a_sentence(again: Path) -> None:
         repeat(again)
     write_json(path, {**asked, "threads": True})
     with pytest.raises(ProjectError, match="has not noted what it was made of"):
-        repeat(again)
-    write_json(path, {**asked, "parent": "run-0000"})
-    with pytest.raises(ProjectError, match="was fine-tuned from run-0000"):
         repeat(again)
 
 

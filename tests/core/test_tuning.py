@@ -22,7 +22,8 @@ from src_core.project import Project
 from src_core.provenance import read_json, recipe_id, write_json
 from src_core.review.first_map import FirstMap
 from src_core.review.raster import squares_of
-from src_core.reviewed import Outlook, gather_review, review_outlook
+from src_core.review_outlook import Outlook, review_outlook
+from src_core.reviewed import gather_review
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 from src_core.training.feedback_config import FeedbackConfig
 from src_core.tuned_runs import CANDIDATE, tuned_run

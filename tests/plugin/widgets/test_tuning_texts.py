@@ -12,7 +12,7 @@ from napari_fusecpath.widgets.tuning_texts import (
     verdict_text,
 )
 from src_core.pipeline import Failure
-from src_core.reviewed import Outlook
+from src_core.review_outlook import Outlook
 from src_core.tuned_runs import CANDIDATE, TunedRun
 
 
