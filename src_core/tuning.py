@@ -125,12 +125,9 @@ def finetune(
         _require_news(run_id, review, asked)
         shown = show or review.latest
         told = _told(asked, parent, review, config)
-        candidate = CANDIDATE + recipe_id({key: told[key] for key in _MADE_OF})
-        name = _made_before(project, told) or candidate
-        making = _Making(parent, review, config, building, shown, report, stop)
-        making.make(name, told)
-        told_check = read_json(project.run(name) / "metrics.json").get("check", {})
-        if name == candidate and (accept_drop or not _forgot(told_check, config)):
+        name = _made_before(project, told) or _candidate(told)
+        _Making(parent, review, config, building, shown, report, stop).make(name, told)
+        if name == _candidate(told) and (accept_drop or not _forgot(project, name, config)):
             name = keep_candidate(project, name)
     return _tuned(project, name, review, shown)
 
@@ -174,6 +171,11 @@ def _told(
     }
 
 
+def _candidate(told: dict[str, Json]) -> str:
+    """Return the name of the candidate that this becomes first."""
+    return CANDIDATE + recipe_id({key: told[key] for key in _MADE_OF})
+
+
 def _made_before(project: Project, told: dict[str, Json]) -> str | None:
     """Return the run that an earlier call of this kind has made, if there is one."""
     for name in reversed(project.runs()):
@@ -186,9 +188,9 @@ def _made_before(project: Project, told: dict[str, Json]) -> str | None:
     return None
 
 
-def _forgot(told: dict[str, Any], config: FeedbackConfig) -> bool:
+def _forgot(project: Project, name: str, config: FeedbackConfig) -> bool:
     """Tell whether the drop is more than is tolerated; one that cannot be told is none."""
-    drop = told.get("drop")
+    drop = read_json(project.run(name) / "metrics.json").get("check", {}).get("drop")
     return isinstance(drop, float) and drop > config.tolerance
 
 

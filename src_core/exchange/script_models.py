@@ -21,20 +21,21 @@ __all__ = ["repeat_model"]
 
 def repeat_model(state: State, run: Run) -> None:
     """Make one model again, and the final score and the predictions by it."""
-    parent = run.parent or run.asked.get("repeats")
+    repeats = run.asked.get("repeats")
+    parent = repeats or run.parent
     problem = _problem(state, run, parent)
     if problem:
         state.steps.append(Step((f"{run.run_id} is not repeated: {problem}.",)))
         return
-    acts = state.marks(run.time, run.run_id)
+    acts = state.marks(_time_of_review(state, run), run.run_id)
     said = ["Marks and selections that people made by hand are put in place."] * bool(acts)
     name, kind = _next_name(state), "Train"
-    if run.parent is not None:
+    if repeats is not None:
+        more = [Call(("train", Inside(), "--from-run", state.names[repeats]))]
+    elif run.parent is not None:
         name, kind = _tuned_name(state, run), "Fine-tune"
         more, told = _finetune(state, run)
         said += told
-    elif parent is not None:
-        more = [Call(("train", Inside(), "--from-run", state.names[parent]))]
     else:
         more = _train(state, run)
         said += changed_since(state.project, run, state.slides)
@@ -43,6 +44,17 @@ def repeat_model(state: State, run: Run) -> None:
     state.names[run.run_id] = name
     head = f"{kind} {run.run_id}{called}; made {made}, {_by(run)}."
     state.steps.append(Step((head, *said), (*acts, *more, *_asked_of(state, run, name))))
+
+
+def _time_of_review(state: State, run: Run) -> str:
+    """Return when all had been marked that a run has to do with.
+
+    A repeated fine-tuning hears nothing of later, but here all of it would seem to be of before.
+    """
+    if run.parent is None or run.asked.get("repeats") is None:
+        return run.time
+    before = next((one for one in state.runs if one.run_id == run.asked["repeats"]), run)
+    return run.time if before is run else _time_of_review(state, before)
 
 
 def _problem(state: State, run: Run, parent: str | None) -> str:

@@ -121,6 +121,9 @@ def worked_on(tmp_path_factory: pytest.TempPathFactory) -> Project:
     for label, (x, y) in zip("aab", corners.tolist(), strict=True):
         first.marks.add([(x, y, side, side)], label=label, reviewer="Ada")
     verb("finetune", project=root, epochs=1, tolerance=1.0, device="cpu")
+    x, y = grid.coords_xy[7].tolist()
+    first.marks.add([(x, y, side, side)], label="b", reviewer="Ada")
+    assert verb("train", project=root, from_run="run-0003")["identical"]
     verb("predict", project=root, slides=[learned[2]], device="cpu")
     return Project.open(root)
 
@@ -141,8 +144,8 @@ def test_a_script_makes_the_same_clusters_and_the_same_weights(
     assert len(calls) == result["commands"]
     assert [path.name for path in empty.iterdir()] == ["my_project-again"]
     again = Project.open(empty / "my_project-again")
-    assert again.runs() == worked_on.runs() == ("run-0001", "run-0002", "run-0003")
-    assert len(set(weights(worked_on.root))) == 3
+    assert again.runs() == worked_on.runs() == ("run-0001", "run-0002", "run-0003", "run-0004")
+    assert len(set(weights(worked_on.root))) == 3, "the last repeats the one before"
     assert weights(again.root) == weights(worked_on.root)
     assert len(clusters(worked_on)) == 6
     assert clusters(again) == clusters(worked_on)
@@ -174,6 +177,7 @@ def test_each_step_says_when_and_by_which_version_it_was_made(
     heads = [line for line in text.splitlines() if line.startswith(("# Train", "# Fine", "# Prep"))]
     assert [head.split(";")[0] for head in heads] == [
         "# Prepare 6 slides", "# Train run-0001", "# Train run-0002", "# Fine-tune run-0003",
+        "# Train run-0004",
     ]  # fmt: skip
     assert all("made 20" in head and " UTC" in head for head in heads)
     assert all(f"by version {version}" in head for head in heads[1:])
