@@ -121,7 +121,7 @@ def worked_on(tmp_path_factory: pytest.TempPathFactory) -> Project:
     for label, (x, y) in zip("aab", corners.tolist(), strict=True):
         first.marks.add([(x, y, side, side)], label=label, reviewer="Ada")
     verb("finetune", project=root, epochs=1, tolerance=1.0, device="cpu")
-    x, y = grid.coords_xy[7].tolist()
+    x, y = grid.coords_xy[6].tolist()
     first.marks.add([(x, y, side, side)], label="b", reviewer="Ada")
     assert verb("train", project=root, from_run="run-0003")["identical"]
     verb("predict", project=root, slides=[learned[2]], device="cpu")
