@@ -31,7 +31,7 @@ def repeat_model(state: State, run: Run) -> None:
     said = ["Marks and selections that people made by hand are put in place."] * bool(acts)
     name, kind = _next_name(state), "Train"
     if repeats is not None:
-        more = [Call(("train", Inside(), "--from-run", state.names[repeats]))]
+        more: list[Take] = [Call(("train", Inside(), "--from-run", state.names[repeats]))]
     elif run.parent is not None:
         name, kind = _tuned_name(state, run), "Fine-tune"
         more, told = _finetune(state, run)

@@ -1,7 +1,9 @@
 """How soon a review shows in the map, and how few marks it takes: ``make bench-review``.
 
 The first part times the way from the click to the first updated map of a slide of 20,000 patches,
-at the sizes of the paper, from embeddings on disk. The second simulates reviews of slides whose
+at the sizes of the paper, from embeddings on disk: the learning and the map by themselves, and then
+as a user has them, through the engine's process, which is started by the first click. The second
+part simulates reviews of slides whose
 truth is known: a model that has seen few and sparse tumours is shown slides of other donors, and
 learns from what a reviewer says of the patches that are suggested, or of as many drawn at random.
 """
@@ -43,6 +45,7 @@ from src_core.training.quick import patch_map, teach_quickly
 from src_core.training.trainer import fit
 from src_core.types import Float32, Int64
 from tests.benchmarks.lung_cohorts import DONORS, FOLDS, LungPatches
+from tests.benchmarks.review_clicks import time_clicks, write_project
 
 WIDTHS = (768, 2560, 1536)
 N_PATCHES, N_TRAINED, MARKS = 20_000, 32, 500
@@ -118,6 +121,20 @@ def time_first_map(folder: Path) -> bool:
         f"load of the machine {os.getloadavg()[0]:.1f})"
     )
     return wall <= GOAL_SECONDS
+
+
+def show_clicks(folder: Path) -> bool:
+    """Print how long a user waits for the first map; return whether the goal is met."""
+    sizes = {"n_patches": N_PATCHES, "n_trained": N_TRAINED, "marks": MARKS}
+    clicks = time_clicks(write_project(folder, WIDTHS, **sizes))
+    print("from the click to the first map, through the engine's process")
+    for click in clicks:
+        print(
+            f"  {click.engine} engine  {click.first_map:6.1f} s, its first word after "
+            f"{click.first_report:.1f} s  (goal {GOAL_SECONDS:g} s; load of the machine "
+            f"{os.getloadavg()[0]:.1f})"
+        )
+    return all(click.first_map <= GOAL_SECONDS for click in clicks)
 
 
 @dataclass
@@ -312,6 +329,8 @@ def main() -> None:
     if arguments.only != "curve":
         with TemporaryDirectory() as folder:
             missed += [] if time_first_map(Path(folder)) else ["the first map within 10 s"]
+        with TemporaryDirectory() as folder:
+            missed += [] if show_clicks(Path(folder)) else ["10 s from the click to the first map"]
     if arguments.only != "speed":
         torch.set_num_threads(1)  # of these sizes a second thread only waits
         root = Path(__file__).resolve().parents[2]
