@@ -165,9 +165,12 @@ def keep_candidate(project: Project, name: str) -> str:
     before, after = (project.root / "predictions" / one for one in (name, run_id))
     if before.is_dir():
         # Not renamed: Windows does not let go of a folder whose maps somebody looks at.
-        shutil.copytree(before, after)
-        for path in [*after.glob("*/prediction.json"), *after.glob("*/explanation.json")]:
+        copy = before.with_name(f".{name}.tmp")
+        shutil.rmtree(copy, ignore_errors=True)  # of a call that was killed
+        shutil.copytree(before, copy)
+        for path in [*copy.glob("*/prediction.json"), *copy.glob("*/explanation.json")]:
             write_json(path, {**read_json(path), "run_id": run_id})
+        copy.rename(after)
         shutil.rmtree(before, ignore_errors=True)
     return run_id
 

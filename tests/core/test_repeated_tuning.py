@@ -12,7 +12,8 @@ import pytest
 
 from src_core.cli import main
 from src_core.embeddings.store import EmbeddingStore
-from src_core.errors import ProjectError, StaleArtifactError
+from src_core.errors import JobCancelled, ProjectError, StaleArtifactError
+from src_core.locking import locked
 from src_core.progress import ignore, never
 from src_core.project import Project
 from src_core.provenance import file_sha256, read_json, write_json
@@ -114,6 +115,18 @@ def test_a_killed_fine_tuning_leaves_the_model_and_comes_to_the_same_when_called
     assert {path: path.read_bytes() for path in parent} == parent
     assert sorted(path.name for path in (root / "runs").iterdir()) == [".lock", "run-0001", TUNED]
     assert not Project.open(root).slide("s9").first_map.exists()
+
+
+def test_a_fine_tuning_waits_for_another_of_the_project(again: Path) -> None:
+    stages: list[str] = []
+    with locked(again / "runs"), pytest.raises(JobCancelled):
+        run_verb(
+            "finetune",
+            {"project": str(again), "run": "run-0001", "device": "cpu"},
+            report=lambda progress: stages.append(progress.stage),
+            stop=lambda: bool(stages),
+        )
+    assert stages == ["Waiting for another run"]
 
 
 def test_a_fine_tuned_run_is_repeated_by_what_had_been_said_then(

@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +153,30 @@ def test_any_history_reads_back_the_same(
     want = {(float(cell), 0.0, 1.0, 1.0): label for cell, label in expected.items() if label}
     assert labels(live) == want
     assert labels(MarkStore(path)) == want
+
+
+def test_marks_of_then_are_those_that_were_in_force_then(path: Path) -> None:
+    store = MarkStore(path)
+    assert store.last_time() == ""
+    kept: list[tuple[str, dict[tuple[float, ...], str]]] = []
+    acts: list[Callable[[], object]] = [
+        lambda: store.add([(0, 0, 8, 8), (8, 0, 8, 8)], label="a", reviewer="ada"),
+        lambda: store.add([(0, 0, 8, 8)], label="b", reviewer="bob"),
+        lambda: store.undo(reviewer="ada"),
+        lambda: store.add([(0, 0, 8, 8)], label=None, reviewer="bob"),
+        lambda: store.redo(reviewer="ada"),
+        lambda: store.undo(reviewer="bob"),
+    ]
+    for act in acts:
+        act()
+        kept.append((store.last_time(), labels(store)))
+        time.sleep(0.002)  # times are kept to the millisecond
+    assert len({str(found) for _, found in kept}) == 5
+    for one in (store, MarkStore(path)):
+        for moment, found in kept:
+            then = one.current(until=moment)
+            assert {mark.square: mark.label for mark in then} == found
+        assert one.current(until="2025") == ()
 
 
 @pytest.mark.parametrize("kept", [1, 20, -1])
