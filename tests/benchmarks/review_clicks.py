@@ -64,9 +64,9 @@ def write_project(
         folder / "project", ProjectConfig(encoders=encoders, training=training)
     )
     learned = [f"t{number:02d}" for number in range(n_trained)]
-    _write_slide(project, folder, MARKED, widths, n_patches)
-    for name in learned:
-        _write_slide(project, folder, name, widths, n_patches // 10)
+    _write_slide(project, folder, MARKED, widths, n_patches, seed=n_trained)
+    for number, name in enumerate(learned):
+        _write_slide(project, folder, name, widths, n_patches // 10, seed=number)
     rows = [f"{name},{name}.tiff,{CLASSES[row % 2]}" for row, name in enumerate(learned)]
     table = folder / "labels.csv"
     table.write_text("\n".join(["slide_id,path,label", *rows]) + "\n", encoding="utf-8")
@@ -77,9 +77,8 @@ def write_project(
 
 
 def _write_slide(
-    project: Project, folder: Path, name: str, widths: Sequence[int], n_patches: int
+    project: Project, folder: Path, name: str, widths: Sequence[int], n_patches: int, *, seed: int
 ) -> None:
-    seed = sum(name.encode())
     file = folder / f"{name}.tiff"
     write_sample_slide(file, SyntheticSlide(size_px=(64, 64), seed=seed))  # nobody looks at it
     slide = project.add_slide(file, slide_id=name)
