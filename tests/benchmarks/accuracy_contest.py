@@ -251,19 +251,19 @@ def _lung_contest(task: str, n_slides: int, *tables: str, **settings: Any) -> As
 
 CONTESTS: Mapping[str, Asked] = {  # the longest first, for two run at once
     "subtype": _lung_contest("subtype", 300, "methods", "encoders"),
-    "survival": _lung_contest("survival", 300, "methods"),
-    "fraction": _lung_contest("fraction", 200, "methods", "encoders"),
-    "hard subtype": _lung_contest("hard subtype", 200, "methods"),
-    "tumour": _lung_contest("tumour", 100, "methods"),
+    "survival": _lung_contest("survival", 200, "methods"),
+    "fraction": _lung_contest("fraction", 150, "methods", "encoders"),
+    "hard subtype": _lung_contest("hard subtype", 150, "methods"),
+    "tumour": _lung_contest("tumour", 80, "methods"),
     "Musk1": Asked(
         slides=lambda bench: musk(bench.data),
         tables=("methods",),
         n_folds=_MUSK_FOLDS,
         settings={"bags_per_slide": 2},  # of 83 molecules one bag each makes ten steps an epoch
     ),
-    "teachers of the fraction": _lung_contest("fraction", 100, "teachers"),
-    "teachers of survival": _lung_contest("survival", 100, "teachers"),
+    "teachers of the fraction": _lung_contest("fraction", 80, "teachers"),
+    "teachers of survival": _lung_contest("survival", 80, "teachers"),
     "teachers of the hard subtype, few patches": _lung_contest(
-        "hard subtype", 100, "teachers", n_per_cluster=2
+        "hard subtype", 80, "teachers", n_per_cluster=2
     ),
 }

@@ -1,0 +1,147 @@
+"""A real window with the dock, and how long its event loop is away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import napari
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QElapsedTimer, Qt, QTimer
+from qtpy.QtWidgets import QApplication
+
+from napari_fusecpath.jobs import Job
+from napari_fusecpath.layers.canvas import camera_of
+from napari_fusecpath.widgets.dock import FuseCPathWidget
+
+__all__ = ["Window", "gaps_told"]
+
+PLUGIN = "napari-fusecpath"
+_PROBE_MS, _WAIT_SECONDS = 10, 60.0
+
+
+class Window:
+    """A viewer of a laptop's size with the dock."""
+
+    def __init__(self) -> None:
+        self.viewer: Any = napari.Viewer(show=True)
+        self.viewer.window.resize(1366, 768)
+        self.app: Any = QApplication.instance()
+        _, dock = self.viewer.window.add_plugin_dock_widget(PLUGIN, "FuseCPath")
+        self.dock: FuseCPathWidget = dock
+        self.rest(2)
+
+    @property
+    def canvas(self) -> Any:
+        """The widget that is drawn on."""
+        return self.viewer.window._qt_viewer.canvas.native
+
+    def rest(self, seconds: float) -> None:
+        """Let the loop turn."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.app.processEvents()
+            time.sleep(0.002)
+
+    def open(self, path: Path) -> float:
+        """Drop a slide or a project on the window; return the seconds until it is seen."""
+        began = time.perf_counter()
+        self.viewer.open(path, plugin=PLUGIN)
+        self.drawn()
+        return time.perf_counter() - began
+
+    def drawn(self) -> None:
+        """Wait until all pixels have come and are on the canvas."""
+        end = time.monotonic() + _WAIT_SECONDS
+        self.app.processEvents()
+        while not all(layer.loaded for layer in self.viewer.layers):
+            if time.monotonic() > end:
+                raise SystemExit("The slide does not come into view.")
+            self.app.processEvents()
+        self.repaint()
+
+    def repaint(self) -> None:
+        """Draw the canvas now."""
+        self.canvas.repaint()
+        self.app.processEvents()
+
+    def fresh_field(self, rng: np.random.Generator) -> None:
+        """Turn to some place of the slide, a pixel of it on a pixel of the canvas."""
+        layer = self.viewer.layers[0]
+        rows, columns = layer.extent.world[1][-2:]
+        camera = camera_of(self.viewer)
+        camera.zoom = 1 / layer.scale[-1]
+        camera.center = (
+            0.0,
+            float(rng.uniform(0.1, 0.9) * rows),
+            float(rng.uniform(0.1, 0.9) * columns),
+        )
+
+    def probe(self, seconds: float, act: Callable[[], object] | None = None) -> NDArray[np.float64]:
+        """Return the gaps between the turns of the loop in ms, asked for every 10 ms.
+
+        Parameters
+        ----------
+        seconds : float
+            How long.
+        act : callable, optional
+            Called twice a second.
+        """
+        clock, gaps, last = QElapsedTimer(), [], 0
+        timer, acting = QTimer(), QTimer()
+        timer.setTimerType(Qt.TimerType.PreciseTimer)
+
+        def tick() -> None:
+            nonlocal last
+            now = clock.nsecsElapsed()
+            gaps.append((now - last) / 1e6)
+            last = now
+
+        timer.timeout.connect(tick)
+        if act is not None:
+            acting.timeout.connect(act)
+            acting.start(500)
+        ending = QTimer()
+        ending.setSingleShot(True)
+        ending.timeout.connect(self.app.quit)
+        clock.start()
+        timer.start(_PROBE_MS)
+        ending.start(int(1000 * seconds))
+        self.app.exec()
+        for one in (timer, acting):
+            one.stop()
+        return np.array(gaps)
+
+    def begin(self, verb: str, options: Mapping[str, Any]) -> Job:
+        """Ask the engine, and wait for its first word."""
+        heard: list[object] = []
+        job = self.dock.session.runner.submit(verb, options)
+        job.progress.connect(heard.append)
+        end = time.monotonic() + _WAIT_SECONDS
+        while not heard:
+            if job.ended or time.monotonic() > end:
+                raise SystemExit(f"{verb} does not begin.")
+            self.rest(0.05)
+        return job
+
+    def stop(self, job: Job) -> None:
+        """Cancel a job, which has to be at work still, and wait for its end."""
+        if job.ended:
+            raise SystemExit(f"{job.verb} ended too soon to measure anything.")
+        job.cancel()
+        while not job.ended:
+            self.rest(0.02)
+
+    def close(self) -> None:
+        """Close it with its engine."""
+        self.dock.session.runner.close()
+        self.viewer.close()
+
+
+def gaps_told(gaps: NDArray[np.float64]) -> str:
+    """Return the gaps as cells of a table."""
+    p99 = np.percentile(gaps, 99)
+    return f"{len(gaps)} | {np.median(gaps):.1f} | {p99:.1f} | {gaps.max():.1f}"
