@@ -12,6 +12,7 @@ from src_core.devices import DeviceName
 from src_core.progress import Report, Stop, ignore
 from src_core.project import Project
 from src_core.provenance import recipe_id, write_bytes, write_json
+from src_core.training_runs import settled
 
 if TYPE_CHECKING:
     from src_core.training.config import TrainConfig
@@ -57,7 +58,7 @@ def compare_project(
     from src_core.training.cross_validation import require_patients
 
     learn, _ = split_cohort(project, load_cohort(project, target)[0])
-    config = project.config.training.replace(device=device)
+    config = settled(project.config.training.replace(device=device))
     plan = plan_comparison(learn, config, baselines=baselines, ablations=ablations)
     recipe = contest_recipe(learn, config, n_folds)
     folder = project.root / "comparisons" / recipe_id(recipe)

@@ -32,6 +32,9 @@ __all__ = [
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 """Numbers of glibc's malloc.h."""
 
+_START_SECONDS = 60.0
+"""In which a thread has started, or never will."""
+
 _KEPT_BYTES = 256 * 2**20
 
 _SPINS = "10000"
@@ -125,21 +128,29 @@ def lone_threads() -> ThreadPoolExecutor:
     """Return as many threads as torch has, on each of which its operations use no other.
 
     Between two of torch's own operations its threads are idle: whole pieces of work, one to each
-    thread, then cost less than many operations that are each divided among all.
+    thread, then cost less than many operations that are each divided among all. A thread of
+    another's whose first operation falls into the moment in which these start has one thread too.
+
+    Raises
+    ------
+    RuntimeError
+        If the system grants no thread.
     """
     import torch
 
-    count = torch.get_num_threads()
-    started = threading.Barrier(count)
+    count, own = torch.get_num_threads(), min(torch.get_num_threads(), cpu_threads())
+    started = threading.Barrier(own, timeout=_START_SECONDS)
 
     def alone(_place: int) -> None:
         torch.get_num_threads()  # or a thread's first operation would set what is set for all
         torch.set_num_threads(1)
         started.wait()  # no thread takes two of these
 
-    threads = ThreadPoolExecutor(count, thread_name_prefix="lone")
-    list(threads.map(alone, range(count)))
-    torch.set_num_threads(count)  # what is set last is also what threads of others begin with
+    threads = ThreadPoolExecutor(own, thread_name_prefix="lone")
+    try:
+        list(threads.map(alone, range(own)))
+    finally:
+        torch.set_num_threads(count)  # what is set last is also what threads of others begin with
     return threads
 
 

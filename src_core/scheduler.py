@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from src_core.devices import DeviceName, is_out_of_memory, spin_briefly
 from src_core.embedder import Embedder
-from src_core.errors import ConfigError, FusecpathError, ProjectError, StorageFullError
+from src_core.errors import (
+    ConfigError,
+    FusecpathError,
+    JobCancelled,
+    ProjectError,
+    StorageFullError,
+)
+from src_core.open_files import allow_many_files
 from src_core.pipeline import Failure
 from src_core.preparing import Wishes, prepare_grid
 from src_core.progress import Report, Stop, Tracker, check, ignore
@@ -175,6 +182,11 @@ def task_result(future: Future[Any], *, name: str) -> Any:
             f"The worker that worked on {name} ran out of memory; run this again with fewer "
             "workers on a machine: what is stored is kept."
         ) from error
+    if isinstance(error, JobCancelled):  # nobody here has cancelled it
+        raise ProjectError(
+            f"The worker that worked on {name} lost its scheduler for a while; run this again: "
+            "what is stored is kept."
+        ) from error
     raise error
 
 
@@ -190,6 +202,7 @@ def computing_alone(wanted: str) -> Iterator[Stop]:
         Name of the event that is set when the task is not wanted any more.
     """
     spin_briefly()  # other workers may share the cores
+    allow_many_files()
     stop = _Withdrawn(wanted)
     with _ONE_AT_A_TIME:
         check(stop)

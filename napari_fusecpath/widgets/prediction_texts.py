@@ -102,7 +102,9 @@ def call_text(prediction: Prediction, model: CheckpointMeta | None) -> str:
 
 
 def unlike_text(prediction: Prediction) -> str:
-    """Return a warning where the slide is unlike those that were learned from, else nothing."""
+    """Return a warning where the slide is unlike what was learned from, or nothing can tell."""
+    if prediction.unlikeness is None:
+        return "Whether this slide is unlike the training slides the model cannot tell."
     if not prediction.is_unlike:
         return ""
     return (

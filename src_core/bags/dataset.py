@@ -122,7 +122,8 @@ class BagDataset:
         self._scales, self._teacher_scales = tuple(scales), dict(teacher_scales or {})
         self._n_per_cluster, self._seed, self._repeat = n_per_cluster, seed, repeat_short
         self._one_a_patient, self._targets = one_a_patient, _targets(self.slides)
-        self._open = lru_cache(most_maps())(partial(_stored, self.slides))
+        self._most_maps = most_maps()
+        self._open = lru_cache(self._most_maps)(partial(_stored, self.slides))
 
     def close(self) -> None:
         """Close the files of embeddings; what is asked for later opens them anew."""
@@ -197,19 +198,24 @@ class BagDataset:
         slides = [index for index, _ in bags]
         teachers, present = self._teachers(slides)
         return Batch(
-            stored=tuple(
-                tuple(
-                    self._open(slide, view).some(np.maximum(own, 0))
-                    for slide, own in zip(slides, rows, strict=True)
-                )
-                for view in range(len(self._scales))
-            ),
+            stored=tuple(self._of_view(view, slides, rows) for view in range(len(self._scales))),
             mask=rows >= 0,
             log_share=share,
             targets=self._targets[slides],
             teachers=teachers,
             present=present,
         )
+
+    def _of_view(self, view: int, slides: Sequence[int], rows: Int64) -> tuple[Stored, ...]:
+        """Return one view's patches of several slides, rows (B, L), -1 where padded."""
+        stored = (
+            self._open(slide, view).some(np.maximum(own, 0))
+            for slide, own in zip(slides, rows, strict=True)
+        )
+        if len(slides) * len(self._scales) > self._most_maps:
+            # A batch holds what it is read from open, which these would be too many for.
+            return tuple(one.in_memory() for one in stored)
+        return tuple(stored)
 
     def _teachers(self, indices: list[int]) -> tuple[dict[str, Float32], BoolArray]:
         present = np.zeros((len(indices), len(self._teacher_scales)), dtype=np.bool_)

@@ -31,6 +31,10 @@ class Stored(NamedTuple):
         """Return some patches in the order given, still where they are stored."""
         return Stored(self.array, self.places[indices])
 
+    def in_memory(self) -> Stored:
+        """Return the same patches, copied out of the file."""
+        return Stored(self.as_stored(0, len(self.places)), np.arange(len(self.places)))
+
     def as_stored(self, start: int, stop: int) -> StoredEmbeddings:
         """Gather the patches from `start` to `stop` as precise as they are stored, (k, dim)."""
         return self.array.take(self.places[start:stop], axis=0)

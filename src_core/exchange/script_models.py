@@ -22,6 +22,7 @@ __all__ = ["repeat_model"]
 def repeat_model(state: State, run: Run) -> None:
     """Make one model again, and the final score and the predictions by it."""
     repeats = run.asked.get("repeats")
+    repeats = repeats if isinstance(repeats, str) else None
     parent = repeats or run.parent
     problem = _problem(state, run, parent)
     if problem:
@@ -51,6 +52,9 @@ def _time_of_review(state: State, run: Run) -> str:
 
     A repeated fine-tuning hears nothing of later, but here all of it would seem to be of before.
     """
+    until = run.asked.get("reviewed_until")
+    if isinstance(until, str) and run.asked.get("repeats") is None:
+        return until  # what was marked while it learned has no part in it
     if run.parent is None or run.asked.get("repeats") is None:
         return run.time
     before = next((one for one in state.runs if one.run_id == run.asked["repeats"]), run)

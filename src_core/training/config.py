@@ -25,6 +25,9 @@ _DETAILS = dict.fromkeys(
         "conv_kernel",
         "input_dropout",
         "dropout",
+        "pooling_width",
+        "zero_init",
+        "branch_focus",
         "weight_by_cluster_size",
     )
 ) | dict.fromkeys(("topk_within", "topk_across"), "auto")
@@ -79,6 +82,18 @@ class TrainConfig(Config):
     ] = None
     dropout: Annotated[
         float | None, Range(0, 0.95), Help("Dropout of attention layers", advanced=True)
+    ] = None
+    pooling_width: Annotated[
+        int | None, Range(1, 4_096), Help("Width of the pooling", advanced=True)
+    ] = None
+    zero_init: Annotated[
+        bool | None,
+        Help("Attention layers start as the identity; automatic: as the architecture", True),
+    ] = None
+    branch_focus: Annotated[
+        float | None,
+        Range(0, 0.5),
+        Help("Share of a bag's patches that a branch takes for decisive", advanced=True),
     ] = None
     n_per_cluster: PatchesPerCluster = 10
     repeat_short: Annotated[

@@ -288,7 +288,7 @@ def _kept(path: Path, units: tuple[str, ...], n_outputs: int) -> Cell | None:
         values = None if scores is None else np.array(scores, dtype=np.float64)
         if values is not None and values.shape != (len(units), n_outputs):
             return None
-        if stored["units"] != list(units):
+        if stored["units"] != list(units) or (values is None) != bool(stored["reason"]):
             return None
         rate = stored["learning_rate"]
         return Cell(
@@ -298,7 +298,7 @@ def _kept(path: Path, units: tuple[str, ...], n_outputs: int) -> Cell | None:
             facts=dict(stored["facts"]),
             reason=str(stored["reason"]),
         )
-    except (ProjectError, KeyError, TypeError, ValueError):
+    except (ProjectError, KeyError, OverflowError, TypeError, ValueError):
         return None  # it is trained again
 
 

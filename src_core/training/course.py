@@ -83,6 +83,13 @@ class Course:
             notes=notes,
         )
 
+    @property
+    def why_no_inner(self) -> str:
+        """Why no slides are kept from learning, as the end of a sentence."""
+        if self.config.patience is None:
+            return "no patients are kept from learning where patience is none"
+        return "too few patients are there to keep some of them from learning"
+
     def take_teachers(self, weights: Mapping[str, float]) -> None:
         """Use these teachers, standardised over the slides that are learned from.
 

@@ -38,8 +38,8 @@ def earn_places(
     """
     if course.inner is None:
         course.notes.append(
-            f"The teachers {', '.join(teachers)} were left out: there are too few slides to tell "
-            "whether they know enough. Turn probe_teachers off to use them anyway."
+            f"The teachers {', '.join(teachers)} were left out: nothing tells whether they know "
+            f"enough, for {course.why_no_inner}. Turn probe_teachers off to use them anyway."
         )
         return {}, {}
     with closing(course.dataset(course.inner)) as inner:
@@ -54,6 +54,7 @@ def earn_places(
             weights[name] = weight
         probes[name] = {**probe.to_dict(), "used": weight > 0, "weight": weight}
     course.notes += _told_of(weights, teachers, student, task)
+    course.notes += _told_of_used(weights, probes, student, course)
     return weights, {f"student_{SKILL[task]}": student, "probed": probes}
 
 
@@ -82,3 +83,24 @@ def _told_of(
     if fewer:
         notes.append(f"Teachers weighed down ({', '.join(fewer)}): {knows}{student:.3f}).")
     return notes
+
+
+def _told_of_used(
+    weights: Mapping[str, float],
+    probes: Mapping[str, Json],
+    student: float | None,
+    course: Course,
+) -> list[str]:
+    """Say who has a place, by what, and on how few patients that was found out."""
+    if not weights or student is None or course.inner is None:
+        return []
+    known = {name: probes[name] for name in weights}
+    each = ", ".join(
+        f"{name} {one['value']:.3f}" for name, one in known.items() if isinstance(one, dict)
+    )
+    n_patients = len(set(course.inner.patients))
+    told = (
+        f"Teachers in use: {each} ({SKILL_NAME[course.train.task]} on {n_patients} patients of the "
+        f"inner split, where the student alone has {student:.3f})."
+    )
+    return [told]

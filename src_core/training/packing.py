@@ -79,7 +79,7 @@ def pack(
     metrics |= _circumstances(course, trainee) | {"teachers": probes, "localisation": found}
     config = course.config
     likeness = Likeness.fit(course.train.slides, course.views, seed=config.seed, stop=course.stop)
-    point = None if unseen is None else _operating_point(course, unseen, sizes, metrics)
+    point = _operating_point(course, unseen, sizes, metrics)
     meta = _meta(course, trainee, metrics, found, sizes, sources)
     axes = () if likeness is None else tuple(len(one) for one in likeness.axes)
     checkpoint = Checkpoint.of(
@@ -153,10 +153,13 @@ def _figures(course: Course, seen: Evaluation, sizes: tuple[float, float]) -> di
 
 
 def _operating_point(
-    course: Course, unseen: Evaluation, sizes: tuple[float, float], metrics: dict[str, Json]
+    course: Course, unseen: Evaluation | None, sizes: tuple[float, float], metrics: dict[str, Json]
 ) -> OperatingPoint | None:
     """Choose it on the inner split, and note in the metrics what was found."""
-    if course.inner is None or unseen.task != "classification":
+    if course.train.task != "classification":
+        return None
+    if course.inner is None or unseen is None:
+        metrics["operating_point"] = {"reason": f"Nothing to choose it by: {course.why_no_inner}."}
         return None
     fused = _fused(unseen, sizes)
     inner = course.inner

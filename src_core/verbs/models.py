@@ -187,6 +187,12 @@ def _as_tables(result: Result) -> str:
     return f"{result['text']}\n{result['folder']}"
 
 
+_CANNOT_TELL = (
+    "The model cannot tell whether a slide is unlike those it learned from, for those came from "
+    "too few patients."
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictOptions(Config):
     """Settings of ``predict``."""
@@ -218,6 +224,8 @@ def _predict(options: PredictOptions, report: Report, stop: Stop) -> Result:
     patients = [owners.get(name, name) for name in predictions]
     told |= of_patients(meta, patients, list(predictions.values()))
     told["unlike"] = {name: one.unlikeness for name, one in predictions.items() if one.is_unlike}
+    if any(one.unlikeness is None for one in predictions.values()):
+        told["note"] = _CANNOT_TELL
     return result_of(project, failures, **told)
 
 

@@ -96,12 +96,20 @@ def views(folder: Path) -> bool:
     slide = openslide.OpenSlide(folder / "big.tiff")
     wide, high = window.canvas.width(), window.canvas.height()
     seen, read = [], []
-    for _ in range(ROUNDS):
-        seen.append(timed(lambda: (window.fresh_field(rng), window.drawn())))
+
+    def see() -> None:
+        window.fresh_field(rng)
+        window.drawn()
+
+    def read_same() -> None:
         scale = window.viewer.layers[0].scale[-1]
         row, column = (one / scale for one in camera_of(window.viewer).center[-2:])
         corner = int(column - wide / 2), int(row - high / 2)
-        read.append(timed(lambda at=corner: slide.read_region(at, 0, (wide, high)).convert("RGB")))
+        slide.read_region(corner, 0, (wide, high)).convert("RGB")
+
+    for _ in range(ROUNDS):
+        seen.append(timed(see))
+        read.append(timed(read_same))
         window.rest(0.3)
     field, bare = (1e3 * float(np.median(one, axis=0)[0]) for one in (seen, read))
     print(
@@ -121,7 +129,7 @@ def answers(folder: Path) -> bool:
     window.rest(3)
     snapshot: Any = session.snapshot
     colors = cluster_colors(int(snapshot.clusters.max()) + 1)
-    layer = find_layer(viewer, "clusters")
+    layer: Any = find_layer(viewer, "clusters")
     rng = np.random.default_rng(2)
 
     def recolour() -> None:

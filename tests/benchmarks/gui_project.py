@@ -6,7 +6,9 @@ python -m tests.benchmarks.gui_project FOLDER
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,8 +50,8 @@ def write_big_project(root: Path, path: Path) -> None:
     """
     project = Project.create(root)
     slide = project.add_slide(path, slide_id="big")
-    with slide.open() as reader:
-        side = reader.properties.size_wh[0] / 64
+    with closing(slide.open()) as reader:
+        side = reader.properties.level_dimensions[0][0] / 64
         mask = TissueMask(np.ones((64, 64), np.bool_), (0.0, 0.0), (side, side), {"way": "all"})
         grid = build_grid(reader, mask)
     mask.save(slide.tissue(mask.tissue_id))
@@ -97,7 +99,10 @@ def write_job_project(root: Path) -> None:
     project = project.reconfigured(
         project.config.replace(training=training, grid=grid, encoders=("texture",))
     )
-    steps = {"prepare": {"labels": str(table)}, "cluster": {"n_clusters": 10}}
+    steps: dict[str, dict[str, Any]] = {
+        "prepare": {"labels": str(table)},
+        "cluster": {"n_clusters": 10},
+    }
     for verb, options in steps.items():
         run_verb(verb, {"project": str(root), **options}, report=ignore, stop=never)
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from src_core.bags.batch import Batch
+from src_core.devices import few_threads
 from src_core.embeddings.stored import Stored
 from src_core.models.standardise import Standardiser
 from src_core.training.inputs import Inputs
@@ -48,6 +49,18 @@ def test_bags_are_standardised_to_the_last_bit_as_rows_are(kind: Any) -> None:
     expected = np.concatenate(rows, axis=-1)
     assert bags.dtype == np.float32
     np.testing.assert_array_equal(bags[one.mask], expected[one.mask])
+
+
+def test_a_bag_of_many_pieces_is_gathered_by_several_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = batch(5, 40)
+    whole = Inputs(scales(), torch.device("cpu")).bags(one).clone()
+    monkeypatch.setattr("src_core.training.inputs._BLOCK", 7 * sum(DIMS))
+    with few_threads(2):
+        pieces = Inputs(scales(), torch.device("cpu"))
+    assert torch.equal(pieces.bags(one), whole)
+    assert torch.equal(pieces.bags(one.in_memory()), whole)
 
 
 def test_padding_is_zero_whatever_is_stored_there() -> None:
