@@ -56,6 +56,8 @@ class Course:
     teacher_weights: dict[str, float] = field(default_factory=dict)
     """What each of them counts, from 0 to 1."""
     history: list[dict[str, Json]] = field(default_factory=list)
+    why_no_inner: str = "no patient is left that the model never learned from"
+    """Where `inner` is None, as the end of a sentence."""
 
     @classmethod
     def begin(cls, cohort: Cohort, config: TrainConfig, report: Report, stop: Stop) -> Course:
@@ -81,14 +83,12 @@ class Course:
             views=views,
             targets=targets,
             notes=notes,
+            why_no_inner=(
+                "no patients are kept from learning where patience is none"
+                if config.patience is None
+                else "too few patients are there to keep some of them from learning"
+            ),
         )
-
-    @property
-    def why_no_inner(self) -> str:
-        """Why no slides are kept from learning, as the end of a sentence."""
-        if self.config.patience is None:
-            return "no patients are kept from learning where patience is none"
-        return "too few patients are there to keep some of them from learning"
 
     def take_teachers(self, weights: Mapping[str, float]) -> None:
         """Use these teachers, standardised over the slides that are learned from.

@@ -159,7 +159,8 @@ def _operating_point(
     if course.train.task != "classification":
         return None
     if course.inner is None or unseen is None:
-        metrics["operating_point"] = {"reason": f"Nothing to choose it by: {course.why_no_inner}."}
+        why = course.why_no_inner
+        metrics["operating_point"] = {"reason": f"{why[0].upper()}{why[1:]}."}
         return None
     fused = _fused(unseen, sizes)
     inner = course.inner
