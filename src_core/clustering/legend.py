@@ -42,7 +42,9 @@ class Legend:
     groups: tuple[tuple[int, ...], ...] = ()
     """Numbers that were merged, each ascending and of two or more."""
 
-    def __bool__(self) -> bool:
+    @property
+    def is_edited(self) -> bool:
+        """Whether anybody has said anything."""
         return bool(self.names or self.colors or self.groups)
 
     @property

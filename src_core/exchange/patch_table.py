@@ -104,7 +104,7 @@ def patch_table(project: Project, slide: SlideFolder, *, run_id: str | None) -> 
         _marks(slide, grid),
         joint,
         {"excluded": edits.excluded, "pinned": edits.pinned},
-        {column: legend for column, legend in legends.items() if legend},
+        {column: legend for column, legend in legends.items() if legend.is_edited},
     )
 
 

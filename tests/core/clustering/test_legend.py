@@ -25,9 +25,9 @@ def store(tmp_path: Path) -> LegendStore:
 def test_clusters_go_by_their_numbers_until_somebody_names_them() -> None:
     assert USUAL.all_names() == [f"cluster {number}" for number in range(6)]
     np.testing.assert_array_equal(USUAL.rgb(cluster_colors(6)), cluster_colors(6))
-    assert not USUAL
+    assert not USUAL.is_edited
     named = USUAL.renamed(3, "  tumour\tbed ")
-    assert named
+    assert named.is_edited
     assert named.name(3) == "tumour bed"
     assert named.renamed(3, "") == named.renamed(3, "cluster 3") == USUAL
 
