@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.widgets.alike import AlikePatches
 from napari_fusecpath.widgets.bag_frames import BagFrames
 from napari_fusecpath.widgets.cluster_legend import ClusterLegend
@@ -34,11 +35,10 @@ class ClusterPanel(StepPanel):
     def build(self) -> None:
         """Add settings and legend."""
         self.form = ConfigForm(ClusterConfig, parent=self)
-        self.body.addWidget(Fold("Settings", self.form, self))
         self.sweep = SweepChooser(self.session, self)
         self.sweep.asked.connect(lambda options: self.submit("cluster", options))
         self.sweep.chosen.connect(lambda k: self.form.set_values({"n_clusters": k}))
-        self.body.addWidget(self.sweep.fold)
+        self.body.addWidget(Fold("Settings", self._settings(), self))
         self.legend = ClusterLegend(self.session, self)
         self.table = self.legend.table
         self.legend.chosen.connect(self._select)
@@ -48,7 +48,16 @@ class ClusterPanel(StepPanel):
         self.scatter = ScatterButton(self.session, self)
         self.scatter.lassoed.connect(self._select_rows)
         self.scatter.asked.connect(self._make_scatter)
-        self.foot.addWidget(self.scatter)
+        self.agreement = QPushButton("Agreement map", self)
+        self.agreement.setToolTip(
+            "How far the encoders agree about each patch, instead of clusters"
+        )
+        self.agreement.setCheckable(True)
+        self.agreement.clicked.connect(self._show_agreement)
+        row = QHBoxLayout()
+        row.addWidget(self.scatter)
+        row.addWidget(self.agreement)
+        self.foot.addLayout(row)
         self.editor = SelectionEditor(self.session, self)
         self.editor.said.connect(self.warn)
         self.foot.addWidget(self.editor)
@@ -59,6 +68,14 @@ class ClusterPanel(StepPanel):
         self._config_shown: object = None
         self._labels_shown: str | None = None
         self._legend_shown: Legend | None = None
+
+    def _settings(self) -> QWidget:
+        content = QWidget(self)
+        column = QVBoxLayout(content)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.form)
+        column.addWidget(self.sweep.fold)
+        return content
 
     def _comparisons(self) -> Fold:
         self.typical = QPushButton("Select typical patches", self)
@@ -100,6 +117,9 @@ class ClusterPanel(StepPanel):
         self._fill(snapshot)
         self._show_bag()
         self.sweep.show_snapshot(snapshot)
+        map_of_it = find_layer(self.session.viewer, "agreement")
+        self.agreement.setEnabled(map_of_it is not None)
+        self.agreement.setChecked(map_of_it is not None and map_of_it.visible)
         self.typical.setEnabled(snapshot.typical is not None)
         self.alike.show_snapshot(snapshot)
         self.cohort.show_snapshot(snapshot)
@@ -137,6 +157,8 @@ class ClusterPanel(StepPanel):
         if clusters is None:
             return
         found = number(int(clusters.max(initial=-1)) + 1, "cluster")
+        if snapshot.legend is not None and snapshot.legend.groups:
+            found += f", shown as {snapshot.legend.n_shown},"
         if snapshot.is_cluster_recipe_current:
             text = f"{found} by {', '.join(snapshot.config.encoders)}."
             self.offer(text, "Cluster again")
@@ -175,7 +197,13 @@ class ClusterPanel(StepPanel):
         self._labels_shown, self._legend_shown = shown, legend
         self.legend.show_legend(legend)
 
+    def _show_agreement(self, on: bool) -> None:
+        self.session.bring("agreement" if on else "clusters")
+
     def _select(self) -> None:
+        if self.agreement.isChecked() and self.table.chosen:
+            self.agreement.setChecked(False)
+            self._show_agreement(False)
         if self._shown is not None:
             chosen = np.flatnonzero(np.isin(self._shown, self.table.members))
             self.session.workbench.selected = tuple(chosen.tolist())

@@ -211,12 +211,8 @@ class ClusterLegend(QWidget):
             self._fill()  # a name that was refused stands in the table still
             return
         self.said.emit("")
-        chosen = self.table.members
-        self.show_legend(self._legend if legend is None else legend)
-        # A merge takes in the whole of what was chosen in part.
-        self.table.choose(*chosen)
-        self._session.take_legend(self._legend, is_joint=self._is_joint)
-        self._choose()
+        if legend is not None:  # who listens to the session shows it here, too
+            self._session.take_legend(legend, is_joint=self._is_joint)
 
     def _merge_or_split(self) -> None:
         chosen = self.table.chosen

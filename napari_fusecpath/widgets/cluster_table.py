@@ -6,11 +6,14 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from qtpy.QtCore import QModelIndex, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QModelIndex, QPoint, QRect, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QKeyEvent, QMouseEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
+    QLineEdit,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
     QTableWidgetItem,
     QTableWidgetSelectionRange,
     QWidget,
@@ -18,13 +21,22 @@ from qtpy.QtWidgets import (
 
 from napari_fusecpath.widgets.tables import Table, colour_icon
 from src_core.clustering.agreement import summarise
-from src_core.clustering.legend import Legend
+from src_core.clustering.legend import LONGEST_NAME, Legend
 from src_core.inference.palette import cluster_colors
 from src_core.types import Float32, Labels
 
 __all__ = ["ClusterRow", "ClusterTable", "rows_of"]
 
 _NAME, _SIZE, _SHARE, _AGREEMENT, _SHOWN, _COLOR = range(6)
+_HEADINGS = ("Cluster", "Patches", "Share", "Agree", "", "")
+_TIPS = {
+    _SIZE: "Patches of the slide in the cluster",
+    _SHARE: "Of the slide's patches",
+    _AGREEMENT: "Agreement: share of the nearest neighbours of its patches, by each encoder alone, "
+    "that are in it too",
+    _SHOWN: "Shown on the slide",
+    _COLOR: "Sort as the clusters are numbered",
+}
 _NARROW_PX = 24
 
 
@@ -76,6 +88,27 @@ def rows_of(labels: Labels, agreement: Float32 | None, legend: Legend) -> list[C
     return rows
 
 
+class _NameEditor(QStyledItemDelegate):
+    """Edits a name over the whole row: its own column is narrow in a narrow dock."""
+
+    def createEditor(  # noqa: N802 - Qt's name
+        self, parent: QWidget | None, option: QStyleOptionViewItem, index: QModelIndex
+    ) -> QWidget | None:
+        editor = super().createEditor(parent, option, index)
+        if isinstance(editor, QLineEdit):
+            editor.setMaxLength(LONGEST_NAME)
+            editor.setStyleSheet("padding: 0px; margin: 0px; min-height: 0px;")
+        return editor
+
+    def updateEditorGeometry(  # noqa: N802
+        self, editor: QWidget | None, option: QStyleOptionViewItem, _index: QModelIndex
+    ) -> None:
+        viewport = None if editor is None else editor.parentWidget()
+        if editor is not None and viewport is not None:
+            right = QPoint(viewport.width() - 1, option.rect.bottom())
+            editor.setGeometry(QRect(option.rect.topLeft(), right))
+
+
 class ClusterTable(Table):
     """One row a cluster; a row is chosen by its cluster's number, wherever it is sorted to.
 
@@ -99,7 +132,7 @@ class ClusterTable(Table):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(
-            ["Cluster", "Patches", "Share", "Agreement", "", ""],
+            _HEADINGS,
             name="Clusters",
             numbers=(_SIZE, _SHARE, _AGREEMENT),
             editable=(_NAME,),
@@ -116,6 +149,11 @@ class ClusterTable(Table):
             head.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
             head.setMinimumSectionSize(_NARROW_PX)
             head.resizeSection(column, _NARROW_PX)
+        for column, tip in _TIPS.items():
+            item = self.horizontalHeaderItem(column)
+            if item is not None:
+                item.setToolTip(tip)
+        self.setItemDelegateForColumn(_NAME, _NameEditor(self))
         head.setSectionsClickable(True)
         head.sectionClicked.connect(self._sort_by)
         self.itemChanged.connect(self._take_text)
@@ -247,10 +285,13 @@ class ClusterTable(Table):
         same = column == self._column
         self._is_falling = not self._is_falling if same else column in self._numbers
         self._column = column
-        order = Qt.SortOrder
-        self._head.setSortIndicatorShown(column != _COLOR)
-        falling = order.DescendingOrder if self._is_falling else order.AscendingOrder
-        self._head.setSortIndicator(column, falling)
+        # Qt's own arrow would take the names' room in every column.
+        arrow = " ▾" if self._is_falling else " ▴"
+        heads = [text + arrow * (at == column and bool(text)) for at, text in enumerate(_HEADINGS)]
+        for at, text in enumerate(heads):
+            item = self.horizontalHeaderItem(at)
+            if item is not None:
+                item.setText(text)
         self.show_clusters(self._rows, hidden=self._hidden)
 
     def _take_text(self, item: QTableWidgetItem) -> None:

@@ -26,7 +26,9 @@ def colour_icon(colour: Any) -> QIcon:
     pixmap = QPixmap(_ICON_PX, _ICON_PX)
     red, green, blue = (float(value) for value in colour[:3])
     pixmap.fill(QColor.fromRgbF(red, green, blue))
-    return QIcon(pixmap)
+    icon = QIcon(pixmap)
+    icon.addPixmap(pixmap, QIcon.Mode.Selected)  # else a chosen row tints it
+    return icon
 
 
 class Table(QTableWidget):

@@ -55,6 +55,11 @@ class Legend:
             found[list(group)] = group[0]
         return found
 
+    @property
+    def n_shown(self) -> int:
+        """How many clusters there are to the eye: merged ones count as one."""
+        return self.n_clusters - sum(len(group) - 1 for group in self.groups)
+
     def members(self, number: int) -> tuple[int, ...]:
         """Return what a cluster was merged with, itself included, ascending."""
         return next((group for group in self.groups if number in group), (number,))

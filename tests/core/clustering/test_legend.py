@@ -41,6 +41,7 @@ def test_a_merge_shows_and_counts_several_as_one() -> None:
         np.testing.assert_array_equal(legend.rgb(cluster_colors(6))[number], [0, 0, 1])
     wider = legend.merged([1, 2]).renamed(2, "tissue")
     assert wider.groups == ((1, 2, 4),)
+    assert (USUAL.n_shown, legend.n_shown, wider.n_shown) == (6, 5, 4)
     assert {wider.name(number) for number in (1, 2, 4)} == {"tissue"}
     assert legend.split(1).name(4) == "stroma"
     assert legend.split(4).shown(labels).tolist() == labels.tolist()

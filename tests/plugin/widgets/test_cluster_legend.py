@@ -1,4 +1,4 @@
-"""The legend of the clusters in a real window: names, colours and merges, seen wherever they are."""
+"""The legend in a real window: names, colours and merges, seen wherever clusters are."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QColorDialog, QLineEdit
 
 from napari_fusecpath.layers.find import find_layer
-from napari_fusecpath.widgets.cluster_table import ClusterTable, rows_of
 from napari_fusecpath.widgets.dock import FuseCPathWidget
-from src_core.clustering.legend import Legend
 from src_core.inference.palette import cluster_colors
 from src_core.project import Project
 from tests.plugin.widgets.clustered_slide import clustered_slide
@@ -47,7 +45,6 @@ def test_clusters_are_named_coloured_merged_and_all_of_it_is_there_again(
     window: Callable[..., FuseCPathWidget],
     project: Project,
     qtbot: Any,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dock = window()
     dock.session.open_project(project.root)
@@ -104,3 +101,34 @@ def test_clusters_are_named_coloured_merged_and_all_of_it_is_there_again(
     legend.choose([])
     usual = [(*color, 1.0) for color in cluster_colors(4).tolist()]
     np.testing.assert_allclose(list(on_the_slide(dock).values()), usual, atol=1e-3)
+
+    dock.session.show_slide("a")
+    dock.session.refresh()
+    click(table, qtbot, 3, SHOWN)
+    assert [one[3] for one in on_the_slide(dock).values()] == [1, 1, 1, 0]
+    assert table.chosen == [], "a tick selects nothing"
+    legend.choose([3])
+    assert on_the_slide(dock)[3][3] == 1, "what is chosen elsewhere is shown"
+    qtbot.keyClick(table, Qt.Key.Key_Space)
+    assert on_the_slide(dock)[3][3] == 0
+    legend.choose([])
+    table.cellDoubleClicked.emit(1, NAME)
+    assert [one[3] for one in on_the_slide(dock).values()] == [0, 1, 0, 0]
+    table.cellDoubleClicked.emit(1, NAME)
+    assert {one[3] for one in on_the_slide(dock).values()} == {1}
+
+    panel: Any = dock.panels["cluster"]
+    panel.agreement.click()
+    agreement: Any = find_layer(viewer, "agreement")
+    layer = find_layer(viewer, "clusters")
+    assert (agreement.visible, layer.visible) == (True, False)
+    legend.choose([2])
+    assert (agreement.visible, layer.visible) == (False, True)
+    assert not panel.agreement.isChecked()
+
+    store.path.write_text("{}", encoding="utf-8")
+    table.renamed.emit(2, "gland")
+    qtbot.waitUntil(lambda: "legend.json names other clusters" in panel.warning.text())
+    dock.session.refresh()
+    assert [row.name for row in table.rows] == [f"cluster {number}" for number in range(4)]
+    assert not legend.undo.isEnabled()
