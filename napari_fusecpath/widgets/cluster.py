@@ -158,7 +158,7 @@ class ClusterPanel(StepPanel):
             return
         found = number(int(clusters.max(initial=-1)) + 1, "cluster")
         if snapshot.legend is not None and snapshot.legend.groups:
-            found += f", shown as {snapshot.legend.n_shown},"
+            found += f" (shown as {snapshot.legend.n_shown})"
         if snapshot.is_cluster_recipe_current:
             text = f"{found} by {', '.join(snapshot.config.encoders)}."
             self.offer(text, "Cluster again")

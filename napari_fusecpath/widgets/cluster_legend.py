@@ -191,27 +191,25 @@ class ClusterLegend(QWidget):
         self.chosen.emit()
 
     def _edit(self, change: Callable[[Legend], Legend]) -> None:
-        store = self._store()
-        if store is not None:
-            self._try(lambda: store.edit(change))
+        self._try(lambda store: store.edit(change))
 
     def _rename(self, number: int, name: str) -> None:
         self._edit(lambda legend: legend.renamed(number, name))
 
     def _undo(self) -> None:
-        store = self._store()
-        if store is not None:
-            self._try(store.undo)
+        self._try(LegendStore.undo)
 
-    def _try(self, act: Callable[[], Legend | None]) -> None:
+    def _try(self, act: Callable[[LegendStore], Legend | None]) -> None:
+        legend, problem = None, ""
         try:
-            legend = act()
+            store = self._store()
+            legend = None if store is None else act(store)
         except FusecpathError as error:
-            self.said.emit(str(error))
-            self._fill()  # a name that was refused stands in the table still
-            return
-        self.said.emit("")
-        if legend is not None:  # who listens to the session shows it here, too
+            problem = str(error)
+        self.said.emit(problem)
+        if legend is None or legend == self._legend:
+            self._fill()  # what was typed stands in the table still
+        else:  # the panel listens, and shows it here
             self._session.take_legend(legend, is_joint=self._is_joint)
 
     def _merge_or_split(self) -> None:
@@ -234,7 +232,6 @@ class ClusterLegend(QWidget):
                 self.set_color(number, color.name())
 
         dialog.colorSelected.connect(take)
-        dialog.setModal(False)
         dialog.show()
 
     def set_color(self, number: int, color: str | None) -> None:

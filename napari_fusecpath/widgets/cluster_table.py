@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from qtpy.QtCore import QModelIndex, QPoint, QRect, Qt, Signal  # type: ignore[attr-defined]
@@ -52,7 +52,8 @@ class ClusterRow(NamedTuple):
     share: float
     agreement: float
     """NaN where nobody knows."""
-    rgb: tuple[float, float, float]
+    rgb: Sequence[float]
+    """Red, green, blue from 0 to 1."""
 
 
 def rows_of(labels: Labels, agreement: Float32 | None, legend: Legend) -> list[ClusterRow]:
@@ -82,7 +83,7 @@ def rows_of(labels: Labels, agreement: Float32 | None, legend: Legend) -> list[C
                 size=int(found.sizes[number]),
                 share=float(found.shares[number]),
                 agreement=float(found.agreement[number]),
-                rgb=tuple(colors[number]),
+                rgb=colors[number],
             )
         )
     return rows
@@ -268,7 +269,7 @@ class ClusterTable(Table):
         color.setToolTip("Click for another colour")
 
     def _sorted(self, rows: Sequence[ClusterRow]) -> list[ClusterRow]:
-        keys = {
+        keys: dict[int, Callable[[ClusterRow], Any]] = {
             _NAME: lambda row: (not row.is_named, row.name.casefold() if row.is_named else ""),
             _SIZE: lambda row: row.size,
             _SHARE: lambda row: row.share,

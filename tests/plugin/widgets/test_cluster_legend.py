@@ -126,6 +126,11 @@ def test_clusters_are_named_coloured_merged_and_all_of_it_is_there_again(
     assert (agreement.visible, layer.visible) == (False, True)
     assert not panel.agreement.isChecked()
 
+    item = table.item(2, NAME)
+    item.setText("  cluster 2 ")
+    qtbot.waitUntil(lambda: table.item(2, NAME).text() == "cluster 2")
+    assert not store.current().is_edited
+
     store.path.write_text("{}", encoding="utf-8")
     table.renamed.emit(2, "gland")
     qtbot.waitUntil(lambda: "legend.json names other clusters" in panel.warning.text())
