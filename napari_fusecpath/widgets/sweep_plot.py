@@ -13,7 +13,11 @@ from src_core.clustering.tables import INDICES, Index, SweepRow, best_rows
 
 __all__ = ["SweepPlot", "row_words"]
 
-_COLORS: dict[Index, str] = {"silhouette": "#56b4e9", "calinski_harabasz": "#e69f00"}
+_COLORS: dict[Index, tuple[str, str]] = {
+    "silhouette": ("#56b4e9", "#0072b2"),
+    "calinski_harabasz": ("#e69f00", "#a84900"),
+}
+"""On a dark ground and on a light one; those of Okabe and Ito, the last made darker."""
 _SHORT: dict[Index, str] = {"silhouette": "SC", "calinski_harabasz": "CH"}
 _HEIGHT_PX, _SIDE_PX, _TOP_PX, _FOOT_PX = 150, 14, 22, 20
 _DOT_PX, _RING_PX = 3.0, 6.5
@@ -142,8 +146,12 @@ class SweepPlot(QWidget):
             for k, value in known
         ]
 
+    def _color(self, index: Index) -> QColor:
+        is_light = self.palette().window().color().lightness() > 127
+        return QColor(_COLORS[index][is_light])
+
     def _draw_curve(self, painter: QPainter, index: Index) -> None:
-        points, color = self._points(index), QColor(_COLORS[index])
+        points, color = self._points(index), self._color(index)
         best = best_rows(self._rows).get(index)
         dashed = index == INDICES[1]  # told apart without colours too
         painter.setPen(QPen(color, 1.5, Qt.PenStyle.DashLine if dashed else Qt.PenStyle.SolidLine))
@@ -162,7 +170,7 @@ class SweepPlot(QWidget):
         area = QRectF(self.rect()).adjusted(4, 2, -4, -2)
         places = (side.AlignLeft, side.AlignRight)
         for index, place in zip(INDICES, places, strict=True):
-            painter.setPen(QColor(_COLORS[index]))
+            painter.setPen(self._color(index))
             line = "- -" if index == INDICES[1] else "—"
             words = f"{line} {_SHORT[index]}"
             if index in best:
