@@ -147,7 +147,7 @@ class SweepPlot(QWidget):
         ]
 
     def _color(self, index: Index) -> QColor:
-        is_light = self.palette().window().color().lightness() > 127
+        is_light = self.palette().windowText().color().lightness() < 128  # dark letters
         return QColor(_COLORS[index][is_light])
 
     def _draw_curve(self, painter: QPainter, index: Index) -> None:
