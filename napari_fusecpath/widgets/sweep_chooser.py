@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
@@ -141,7 +140,7 @@ def _rows(snapshot: Snapshot) -> list[SweepRow]:
     slide, grid, config = snapshot.slide, snapshot.grid, snapshot.config
     if slide is None or grid is None or not snapshot.is_embedded:
         return []
-    rows: dict[Any, SweepRow] = {}
+    rows: dict[int, SweepRow] = {}
     with suppress(FusecpathError):  # embeddings that cannot be read are said elsewhere
         views = stored_views(slide, grid, config.encoders)
         for sweep in stored_sweeps(slide, grid, views, config.clustering):
