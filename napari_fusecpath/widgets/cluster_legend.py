@@ -55,7 +55,7 @@ class ClusterLegend(QWidget):
         self._session = session
         self._clusters: Clusters | None = None
         self._agreement: Float32 | None = None
-        self._legend = Legend(n_clusters=0)
+        self._legend, self._is_filled = Legend(n_clusters=0), False
         self._hidden: set[int] = set()
         """Numbers of clusters, as found, that are not drawn."""
         self.table = ClusterTable(self)
@@ -84,13 +84,16 @@ class ClusterLegend(QWidget):
             How far each encoder agrees about a patch.
         """
         self._clusters, self._agreement = clusters, agreement
+        self._is_filled = False
         self._hidden.clear()
         self.table.choose()
 
     def show_legend(self, legend: Legend) -> None:
         """Show what the clusters are called now; the same on the slide."""
         is_new = legend != self._legend
-        self._legend = legend
+        if self._is_filled and not is_new:
+            return
+        self._legend, self._is_filled = legend, True
         self._fill()
         self._offer_undo()
         if is_new:
@@ -209,7 +212,8 @@ class ClusterLegend(QWidget):
         self.said.emit(problem)
         if legend is None or legend == self._legend:
             self._fill()  # what was typed stands in the table still
-        else:  # the panel listens, and shows it here
+        else:
+            self.show_legend(legend)
             self._session.take_legend(legend, is_joint=self._is_joint)
 
     def _merge_or_split(self) -> None:

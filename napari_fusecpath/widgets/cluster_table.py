@@ -207,10 +207,9 @@ class ClusterTable(Table):
             for row in self._rows
         ]
         self.show_rows(texts)
-        self.blockSignals(True)
-        for place, row in enumerate(self._rows):
-            self._dress(place, row)
-        self.blockSignals(False)
+        with self.filling():
+            for place, row in enumerate(self._rows):
+                self._dress(place, row)
         self.choose(*chosen)
 
     def rename(self, number: int) -> None:

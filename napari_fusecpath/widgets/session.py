@@ -263,7 +263,7 @@ class Session(QObject):
         self.workbench.selected = tuple(rows.tolist())
 
     def take_legend(self, legend: Legend, *, is_joint: bool) -> None:
-        """Tell what clusters are called now; nothing else that is stored has changed.
+        """Tell soon what clusters are called now; nothing else that is stored has changed.
 
         Parameters
         ----------
@@ -274,7 +274,7 @@ class Session(QObject):
         """
         changes: dict[str, Any] = {"joint_legend" if is_joint else "legend": legend}
         self.snapshot = replace(self.snapshot, **changes)
-        self.refreshed.emit(self.snapshot)
+        self._timer.start()
 
     def _on_choice(self, info: EmissionInfo) -> None:
         """Tell of a choice soon; what is selected changes nothing that is stored."""

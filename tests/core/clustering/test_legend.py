@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -101,10 +102,14 @@ def test_only_so_much_is_kept(tmp_path: Path) -> None:
     for number in range(12):
         color = f"#0000{number:02x}"
         whole = Legend(n_clusters=1000, names=names, colors={0: color})
-        store.edit(lambda _before, after=whole: after)
+        store.edit(partial(_instead, whole))
     assert store.path.stat().st_size < MAX_JSON_BYTES
     assert store.current() == whole
     assert store.can_undo()
+
+
+def _instead(whole: Legend, _before: Legend) -> Legend:
+    return whole
 
 
 def test_clusters_that_were_made_anew_do_not_take_the_names_of_others(store: LegendStore) -> None:
