@@ -15,6 +15,7 @@ from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.layers.label_look import dress_labels
 from napari_fusecpath.widgets.cluster_table import ClusterTable, rows_of
 from napari_fusecpath.widgets.session import Session
+from src_core.clustering.agreement import ClusterSummary, summarise
 from src_core.clustering.legend import Legend
 from src_core.clustering.legend_store import LegendStore
 from src_core.errors import FusecpathError
@@ -55,6 +56,8 @@ class ClusterLegend(QWidget):
         self._session = session
         self._clusters: Clusters | None = None
         self._agreement: Float32 | None = None
+        self._summary: ClusterSummary | None = None
+        self._stored: LegendStore | None = None
         self._legend, self._is_filled = Legend(n_clusters=0), False
         self._hidden: set[int] = set()
         """Numbers of clusters, as found, that are not drawn."""
@@ -84,6 +87,7 @@ class ClusterLegend(QWidget):
             How far each encoder agrees about a patch.
         """
         self._clusters, self._agreement = clusters, agreement
+        self._summary = self._stored = None
         self._is_filled = False
         self._hidden.clear()
         self.table.choose()
@@ -154,12 +158,17 @@ class ClusterLegend(QWidget):
         slide = self._session.snapshot.slide
         if slide is None or self._clusters is None:
             return None
-        return slide.legend(slide.shown_clusters(joint=self._is_joint))
+        if self._stored is None:
+            self._stored = slide.legend(slide.shown_clusters(joint=self._is_joint))
+        return self._stored
 
     def _fill(self) -> None:
-        rows = []
-        if self._clusters is not None:
-            rows = rows_of(self._clusters, self._agreement, self._legend)
+        rows, clusters, known = [], self._clusters, self._agreement
+        if clusters is not None:
+            if self._summary is None:
+                known = np.ones((len(clusters), 0), np.float32) if known is None else known
+                self._summary = summarise(clusters, known, self._legend.n_clusters)
+            rows = rows_of(self._summary, self._legend)
         self.table.show_clusters(rows, hidden=self._hidden)
         self._offer()
 

@@ -20,10 +20,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fusecpath.widgets.tables import Table, colour_icon
-from src_core.clustering.agreement import summarise
+from src_core.clustering.agreement import ClusterSummary
 from src_core.clustering.legend import LONGEST_NAME, Legend
 from src_core.inference.palette import cluster_colors
-from src_core.types import Float32, Labels
 
 __all__ = ["ClusterRow", "ClusterTable", "rows_of"]
 
@@ -56,33 +55,33 @@ class ClusterRow(NamedTuple):
     """Red, green, blue from 0 to 1."""
 
 
-def rows_of(labels: Labels, agreement: Float32 | None, legend: Legend) -> list[ClusterRow]:
+def rows_of(found: ClusterSummary, legend: Legend) -> list[ClusterRow]:
     """Return what there is to say of each cluster, merged ones as one, by their number.
 
     Parameters
     ----------
-    labels : ndarray of int32, shape (N,)
-        Clusters as they were found, -1 for none.
-    agreement : ndarray of float32, shape (N, views), optional
-        How far each encoder agrees with a patch's cluster.
+    found : ClusterSummary
+        Of the clusters as they were found, those that the slide has no patch of as well.
     legend : Legend
-        What people say of them; those that the slide has no patch of are there as well.
+        What people say of them.
     """
-    known = np.ones((len(labels), 0), np.float32) if agreement is None else agreement
-    found = summarise(legend.shown(labels), known, legend.n_clusters)
     colors = legend.rgb(cluster_colors(legend.n_clusters)).tolist()
     rows = []
     for number in np.unique(legend.leaders).tolist():
         members = legend.members(number)
+        sizes, agreement = found.sizes[list(members)], found.agreement[list(members)]
+        size = int(sizes.sum())
+        # Of a cluster without a patch nobody knows, and it weighs nothing.
+        agrees = (sizes * np.where(sizes, agreement, 0.0)).sum() / size if size else np.nan
         rows.append(
             ClusterRow(
                 number=number,
                 members=members,
                 name=legend.name(number),
                 is_named=any(member in legend.names for member in members),
-                size=int(found.sizes[number]),
-                share=float(found.shares[number]),
-                agreement=float(found.agreement[number]),
+                size=size,
+                share=float(found.shares[list(members)].sum()),
+                agreement=float(agrees),
                 rgb=colors[number],
             )
         )

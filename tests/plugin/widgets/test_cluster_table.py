@@ -12,6 +12,7 @@ from qtpy.QtGui import QColor, QIcon
 from napari_fusecpath.widgets.cluster_table import ClusterTable, rows_of
 from napari_fusecpath.widgets.sweep_plot import SweepPlot, row_words
 from napari_fusecpath.widgets.tables import colour_icon
+from src_core.clustering.agreement import summarise
 from src_core.clustering.legend import Legend
 from src_core.clustering.tables import SweepRow
 
@@ -27,17 +28,18 @@ def is_like(seen: QColor, rgb: tuple[int, int, int]) -> bool:
 
 
 def test_merged_clusters_are_counted_as_one() -> None:
-    rows = rows_of(LABELS, AGREE, Legend(n_clusters=5).merged([3, 1]))
+    rows = rows_of(summarise(LABELS, AGREE, 5), Legend(n_clusters=5).merged([4, 3, 1]))
     assert [(row.number, row.members, row.size) for row in rows] == [
         (0, (0,), 4),
-        (1, (1, 3), 4),
+        (1, (1, 3, 4), 4),
         (2, (2,), 2),
-        (4, (4,), 0),
     ]
     assert rows[1].share == pytest.approx(4 / 11)
     assert rows[1].agreement == pytest.approx(1 / 4), "the mean over its patches"
-    assert np.isnan(rows[3].agreement), "of no patch there is none"
-    assert all(np.isnan(row.agreement) for row in rows_of(LABELS, None, Legend(n_clusters=5)))
+    single = rows_of(summarise(LABELS, AGREE, 5), Legend(n_clusters=5))
+    assert np.isnan(single[4].agreement), "of no patch there is none"
+    unknown = summarise(LABELS, np.ones((len(LABELS), 0), np.float32), 5)
+    assert all(np.isnan(row.agreement) for row in rows_of(unknown, Legend(n_clusters=5)))
 
 
 def test_a_heading_sorts_by_what_its_column_means(qtbot: Any) -> None:
@@ -45,7 +47,8 @@ def test_a_heading_sorts_by_what_its_column_means(qtbot: Any) -> None:
     qtbot.addWidget(table)
     labels = np.repeat(np.arange(12, dtype=np.int32), np.arange(12, 0, -1))
     legend = Legend(n_clusters=12).renamed(7, "Stroma").renamed(3, "gland")
-    table.show_clusters(rows_of(labels, None, legend), hidden=())
+    summary = summarise(labels, np.ones((len(labels), 0), np.float32), 12)
+    table.show_clusters(rows_of(summary, legend), hidden=())
     table.choose(11)
 
     def sorted_by(column: int) -> list[int]:
