@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote
 
+from src_core.clustering.legend_store import LegendStore, clusters_digest
+from src_core.clustering.result import load_clusters
 from src_core.config import Config, Help, Range
 from src_core.errors import ProjectError, SlideReadError
 from src_core.locking import locked
@@ -212,6 +214,30 @@ class SlideFolder:
         """Return the folder of the clusters to look at: those in common, if wanted and there."""
         is_joint = joint and self.record.joint_id is not None
         return self.joint_clusters() if is_joint else self.current_clusters()
+
+    def legend(self, clusters: Path) -> LegendStore:
+        """Return what people call the clusters of a clustering of the slide.
+
+        Clusters that slides have in common are called the same on all of them.
+
+        Parameters
+        ----------
+        clusters : Path
+            Its folder.
+
+        Raises
+        ------
+        ProjectError
+            If the clusters are missing or damaged.
+        """
+        labels, meta = load_clusters(clusters)
+        cohort, n_clusters = meta["recipe"].get("cohort"), meta["n_clusters"]
+        if cohort is None:
+            digest = clusters_digest(labels)
+            return LegendStore(clusters / "legend.json", n_clusters=n_clusters, of=digest)
+        name = checked_name(str(cohort), what="clustering")
+        folder = self.project / "cohort" / "clusters" / name
+        return LegendStore(folder / "legend.json", n_clusters=n_clusters, of=name)
 
     def _current(self, key: str, step: str) -> str:
         value = getattr(self.record, key)

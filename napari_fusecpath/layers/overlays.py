@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
-from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import ArrayLike, NDArray
 
 from napari_fusecpath.layers.captions import elided, follow_visibility, write_captions
@@ -23,6 +21,7 @@ from napari_fusecpath.layers.geometry import (
     mask_placement,
     raster_placement,
 )
+from napari_fusecpath.layers.label_look import label_colormap, label_features
 from napari_fusecpath.layers.stack import insert_by_role, place_layer, scale_in_view
 from src_core.inference.maps import robust_limits
 from src_core.inference.palette import cluster_colors
@@ -296,10 +295,9 @@ def _show_labels(
     brush_size: int = 1,
     editable: bool = True,
 ) -> Labels:
-    colormap = _label_colormap(cluster_colors(len(names)) if colors is None else colors)
+    colormap = label_colormap(cluster_colors(len(names)) if colors is None else colors)
     place = place.at(scale_in_view(viewer, place.mpp))
-    # napari shows the row whose `index` is the label under the cursor in the status bar.
-    features = pd.DataFrame({"index": range(1, len(names) + 1), "name": list(names)})
+    features = label_features(names)
     layer = find_layer(viewer, role)
     if isinstance(layer, Labels):
         layer.data = raster
@@ -370,10 +368,3 @@ def _show_map(
 def _label_type(n_labels: int) -> type[np.unsignedinteger[Any]]:
     """Return the smallest type that holds 0 to `n_labels`: small ones are drawn fastest."""
     return np.uint8 if n_labels < 2**8 else np.uint16
-
-
-def _label_colormap(colors: NDArray[np.floating]) -> DirectLabelColormap:
-    table: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
-    for number, color in enumerate(np.asarray(colors, dtype=np.float32), start=1):
-        table[number] = color if len(color) == 4 else np.append(color, np.float32(1))
-    return DirectLabelColormap(color_dict=table)

@@ -22,9 +22,11 @@ from napari_fusecpath.layers.stack import follow_slide
 from napari_fusecpath.notify import report_error
 from napari_fusecpath.readers.slide import show_slide
 from napari_fusecpath.state import workbench_of
+from src_core.clustering.legend import Legend
 from src_core.clustering.result import load_agreement, load_clusters
 from src_core.errors import FusecpathError, ProjectError
 from src_core.geojson import read_polygons
+from src_core.inference.palette import cluster_colors
 from src_core.inference.prediction import Prediction
 from src_core.patches.grid import PatchGrid
 from src_core.preparing import load_flags
@@ -183,8 +185,12 @@ def _clusters(viewer: Viewer, project: Project, slide: SlideFolder, clusters_id:
     grid = slide.load_grid()
     layer, shown = find_layer(viewer, "clusters"), (str(slide.root), grid.grid_id, clusters_id)
     if layer is None or about(layer).get("shown") != shown:  # what stands out goes on doing so
-        labels, meta = load_clusters(slide.clusters(grid.grid_id, clusters_id))
-        layer = show_clusters(viewer, grid, labels, names=_names(meta["n_clusters"]))
+        folder = slide.clusters(grid.grid_id, clusters_id)
+        labels, meta = load_clusters(folder)
+        # Of all clusters, also of those in common that this slide lacks: colours go by the number.
+        legend = _legend(slide, folder, meta["n_clusters"])
+        colors = legend.rgb(cluster_colors(legend.n_clusters))
+        layer = show_clusters(viewer, grid, labels, names=legend.all_names(), colors=colors)
         about(layer)["shown"] = shown
     workbench = workbench_of(viewer)
     workbench.turn_to_grid(grid.grid_id)
@@ -192,9 +198,13 @@ def _clusters(viewer: Viewer, project: Project, slide: SlideFolder, clusters_id:
     return {"clusters", *_agreement(viewer, grid, slide.clusters(grid.grid_id, clusters_id))}
 
 
-def _names(n_clusters: int) -> list[str]:
-    """Name all clusters, also those in common that this slide lacks: colours go by their number."""
-    return [f"cluster {number}" for number in range(n_clusters)]
+def _legend(slide: SlideFolder, clusters: Path, n_clusters: int) -> Legend:
+    """Return what people call the clusters; a damaged file is said, and hides no cluster."""
+    try:
+        return slide.legend(clusters).current()
+    except FusecpathError as error:
+        report_error(error)
+        return Legend(n_clusters=n_clusters)
 
 
 def _agreement(viewer: Viewer, grid: PatchGrid, folder: Path) -> set[Role]:

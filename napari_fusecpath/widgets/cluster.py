@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from napari.layers import Labels
-from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.widgets.alike import AlikePatches
 from napari_fusecpath.widgets.bag_frames import BagFrames
+from napari_fusecpath.widgets.cluster_legend import ClusterLegend
 from napari_fusecpath.widgets.cohort_clusters import CohortClusters
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
 from napari_fusecpath.widgets.picking import PatchPicker
@@ -20,15 +19,12 @@ from napari_fusecpath.widgets.scatter_button import ScatterButton
 from napari_fusecpath.widgets.selection_edits import SelectionEditor
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number
-from napari_fusecpath.widgets.tables import Table, colour_icon
-from src_core.clustering.agreement import summarise
+from napari_fusecpath.widgets.sweep_chooser import SweepChooser
+from src_core.clustering.legend import Legend
 from src_core.clustering.result import ClusterConfig
-from src_core.inference.palette import cluster_colors
-from src_core.types import Float32, Int64, Json
+from src_core.types import Int64, Json
 
 __all__ = ["ClusterPanel"]
-
-_DIMMED = 0.25
 
 
 class ClusterPanel(StepPanel):
@@ -39,35 +35,47 @@ class ClusterPanel(StepPanel):
     def build(self) -> None:
         """Add settings and legend."""
         self.form = ConfigForm(ClusterConfig, parent=self)
-        self.body.addWidget(Fold("Settings", self.form, self))
-        self.table = Table(
-            ["Cluster", "Patches", "Share", "Agreement"],
-            name="Clusters",
-            numbers=(1, 2, 3),
-            parent=self,
-        )
-        self.table.setToolTip(
-            "Click to select, double-click to see one cluster alone. Agreement: share of the "
-            "nearest neighbours of its patches, by each encoder alone, that are in it too"
-        )
-        self.table.setMinimumHeight(180)
-        self.table.itemSelectionChanged.connect(self._select)
-        self.table.cellDoubleClicked.connect(self._show_alone)
+        self.sweep = SweepChooser(self.session, self)
+        self.sweep.asked.connect(lambda options: self.submit("cluster", options))
+        self.sweep.chosen.connect(lambda k: self.form.set_values({"n_clusters": k}))
+        self.body.addWidget(Fold("Settings", self._settings(), self))
+        self.legend = ClusterLegend(self.session, self)
+        self.table = self.legend.table
+        self.legend.chosen.connect(self._select)
+        self.legend.said.connect(self.warn)
         self.frames = BagFrames(self.session, self)
         self.foot.addWidget(self.frames)
         self.scatter = ScatterButton(self.session, self)
         self.scatter.lassoed.connect(self._select_rows)
         self.scatter.asked.connect(self._make_scatter)
-        self.foot.addWidget(self.scatter)
+        self.agreement = QPushButton("Agreement map", self)
+        self.agreement.setToolTip(
+            "How far the encoders agree about each patch, instead of clusters"
+        )
+        self.agreement.setCheckable(True)
+        self.agreement.clicked.connect(self._show_agreement)
+        row = QHBoxLayout()
+        row.addWidget(self.scatter)
+        row.addWidget(self.agreement)
+        self.foot.addLayout(row)
         self.editor = SelectionEditor(self.session, self)
         self.editor.said.connect(self.warn)
         self.foot.addWidget(self.editor)
-        self.session.clusters_chosen.connect(self._choose)
+        self.session.clusters_chosen.connect(self.legend.choose)
         PatchPicker(self.session, self).picked.connect(self._pick)
         self.foot.addWidget(self._comparisons())
-        self.foot.addWidget(self.table, stretch=1)
+        self.foot.addWidget(self.legend, stretch=1)
         self._config_shown: object = None
         self._labels_shown: str | None = None
+        self._legend_shown: Legend | None = None
+
+    def _settings(self) -> QWidget:
+        content = QWidget(self)
+        column = QVBoxLayout(content)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.form)
+        column.addWidget(self.sweep.fold)
+        return content
 
     def _comparisons(self) -> Fold:
         self.typical = QPushButton("Select typical patches", self)
@@ -90,6 +98,8 @@ class ClusterPanel(StepPanel):
             self.alike.show_found(result)
         elif "patches_of_cluster" in result:
             self.cohort.show_made()
+        elif "sweeps" in result:
+            self.sweep.show_made()
 
     def is_done(self, snapshot: Snapshot) -> bool:
         """Tell whether the slide has clusters by the settings of the project."""
@@ -106,6 +116,10 @@ class ClusterPanel(StepPanel):
             self.form.set_values(snapshot.config.clustering.to_dict())
         self._fill(snapshot)
         self._show_bag()
+        self.sweep.show_snapshot(snapshot)
+        map_of_it = find_layer(self.session.viewer, "agreement")
+        self.agreement.setEnabled(map_of_it is not None)
+        self.agreement.setChecked(map_of_it is not None and map_of_it.visible)
         self.typical.setEnabled(snapshot.typical is not None)
         self.alike.show_snapshot(snapshot)
         self.cohort.show_snapshot(snapshot)
@@ -143,6 +157,8 @@ class ClusterPanel(StepPanel):
         if clusters is None:
             return
         found = number(int(clusters.max(initial=-1)) + 1, "cluster")
+        if snapshot.legend is not None and snapshot.legend.groups:
+            found += f" (shown as {snapshot.legend.n_shown})"
         if snapshot.is_cluster_recipe_current:
             text = f"{found} by {', '.join(snapshot.config.encoders)}."
             self.offer(text, "Cluster again")
@@ -169,30 +185,33 @@ class ClusterPanel(StepPanel):
         if clusters is not None and record is not None:
             of = record.joint_id if self._is_joint else record.clusters_id
             shown = f"{record.slide_id}/{record.grid_id}/{of}"
-        if shown == self._labels_shown:
+        legend = snapshot.joint_legend if self._is_joint else snapshot.legend
+        if legend is None:  # damaged, which the window has said
+            least = snapshot.n_joint if self._is_joint else 0
+            found = 0 if clusters is None else int(clusters.max(initial=-1)) + 1
+            legend = Legend(n_clusters=max(least, found))
+        if shown == self._labels_shown and legend == self._legend_shown:
             return
-        self._labels_shown = shown
-        count = snapshot.n_joint if self._is_joint else 0
-        rows = [] if clusters is None else _rows(clusters, snapshot.agreement, at_least=count)
-        icons = [colour_icon(colour) for colour in cluster_colors(len(rows))]
-        self.table.show_rows(rows, icons=icons)
+        if shown != self._labels_shown:
+            self.legend.show_clusters(clusters, snapshot.agreement)
+        self._labels_shown, self._legend_shown = shown, legend
+        self.legend.show_legend(legend)
 
-    def _choose(self, numbers: list[int]) -> None:
-        """Choose rows as a click does."""
-        self.table.choose(*(one for one in numbers if one < self.table.rowCount()))
-        self._select()
+    def _show_agreement(self, on: bool) -> None:
+        self.session.bring("agreement" if on else "clusters")
 
     def _select(self) -> None:
-        rows = self.table.chosen
-        self._paint(rows, others=_DIMMED)
+        if self.agreement.isChecked() and self.table.chosen:
+            self.agreement.setChecked(False)
+            self._show_agreement(False)
         if self._shown is not None:
-            chosen = np.flatnonzero(np.isin(self._shown, rows))
+            chosen = np.flatnonzero(np.isin(self._shown, self.table.members))
             self.session.workbench.selected = tuple(chosen.tolist())
         self._show_bag()
 
     def _show_bag(self) -> None:
         """Frame a selection by the slide's own clusters: of them bags are drawn."""
-        self.frames.show_bag(() if self._is_joint or self._is_picked else self.table.chosen)
+        self.frames.show_bag(() if self._is_joint or self._is_picked else self.table.members)
 
     @property
     def _is_picked(self) -> bool:
@@ -200,13 +219,13 @@ class ClusterPanel(StepPanel):
         shown, selected = self._shown, self.session.selected
         if shown is None or not len(selected):
             return False
-        return not np.array_equal(np.flatnonzero(np.isin(shown, self.table.chosen)), selected)
+        return not np.array_equal(np.flatnonzero(np.isin(shown, self.table.members)), selected)
 
     def _select_typical(self) -> None:
         typical = self.session.snapshot.typical
         if typical is None:
             return
-        rows = typical[self.table.chosen] if self.table.chosen else typical[:, :1]
+        rows = typical[self.table.members] if self.table.members else typical[:, :1]
         self.table.clearSelection()
         self.session.workbench.selected = tuple(sorted(int(row) for row in rows[rows >= 0]))
 
@@ -231,41 +250,3 @@ class ClusterPanel(StepPanel):
         root = str(snapshot.project.root)
         slides: list[Json] = [] if self._is_joint else [snapshot.slide.slide_id]
         self.submit("cluster", {"project": root, "slides": slides, "joint": self._is_joint})
-
-    def _show_alone(self, row: int, _column: int) -> None:
-        self._paint([row], others=0.0)
-
-    def _paint(self, rows: list[int], *, others: float) -> None:
-        """Let some clusters stand out; none chosen is all of them."""
-        layer = find_layer(self.session.viewer, "clusters")
-        if not isinstance(layer, Labels):
-            return
-        colours = cluster_colors(self.table.rowCount())
-        table: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
-        for index, colour in enumerate(colours):
-            alpha = 1.0 if not rows or index in rows else others
-            table[index + 1] = np.array([*colour, alpha], dtype=np.float32)
-        layer.colormap = DirectLabelColormap(color_dict=table)
-        if len(rows) == 1:
-            layer.selected_label = rows[0] + 1
-        layer.visible = True
-
-
-def _rows(
-    clusters: NDArray[np.int32], agreement: Float32 | None, *, at_least: int
-) -> list[tuple[str, str, str, str]]:
-    """Return the legend: name, patches, share of the slide and agreement of each cluster."""
-    known = np.ones((len(clusters), 0), np.float32) if agreement is None else agreement
-    count = max(at_least, int(clusters.max(initial=-1)) + 1)
-    found = summarise(clusters, known, count)
-    return [
-        (
-            f"cluster {number}",
-            f"{size:,}",
-            f"{share:.1%}",
-            "" if np.isnan(agrees) else f"{agrees:.0%}",
-        )
-        for number, (size, share, agrees) in enumerate(
-            zip(found.sizes, found.shares, found.agreement, strict=True)
-        )
-    ]

@@ -16,6 +16,7 @@ from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import wrapped_label
 from napari_fusecpath.widgets.tables import Table, colour_icon
+from src_core.clustering.legend import Legend
 from src_core.inference.explanation import Explanation, Outcome
 from src_core.inference.palette import cluster_colors
 from src_core.patches.rows import written_rows
@@ -25,6 +26,7 @@ __all__ = ["Reasons"]
 
 _SHOWN_ROWS = 8
 _CLUSTERS = re.compile(r"clusters? (\d+(?:, \d+)*)", re.ASCII)
+_SINGLE = re.compile(r"cluster (\d+)", re.ASCII)
 _SELECTED = re.compile(r"the selected patch$|the [\d,]+ selected patches$", re.ASCII)
 
 
@@ -86,7 +88,7 @@ class Reasons(QWidget):
         explanation, column = snapshot.explanation, self._column(snapshot)
         self.table.setVisible(explanation is not None)
         self.text.setVisible(explanation is not None)
-        shown = (explanation, column, snapshot.is_read_by_its_clusters)
+        shown = (explanation, column, snapshot.is_read_by_its_clusters, snapshot.legend)
         if explanation is not None and snapshot.prediction is not None and shown != self._shown:
             self._sort(explanation, column)
             self._fill(column, snapshot.prediction.task, snapshot.is_read_by_its_clusters)
@@ -121,16 +123,19 @@ class Reasons(QWidget):
         )
 
     def _fill(self, column: int, task: Task, are_in_view: bool) -> None:
+        legend = None
+        if are_in_view:
+            legend = self._session.snapshot.legend or Legend(n_clusters=0)
         rows = [
             (
-                _short(one.name),
+                _short(one.name, legend),
                 f"{one.n_patches:,}",
                 value_text(task, one.values[column]),
                 f"{_signed(task, one.change[column])} {spread_text(task, one.spread[column])}",
             )
             for one in self._outcomes
         ]
-        self.table.show_rows(rows, icons=_icons(self._outcomes) if are_in_view else ())
+        self.table.show_rows(rows, icons=_icons(self._outcomes, legend))
         self.table.fit(_SHOWN_ROWS)
         self.table.setToolTip(
             "Click to see what is left out on the slide"
@@ -190,8 +195,12 @@ def _tip(snapshot: Snapshot, n_selected: int) -> str:
     return f"Predict the slide again without the {patches}"
 
 
-def _short(name: str) -> str:
+def _short(name: str, legend: Legend | None) -> str:
     """Return what is left out in the few letters that a row has room for."""
+    single = _SINGLE.fullmatch(name)
+    number = -1 if single is None else int(single[1])
+    if legend is not None and 0 <= number < legend.n_clusters and legend.name(number) != name:
+        return f"{number} ({legend.name(number)})"
     plain = name.removeprefix("clusters ").removeprefix("cluster ")
     return _SELECTED.sub("selected", plain.replace("the patches marked ", ""))
 
@@ -206,7 +215,12 @@ def _numbers(outcome: Outcome) -> list[int]:
     return [int(number) for number in found[1].split(", ")] if found else []
 
 
-def _icons(outcomes: tuple[Outcome, ...]) -> list[QIcon]:
+def _icons(outcomes: tuple[Outcome, ...], legend: Legend | None) -> list[QIcon]:
+    """Return the colours that the clusters have on the slide; nothing if they are not these."""
+    if legend is None:
+        return []
     numbers = [_numbers(one) for one in outcomes]
-    colours = cluster_colors(max((max(of, default=0) for of in numbers), default=0) + 1)
+    count = max(legend.n_clusters, *(max(of, default=0) + 1 for of in numbers), 1)
+    colours = cluster_colors(count)
+    colours[: legend.n_clusters] = legend.rgb(colours[: legend.n_clusters])
     return [colour_icon(colours[of[0]]) if of else QIcon() for of in numbers]

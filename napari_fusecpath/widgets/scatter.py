@@ -208,7 +208,7 @@ class ScatterPanel(QWidget):
             return
         said = [f"patch {row:,}"]
         if clusters is not None and not self._session.workbench.is_joint and clusters[row] >= 0:
-            said.append(f"cluster {clusters[row]}")
+            said.append(self._session.snapshot.cluster_name(int(clusters[row])))
         word = "" if coloring is None else coloring.word(row)
         if word and word not in said:
             said.append(f"{self.colors.currentText()}: {word}")

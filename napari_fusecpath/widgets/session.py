@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from napari_fusecpath.readers.slide import open_in
 from napari_fusecpath.state import Workbench, workbench_of
 from napari_fusecpath.widgets.snapshot import Snapshot, default_project, take_snapshot
 from napari_fusecpath.widgets.view_memory import ViewMemory
+from src_core.clustering.legend import Legend
 from src_core.errors import FusecpathError, ProjectError
 from src_core.project import Project, SlideFolder
 from src_core.types import Int64, Json
@@ -259,6 +261,20 @@ class Session(QObject):
         """Select rows of the grid, and no cluster in the legend."""
         self.clusters_chosen.emit([])
         self.workbench.selected = tuple(rows.tolist())
+
+    def take_legend(self, legend: Legend, *, is_joint: bool) -> None:
+        """Tell soon what clusters are called now; nothing else that is stored has changed.
+
+        Parameters
+        ----------
+        legend : Legend
+            As it was just stored.
+        is_joint : bool
+            It is of the clusters that the slide has in common with others.
+        """
+        changes: dict[str, Any] = {"joint_legend" if is_joint else "legend": legend}
+        self.snapshot = replace(self.snapshot, **changes)
+        self._timer.start()
 
     def _on_choice(self, info: EmissionInfo) -> None:
         """Tell of a choice soon; what is selected changes nothing that is stored."""

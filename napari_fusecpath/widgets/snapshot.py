@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_fusecpath.layers.find import about, find_layer
 from src_core.bags.edits import SelectionEdits
 from src_core.bags.label_table import LabelTable
+from src_core.clustering.legend import Legend
 from src_core.clustering.result import load_agreement, load_clusters, load_typical
 from src_core.embeddings.made import changed_key
 from src_core.embeddings.store import EmbeddingStore
@@ -70,6 +71,10 @@ class Snapshot:
     """The clusters that the slide has in common with others."""
     n_joint: int = 0
     """How many these are; the slide may lack some."""
+    legend: Legend | None = None
+    """What people call the slide's own clusters; None without, or if it cannot be read."""
+    joint_legend: Legend | None = None
+    """What they call those that it has in common with others."""
     agreement: Float32 | None = None
     """Shape (N, views): how far each encoder agrees with a patch's cluster; None if not stored."""
     typical: Int64 | None = None
@@ -127,6 +132,10 @@ class Snapshot:
         """Return how many patches the next run embeds by an encoder, of the project or not."""
         every = 0 if self.grid is None else len(self.grid)
         return every if encoder in self.outdated else self.missing.get(encoder, every)
+
+    def cluster_name(self, number: int) -> str:
+        """Return what one of the slide's own clusters is called."""
+        return f"cluster {number}" if self.legend is None else self.legend.name(number)
 
     @property
     def slide_name(self) -> str:
@@ -230,10 +239,12 @@ def _clusters_of(
         if found is not None:
             values["clusters"], meta = found
             values["is_cluster_recipe_current"] = is_current(meta.get("recipe"), project.config)
+            values["legend"] = read(lambda: slide.legend(slide.current_clusters()).current())
     if record.joint_id is not None:
         found = read(lambda: load_clusters(slide.joint_clusters()))
         if found is not None:
             values["joint"], values["n_joint"] = found[0], found[1]["n_clusters"]
+            values["joint_legend"] = read(lambda: slide.legend(slide.joint_clusters()).current())
     if values:
         values |= read(lambda: _likeness(slide.shown_clusters(joint=is_joint))) or {}
     return values

@@ -10,7 +10,7 @@ from src_core.review.suggest import Reason
 __all__ = ["why_text"]
 
 
-def why_text(reason: Reason, prediction: Prediction, row: int, cluster: int) -> str:
+def why_text(reason: Reason, prediction: Prediction, row: int, cluster: str) -> str:
     """Return why a patch should be looked at, as a sentence.
 
     Parameters
@@ -20,13 +20,13 @@ def why_text(reason: Reason, prediction: Prediction, row: int, cluster: int) -> 
         Of the slide, with classes.
     row : int
         Of the patch grid.
-    cluster : int
-        That the patch belongs to.
+    cluster : str
+        What the cluster is called that the patch belongs to.
     """
     odds = np.asarray(prediction.patch_probabilities[row], dtype=np.float64)  # (C,)
     first, second = np.argsort(-odds, kind="stable")[:2]
     if reason == "coverage":
-        return f"Coverage: typical of cluster {cluster}, of which little has been looked at."
+        return f"Coverage: typical of {cluster}, of which little has been looked at."
     if reason == "doubt":
         return (
             f"Doubt: {_odd(prediction, odds, first)} against {_odd(prediction, odds, second)}, "

@@ -169,7 +169,7 @@ class SuggestionStrip(QWidget):
         rows = zip(found.rows.tolist(), found.reasons, found.clusters.tolist(), strict=True)
         new = [one for one in rows if one[0] not in self._asked][:n]
         for row, reason, cluster in new:
-            tip = why_text(reason, prediction, row, cluster)
+            tip = why_text(reason, prediction, row, snapshot.cluster_name(cluster))
             self._asked[row] = StripItem(row, reason, tip)
         if not new:
             self._problem = "These are all: every other patch is marked."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from qtpy.QtCore import Qt
@@ -26,7 +27,9 @@ def colour_icon(colour: Any) -> QIcon:
     pixmap = QPixmap(_ICON_PX, _ICON_PX)
     red, green, blue = (float(value) for value in colour[:3])
     pixmap.fill(QColor.fromRgbF(red, green, blue))
-    return QIcon(pixmap)
+    icon = QIcon(pixmap)
+    icon.addPixmap(pixmap, QIcon.Mode.Selected)  # else a chosen row tints it
+    return icon
 
 
 class Table(QTableWidget):
@@ -78,12 +81,25 @@ class Table(QTableWidget):
         self.clearSelection()
         self.setRowCount(len(rows))
         items = [[self._item(text, column) for column, text in enumerate(row)] for row in rows]
-        for row, cells in enumerate(items):
-            if icons:
-                cells[0].setIcon(icons[row])
-            for column, item in enumerate(cells):
-                self.setItem(row, column, item)
+        with self.filling():
+            for row, cells in enumerate(items):
+                if icons:
+                    cells[0].setIcon(icons[row])
+                for column, item in enumerate(cells):
+                    self.setItem(row, column, item)
         self.blockSignals(False)
+
+    @contextmanager
+    def filling(self) -> Iterator[None]:
+        """Lay the columns out once when all cells are there, not after each of them."""
+        model: Any = self.model()
+        blocked = model.blockSignals(True)
+        try:
+            yield
+        finally:
+            model.blockSignals(blocked)
+        if not blocked:
+            model.layoutChanged.emit()
 
     def fit(self, most: int) -> None:
         """Take the height of the rows, but not of more than `most`."""

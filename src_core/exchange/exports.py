@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from src_core.clustering.legend import Legend
 from src_core.embeddings.store import EmbeddingStore
 from src_core.errors import ConfigError, ProjectError
 from src_core.exchange.embedded import Written, in_a_name, tracked, whole_encoders
@@ -33,7 +34,8 @@ def export_geojson(
 ) -> int:
     """Write a slide's patches as QuPath tiles with their measurements; return how many.
 
-    A tile's class is what a reviewer called it, or else its cluster.
+    A tile's class is what a reviewer called it, or else its cluster, by the name that people gave
+    that. The numbers are those of the clusters as they were found.
 
     Parameters
     ----------
@@ -79,8 +81,9 @@ def export_csv(
         Progress in patches; see :mod:`src_core.progress`.
     """
     columns, clusterings = table.measurements(), table.clusterings()
+    called = table.cluster_names()
     tracker = Tracker(report, stop, stage="Writing a table", total=len(table.grid), unit="patches")
-    head = ["slide", "col", "row", "x", "y", "side", "mark", *clusterings, *columns]
+    head = ["slide", "col", "row", "x", "y", "side", "mark", *clusterings, *called, *columns]
     side = table.grid.lattice.patch_l0
 
     def write(stream: IO[bytes]) -> None:
@@ -92,7 +95,8 @@ def export_csv(
             clusters = [labels[row] if labels[row] >= 0 else "" for labels in clusterings.values()]
             numbers = [_cell(values[row]) for values in columns.values()]
             mark = _harmless(table.marks[row])
-            writer.writerow([slide_id, *cell, *corner, side, mark, *clusters, *numbers])
+            names = [_harmless(words[row]) for words in called.values()]
+            writer.writerow([slide_id, *cell, *corner, side, mark, *clusters, *names, *numbers])
             if (row + 1) % _TILES == 0 or row + 1 == len(table.grid):
                 tracker.advance(row + 1 - tracker.done, detail=path.name)
         text.flush()
@@ -133,15 +137,18 @@ def _tiles(table: PatchTable) -> Iterator[Polygon]:
     side = table.grid.lattice.patch_l0
     square = np.array([(0, 0), (side, 0), (side, side), (0, side)], np.float64)
     labels, columns = table.clusters, table.measurements()
-    n_colors = 0 if labels is None else int(labels.max(initial=-1)) + 1
-    colors = np.rint(cluster_colors(n_colors) * 255).astype(int).tolist()
+    legend = table.legends.get("cluster")
+    if legend is None:
+        legend = Legend(n_clusters=0 if labels is None else int(labels.max(initial=-1)) + 1)
+    rgb = legend.rgb(cluster_colors(legend.n_clusters))
+    colors, names = np.rint(rgb * 255).astype(int).tolist(), legend.all_names()
     for row, corner in enumerate(table.grid.coords_xy):
         cluster = -1 if labels is None else int(labels[row])
         numbers = {name: float(values[row]) for name, values in columns.items()}
         for name, own in table.clusterings().items():
             if own[row] >= 0:
                 numbers[name] = float(own[row])
-        named = table.marks[row] or (f"cluster {cluster}" if cluster >= 0 else "")
+        named = table.marks[row] or (names[cluster] if cluster >= 0 else "")
         by_cluster = cluster >= 0 and not table.marks[row]
         r, g, b = colors[cluster] if by_cluster else (0, 0, 0)
         yield Polygon(
@@ -237,6 +244,8 @@ def _observations(slide: SlideFolder, table: PatchTable) -> Any:
     }
     for name, labels in table.clusterings().items():
         columns[name] = pd.Categorical([str(label) for label in labels])
+    for name, words in table.cluster_names().items():
+        columns[name] = pd.Categorical(words)
     if any(table.marks):
         columns["mark"] = pd.Categorical(table.marks)
     index = [f"{slide.slide_id}-{column}-{row}" for column, row in cells.tolist()]

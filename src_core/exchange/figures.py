@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from src_core import RESEARCH_USE
+from src_core.clustering.legend import Legend
 from src_core.clustering.result import load_agreement, load_clusters
 from src_core.encoders.registry import encoder_card
 from src_core.errors import ConfigError, ProjectError, UnknownEncoderError
@@ -107,7 +108,8 @@ def _overlay(
         licences = _licences(list(meta["recipe"].get("views") or ()))
         if wanted.what == "clusters":
             of_all = " of all slides" if folder.name == slide.record.joint_id else ""
-            return _clusters(grid, labels, region, of_all), licences
+            legend = slide.legend(folder).current()
+            return _clusters(grid, labels, region, legend, of_all), licences
         known = load_agreement(folder)
         if not known.shape[1]:
             raise ProjectError(f"Slide {slide.slide_id!r} has no agreement; run Cluster again.")
@@ -125,23 +127,27 @@ def _overlay(
     return _map(grid, prediction, wanted, run_id), dict(prediction.licences)
 
 
-def _clusters(grid: PatchGrid, labels: Labels, region: Region, of_all: str) -> Overlay:
+def _clusters(
+    grid: PatchGrid, found: Labels, region: Region, legend: Legend, of_all: str
+) -> Overlay:
     """Return the clusters; the legend names those that the region shows, the largest first."""
-    count = int(labels.max(initial=-1)) + 1
-    colours, has = cluster_colors(count), labels >= 0
-    sizes = np.bincount(labels[has], minlength=count)
+    labels, has = legend.shown(found), found >= 0
+    count = len(np.unique(legend.leaders[: int(found.max(initial=-1)) + 1]))
+    colours = legend.rgb(cluster_colors(legend.n_clusters))
+    sizes = np.bincount(labels[has], minlength=legend.n_clusters)
     rgba = np.zeros((len(labels), 4), np.float32)
     rgba[has, :3], rgba[has, 3] = colours[labels[has]], 1.0
-    seen = np.unique(labels[has & _inside(grid, region)]).tolist()
-    legend: list[tuple[str, Sequence[float]]] = [
-        (f"cluster {number} ({sizes[number] / len(labels):.1%})", colours[number].tolist())
+    # Merged ones are larger than their numbers say.
+    seen = sorted(np.unique(labels[has & _inside(grid, region)]).tolist(), key=lambda n: -sizes[n])
+    entries: list[tuple[str, Sequence[float]]] = [
+        (f"{legend.name(number)} ({sizes[number] / len(labels):.1%})", colours[number].tolist())
         for number in seen[:_MOST_NAMED]
     ]
     if len(seen) > _MOST_NAMED:
-        legend.append((f"and {len(seen) - _MOST_NAMED} smaller ones", (1.0, 1.0, 1.0)))
+        entries.append((f"and {len(seen) - _MOST_NAMED} smaller ones", (1.0, 1.0, 1.0)))
     title = f"{count} clusters{of_all} (share of the slide's patches)"
     raster = grid.raster(rgba, fill=0)
-    return Overlay(raster=raster, title=title, legend=legend, opacity=0.5)
+    return Overlay(raster=raster, title=title, legend=entries, opacity=0.5)
 
 
 def _inside(grid: PatchGrid, region: Region) -> BoolArray:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from src_core.clustering.legend import Legend
 from src_core.clustering.result import left_out_encoders, load_agreement, load_clusters
 from src_core.inference.prediction import Prediction
 from src_core.patches.grid import PatchGrid
@@ -37,11 +38,27 @@ class PatchTable:
     """Shape (N,): the clusters that the slide has in common with others; None without."""
     flags: Mapping[str, BoolArray] = field(default_factory=dict)
     """Shape (N,): whether a person has ``excluded`` the patch from the bags, or ``pinned`` it."""
+    legends: Mapping[str, Legend] = field(default_factory=dict)
+    """By the name of their column the clusterings that people have named, coloured or merged."""
 
     def clusterings(self) -> dict[str, Labels]:
         """Return the clusters by the name of their column, -1 for none."""
         both = {"cluster": self.clusters, "cluster of all slides": self.joint}
         return {name: labels for name, labels in both.items() if labels is not None}
+
+    def cluster_names(self) -> dict[str, list[str]]:
+        """Return what the cluster of each patch is called, merged ones alike, empty for none.
+
+        By the name of a column beside that of the numbers; there is none where nobody has named or
+        merged a cluster.
+        """
+        found = {}
+        for column, labels in self.clusterings().items():
+            legend = self.legends.get(column)
+            if legend is not None and (legend.names or legend.groups):
+                words = np.array([*legend.all_names(), ""], dtype=object)
+                found[f"{column} name"] = words[labels].tolist()
+        return found
 
     def measurements(self) -> dict[str, NDArray[Any]]:
         """Return the flags and the numbers by the name of their column."""
@@ -67,11 +84,14 @@ def patch_table(project: Project, slide: SlideFolder, *, run_id: str | None) -> 
     grid, record = slide.load_grid(), slide.record
     labels = joint = None
     numbers: dict[str, NDArray[Any]] = {}
+    legends: dict[str, Legend] = {}
     if record.clusters_id is not None:
         labels = load_clusters(slide.current_clusters())[0]
         numbers |= _agreement(slide)
+        legends["cluster"] = slide.legend(slide.current_clusters()).current()
     if record.joint_id is not None:
         joint = load_clusters(slide.joint_clusters())[0]
+        legends["cluster of all slides"] = slide.legend(slide.joint_clusters()).current()
     prediction = None if run_id is None else _prediction(project, slide, grid, run_id)
     if prediction is not None:
         numbers |= _numbers(prediction)
@@ -84,6 +104,7 @@ def patch_table(project: Project, slide: SlideFolder, *, run_id: str | None) -> 
         _marks(slide, grid),
         joint,
         {"excluded": edits.excluded, "pinned": edits.pinned},
+        {column: legend for column, legend in legends.items() if legend.is_edited},
     )
 
 

@@ -55,6 +55,7 @@ def _today(state: State) -> None:
     for key in sorted(groups, key=lambda one: groups[one][0] == state.project.config):
         config, names = groups[key]
         acts += [*state.turn_to(config), *state.cluster(names)]
+    acts += _legends(state)
     acts += state.turn_to(state.project.config)
     acts += [*state.whole_table(), *_mark_labels(state)]
     acts += state.corrections(None) if state.table is not None else []
@@ -93,6 +94,22 @@ def _settings(state: State, clusters: Path) -> ProjectConfig:
     if views != list(config.encoders):
         config = config.replace(encoders=views)
     return config.replace(clustering=recipe.get("config"))
+
+
+def _legends(state: State) -> list[Take]:
+    """Put in place what people call the clusters: those that are made again are the same ones."""
+    acts: dict[Path, Take] = {}
+    root = state.project.root
+    for slide in state.slides:
+        shown = {slide.record.clusters_id: "legend", slide.record.joint_id: "legend_in_common"}
+        for clusters_id, name in shown.items():
+            if clusters_id is None:
+                continue
+            path = slide.legend(slide.clusters(str(slide.record.grid_id), clusters_id)).path
+            if path.is_file() and path not in acts:
+                file = state.beside(f"{slide.slide_id}/{name}.json", path)
+                acts[path] = Copy(file, Inside(path.relative_to(root).as_posix()))
+    return list(acts.values())
 
 
 def _mark_labels(state: State) -> list[Take]:

@@ -81,7 +81,7 @@ def save_print(
     from matplotlib.figure import Figure
 
     height, width = (side / PRINT_DPI for side in picture.shape[:2])
-    columns = max(1, int((width - _MARGIN_INCHES) / _COLUMN_INCHES))
+    columns = max(1, int((width - _MARGIN_INCHES) / _column_inches(overlay.legend)))
     rows = -(-len(overlay.legend) // columns)
     legend = rows * _LINE_INCHES["text"] if overlay.legend else _BAR_INCHES
     titles, feet = _lines([title], "title", width), _lines(foot, "foot", width)
@@ -105,6 +105,12 @@ def save_print(
         _draw_bar(figure, axes.images[-1], overlay.bar, top=low + legend, size=(width, total))
     form = path.suffix.lstrip(".") or "png"
     write_atomically(path, lambda stream: figure.savefig(stream, format=form, dpi=PRINT_DPI))
+
+
+def _column_inches(entries: Sequence[tuple[str, Sequence[float]]]) -> float:
+    """Return how wide a column of the legend is for its longest name."""
+    longest = max((len(name) for name, _ in entries), default=0)
+    return max(_COLUMN_INCHES, (0.55 * longest + 2) * _POINTS["text"] / 72)
 
 
 def _whole(inches: float) -> float:

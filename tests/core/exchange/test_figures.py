@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from src_core import RESEARCH_USE
+from src_core.clustering.legend import Legend
 from src_core.clustering.result import load_clusters
 from src_core.errors import ConfigError, ProjectError
+from src_core.exchange import figures
 from src_core.inference import print_figure
 from src_core.inference.palette import cluster_colors
 from src_core.inference.prediction import Prediction
@@ -181,3 +183,30 @@ def test_a_map_has_a_bar_that_says_what_it_is(
             verb("figure", **options, what=what, run="run-0001", output="none")
         with pytest.raises(ProjectError, match="has no prediction by run-0002; run Predict"):
             verb("figure", **options, what=what, run="run-0002")
+
+
+def test_merged_clusters_are_named_and_drawn_as_one(
+    source: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slide = source.slides()[0]
+    grid, found = slide.load_grid(), load_clusters(slide.current_clusters())[0]
+    name = "a name that is too long for a column of an ordinary width $1"
+    legend = Legend(n_clusters=4).renamed(2, name).recolored(2, "#ff0000").merged([2, 3])
+    region = (0.0, 0.0, 1e6, 1e6)
+    overlay = figures._clusters(grid, found, region, legend, "")
+    share = f"{(found >= 2).mean():.1%}"
+    assert (f"{name} ({share})", [1.0, 0.0, 0.0]) in overlay.legend
+    assert len(overlay.legend) == 3
+    assert overlay.title.startswith("3 clusters")
+    column, row = grid.cells[np.flatnonzero(found == 3)[0]]
+    assert overlay.raster[row, column].tolist() == [1, 0, 0, 1]
+
+    store = slide.legend(slide.current_clusters())
+    store.edit(lambda _usual: legend)
+    said = texts(monkeypatch)
+    out = str(tmp_path / "a.png")
+    try:
+        verb("figure", project=str(source.root), slide="a-slide", out=out, width_mm=120.0)
+    finally:
+        store.path.unlink()  # the project is the session's
+    assert rf"{name} ({share})".replace("$", r"\$") in said, "whole, in a wider column"

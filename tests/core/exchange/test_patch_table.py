@@ -82,3 +82,36 @@ def test_anndata_has_them_as_columns(edited: Project, tmp_path: Path) -> None:
     assert table["pinned"].to_numpy().nonzero()[0].tolist() == [2, 3]
     assert table["agreement"].between(0, 1).all()
     assert "cluster of all slides" in table
+
+
+def test_names_and_merges_of_clusters_go_into_every_table(edited: Project, tmp_path: Path) -> None:
+    slide = edited.slides()[0]
+    labels = load_clusters(slide.current_clusters())[0]
+    joint = load_clusters(slide.joint_clusters())[0]
+    own = slide.legend(slide.current_clusters())
+    own.edit(lambda legend: legend.renamed(1, "=stroma").recolored(1, "#102030").merged([1, 2]))
+    slide.legend(slide.joint_clusters()).edit(lambda legend: legend.renamed(0, "tumour"))
+    assert slide.legend(slide.joint_clusters()).path.is_relative_to(edited.root / "cohort")
+
+    root = str(edited.root)
+    verb("export", project=root, format="csv", out=str(tmp_path))
+    with (tmp_path / "a-slide-patches.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["cluster"]) for row in rows] == labels.tolist(), "numbers stay as found"
+    wanted = ["'=stroma" if one in (1, 2) else f"cluster {one}" for one in labels]
+    assert [row["cluster name"] for row in rows] == wanted, "and no spreadsheet runs a name"
+    wanted = ["tumour" if one == 0 else f"cluster {one}" for one in joint]
+    assert [row["cluster of all slides name"] for row in rows] == wanted
+
+    verb("export", project=root, format="geojson", out=str(tmp_path))
+    tiles = list(read_polygons(tmp_path / "a-slide.geojson.gz"))
+    merged = [one for n, one in enumerate(tiles) if labels[n] in (1, 2) and n != 4]
+    assert {one.classification for one in merged} == {"=stroma"}
+    assert {one.color for one in merged} == {(16, 32, 48)}
+    assert {one.measurements["cluster"] for one in merged} == {1, 2}
+
+    own.path.write_text('{"legends": 1}', encoding="utf-8")
+    out = tmp_path / "out"
+    result = verb("export", project=root, format="csv", out=str(out))
+    assert "legend.json names other clusters" in result["failures"][0]["message"]
+    assert not list(out.glob("*.csv"))

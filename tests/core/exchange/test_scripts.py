@@ -115,6 +115,8 @@ def worked_on(tmp_path_factory: pytest.TempPathFactory) -> Project:
          comment="why,\nin two lines")  # fmt: skip
     verb("cluster", project=root, n_clusters=2, device="cpu")
     verb("train", project=root, target=[COLUMN], device="cpu")
+    for folder in (first.current_clusters(), first.joint_clusters()):
+        first.legend(folder).edit(lambda legend: legend.renamed(0, "stroma").merged([0, 1]))
     grid = first.load_grid()
     corners = grid.coords_xy[3:6]
     side = grid.lattice.patch_l0
@@ -155,6 +157,9 @@ def test_a_script_makes_the_same_clusters_and_the_same_weights(
         assert other.record.grid_id == slide.record.grid_id
         assert other.record.tissue_id == slide.record.tissue_id
         assert other.record.joint_id == slide.record.joint_id is not None
+        for folder in (slide.current_clusters(), slide.joint_clusters()):
+            legend = slide.legend(folder).current()
+            assert other.legend(again.root / folder.relative_to(worked_on.root)).current() == legend
         assert other.marks.current() == slide.marks.current()
         assert other.corrections.current() == slide.corrections.current()
     predicted = {

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from qtpy.QtCore import QPoint, Qt
 
 from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.widgets.dock import FuseCPathWidget
@@ -39,7 +40,9 @@ def dock(window: Open, until_idle: Wait, sample: Path, tmp_path: Path) -> FuseCP
     return dock
 
 
-def test_typical_patches_are_selected(dock: FuseCPathWidget) -> None:
+def test_typical_patches_and_a_number_of_clusters_are_chosen(
+    dock: FuseCPathWidget, until_idle: Wait, qtbot: Any
+) -> None:
     panel: Any = dock.panels["cluster"]
     panel.typical.click()
     dock.session.refresh()
@@ -52,6 +55,28 @@ def test_typical_patches_are_selected(dock: FuseCPathWidget) -> None:
     chosen = dock.session.workbench.selected
     assert set(snapshot.clusters[list(chosen)]) == {1}
     assert 1 <= len(chosen) <= 12
+
+    sweep, before = panel.sweep, np.array(snapshot.clusters)
+    sweep.fold.button.click()
+    assert sweep.plot.rows == ()
+    sweep.range.setText("3:x")
+    sweep.button.click()
+    assert sweep.text.text().startswith("“Numbers” is '3:x'; give FROM:TO")
+    sweep.range.setText("2:6:2")
+    sweep.button.click()
+    until_idle(dock)
+    assert [row.k for row in sweep.plot.rows] == [2, 4, 6]
+    at = QPoint(round(sweep.plot.x_of(4)) + 3, 60)
+    qtbot.mouseClick(sweep.plot, Qt.MouseButton.LeftButton, pos=at)
+    assert panel.form.values()["n_clusters"] == 4
+    assert sweep.text.text().startswith("4 clusters: SC ")
+    np.testing.assert_array_equal(dock.session.snapshot.clusters, before, "until they are made")
+    panel.form.set_values({"n_per_cluster": 3})
+    panel.main.click()
+    until_idle(dock)
+    assert dock.session.snapshot.config.clustering.n_clusters == 4
+    assert panel.table.rowCount() == 4
+    assert len(sweep.plot.rows) == 3, "the other settings are those of the sweep"
 
 
 def test_patches_alike_are_listed_and_gone_to(dock: FuseCPathWidget, until_idle: Wait) -> None:
@@ -97,6 +122,17 @@ def test_clusters_of_all_slides_are_shown_and_put_away(
     assert panel.table.rowCount() == session.snapshot.n_joint > 1
     assert session.snapshot.clusters is not None, "bags keep to the slide's own"
     assert Project.open(root).slide("small").record.joint_id is not None
+    panel.legend.table.renamed.emit(1, "gland")
+    panel.legend.set_color(1, "#102030")
+    until_idle(dock)
+    session.show_slide("small")
+    session.refresh()
+    layer: Any = find_layer(session.viewer, "clusters")
+    assert layer.features["name"].tolist()[1] == "gland", "on every slide"
+    np.testing.assert_allclose(layer.colormap.color_dict[2][:3], np.array([16, 32, 48]) / 255)
+    assert [row.name for row in panel.table.rows][1] == "gland"
+    session.show_slide("other")
+    session.refresh()
     panel.cohort.show_them.setChecked(False)
     again = find_layer(session.viewer, "clusters").data  # type: ignore[union-attr]
     np.testing.assert_array_equal(again, own)

@@ -1,0 +1,43 @@
+"""How a layer of labels looks: colours by number, and the names that the status bar says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+from numpy.typing import NDArray
+
+__all__ = ["dress_labels", "label_colormap", "label_features"]
+
+
+def dress_labels(layer: Labels, names: Sequence[str], colors: NDArray[np.floating[Any]]) -> None:
+    """Give the labels of a layer other names and colours; its raster stays.
+
+    Parameters
+    ----------
+    layer : Labels
+    names : sequence of str
+        Of label 1, 2 and so on.
+    colors : ndarray, shape (n, 3 or 4)
+        Red, green, blue and perhaps opacity, from 0 to 1.
+    """
+    layer.colormap = label_colormap(colors)
+    if list(names) != list(layer.features.get("name", ())):
+        layer.features = label_features(names)
+
+
+def label_colormap(colors: NDArray[np.floating[Any]]) -> DirectLabelColormap:
+    """Return a colormap in which 0 is nothing and label 1 has the first of the colours."""
+    table: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
+    for number, color in enumerate(np.asarray(colors, dtype=np.float32), start=1):
+        table[number] = color if len(color) == 4 else np.append(color, np.float32(1))
+    return DirectLabelColormap(color_dict=table)
+
+
+def label_features(names: Sequence[str]) -> pd.DataFrame:
+    """Return what napari shows in the status bar: the row whose `index` is under the cursor."""
+    return pd.DataFrame({"index": range(1, len(names) + 1), "name": list(names)})
