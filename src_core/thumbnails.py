@@ -1,6 +1,7 @@
 """A small picture of each slide, by which people know it again; kept in the project.
 
-It is made of a coarse level of the slide's own: label and macro images carry names, and are not read.
+It is made of a coarse level of the slide's own: label and macro images carry names, and are not
+read.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def test_stages_are_those_that_are_stored(project: Project) -> None:
     reader = StageReader()
     a, b = stages_of(reader, project)
     assert (a.slide_id, b.slide_id) == ("a", "b")
-    assert not (a.is_prepared or a.is_clustered or a.is_missing or a.encoders or a.n_marks)
+    assert not any((a.is_prepared, a.is_clustered, a.is_missing, a.encoders, a.n_marks))
 
     slide = project.slide("a")
     slide.marks.add([(0, 0, 8, 8), (8, 0, 8, 8)], label="tumour", reviewer="ada")
@@ -59,7 +59,7 @@ def test_stages_are_those_that_are_stored(project: Project) -> None:
     a, b = stages_of(reader, project, "run-0001")
     assert a.n_marks == 1, "what was undone is no mark"
     assert a.corrections == (("label", "tumour"),)
-    assert a.is_clustered and a.is_predicted
+    assert (a.is_clustered, a.is_predicted) == (True, True)
     assert b.is_missing
     assert not stages_of(reader, project)[0].is_predicted, "of another run, or none"
 
@@ -73,7 +73,7 @@ def test_an_encoder_counts_on_the_lattice_in_use(tmp_path: Path) -> None:
     reader = StageReader()
     (before,) = stages_of(reader, project)
     assert before.encoders == ("texture",)
-    assert before.is_prepared and before.is_clustered and not before.is_joint
+    assert (before.is_prepared, before.is_clustered, before.is_joint) == (True, True, False)
     assert stages_of(reader, project) == [before]
 
 
@@ -88,7 +88,9 @@ def test_a_thumbnail_shows_the_slide_and_is_kept(project: Project) -> None:
     assert np.allclose(made.mean((0, 1)), whole.mean((0, 1)), atol=2), "the same tissue on glass"
 
     (project.root / slide.record.path).unlink()
-    assert np.array_equal(slide_thumbnail(slide), made), "it needs the file no more"
+    kept = slide_thumbnail(slide)
+    assert kept is not None
+    assert np.array_equal(kept, made), "it needs the file no more"
     (stored,) = slide.root.glob("thumbnail/*.png")
     PIL.Image.new("RGB", (4000, 4000)).save(stored)
     with pytest.raises(FusecpathError, match="no longer at"):
@@ -151,7 +153,7 @@ def test_exported_labels_come_back(project: Project, tmp_path: Path) -> None:
 def test_a_moved_slide_is_found_by_its_content(project: Project, tmp_path: Path) -> None:
     set_labels(project, "label", {"b": "tumour"}, by="ada")
     path = project.root / project.slide("b").record.path
-    with pytest.raises(ProjectError, match="No slide of .* is missing"):
+    with pytest.raises(ProjectError, match=r"No slide of .* is missing"):
         relocate_slides(project, tmp_path)
     moved = tmp_path / "disk" / "deep" / "renamed.tiff"
     moved.parent.mkdir(parents=True)
