@@ -9,7 +9,7 @@ from typing import TypeAlias
 from urllib.parse import unquote
 
 from src_core.errors import FusecpathError, ProjectError
-from src_core.patches.grid import Lattice
+from src_core.patches.lattice import Lattice
 from src_core.project import Project, SlideFolder, SlideRecord
 from src_core.provenance import folders_with, read_json
 
@@ -88,10 +88,9 @@ class StageReader:
         for slide in project.slides():
             try:
                 kept = self._read(slide)
-            except FusecpathError as error:
+                yield _stages(slide, kept, is_predicted=slide.slide_id in predicted)
+            except (FusecpathError, OSError) as error:  # one that may not be read hides no other
                 yield SlideStages(slide_id=slide.slide_id, problem=str(error))
-                continue
-            yield _stages(slide, kept, is_predicted=slide.slide_id in predicted)
 
     def _read(self, slide: SlideFolder) -> _Kept:
         root = slide.root

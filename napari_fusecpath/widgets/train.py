@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from qtpy.QtCore import QUrl
-from qtpy.QtGui import QDesktopServices
+from qtpy.QtGui import QDesktopServices, QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -93,6 +93,8 @@ class TrainPanel(StepPanel):
         self._config_shown: object = None
         self._project_shown: Path | None = None
         self._todo: list[str] = []
+        self._is_due = False
+        """What there is to learn from is not shown yet."""
 
     def is_done(self, snapshot: Snapshot) -> bool:
         """Tell whether the project has a trained model."""
@@ -102,8 +104,20 @@ class TrainPanel(StepPanel):
         """Say what there is to learn from, and what the newest run has learnt."""
         self._show_settings(snapshot)
         self._show_run(snapshot)
-        table, project = snapshot.labels, snapshot.project
         self.offer_next("predict", "Predict" if snapshot.runs else "")
+        self._is_due = not self.isVisible()
+        if not self._is_due:
+            self._show_what_there_is(snapshot)
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Say what there is to learn from: of many slides that is not read while nobody looks."""
+        super().showEvent(event)
+        if self._is_due:
+            self._is_due = False
+            self._show_what_there_is(self.session.snapshot)
+
+    def _show_what_there_is(self, snapshot: Snapshot) -> None:
+        table, project = snapshot.labels, snapshot.project
         self._todo = []
         self.train_ready.hide()
         self.why_not_ready.hide()
@@ -218,25 +232,6 @@ class TrainPanel(StepPanel):
         elif "report" in result and self.isVisible():
             self._open_report()
 
-    def import_table(self, path: Path) -> None:
-        """Take a labels table into the project, which is made beside it if there is none.
-
-        Raises
-        ------
-        FusecpathError
-            One sentence that says what is wrong with the table.
-        """
-        workbench = self.session.workbench
-        if workbench.project is None and workbench.slide_path is None:
-            project = Project.create(
-                self.session.new_project or Path.home() / "FuseCPath" / path.absolute().parent.name
-            )
-            project.import_labels(path)
-            self.session.open_project(project.root)
-        else:
-            self.session.require_project().import_labels(path)
-        self.session.refresh()
-
     def _show_busy(self) -> None:
         super()._show_busy()
         if self.busy:
@@ -247,7 +242,7 @@ class TrainPanel(StepPanel):
         if path:
             self.warn("")
             try:
-                self.import_table(Path(path))
+                self.session.import_labels(Path(path))
             except FusecpathError as error:
                 self.warn(str(error))
 
