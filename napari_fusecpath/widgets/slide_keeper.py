@@ -35,12 +35,15 @@ class SlideKeeper(QObject):
     relocated(Relocated)
         Slides were looked for; None if that was stopped.
     failed(str)
-        Why something was not done.
+        Why labels were not stored or written.
+    not_found(str)
+        Why no slide was found again.
     """
 
     stored = Signal(str)
     relocated = Signal(object)
     failed = Signal(str)
+    not_found = Signal(str)
     _done = Signal(str, object)
     """From a thread: which of the signals, and what it tells."""
 
@@ -62,7 +65,7 @@ class SlideKeeper(QObject):
             set_labels(project, target, dict.fromkeys(slides, label), by=user_name())
             return "stored", ""
 
-        submit(self._labels, self._work, root, store)
+        submit(self._labels, self._work, root, store, "failed")
 
     def export_labels(self, root: Path, path: Path) -> None:
         """Write the labels of all slides to a table."""
@@ -70,7 +73,7 @@ class SlideKeeper(QObject):
         def export(project: Project) -> tuple[str, object]:
             return "stored", f"{export_labels(project, path)} slides are in {path}."
 
-        submit(self._labels, self._work, root, export)
+        submit(self._labels, self._work, root, export, "failed")
 
     def relocate(self, root: Path, place: Path, slides: Sequence[str]) -> None:
         """Look for slides, or for all that are missing if none is named, in a file or folder."""
@@ -80,17 +83,17 @@ class SlideKeeper(QObject):
             stop = self._stopped.is_set
             return "relocated", relocate_slides(project, place, slides=slides, stop=stop)
 
-        submit(self._search, self._work, root, search)
+        submit(self._search, self._work, root, search, "not_found")
 
     def stop(self) -> None:
         """Look for slides no longer."""
         self._stopped.set()
 
-    def _work(self, root: Path, act: Callable[[Project], tuple[str, object]]) -> None:
+    def _work(self, root: Path, act: Callable[[Project], tuple[str, object]], failure: str) -> None:
         try:
             kind, value = act(Project.open(root))
         except FusecpathError as error:
-            kind, value = "failed", str(error)
+            kind, value = failure, str(error)
         except JobCancelled:
             kind, value = "relocated", None
         if not self._closed.is_set():

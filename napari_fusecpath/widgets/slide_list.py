@@ -108,7 +108,8 @@ class SlideList(QTreeView):
     def choose(self, slide_id: str | None) -> None:
         """Select a slide's row, or none, and bring it into view, without a signal."""
         selection = self.selectionModel()
-        if selection is None or slide_id == self._shown == self.chosen:
+        is_there = slide_id == self._shown and (self.chosen == slide_id or self._is_at_patient())
+        if selection is None or is_there:
             return
         index = QModelIndex()
         if slide_id is not None:
@@ -130,6 +131,10 @@ class SlideList(QTreeView):
         if trigger == QAbstractItemView.EditTrigger.EditKeyPressed:
             index = index.siblingAtColumn(Column.LABEL)
         return super().edit(index, trigger, event)
+
+    def _is_at_patient(self) -> bool:
+        """Tell whether the keys stand on a patient, on the way to another slide."""
+        return self.hasFocus() and len(self.slide_model.slides_at(self.currentIndex())) > 1
 
     def _first(self, index: QModelIndex) -> tuple[str, ...]:
         return self.slide_model.slides_at(index)[:1]

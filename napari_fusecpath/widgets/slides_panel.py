@@ -74,7 +74,8 @@ class SlidesPanel(QWidget):
     def step(self, by: int) -> None:
         """Turn to the next slide of the list, or another one after or before."""
         slides = self.list.slides
-        here = self._due or self.session.workbench.slide_id
+        lost = self._lost[0] if len(self._lost) == 1 else None  # one goes on from there
+        here = self._due or lost or self.session.workbench.slide_id
         if slides:
             index = slides.index(here) + by if here in slides else 0
             self._turn_soon(slides[index % len(slides)])
@@ -113,6 +114,7 @@ class SlidesPanel(QWidget):
         self.facts.came.connect(self._show_stages)
         self.keeper.stored.connect(self._stored)
         self.keeper.failed.connect(self._failed)
+        self.keeper.not_found.connect(self._not_found)
         self.keeper.relocated.connect(self._relocated)
         self.session.refreshed.connect(self._show)
 
@@ -122,7 +124,8 @@ class SlidesPanel(QWidget):
             self._seen = snapshot
             project = snapshot.project
             if project is None or before is None or project.root != before.root:
-                self._target = ""
+                self.keeper.stop()
+                self._target, self._is_searching = "", False
                 self._say_lost("", ())
             self.list.show_listing(self._listing(snapshot))
             self.setVisible(bool(snapshot.slide_ids))
@@ -167,12 +170,11 @@ class SlidesPanel(QWidget):
             return
         try:
             path = project.root / project.slide(slide_id).record.path
-            if not path.exists():
-                self._say_lost(f"{slide_id} is no longer at {path}.", (slide_id,))
-                self.list.slide_model.changed()
-            else:
-                self._say_lost("", ())
+            if path.exists():
                 self.session.show_slide(slide_id)
+            if not self._is_searching:
+                lost = () if path.exists() else (slide_id,)
+                self._say_lost(f"{slide_id} is no longer at {path}." if lost else "", lost)
         except FusecpathError as error:
             report_error(error)
         self.session.refresh_soon()
@@ -194,13 +196,13 @@ class SlidesPanel(QWidget):
         self.session.refresh_soon()
 
     def _failed(self, text: str) -> None:
-        if self._is_searching:
-            self._is_searching = False
-            self._say_lost(text, self._lost)
-        else:
-            self.list.slide_model.forget_typed()
-            report_error(ProjectError(text))
+        self.list.slide_model.forget_typed()
+        report_error(ProjectError(text))
         self.session.refresh_soon()
+
+    def _not_found(self, text: str) -> None:
+        self._is_searching = False
+        self._say_lost(text, self._lost)
 
     def _click_header(self, section: int) -> None:
         header = self.list.header()
