@@ -8,6 +8,7 @@ are opened as slides and nothing else.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections import Counter
@@ -129,6 +130,8 @@ class Project:
         """Return the slide that is the file at `path`, None if the project knows none there."""
         path = path.absolute()
         for slide in self.slides():
+            if not _is_named(slide.root / "slide.json", path.name):
+                continue  # of a thousand records, few have to be understood
             if (self.root / slide.record.path).absolute() == path:
                 return slide
         return None
@@ -345,6 +348,12 @@ def _with(project: Project, config: ProjectConfig) -> Project:
         changed = Project(project.root, ProjectConfig.from_dict(choices))
         changed.write()
     return changed
+
+
+def _is_named(file: Path, name: str) -> bool:
+    """Tell whether a name occurs in a file of JSON, however that writes it."""
+    content = file.read_bytes()
+    return name.encode() in content or json.dumps(name)[1:-1].encode() in content
 
 
 def _is_taken(root: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from glob import escape
 from pathlib import Path
 
 from src_core.errors import ProjectError, SlideReadError
@@ -15,6 +16,9 @@ from src_core.slides.find import find_slides
 from src_core.slides.identity import slide_fingerprint
 
 __all__ = ["Relocated", "relocate_slides"]
+
+_PICTURES = (".png", ".jpg", ".jpeg")
+"""Slides by their names alone: in a folder most of them are something else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,13 @@ def _candidates(project: Project, place: Path, sought: Iterable[str]) -> list[Pa
     if place.is_file():
         return [place]
     names = {Path(project.slide(slide_id).record.path).name for slide_id in sought}
-    found = find_slides(place, without=project.root).slides
+    pictures = [name for name in names if Path(name).suffix.lower() in _PICTURES]
+    found = [path for name in pictures for path in sorted(place.rglob(escape(name)))]
+    try:
+        found += find_slides(place, without=project.root).slides
+    except ProjectError:
+        if not found:
+            raise
     return sorted(found, key=lambda path: path.name not in names)
 
 

@@ -15,8 +15,8 @@ from src_core.provenance import folders_with, read_json
 
 __all__ = ["SlideStages", "StageReader"]
 
-_Sign: TypeAlias = tuple[tuple[int, int] | None, ...]
-"""Time and size of some files, None for one that is not there."""
+_Sign: TypeAlias = tuple[tuple[int, int, int] | None, ...]
+"""Number, time and size of some files, None for one that is not there."""
 
 _FILES = ("slide.json", "review/marks.jsonl", "review/labels.json")
 
@@ -143,9 +143,9 @@ def _done_in(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(map(unquote, folders_with(folder, "meta.json"))))
 
 
-def _sign_of(file: Path) -> tuple[int, int] | None:
+def _sign_of(file: Path) -> tuple[int, int, int] | None:
     try:
         found = file.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return found.st_mtime_ns, found.st_size
+    return found.st_ino, found.st_mtime_ns, found.st_size

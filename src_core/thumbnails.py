@@ -69,12 +69,17 @@ def _make(slide: SlideFolder) -> Rgb | None:
     reader = slide.open()
     try:
         levels = reader.levels(slide.pyramid)
-        large = (one for one in reversed(levels) if max(one.shape[:2]) >= THUMBNAIL_PX)
-        level = next(large, levels[0])
-        height, width = (int(length) for length in level.shape[:2])
+        numbers = reversed(range(len(levels)))
+        large = (k for k in numbers if max(levels[k].shape[:2]) >= THUMBNAIL_PX)
+        level = next(large, 0)
+        height, width = (int(length) for length in levels[level].shape[:2])
         if height * width > _MOST_PX:
             return None
-        pixels = np.asarray(level)[..., :3]
+        if level < len(reader.properties.level_dimensions):
+            # Not by its array, which shows what cannot be read as such: nobody wants to keep that.
+            pixels = reader.read_level(level, (0, 0), (height, width))
+        else:
+            pixels = np.asarray(levels[level])
     finally:
         reader.close()
     share = min(1.0, THUMBNAIL_PX / max(height, width))

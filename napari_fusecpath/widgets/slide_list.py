@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import (  # type: ignore[attr-defined]  # Signal: an alias in qtpy
@@ -11,7 +12,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]  # Signal: an alias in q
     Qt,
     Signal,
 )
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtGui import QColor, QContextMenuEvent, QIcon, QMouseEvent, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCompleter,
@@ -48,9 +49,12 @@ class SlideList(QTreeView):
     -------
     turned(str)
         The user has turned to a slide.
+    menu_wanted(QPoint, tuple)
+        Where on the screen a menu is wanted, and for which slides.
     """
 
     turned = Signal(str)
+    menu_wanted = Signal(object, object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -123,6 +127,11 @@ class SlideList(QTreeView):
             self.scrollTo(index)
         self._redraw()
 
+    def edit_label(self, slides: Sequence[str]) -> None:
+        """Open the label of a slide, or of a patient by its slides."""
+        index = self.slide_model.index_of(slides[0], Column.LABEL)
+        self.edit(index if len(slides) == 1 else index.parent().siblingAtColumn(Column.LABEL))
+
     def edit(self, index: QModelIndex, trigger: Any = None, event: Any = None) -> Any:
         """Open an editor; the key opens the label wherever in the row one stands."""
         if trigger is None:
@@ -131,6 +140,21 @@ class SlideList(QTreeView):
         if trigger == QAbstractItemView.EditTrigger.EditKeyPressed:
             index = index.siblingAtColumn(Column.LABEL)
         return super().edit(index, trigger, event)
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Turn to a slide, but not on the way to its menu."""
+        if event is not None and event.button() == Qt.MouseButton.LeftButton:
+            super().mousePressEvent(event)
+
+    def contextMenuEvent(self, event: QContextMenuEvent | None) -> None:  # noqa: N802
+        """Ask for the menu of the row under the pointer, or of the one that the keys are on."""
+        if event is None:
+            return
+        is_key = event.reason() == QContextMenuEvent.Reason.Keyboard
+        index = self.currentIndex() if is_key else self.indexAt(event.pos())
+        slides = self.slide_model.slides_at(index)
+        if slides:
+            self.menu_wanted.emit(event.globalPos(), slides)
 
     def _is_at_patient(self) -> bool:
         """Tell whether the keys stand on a patient, on the way to another slide."""

@@ -107,14 +107,11 @@ class SlideModel(QAbstractItemModel):
         before, self.listing = self.listing, listing
         self._typed = {}
         entries = listing.entries()
-        is_other = entries != self._entries or listing.project != before.project
+        roots = [None if one.project is None else one.project.root for one in (before, listing)]
+        is_other = entries != self._entries or roots[0] != roots[1]
         if is_other:
             self.beginResetModel()
-            if (
-                before.project is None
-                or listing.project is None
-                or (before.project.root != listing.project.root)
-            ):
+            if roots[0] != roots[1]:
                 self._stages = {}
             self._entries = entries
             self._places = {

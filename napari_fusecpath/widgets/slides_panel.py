@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QPoint, Qt, QTimer
-from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from napari_fusecpath.notify import report_error, report_info
@@ -97,15 +96,15 @@ class SlidesPanel(QWidget):
         layout.addWidget(self.list)
         layout.addLayout(row)
         self._say_lost("", ())
-        edit = QAction("Edit the label (F2)", self.list)
-        edit.triggered.connect(self._edit)
-        relocate = QAction("Relocate …", self.list)
-        relocate.triggered.connect(self._relocate_chosen)
-        self.list.addActions([edit, relocate])
-        self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+        self.menu = QMenu(self)
+        self.menu.addAction("Edit the label (F2)", self._edit)
+        self.menu.addAction("Relocate …", lambda: self._ask_place(self._of_menu))
+        self._of_menu: tuple[str, ...] = ()
+        """The slides that the menu was opened on."""
 
     def _connect(self) -> None:
         self.list.turned.connect(self._turn_soon)
+        self.list.menu_wanted.connect(self._show_menu)
         self.list.slide_model.edited.connect(self._store_label)
         header = self.list.header()
         if header is not None:
@@ -129,6 +128,7 @@ class SlidesPanel(QWidget):
                 self._say_lost("", ())
             self.list.show_listing(self._listing(snapshot))
             self.setVisible(bool(snapshot.slide_ids))
+            self.list.thumbnails.try_again()  # of those that had none
             if project is not None:
                 self.facts.ask(project.root, snapshot.run_id)
         if self._due is None:
@@ -175,7 +175,7 @@ class SlidesPanel(QWidget):
             if not self._is_searching:
                 lost = () if path.exists() else (slide_id,)
                 self._say_lost(f"{slide_id} is no longer at {path}." if lost else "", lost)
-        except FusecpathError as error:
+        except (FusecpathError, OSError) as error:  # a folder on the way may be out of bounds
             report_error(error)
         self.session.refresh_soon()
 
@@ -185,10 +185,12 @@ class SlidesPanel(QWidget):
             target = self.list.slide_model.listing.target
             self.keeper.set_labels(project.root, target, slides, label)
 
+    def _show_menu(self, place: QPoint, slides: tuple[str, ...]) -> None:
+        self._of_menu = slides
+        self.menu.popup(place)
+
     def _edit(self) -> None:
-        index = self.list.currentIndex()
-        if index.isValid():
-            self.list.edit(index.siblingAtColumn(Column.LABEL))
+        self.list.edit_label(self._of_menu)
 
     def _stored(self, text: str) -> None:
         if text:
@@ -233,11 +235,6 @@ class SlidesPanel(QWidget):
         if path:
             self.keeper.export_labels(project.root, Path(path))
 
-    def _relocate_chosen(self) -> None:
-        slides = self.list.slide_model.slides_at(self.list.currentIndex())
-        if slides:
-            self._ask_place(slides)
-
     def _ask_folder(self) -> None:
         """Ask for a folder in which all slides that are missing are looked for."""
         self._ask_place(())
@@ -273,7 +270,6 @@ class SlidesPanel(QWidget):
         lost, self._lost = self._lost, ()
         self._say_lost("", ())
         if done is not None:
-            self.list.thumbnails.try_again()
             still = f"; {len(done.missing)} are still missing" if done.missing else ""
             report_info(
                 f"Found again: {', '.join(list(done.found)[:5])}"

@@ -81,8 +81,8 @@ class Snapshot:
     slide_ids: tuple[str, ...] = ()
     """Names of the slides of the project."""
     labels: LabelTable | None = None
-    labels_sign: tuple[int, int] | None = None
-    """Time and size of the file that they were read from."""
+    labels_sign: tuple[int, int, int] | None = None
+    """By which the file that they were read from is known again."""
     runs: tuple[str, ...] = ()
     run_id: str | None = None
     model: CheckpointMeta | None = None
@@ -190,10 +190,11 @@ def take_snapshot(viewer: ViewerModel, workbench: Workbench, before: Snapshot) -
 
 def _labels(project: Project, before: Snapshot) -> dict[str, Any]:
     path = project.labels_path
-    if not path.is_file():
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    found = path.stat()
-    sign = (found.st_mtime_ns, found.st_size)
+    sign = (found.st_ino, found.st_mtime_ns, found.st_size)
     is_known = before.labels is not None and before.labels.source == path
     if is_known and before.labels_sign == sign:
         return {"labels": before.labels, "labels_sign": sign}

@@ -168,3 +168,17 @@ def test_a_moved_slide_is_found_by_its_content(project: Project, tmp_path: Path)
     assert result["relocated"] == {"b": str(moved)}
     project.slide("b").open().close()
     assert [row.path for row in project.labels().rows] == [moved]
+
+
+def test_a_moved_picture_is_found_by_its_name_and_content(project: Project, tmp_path: Path) -> None:
+    path = tmp_path / "files" / "käse [1].png"
+    pixels = np.random.default_rng(0).integers(0, 255, (300, 200, 3), np.uint8)
+    PIL.Image.fromarray(pixels).save(path)
+    slide = project.add_slide(path, slide_mpp=0.5)
+    assert project.slide_at(path) == slide
+    moved = tmp_path / "pictures" / path.name
+    moved.parent.mkdir()
+    path.rename(moved)
+    assert relocate_slides(project, moved.parent).found == {slide.slide_id: moved}
+    assert project.slide_at(moved) == slide
+    assert project.slide_at(path) is None
