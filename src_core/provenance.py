@@ -45,6 +45,7 @@ __all__ = [
     "read_config",
     "read_json",
     "recipe_id",
+    "stat_sign",
     "write_array",
     "write_artifact",
     "write_atomically",
@@ -288,6 +289,15 @@ def _check_npy(path: Path) -> None:
     lengths = [int(length) for length in match[2].replace(b",", b" ").split()]
     if len(start) + len(header) + math.prod(lengths) * int(match[1]) > path.stat().st_size:
         raise ValueError("shorter than its header says")
+
+
+def stat_sign(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes when a file is written, None if there is none."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def folders_with(folder: Path, name: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from src_core.errors import FusecpathError, ProjectError
 from src_core.patches.lattice import Lattice
 from src_core.project import Project, SlideFolder, SlideRecord
-from src_core.provenance import folders_with, read_json
+from src_core.provenance import folders_with, read_json, stat_sign
 
 __all__ = ["SlideStages", "StageReader"]
 
@@ -94,7 +94,7 @@ class StageReader:
 
     def _read(self, slide: SlideFolder) -> _Kept:
         root = slide.root
-        sign = tuple(_sign_of(root / name) for name in _FILES)
+        sign = tuple(stat_sign(root / name) for name in _FILES)
         kept = self._kept.get(root)
         if kept is None or kept.sign != sign:
             record = slide.record
@@ -141,11 +141,3 @@ def _lattice_of(slide: SlideFolder, record: SlideRecord) -> str | None:
 def _done_in(folder: Path) -> tuple[str, ...]:
     """Return what has a whole artifact in a folder, sorted."""
     return tuple(sorted(map(unquote, folders_with(folder, "meta.json"))))
-
-
-def _sign_of(file: Path) -> tuple[int, int, int] | None:
-    try:
-        found = file.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size

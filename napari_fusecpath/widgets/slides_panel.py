@@ -152,10 +152,6 @@ class SlidesPanel(QWidget):
         project = self.session.snapshot.project
         if project is not None and project.root == root:
             self.list.slide_model.show_stages(stages)
-            if self._lost and not self._is_searching:
-                lost = [one for one in self._lost if one in stages and stages[one].is_missing]
-                if not lost:
-                    self._say_lost("", ())
 
     def _turn_soon(self, slide_id: str) -> None:
         """Turn to a slide once no more keys are waiting: of many, the last one counts."""
@@ -166,17 +162,19 @@ class SlidesPanel(QWidget):
     def _turn(self) -> None:
         slide_id, self._due = self._due, None
         project = self.session.snapshot.project
-        if slide_id is None or project is None or slide_id == self.session.workbench.slide_id:
+        if slide_id is None or project is None:
             return
         try:
             path = project.root / project.slide(slide_id).record.path
-            if path.exists():
+            is_there = path.exists()
+            if is_there and slide_id != self.session.workbench.slide_id:
                 self.session.show_slide(slide_id)
-            if not self._is_searching:
-                lost = () if path.exists() else (slide_id,)
-                self._say_lost(f"{slide_id} is no longer at {path}." if lost else "", lost)
         except (FusecpathError, OSError) as error:  # a folder on the way may be out of bounds
             report_error(error)
+        else:
+            if not self._is_searching:
+                said = "" if is_there else f"{slide_id} is no longer at {path}."
+                self._say_lost(said, () if is_there else (slide_id,))
         self.session.refresh_soon()
 
     def _store_label(self, slides: tuple[str, ...], label: str) -> None:
@@ -230,7 +228,7 @@ class SlidesPanel(QWidget):
         if project is None:
             report_error(ProjectError("There is no project yet; open a slide and prepare it."))
             return
-        proposal = str(project.root / "exports" / "labels.csv")
+        proposal = str(project.root.parent / f"{project.root.name}-labels.csv")
         path, _ = QFileDialog.getSaveFileName(self, "Write labels to", proposal, _TABLES)
         if path:
             self.keeper.export_labels(project.root, Path(path))

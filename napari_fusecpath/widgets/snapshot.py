@@ -28,6 +28,7 @@ from src_core.models.checkpoint_meta import CheckpointMeta, checkpoint_meta
 from src_core.patches.grid import PatchGrid
 from src_core.preparing import load_flags
 from src_core.project import Project, ProjectConfig, SlideFolder, SlideRecord
+from src_core.provenance import stat_sign
 from src_core.teacher_imports import IMPORTED, stored_meta
 
 if TYPE_CHECKING:
@@ -190,11 +191,9 @@ def take_snapshot(viewer: ViewerModel, workbench: Workbench, before: Snapshot) -
 
 def _labels(project: Project, before: Snapshot) -> dict[str, Any]:
     path = project.labels_path
-    try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
+    sign = stat_sign(path)
+    if sign is None:
         return {}
-    sign = (found.st_ino, found.st_mtime_ns, found.st_size)
     is_known = before.labels is not None and before.labels.source == path
     if is_known and before.labels_sign == sign:
         return {"labels": before.labels, "labels_sign": sign}

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
-from napari_fusecpath.widgets.readiness import state_of
+from napari_fusecpath.widgets.readiness import Readiness
 from napari_fusecpath.widgets.run_texts import report_page, run_text, stored_score
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number, wrapped_label
@@ -93,6 +93,7 @@ class TrainPanel(StepPanel):
         self._config_shown: object = None
         self._project_shown: Path | None = None
         self._todo: list[str] = []
+        self._readiness = Readiness()
         self._is_due = False
         """What there is to learn from is not shown yet."""
 
@@ -130,7 +131,7 @@ class TrainPanel(StepPanel):
             self.offer(text, "Train", enabled=False)
             return
         try:
-            labelled, outputs = self._labelled(corrected_labels(project))
+            labelled, outputs = self._labelled(corrected_labels(project, table=table))
         except FusecpathError as error:
             self.offer(str(error), "Train", enabled=False)
             return
@@ -166,7 +167,7 @@ class TrainPanel(StepPanel):
                 return str(error)
             return ""
 
-        states = [(one, *state_of(project, one.row.slide_id)) for one in labelled]
+        states = [(one, *self._readiness.state_of(project, one.row.slide_id)) for one in labelled]
         ready = [one for one, is_ready, why in states if is_ready and not why]
         left_out = [why for _, is_ready, why in states if is_ready and why]
         self._todo = [one.row.slide_id for one, is_ready, _ in states if not is_ready]
