@@ -116,11 +116,12 @@ class Project:
 
     def slides(self) -> tuple[SlideFolder, ...]:
         """Return the slides of the project in the order of their names."""
-        return tuple(self.slide(name) for name in self.slide_ids())
+        return tuple(SlideFolder(self.root, name) for name in self.slide_ids())
 
     def slide_ids(self) -> tuple[str, ...]:
         """Return the names of the slides of the project, sorted; fast for thousands."""
-        return folders_with(self.root / "slides", "slide.json")
+        names = folders_with(self.root / "slides", "slide.json")
+        return tuple(checked_name(name, what="slide") for name in names)
 
     def fingerprints(self) -> dict[str, str]:
         """Return the fingerprint of every slide by its name."""

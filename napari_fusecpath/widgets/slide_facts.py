@@ -61,7 +61,8 @@ class SlideFacts(QObject):
             return
         try:
             project = Project.open(asked.root)
+            stages = self._reader.read(project, run_id=asked.run_id)
+            found = {one.slide_id: one for one in stages}
         except FusecpathError:  # the window says so, from its snapshot
             return
-        found = {one.slide_id: one for one in self._reader.read(project, run_id=asked.run_id)}
         self._read.emit(asked.root, found)

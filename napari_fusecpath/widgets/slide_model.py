@@ -177,9 +177,10 @@ class SlideModel(QAbstractItemModel):
 
     def index(self, row: int, column: int, parent: QModelIndex | None = None) -> QModelIndex:
         """Return a cell of an entry, or of a patient's slide."""
-        if parent is None or not parent.isValid():
-            return self.createIndex(row, column, 0) if row < len(self._entries) else QModelIndex()
-        return self.createIndex(row, column, parent.row() + 1)
+        above = QModelIndex() if parent is None else parent
+        if not self.hasIndex(row, column, above):
+            return QModelIndex()
+        return self.createIndex(row, column, above.row() + 1 if above.isValid() else 0)
 
     def parent(self, index: QModelIndex | None = None) -> Any:
         """Return the patient of a slide; without an index the parent of this object."""

@@ -170,7 +170,7 @@ def take_snapshot(viewer: ViewerModel, workbench: Workbench, before: Snapshot) -
     project = read(lambda: Project.open(root)) if root is not None else None
     if project is not None:
         runs = project.runs()
-        values |= {"project": project, "runs": runs, "slide_ids": project.slide_ids()}
+        values |= {"project": project, "runs": runs, "slide_ids": read(project.slide_ids) or ()}
         newest = runs[-1] if runs else None
         run_id = values["run_id"] = workbench.run_id if workbench.run_id in runs else newest
         if run_id is not None:

@@ -101,13 +101,24 @@ def test_slides_stand_by_patient(project: Project, qtmodeltester: Any, qtbot: An
 def test_only_slides_that_are_looked_at_have_pictures(project: Project, qtbot: Any) -> None:
     slides = SlideList()
     qtbot.addWidget(slides)
-    slides.show_listing(SlideListing(project=project, slide_ids=("a", "b", "c")))
-    assert slides.thumbnails.icon(project.slide("zzz")) is None, "no such slide: no picture"
+    patients = {"a": "a", "b": "p", "c": "p"}
+    slides.show_listing(SlideListing(project=project, slide_ids=("a", "b", "c"), patients=patients))
+    patient = slides.slide_model.index(1, 0)
+    slides.collapse(patient)
+
+    def pictured() -> set[str]:
+        found = (project.root / "slides").glob("*/thumbnail/*.png")
+        return {path.parent.parent.name for path in found}
+
     slides.show()
-    pictures = project.root / "slides"
-    qtbot.waitUntil(lambda: len(list(pictures.glob("*/thumbnail/*.png"))) == 3)
     qtbot.waitUntil(lambda: slides.thumbnails.icon(project.slide("a")) is not None)
-    slides.slide_model.show_listing(SlideListing())
+    assert pictured() == {"a"}
+    slides.show_listing(SlideListing(project=project, slide_ids=("a", "b"), patients=patients))
+    slides.show_listing(SlideListing(project=project, slide_ids=("a", "b", "c"), patients=patients))
+    assert not slides.isExpanded(slides.slide_model.index(1, 0)), "what was folded stays so"
+    slides.expand(slides.slide_model.index(1, 0))
+    qtbot.waitUntil(lambda: pictured() == {"a", "b", "c"})
+    slides.show_listing(SlideListing())
     assert slides.slides == ()
 
 
@@ -116,7 +127,7 @@ def type_label(slides: SlideList, slide_id: str, text: str, qtbot: Any) -> None:
     slides.setFocus()
     slides.setCurrentIndex(slides.slide_model.index_of(slide_id))
     qtbot.keyClick(slides, Qt.Key.Key_F2)
-    (editor,) = slides.findChildren(QLineEdit)
+    (editor,) = (one for one in slides.findChildren(QLineEdit) if one.isVisible())
     editor.selectAll()
     qtbot.keyClicks(editor, text)
     qtbot.keyClick(editor, Qt.Key.Key_Return)
