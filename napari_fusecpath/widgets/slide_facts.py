@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import NamedTuple
 
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 
-from napari_fusecpath.widgets.threads import submit
+from napari_fusecpath.widgets.threads import end, submit
 from src_core.errors import FusecpathError
 from src_core.project import Project
 from src_core.slide_stages import StageReader
@@ -47,7 +48,8 @@ class SlideFacts(QObject):
         """Only the latest question is answered."""
         pool = self._pool = ThreadPoolExecutor(1, thread_name_prefix="slide facts")
         self._read.connect(self.came, Qt.ConnectionType.QueuedConnection)
-        parent.destroyed.connect(lambda: pool.shutdown(wait=False, cancel_futures=True))
+        closed = self._closed = Event()
+        parent.destroyed.connect(lambda: end(pool, closed))
 
     def ask(self, root: Path, run_id: str | None) -> None:
         """Read a project; `came` follows, once for many questions while one is being answered."""
@@ -65,4 +67,5 @@ class SlideFacts(QObject):
             found = {one.slide_id: one for one in stages}
         except FusecpathError:  # the window says so, from its snapshot
             return
-        self._read.emit(asked.root, found)
+        if not self._closed.is_set():
+            self._read.emit(asked.root, found)

@@ -171,13 +171,14 @@ class SlideList(QTreeView):
 
     def _unfold(self) -> None:
         """Open all patients but those that the user has folded."""
-        closed = set(self._closed)
+        self.blockSignals(True)  # of what the user has not done
         self.expandAll()
         model = self.slide_model
-        for row in range(model.rowCount()) if closed else ():
+        for row in range(model.rowCount()) if self._closed else ():
             index = model.index(row, 0)
-            if closed.intersection(self._first(index)) and model.rowCount(index):
+            if self._closed.intersection(self._first(index)) and model.rowCount(index):
                 self.setExpanded(index, False)
+        self.blockSignals(False)
 
     def _redraw(self, *_changed: object) -> None:
         viewport = self.viewport()

@@ -217,6 +217,8 @@ class SlideModel(QAbstractItemModel):
 
     def flags(self, index: QModelIndex) -> Any:
         """Tell what can be done with a cell."""
+        if not index.isValid():
+            return Qt.ItemFlag.NoItemFlags
         found = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
         return found | Qt.ItemFlag.ItemIsEditable if index.column() == Column.LABEL else found
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from threading import Event
 
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QIcon, QImage, QPixmap
 
-from napari_fusecpath.widgets.threads import submit
+from napari_fusecpath.widgets.threads import end, submit
 from napari_fusecpath.widgets.thumbnails import picture_of
 from src_core.errors import FusecpathError
 from src_core.project import SlideFolder
@@ -54,7 +55,8 @@ class SlideThumbnails(QObject):
         """Of those that are asked for; the last one is read first."""
         pool = self._pool = ThreadPoolExecutor(1, thread_name_prefix="slide thumbnails")
         self._read.connect(self._take, Qt.ConnectionType.QueuedConnection)
-        parent.destroyed.connect(lambda: pool.shutdown(wait=False, cancel_futures=True))
+        closed = self._closed = Event()
+        parent.destroyed.connect(lambda: end(pool, closed))
 
     def icon(self, slide: SlideFolder) -> QIcon | None:
         """Return a slide's picture; if there is none yet, it is asked for and `came` tells."""
@@ -83,7 +85,9 @@ class SlideThumbnails(QObject):
             pixels = slide_thumbnail(slide)
         except FusecpathError:  # opening the slide says what is wrong
             pixels = None
-        self._read.emit(slide, None if pixels is None else picture_of(pixels, self._side))
+        picture = None if pixels is None else picture_of(pixels, self._side)
+        if not self._closed.is_set():
+            self._read.emit(slide, picture)
 
     def _take(self, slide: SlideFolder, picture: QImage | None) -> None:
         self._asked.discard(slide)
