@@ -33,7 +33,7 @@ _ROW = 28
 _ROWS_IN_VIEW = 4
 _LABEL_WIDTH = 86
 _NARROWEST = 60
-_MARKS = "⚠●●●●●"
+_MARKS = "●●●●● ⚠"
 _PADDING = 14
 
 

@@ -274,7 +274,7 @@ class SlideModel(QAbstractItemModel):
             if is_slide and found[0] is not None and found[0].problem:
                 return "damaged"
             is_gone = any(one is not None and one.is_missing for one in found)
-            return ("⚠" if is_gone else "") + marks_of(found, encoders)
+            return marks_of(found, encoders) + (" ⚠" if is_gone else "")
         if role in (_Role.ToolTipRole, _Role.AccessibleTextRole):
             if is_slide:
                 return state_tip(found[0], encoders)
