@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from qtpy.QtCore import QUrl
-from qtpy.QtGui import QDesktopServices, QShowEvent
+from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -106,13 +106,12 @@ class TrainPanel(StepPanel):
         self._show_settings(snapshot)
         self._show_run(snapshot)
         self.offer_next("predict", "Predict" if snapshot.runs else "")
-        self._is_due = not self.isVisible()
+        self._is_due = not self.is_in_view
         if not self._is_due:
             self._show_what_there_is(snapshot)
 
-    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
+    def catch_up(self) -> None:
         """Say what there is to learn from: of many slides that is not read while nobody looks."""
-        super().showEvent(event)
         if self._is_due:
             self._is_due = False
             self._show_what_there_is(self.session.snapshot)

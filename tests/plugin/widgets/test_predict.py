@@ -269,12 +269,11 @@ def test_train_anew_and_score(
 
 
 def test_a_table_brings_its_slides_the_whole_way(
-    window: Open, until_idle: Wait, trained: Path, home: Path, qtbot: Any
+    window: Open, until_idle: Wait, trained: Path, home: Path
 ) -> None:
     dock = window()
     train: Any = dock.panels["train"]
     dock.go("train")
-    qtbot.waitUntil(train.isVisible)
     dock.session.new_project = home / "cohort"
     table = home / "two.csv"
     lines = (trained / "labels.csv").read_text().splitlines()[:3]
