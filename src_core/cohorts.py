@@ -140,7 +140,9 @@ def _check_copies(project: Project, slides: Sequence[CohortSlide]) -> None:
             )
 
 
-def corrected_labels(project: Project, *, until: str | None = None) -> LabelTable:
+def corrected_labels(
+    project: Project, *, until: str | None = None, table: LabelTable | None = None
+) -> LabelTable:
     """Return the labels table with what reviewers have corrected of it; see `SlideFolder`.
 
     Parameters
@@ -148,13 +150,15 @@ def corrected_labels(project: Project, *, until: str | None = None) -> LabelTabl
     project : Project
     until : str, optional
         UTC, ISO 8601 with milliseconds: what had been corrected by then.
+    table : LabelTable, optional
+        The project's, where it has been read already.
 
     Raises
     ------
     ProjectError
         If the project has no table, or a file is damaged.
     """
-    table = project.labels()
+    table = project.labels() if table is None else table
     rows = []
     for row in table.rows:
         said = project.slide(row.slide_id).corrections.current(until=until)

@@ -40,10 +40,12 @@ __all__ = [
     "check_recipe",
     "file_fingerprint",
     "file_sha256",
+    "folders_with",
     "read_array",
     "read_config",
     "read_json",
     "recipe_id",
+    "stat_sign",
     "write_array",
     "write_artifact",
     "write_atomically",
@@ -287,6 +289,29 @@ def _check_npy(path: Path) -> None:
     lengths = [int(length) for length in match[2].replace(b",", b" ").split()]
     if len(start) + len(header) + math.prod(lengths) * int(match[1]) > path.stat().st_size:
         raise ValueError("shorter than its header says")
+
+
+def stat_sign(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes when a file is written, None if there is none."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def folders_with(folder: Path, name: str) -> tuple[str, ...]:
+    """Return the names of the folders in `folder` that hold a file `name`, sorted.
+
+    Of thousands this is asked while a window waits, for which a `Path` each is too slow.
+    """
+    at = f"{os.sep}{name}"
+    try:
+        with os.scandir(folder) as entries:
+            found = [one.name for one in entries if os.path.isfile(one.path + at)]  # noqa: PTH113
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    return tuple(sorted(found))
 
 
 def file_fingerprint(path: Path, *, chunk: int = _FINGERPRINT_CHUNK) -> str:

@@ -181,8 +181,8 @@ class SlideFolder:
         path = self.project / record.path  # an absolute path replaces the project's
         if not path.exists():
             raise SlideReadError(
-                f"Slide {self.slide_id!r} is no longer at {path}; prepare it again "
-                "with its new path (it is known by its content, and nothing is lost)."
+                f"Slide {self.slide_id!r} is no longer at {path}; relocate it "
+                "or prepare it with its new path (it is known by its content: nothing is lost)."
             )
         if slide_fingerprint(path) != record.fingerprint:
             raise SlideReadError(

@@ -68,7 +68,7 @@ class AlikePatches(QWidget):
             if is_one
             else "First click one patch on the slide"
         )
-        many = snapshot.project is not None and len(snapshot.project.slides()) > 1
+        many = len(snapshot.slide_ids) > 1
         self.everywhere.setVisible(many)
 
     def show_found(self, result: dict[str, Any]) -> None:

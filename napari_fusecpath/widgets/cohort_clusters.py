@@ -49,7 +49,7 @@ class CohortClusters(QWidget):
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Offer what can be done with the project."""
-        self.make.setEnabled(snapshot.project is not None and len(snapshot.project.slides()) > 1)
+        self.make.setEnabled(len(snapshot.slide_ids) > 1)
         self.show_them.setEnabled(snapshot.joint is not None)
         is_shown = snapshot.joint is not None and self._session.workbench.is_joint
         set_quietly(self.show_them, is_shown)

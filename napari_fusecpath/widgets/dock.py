@@ -105,6 +105,7 @@ class FuseCPathWidget(QWidget):
         self._leave()
         self.stack.setCurrentIndex(index)
         self._steps[index].setChecked(True)
+        self.panels[key].catch_up()
 
     def run(self, key: str) -> None:
         """Turn to a step and press its main button."""
@@ -138,6 +139,7 @@ class FuseCPathWidget(QWidget):
     def _turned(self, index: int) -> None:
         self._leave()
         self.stack.setCurrentIndex(index)
+        self.panels[self.step].catch_up()
         self.panels[self.step].on_enter()
 
     def _show(self, snapshot: Snapshot) -> None:

@@ -192,7 +192,7 @@ class PredictPanel(StepPanel):
         if snapshot.run_id is not None:
             self.run_box.setCurrentText(snapshot.run_id)
         self.run_row.setVisible(bool(runs))
-        many = snapshot.project is not None and len(snapshot.project.slides()) > 1
+        many = len(snapshot.slide_ids) > 1
         self.all_slides.setVisible(bool(runs) and many)
         self.all_slides.setEnabled(not self.busy)
 

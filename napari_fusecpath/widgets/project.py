@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QFileDialog,
     QHBoxLayout,
     QLabel,
@@ -24,15 +22,13 @@ from qtpy.QtWidgets import (
 from napari_fusecpath.notify import report_error
 from napari_fusecpath.readers.slide import PICTURES, SUFFIXES, open_in
 from napari_fusecpath.widgets.session import Session
+from napari_fusecpath.widgets.slides_panel import STEP_KEYS, SlidesPanel
 from napari_fusecpath.widgets.snapshot import Snapshot, default_project
 from napari_fusecpath.widgets.step import wrapped_label
-from napari_fusecpath.widgets.tables import Table
 from src_core.errors import FusecpathError
-from src_core.project import Project, SlideFolder
+from src_core.project import Project
 
 __all__ = ["ProjectPanel"]
-
-_ROWS_IN_VIEW = 4
 
 
 class ProjectPanel(QWidget):
@@ -51,6 +47,7 @@ class ProjectPanel(QWidget):
         menu.addAction("Open a slide …", self._ask_slide)
         menu.addAction("Open a project …", self._ask_open)
         menu.addAction("New project …", self._ask_new)
+        menu.addSeparator()
         self.menu_button.setMenu(menu)
         self.folder = QLineEdit(self)
         self.folder.setToolTip("Folder in which everything about the slide will be kept")
@@ -63,11 +60,12 @@ class ProjectPanel(QWidget):
         self.absent = wrapped_label(parent=self)
         self.again = QPushButton("Show the slide again", self)
         self.again.clicked.connect(lambda: self._try(self.session.show_again))
-        self.slides = self._make_list()
-        self.previous = self._make_step("◀", "Previous slide", -1)
-        self.following = self._make_step("▶", "Next slide", 1)
+        self.slides = SlidesPanel(session, self)
+        self.slides.add_actions(menu)
+        before, after = STEP_KEYS
+        self.previous = self._make_step("◀", f"Previous slide (key {before} on the canvas)", -1)
+        self.following = self._make_step("▶", f"Next slide (key {after} on the canvas)", 1)
         self._lay_out()
-        self._known: list[tuple[str, str, str]] = []
         session.refreshed.connect(self._show)
 
     def _lay_out(self) -> None:
@@ -90,22 +88,15 @@ class ProjectPanel(QWidget):
         layout.addWidget(self.again)
         layout.addWidget(self.slides)
 
-    def _make_list(self) -> Table:
-        slides = Table(["Slide", "State", "Label"], name="Slides of the project", parent=self)
-        slides.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        slides.itemSelectionChanged.connect(self._turn_to)
-        return slides
-
     def _make_step(self, text: str, tip: str, by: int) -> QToolButton:
         button = QToolButton(self)
         button.setText(text)
         button.setToolTip(tip)
-        button.clicked.connect(lambda: self._step(by))
+        button.clicked.connect(lambda: self.slides.step(by))
         return button
 
     def _show(self, snapshot: Snapshot) -> None:
         project, path = snapshot.project, snapshot.slide_path
-        slides = project.slides() if project is not None else ()
         if project is not None:
             self.name.setText(f"Project {project.root.name}")
             self.name.setToolTip(str(project.root))
@@ -119,11 +110,8 @@ class ProjectPanel(QWidget):
         if proposed and path is not None and not self.folder.hasFocus():
             self.folder.setText(str(self.session.new_project or default_project(path)))
         self._say_absent(path)
-        self.slides.setVisible(len(slides) > 0)
         for button in (self.previous, self.following):
-            button.setVisible(len(slides) > 1)
-        if project is not None:
-            self._fill(project, slides, snapshot)
+            button.setVisible(len(snapshot.slide_ids) > 1)
 
     def _say_absent(self, path: Path | None) -> None:
         """Say why the canvas has no slide, and let it be tried again."""
@@ -133,38 +121,6 @@ class ProjectPanel(QWidget):
         if path is not None:
             why = self.session.workbench.slide_problem
             self.absent.setText(f"{path.name} is not in view. {why}".strip())
-
-    def _fill(self, project: Project, slides: tuple[SlideFolder, ...], snapshot: Snapshot) -> None:
-        labels = _labels(snapshot)
-        rows = [
-            (
-                slide.slide_id,
-                _state(project, slide, snapshot.run_id),
-                labels.get(slide.slide_id, ""),
-            )
-            for slide in slides
-        ]
-        if rows != self._known:
-            self._known = rows
-            self.slides.show_rows(rows)
-            self.slides.setColumnHidden(2, not any(row[2] for row in rows))
-            self.slides.fit(_ROWS_IN_VIEW)
-        names = [row[0] for row in rows]
-        current = self.session.workbench.slide_id
-        self.slides.choose(*(row for row, name in enumerate(names) if name == current))
-
-    def _turn_to(self) -> None:
-        for row in self.slides.chosen:
-            slide_id = self._known[row][0]
-            if slide_id != self.session.workbench.slide_id:
-                self._try(partial(self.session.show_slide, slide_id))
-
-    def _step(self, by: int) -> None:
-        names = [row[0] for row in self._known]
-        current = self.session.workbench.slide_id
-        if names:
-            index = names.index(current) + by if current in names else 0
-            self._try(lambda: self.session.show_slide(names[index % len(names)]))
 
     def _take_folder(self) -> None:
         text = self.folder.text().strip()
@@ -206,29 +162,3 @@ class ProjectPanel(QWidget):
 def _start() -> Path:
     folder = Path.home() / "FuseCPath"
     return folder if folder.is_dir() else Path.home()
-
-
-def _labels(snapshot: Snapshot) -> dict[str, str]:
-    """Return each slide's label in the first target column."""
-    table = snapshot.labels
-    if table is None or not table.targets:
-        return {}
-    return {row.slide_id: row.labels[table.targets[0]] for row in table.rows}
-
-
-def _state(project: Project, slide: SlideFolder, run_id: str | None) -> str:
-    """Return how far a slide has come, without opening an array."""
-    try:
-        record = slide.record
-    except FusecpathError:
-        return "damaged"
-    if run_id is not None:
-        folder = project.prediction(run_id, slide.slide_id)
-        if record.clusters_id is not None and (folder / "prediction.json").is_file():
-            return "predicted"
-    if record.clusters_id is not None:
-        return "clustered"
-    if record.grid_id is not None:
-        stored = slide.root.glob("lattices/*/embeddings/*/meta.json")
-        return "embedded" if any(stored) else "prepared"
-    return "new"

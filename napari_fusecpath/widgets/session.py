@@ -154,7 +154,7 @@ class Session(QObject):
             self._take_slide(layer)
             self._timer.stop()  # what it changed is read below
         self.views.settle()
-        self.snapshot = take_snapshot(self.viewer, self.workbench)
+        self.snapshot = take_snapshot(self.viewer, self.workbench, self.snapshot)
         self._is_stale = False
         self.refreshed.emit(self.snapshot)
 
@@ -201,6 +201,23 @@ class Session(QObject):
             self.workbench.project = project.root
             return project
         return Project.open(root)
+
+    def import_labels(self, path: Path) -> None:
+        """Take a labels table into the project, which is made beside it if there is none.
+
+        Raises
+        ------
+        FusecpathError
+            One sentence that says what is wrong with the table.
+        """
+        if self.workbench.project is None and self.workbench.slide_path is None:
+            folder = Path.home() / "FuseCPath" / path.absolute().parent.name
+            project = Project.create(self.new_project or folder)
+            project.import_labels(path)
+            self.open_project(project.root)
+        else:
+            self.require_project().import_labels(path)
+        self.refresh()
 
     def show_slide(self, slide_id: str) -> None:
         """Turn the viewer to a slide of the project.

@@ -29,6 +29,7 @@ from src_core.models.checkpoint_meta import CheckpointMeta, checkpoint_meta
 from src_core.patches.grid import PatchGrid
 from src_core.preparing import load_flags
 from src_core.project import Project, ProjectConfig, SlideFolder, SlideRecord
+from src_core.provenance import stat_sign
 from src_core.teacher_imports import IMPORTED, stored_meta
 
 if TYPE_CHECKING:
@@ -83,7 +84,11 @@ class Snapshot:
     """The clusters were made by the project's encoders and settings of today."""
     edits: SelectionEdits | None = None
     """Patches of the grid that people have excluded or pinned; None without a grid."""
+    slide_ids: tuple[str, ...] = ()
+    """Names of the slides of the project."""
     labels: LabelTable | None = None
+    labels_sign: tuple[int, int, int] | None = None
+    """By which the file that they were read from is known again."""
     runs: tuple[str, ...] = ()
     run_id: str | None = None
     model: CheckpointMeta | None = None
@@ -150,8 +155,16 @@ def default_project(slide_path: Path) -> Path:
     return Path.home() / "FuseCPath" / slide_path.stem
 
 
-def take_snapshot(viewer: ViewerModel, workbench: Workbench) -> Snapshot:
-    """Read what is stored; a damaged artifact counts as missing and is named in `problems`."""
+def take_snapshot(viewer: ViewerModel, workbench: Workbench, before: Snapshot) -> Snapshot:
+    """Read what is stored; a damaged artifact counts as missing and is named in `problems`.
+
+    Parameters
+    ----------
+    viewer, workbench : ViewerModel, Workbench
+        What is in view, and what is chosen.
+    before : Snapshot
+        The one that this one follows: a large table that has not changed is not read again.
+    """
     problems: list[str] = []
 
     def read(step: Callable[[], T]) -> T | None:
@@ -166,13 +179,12 @@ def take_snapshot(viewer: ViewerModel, workbench: Workbench) -> Snapshot:
     project = read(lambda: Project.open(root)) if root is not None else None
     if project is not None:
         runs = project.runs()
-        values |= {"project": project, "runs": runs}
+        values |= {"project": project, "runs": runs, "slide_ids": read(project.slide_ids) or ()}
         newest = runs[-1] if runs else None
         run_id = values["run_id"] = workbench.run_id if workbench.run_id in runs else newest
         if run_id is not None:
             values["model"] = read(lambda: checkpoint_meta(project.run(run_id) / "checkpoint"))
-        if project.labels_path.is_file():
-            values["labels"] = read(project.labels)
+        values |= read(lambda: _labels(project, before)) or {}
         if workbench.slide_id is not None:
             slide = project.slide(workbench.slide_id)
             record = read(lambda: slide.record)
@@ -184,6 +196,17 @@ def take_snapshot(viewer: ViewerModel, workbench: Workbench) -> Snapshot:
                     project, slide, record, values.get("grid"), workbench.is_joint, read
                 )
     return Snapshot(**values, problems=tuple(dict.fromkeys(problems)))
+
+
+def _labels(project: Project, before: Snapshot) -> dict[str, Any]:
+    path = project.labels_path
+    sign = stat_sign(path)
+    if sign is None:
+        return {}
+    is_known = before.labels is not None and before.labels.source == path
+    if is_known and before.labels_sign == sign:
+        return {"labels": before.labels, "labels_sign": sign}
+    return {"labels": project.labels(), "labels_sign": sign}
 
 
 def _scale(viewer: ViewerModel) -> dict[str, Any]:

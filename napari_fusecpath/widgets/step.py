@@ -7,7 +7,14 @@ from typing import Any, ClassVar
 
 from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt, QTimer, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_fusecpath.jobs import Job, JobFailure
 from napari_fusecpath.notify import report_failure, report_info
@@ -96,6 +103,17 @@ class StepPanel(QWidget):
 
     def on_enter(self) -> None:
         """Bring the step's layers up: the user has turned to it."""
+
+    def catch_up(self) -> None:
+        """Show what was left for the moment in which the step comes into view."""
+
+    @property
+    def is_in_view(self) -> bool:
+        """Whether the dock has turned to this step."""
+        viewport = self.parentWidget()
+        area = None if viewport is None else viewport.parentWidget()
+        stack = None if area is None else area.parentWidget()
+        return isinstance(stack, QStackedWidget) and stack.currentWidget() is area
 
     def on_leave(self) -> None:
         """Put down what the step has in hand: the user turns to another one."""

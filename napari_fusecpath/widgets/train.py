@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
-from napari_fusecpath.widgets.readiness import state_of
+from napari_fusecpath.widgets.readiness import Readiness
 from napari_fusecpath.widgets.run_texts import report_page, run_text, stored_score
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number, wrapped_label
@@ -93,6 +93,9 @@ class TrainPanel(StepPanel):
         self._config_shown: object = None
         self._project_shown: Path | None = None
         self._todo: list[str] = []
+        self._readiness = Readiness()
+        self._is_due = False
+        """What there is to learn from is not shown yet."""
 
     def is_done(self, snapshot: Snapshot) -> bool:
         """Tell whether the project has a trained model."""
@@ -102,8 +105,19 @@ class TrainPanel(StepPanel):
         """Say what there is to learn from, and what the newest run has learnt."""
         self._show_settings(snapshot)
         self._show_run(snapshot)
-        table, project = snapshot.labels, snapshot.project
         self.offer_next("predict", "Predict" if snapshot.runs else "")
+        self._is_due = not self.is_in_view
+        if not self._is_due:
+            self._show_what_there_is(snapshot)
+
+    def catch_up(self) -> None:
+        """Say what there is to learn from: of many slides that is not read while nobody looks."""
+        if self._is_due:
+            self._is_due = False
+            self._show_what_there_is(self.session.snapshot)
+
+    def _show_what_there_is(self, snapshot: Snapshot) -> None:
+        table, project = snapshot.labels, snapshot.project
         self._todo = []
         self.train_ready.hide()
         self.why_not_ready.hide()
@@ -116,7 +130,7 @@ class TrainPanel(StepPanel):
             self.offer(text, "Train", enabled=False)
             return
         try:
-            labelled, outputs = self._labelled(corrected_labels(project))
+            labelled, outputs = self._labelled(corrected_labels(project, table=table))
         except FusecpathError as error:
             self.offer(str(error), "Train", enabled=False)
             return
@@ -152,7 +166,7 @@ class TrainPanel(StepPanel):
                 return str(error)
             return ""
 
-        states = [(one, *state_of(project, one.row.slide_id)) for one in labelled]
+        states = [(one, *self._readiness.state_of(project, one.row.slide_id)) for one in labelled]
         ready = [one for one, is_ready, why in states if is_ready and not why]
         left_out = [why for _, is_ready, why in states if is_ready and why]
         self._todo = [one.row.slide_id for one, is_ready, _ in states if not is_ready]
@@ -218,25 +232,6 @@ class TrainPanel(StepPanel):
         elif "report" in result and self.isVisible():
             self._open_report()
 
-    def import_table(self, path: Path) -> None:
-        """Take a labels table into the project, which is made beside it if there is none.
-
-        Raises
-        ------
-        FusecpathError
-            One sentence that says what is wrong with the table.
-        """
-        workbench = self.session.workbench
-        if workbench.project is None and workbench.slide_path is None:
-            project = Project.create(
-                self.session.new_project or Path.home() / "FuseCPath" / path.absolute().parent.name
-            )
-            project.import_labels(path)
-            self.session.open_project(project.root)
-        else:
-            self.session.require_project().import_labels(path)
-        self.session.refresh()
-
     def _show_busy(self) -> None:
         super()._show_busy()
         if self.busy:
@@ -247,7 +242,7 @@ class TrainPanel(StepPanel):
         if path:
             self.warn("")
             try:
-                self.import_table(Path(path))
+                self.session.import_labels(Path(path))
             except FusecpathError as error:
                 self.warn(str(error))
 

@@ -21,13 +21,23 @@ from src_core.errors import ProjectError
 from src_core.names import is_safe_name
 from src_core.slides.scale import MAX_MPP, MIN_MPP
 
-__all__ = ["LabelRow", "LabelTable", "read_labels"]
+__all__ = [
+    "FIXED_COLUMNS",
+    "LabelRow",
+    "LabelTable",
+    "is_formula",
+    "is_missing",
+    "labels_from",
+    "meaning_of",
+    "read_labels",
+]
 
 _MAX_BYTES = 32 * 2**20
 _MAX_ROWS = 100_000
 _MAX_COLUMNS = 1000
 _MAX_CLASSES = 100
-_FIXED = ("slide_id", "path", "patient_id", "mpp")
+FIXED_COLUMNS = ("slide_id", "path", "patient_id", "mpp")
+"""Every other column is a target."""
 _FORMULA = re.compile(r"[=@\t\r]|[+-].*[(!|]")
 _SPACES = " \N{NO-BREAK SPACE}"
 _MISSING = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "null"})
@@ -84,7 +94,7 @@ class LabelTable:
         first: dict[str | float, LabelRow] = {}
         for row in self.rows:
             label = row.labels[target]
-            if label.casefold() in _MISSING:
+            if is_missing(label):
                 raise ProjectError(
                     f"{self.source}, line {row.line}: {target} is {label!r}, which would be a "
                     "class of its own; leave the cell empty where there is no label, or call the "
@@ -95,7 +105,7 @@ class LabelTable:
                     f"{self.source}, line {row.line}: {target} is {label[:40]!r}, which holds what "
                     "cannot be seen; type the class again."
                 )
-            twin = first.setdefault(_meaning(label), row)
+            twin = first.setdefault(meaning_of(label), row)
             if label and twin.labels[target] != label:
                 raise ProjectError(
                     f"{self.source}, line {row.line}: {target} is {label!r}, but "
@@ -150,7 +160,7 @@ class LabelTable:
                 self.require(column)
                 label = row.labels[column]
                 first, line = said.get((row.patient_id, column)) or ("", 0)
-                if label and first and _meaning(label) != _meaning(first):
+                if label and first and meaning_of(label) != meaning_of(first):
                     raise ProjectError(
                         f"{self.source}, line {row.line}: {column} is {label!r}, but line {line} "
                         f"says {first!r} of the same patient, {row.patient_id}; mend one of them, "
@@ -173,7 +183,17 @@ class LabelTable:
             )
 
 
-def _meaning(label: str) -> str | float:
+def is_formula(cell: str) -> bool:
+    """Tell whether a spreadsheet would compute a cell instead of showing it."""
+    return _FORMULA.match(cell) is not None
+
+
+def is_missing(label: str) -> bool:
+    """Tell whether other programs write this where there is no label."""
+    return label.casefold() in _MISSING
+
+
+def meaning_of(label: str) -> str | float:
     """Return what is equal for labels that mean the same, as 12 and 12.0 or yes and Yes do."""
     try:
         value = float(label)
@@ -206,7 +226,20 @@ def read_labels(path: str | Path) -> LabelTable:
         If the table cannot be read or doubts remain; one sentence with file and line.
     """
     source = Path(path)
-    lines = list(_parse(source))
+    return labels_from(source, _read_text(source))
+
+
+def labels_from(source: Path, text: str) -> LabelTable:
+    """Return the table that a text is; see `read_labels`, which says what it raises.
+
+    Parameters
+    ----------
+    source : Path
+        The file that holds it, or is to hold it.
+    text : str
+        The table.
+    """
+    lines = list(_parse(source, text))
     if not lines:
         raise ProjectError(f"{source} is empty; its first line must name the columns.")
     header = _check_header(source, lines[0][1])
@@ -215,12 +248,11 @@ def read_labels(path: str | Path) -> LabelTable:
         raise ProjectError(f"{source} names columns but no slide; add a line for each slide.")
     rows = tuple(_read_row(source, header, number, cells) for number, cells in body)
     _check_unique(source, rows)
-    targets = tuple(name for name in header if name not in _FIXED)
+    targets = tuple(name for name in header if name not in FIXED_COLUMNS)
     return LabelTable(source=source, targets=targets, rows=rows)
 
 
-def _parse(source: Path) -> Iterator[tuple[int, list[str]]]:
-    text = _read_text(source)
+def _parse(source: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     first = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=first.count)  # the first of them where none occurs
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -276,7 +308,7 @@ def _read_row(source: Path, header: list[str], line: int, cells: list[str]) -> L
     for cell in cells:
         _check_cell(source, line, cell)
     values = dict(zip(header, cells, strict=True))
-    if values.get("patient_id", "").casefold() in _MISSING:
+    if is_missing(values.get("patient_id", "")):
         raise ProjectError(
             f"{source}, line {line}: patient_id is {values['patient_id']!r}, and all such slides "
             "would be one patient's; name the patient, or leave the cell empty."
@@ -294,7 +326,7 @@ def _read_row(source: Path, header: list[str], line: int, cells: list[str]) -> L
         slide_id=slide_id,
         path=source.parent / file,
         patient_id=values.get("patient_id") or slide_id,
-        labels={name: values[name] for name in header if name not in _FIXED},
+        labels={name: values[name] for name in header if name not in FIXED_COLUMNS},
         mpp=_read_mpp(source, line, values.get("mpp", "")),
         line=line,
     )
@@ -319,7 +351,7 @@ def _check_cell(source: Path, line: int, cell: str) -> None:
     if len(cell) > 4096:
         raise ProjectError(f"{source}, line {line}: a value is longer than 4096 characters.")
     # A label ends up in tables that others open in a spreadsheet, which would run it.
-    if _FORMULA.match(cell):
+    if is_formula(cell):
         raise ProjectError(
             f"{source}, line {line}: {cell[:40]!r} is a spreadsheet formula; write its value."
         )

@@ -18,6 +18,7 @@ from src_core.verbs.explain import EXPLAIN
 from src_core.verbs.figure import FIGURE
 from src_core.verbs.models import EVALUATE, PREDICT, TRAIN
 from src_core.verbs.prepare import PREPARE
+from src_core.verbs.relocate import RELOCATE
 from src_core.verbs.review import DECIDE, FINETUNE, RELABEL, SUGGEST
 from src_core.verbs.script import SCRIPT
 from src_core.verbs.setup import DOCTOR, ENCODERS
@@ -32,6 +33,7 @@ VERBS: dict[str, Verb] = {
     for verb in (
         DEMO,
         PREPARE,
+        RELOCATE,
         CLUSTER,
         SIMILAR,
         COMPARE,

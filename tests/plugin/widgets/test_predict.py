@@ -273,11 +273,12 @@ def test_a_table_brings_its_slides_the_whole_way(
 ) -> None:
     dock = window()
     train: Any = dock.panels["train"]
+    dock.go("train")
     dock.session.new_project = home / "cohort"
     table = home / "two.csv"
     lines = (trained / "labels.csv").read_text().splitlines()[:3]
     table.write_text("\n".join(line.replace(",s", f",{trained}/s") for line in lines))
-    train.import_table(table)
+    dock.session.import_labels(table)
     project = Project.open(home / "cohort")
     project.reconfigured(project.config.replace(encoders=["texture"], grid={"patch_px": 128}))
     dock.session.refresh()
@@ -287,21 +288,19 @@ def test_a_table_brings_its_slides_the_whole_way(
     assert train.warning.text() == ""
     assert [slide.record.clusters_id is not None for slide in project.slides()] == [True, True]
     assert train.main.text() == "Train on 2 slides"
-    slides: Any = dock.project.slides
-    names = [slides.item(row, 0).text() for row in range(2)]
-    assert names == ["s0", "s1"]
+    assert dock.project.slides.list.slides == ("s0", "s1")
     assert not train.main.isEnabled()
     assert "1 patient" in train.say.text(), "too few: said before the click"
 
 
-def test_turn_to_the_next_slide(window: Open, project: Project) -> None:
+def test_turn_to_the_next_slide(window: Open, project: Project, qtbot: Any) -> None:
     dock = window(project.root)
     clusters = find_layer(dock.session.viewer, "clusters")
     dock.project.following.click()
+    qtbot.waitUntil(lambda: dock.session.workbench.slide_id == "s1")
     dock.session.refresh()
-    assert dock.session.workbench.slide_id == "s1"
     assert find_layer(dock.session.viewer, "clusters") is clusters
-    assert dock.project.slides.chosen == [1]
+    assert dock.project.slides.list.chosen == "s1"
     assert len([x for x in dock.session.viewer.layers if role_of(x) == "slide"]) == 1
 
 

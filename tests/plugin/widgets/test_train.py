@@ -79,6 +79,7 @@ def dock(
 
     monkeypatch.setattr(dock.session, "submit", submit)
     dock.session.workbench.project = project.root
+    dock.go("train")
     dock.session.refresh()
     return dock
 
