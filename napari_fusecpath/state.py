@@ -47,6 +47,8 @@ class Workbench:
     """Selected patches, as rows of the grid: one selection for every view."""
     highlighted: int | None = None
     """The one patch that review keys act on."""
+    is_blind: bool = False
+    """What a model predicts is kept from the reviewer, who is marking patches just now."""
 
     def open_slide(self, path: Path | None, *, slide_id: str | None = None) -> None:
         """Turn to another slide; everything that counted patches of the old one is dropped."""

@@ -23,7 +23,7 @@ from src_core.pipeline import Failure, each_slide, stored_clusters, stored_views
 from src_core.progress import Stop, never
 from src_core.project import Project, ProjectConfig, SlideFolder
 from src_core.provenance import check_recipe
-from src_core.review.marks import Mark
+from src_core.review.acts import Mark
 from src_core.review.meanings import ARTEFACT, UNMARKED, kinds_of, meanings
 from src_core.review.raster import label_numbers
 from src_core.training.config import TrainConfig

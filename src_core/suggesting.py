@@ -12,10 +12,23 @@ from src_core.review.suggest import Suggestions, suggest
 __all__ = ["suggest_patches"]
 
 
-def suggest_patches(project: Project, run_id: str, slide: SlideFolder, *, n: int) -> Suggestions:
+def suggest_patches(
+    project: Project, run_id: str, slide: SlideFolder, *, n: int, reviewer: str | None = None
+) -> Suggestions:
     """Choose the patches of a slide whose marks would teach a run's model most.
 
     Reads what is stored: the run's prediction of the slide, the clusters in use and the marks.
+
+    Parameters
+    ----------
+    project : Project
+    run_id : str
+        Whose prediction is judged.
+    slide : SlideFolder
+    n : int
+        Patches.
+    reviewer : str, optional
+        Whose marks alone count, where a patch is to be looked at twice; by default those of all.
 
     Raises
     ------
@@ -36,7 +49,7 @@ def suggest_patches(project: Project, run_id: str, slide: SlideFolder, *, n: int
             "choose the run of a classification."
         )
     clusters = slide.current_clusters()
-    marks = slide.marks.current()
+    marks = slide.marks.current(reviewer=reviewer)
     names = tuple(dict.fromkeys(mark.label for mark in marks))
     found = suggest(
         prediction.patch_probabilities,

@@ -22,6 +22,7 @@ Role: TypeAlias = Literal[
     "prediction",
     "marks",
     "roi",
+    "lasso",
     "shade",
     "selection",
 ]

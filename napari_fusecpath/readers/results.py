@@ -123,7 +123,7 @@ def show_results(
         (record.candidates_id, _quality),
         (record.roi_id, _roi),
         (_clusters_id(viewer, record), _clusters),
-        (run_id or _newest(project), _prediction),
+        (_run_in_view(viewer, project, run_id), _prediction),
     ]
     for wanted, step in steps:
         if wanted is not None:
@@ -241,9 +241,15 @@ def _prediction(viewer: Viewer, project: Project, slide: SlideFolder, run_id: st
     return {"attention", "contribution", "prediction"}
 
 
-def _newest(project: Project) -> str | None:
+def _run_in_view(viewer: Viewer, project: Project, run_id: str | None) -> str | None:
+    """Return whose prediction is shown: the newest run's if none is named, nobody's to the blind.
+
+    Layers that are merely hidden would still tell the class by their names.
+    """
+    if workbench_of(viewer).is_blind:
+        return None
     runs = project.runs()
-    return runs[-1] if runs else None
+    return run_id or (runs[-1] if runs else None)
 
 
 def _tidy(viewer: Viewer, known: set[Role | None], shown: set[Role]) -> None:
@@ -260,6 +266,7 @@ def _tidy(viewer: Viewer, known: set[Role | None], shown: set[Role]) -> None:
             None,
             "slide",
             "marks",
+            "lasso",
             "shade",
             "selection",
         ):  # no results: their steps turn them over

@@ -124,7 +124,9 @@ class FineTuning(QWidget):
         before, tuned = self._pair(project, snapshot)
         self._candidate = tuned if tuned is not None and tuned.is_candidate else None
         self._show_tuned(tuned)
-        self.switch.setVisible(before is not None and snapshot.slide is not None)
+        is_blind = self._session.workbench.is_blind
+        has_maps = before is not None and snapshot.slide is not None
+        self.switch.setVisible(has_maps and not is_blind)
         if before is not None:
             self.switch.show_runs(snapshot, before, None if tuned is None else tuned.run_id)
         self._offer(snapshot, project, run_id)
@@ -175,6 +177,8 @@ class FineTuning(QWidget):
                 "The slide shows a first map: preliminary, after the quick phase. The full phase "
                 "and the check of what was forgotten follow."
             )
+        elif self._session.workbench.is_blind:
+            self.text.setText("Learning; what comes of it is kept from you in the blind mode.")
         else:
             self.text.setText("Learning; a first map comes within seconds.")
 
@@ -235,7 +239,8 @@ class FineTuning(QWidget):
         """Show the map that the engine has just stored, in the place of the one before."""
         snapshot = self._session.snapshot
         slide, grid = snapshot.slide, snapshot.grid
-        if slide is None or grid is None or slide.slide_id != slide_id:
+        is_blind = self._session.workbench.is_blind
+        if slide is None or grid is None or slide.slide_id != slide_id or is_blind:
             return
         try:
             first = FirstMap.load(slide.first_map)

@@ -20,8 +20,9 @@ from src_core.patches.grid import PatchGrid
 from src_core.patches.lattice import Lattice
 from src_core.project import Project
 from src_core.provenance import read_json, write_json
+from src_core.review.acts import Act, Mark
 from src_core.review.marks import MarkStore
-from src_core.review.meanings import palette
+from src_core.review.meanings import palette, plain_label
 from src_core.review.raster import label_numbers, marks_raster, squares_of
 from src_core.types import BoolArray
 
@@ -43,6 +44,8 @@ class MarkPainter(QObject):
         Whose viewer has the layer.
     who : callable
         Returns the reviewer's name.
+    why : callable
+        Returns the comment that is stored with the next marks.
     parent : QObject, optional
         Usual.
 
@@ -50,18 +53,25 @@ class MarkPainter(QObject):
     -------
     drawn()
         The layer shows what the file holds.
+    stored()
+        Something that was said is in the file.
     said(str)
         What is wrong with what was done; empty where nothing is.
     """
 
     drawn = Signal()
+    stored = Signal()
     said = Signal(str)
 
     def __init__(
-        self, session: Session, who: Callable[[], str], parent: QObject | None = None
+        self,
+        session: Session,
+        who: Callable[[], str],
+        why: Callable[[], str],
+        parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self._session, self._who = session, who
+        self._session, self._who, self._why = session, who, why
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self.store_strokes)
@@ -104,7 +114,10 @@ class MarkPainter(QObject):
             return
 
         def draw() -> None:
-            raster = marks_raster(lattice, store.current(), self.names)
+            marks = store.current(reviewer=self.only)
+            used = dict.fromkeys(mark.label for mark in marks)
+            self.names += [label for label in used if label not in self.names]
+            raster = marks_raster(lattice, marks, self.names)
             layer = show_marks(self._session.viewer, lattice, raster, names=self.names)
             self._known = np.array(layer.data)
             self._listen(layer)
@@ -121,14 +134,16 @@ class MarkPainter(QObject):
         if painted.shape != known.shape or np.array_equal(painted, known):
             return
         changed = painted != known
-        problem = ""
+        problem, comment = "", self._why()
         try:
             for value in np.unique(painted[changed]):
                 if value > len(self.names):
                     raise ProjectError(f"There are {len(self.names)} labels, no {value}.")
                 rows, cols = np.nonzero(changed & (painted == value))
                 label = self.names[value - 1] if value else None
-                store.add(squares_of(lattice, rows, cols), label=label, reviewer=self._who())
+                squares = squares_of(lattice, rows, cols)
+                store.add(squares, label=label, reviewer=self._who(), comment=comment)
+            self.stored.emit()
         except FusecpathError as error:
             problem = str(error)
         self.draw()
@@ -154,15 +169,52 @@ class MarkPainter(QObject):
 
         def add() -> None:
             squares = squares_of(lattice, rows, cols)
-            store.add(squares, label=self.names[label], reviewer=self._who())
+            name, comment = self.names[label], self._why()
+            store.add(squares, label=name, reviewer=self._who(), comment=comment)
+            self.stored.emit()
 
         self._try(add)
         self.draw()
         self._session.refresh_soon()
 
+    def number_of(self, label: str) -> int:
+        """Return the index of a label in `names`, which it joins if it is not there yet."""
+        known = [plain_label(name) for name in self.names]
+        if plain_label(label) not in known:
+            self.names.append(label)
+            return len(known)
+        return known.index(plain_label(label))
+
+    def latest(self) -> Act | None:
+        """Return the act of the reviewer that undo would take back, None if there is none."""
+        try:
+            return None if self._store is None else self._store.latest(reviewer=self._who())
+        except FusecpathError:  # drawing says what is wrong with the file
+            return None
+
+    def said_of(self, cell: ArrayLike) -> tuple[Mark, ...]:
+        """Return what reviewers have called the patch of a cell (col, row) on this lattice."""
+        store, lattice = self._store, self._lattice
+        if store is None or lattice is None:
+            return ()
+        col, row = np.asarray(cell).tolist()
+        try:
+            said = store.said_of(squares_of(lattice, [row], [col])[0])
+        except FusecpathError:
+            return ()
+        return tuple(mark for mark in said if self.only in (None, mark.reviewer))
+
+    @property
+    def only(self) -> str | None:
+        """Whose marks alone are shown: a blind reviewer's own; None for those of all."""
+        return self._who() if self._session.workbench.is_blind else None
+
     def marked(self, grid: PatchGrid) -> BoolArray:
         """Return which patches of a grid have a mark, of whatever label, shape (N,)."""
-        marks = () if self._store is None else self._store.current()
+        if self._known is not None and grid.lattice == self._lattice:  # drawn, so read already
+            there: BoolArray = self._known[grid.cells[:, 1], grid.cells[:, 0]] > 0
+            return there
+        marks = () if self._store is None else self._store.current(reviewer=self.only)
         return label_numbers(grid, marks, tuple({mark.label: None for mark in marks})) > 0
 
     def rename(self, index: int, new: str) -> None:
@@ -176,9 +228,7 @@ class MarkPainter(QObject):
         else:
 
             def rename() -> None:
-                squares = [mark.square for mark in store.current() if mark.label == old]
-                if squares:
-                    store.add(squares, label=new, reviewer=self._who())
+                store.rename(old, new, reviewer=self._who())
                 self.names[index] = new
                 self._keep_names()
 
@@ -231,9 +281,6 @@ class MarkPainter(QObject):
 
     def _take_names(self, snapshot: Snapshot) -> None:
         self.names = _label_names(snapshot)
-        if self._store is not None:
-            used = dict.fromkeys(mark.label for mark in self._store.current())
-            self.names += [label for label in used if label not in self.names]
 
     def _keep_names(self) -> None:
         project = self._session.snapshot.project

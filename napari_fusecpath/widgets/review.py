@@ -10,6 +10,7 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QCheckBox,
     QHBoxLayout,
     QLabel,
     QLineEdit,
@@ -17,14 +18,20 @@ from qtpy.QtWidgets import (
     QTableWidgetItem,
 )
 
-from napari_fusecpath.reviewer import user_name
+from napari_fusecpath.reviewer import remember_reviewer, reviewer_name, user_name
 from napari_fusecpath.widgets.finetune import FineTuning
+from napari_fusecpath.widgets.forms import Fold
+from napari_fusecpath.widgets.mark_texts import latest_text
 from napari_fusecpath.widgets.painting import N_LABELS, MarkPainter
+from napari_fusecpath.widgets.selected_marks import SelectedMarks
 from napari_fusecpath.widgets.snapshot import Snapshot
-from napari_fusecpath.widgets.step import StepPanel
+from napari_fusecpath.widgets.step import StepPanel, wrapped_label
 from napari_fusecpath.widgets.suggestions import SuggestionStrip
 from napari_fusecpath.widgets.tables import Table, colour_icon
+from napari_fusecpath.widgets.two_reviewers import TwoReviewers
+from src_core.errors import FusecpathError
 from src_core.inference.palette import cluster_colors
+from src_core.review.acts import MAX_TEXT
 from src_core.types import Json
 
 __all__ = ["ReviewPanel"]
@@ -40,12 +47,7 @@ class ReviewPanel(StepPanel):
 
     def build(self) -> None:
         """Add the reviewer, the labels, undo, the suggestions and fine-tuning."""
-        self.reviewer = QLineEdit(user_name(), self)
-        self.reviewer.setToolTip("Stored with every mark; undo takes back only your own")
-        who = QHBoxLayout()
-        who.addWidget(QLabel("Reviewer", self))
-        who.addWidget(self.reviewer, stretch=1)
-        self.body.addLayout(who)
+        self.body.addLayout(self._who_row())
         self.table = Table(
             ["Label", "Patches"], name="Labels", numbers=(1,), editable=(0,), parent=self
         )
@@ -54,19 +56,34 @@ class ReviewPanel(StepPanel):
         self.table.itemSelectionChanged.connect(self._choose)
         self.table.itemChanged.connect(self._rename)
         self.body.addWidget(self.table)
+        self.comment = QLineEdit(self)
+        self.comment.setMaxLength(MAX_TEXT)
+        self.comment.setPlaceholderText("Comment, stored with the next mark")
+        self.comment.setAccessibleName("Comment")
+        self.body.addWidget(self.comment)
         self.undo, self.redo = QPushButton("Undo", self), QPushButton("Redo", self)
         steps = QHBoxLayout()
         steps.addWidget(self.undo)
         steps.addWidget(self.redo)
-        self.painter = MarkPainter(self.session, self._who, self)
+        self.latest = wrapped_label(parent=self)
+        self.painter = MarkPainter(self.session, self._who, self._why, self)
         self.painter.drawn.connect(self._count)
+        self.painter.stored.connect(self.comment.clear)
         self.painter.said.connect(self.warn)
         self.suggestions = SuggestionStrip(self.session, self.painter, self)
         self.tuning = FineTuning(self.session, self)
         self.tuning.asked.connect(self._ask)
+        self.selected = SelectedMarks(self.session, self.painter, self)
+        self.selected.labelled.connect(self._show_selected)
+        self.reviewers = TwoReviewers(self.session, self)
+        self.reviewers.asked.connect(self._compare)
         self.foot.addLayout(steps)
+        self.foot.addWidget(self.latest)
+        self.foot.addWidget(self.selected)
         self.foot.addWidget(self.suggestions)
         self.foot.addWidget(self.tuning)
+        self.comparison = Fold("Two reviewers compared", self.reviewers, self)
+        self.foot.addWidget(self.comparison)
         self.foot.addStretch(1)
         self._has_come = False
         self._settled = QTimer(self)
@@ -74,8 +91,27 @@ class ReviewPanel(StepPanel):
         self._settled.timeout.connect(lambda: self.scroll_to(self.tuning))
         self.undo.clicked.connect(self.painter.undo)
         self.redo.clicked.connect(self.painter.redo)
-        for widget in (self.table, self.main, self.next, self.undo, self.redo):
+        keyed = (self.table, self.main, self.next, self.undo, self.redo)
+        for widget in (*keyed, self.selected.lasso, self.selected.button):
             widget.installEventFilter(self)
+
+    def _who_row(self) -> QHBoxLayout:
+        self.reviewer = QLineEdit(reviewer_name(), self)
+        self.reviewer.setMaxLength(MAX_TEXT)
+        self.reviewer.setToolTip(
+            "Stored with every mark, and remembered; undo takes back only your own"
+        )
+        self.reviewer.editingFinished.connect(self._named)
+        self.blind = QCheckBox("Blind", self)
+        self.blind.setToolTip(
+            "Hide what the model predicts, and what other reviewers have marked, in this step"
+        )
+        self.blind.toggled.connect(self._blind)
+        row = QHBoxLayout()
+        row.addWidget(QLabel("Reviewer", self))
+        row.addWidget(self.reviewer, stretch=1)
+        row.addWidget(self.blind)
+        return row
 
     def is_done(self, snapshot: Snapshot) -> bool:
         """Tell whether the slide has marks."""
@@ -83,20 +119,24 @@ class ReviewPanel(StepPanel):
 
     def on_enter(self) -> None:
         """Show the marks alone: clusters have the same colours, and hide what is to be judged."""
+        self._keep_blind(self.blind.isChecked())
         self.painter.draw()
         self.session.bring("marks")
 
     def on_leave(self) -> None:
-        """Put the brush down."""
+        """Put brush and lasso down, and show again what was kept from a blind reviewer."""
+        self.selected.lasso.put_down()
         if self.painter.layer is not None:
             self.painter.layer.mode = "pan_zoom"
+        self._keep_blind(False)
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Turn to the marks of the slide in view."""
         is_other = self.painter.turn_to(snapshot)
         has_patches = snapshot.grid is not None and snapshot.slide is not None
-        self.suggestions.setVisible(has_patches)
-        self.tuning.setVisible(has_patches)
+        parts = (self.selected, self.suggestions, self.tuning, self.comparison)
+        for widget in (*parts, self.comment):
+            widget.setVisible(has_patches)
         if not has_patches:
             text = "There are no patches to mark yet; Prepare finds them."
             self.send_to("prepare", text, "Run 1 Prepare")
@@ -112,9 +152,12 @@ class ReviewPanel(StepPanel):
         )
         if is_other:
             self.warn("")
+            self.selected.lasso.put_down()
             self._count()
+        self._show_selected()
         self.suggestions.show_snapshot(snapshot)
         self.tuning.show_snapshot(snapshot)
+        self.reviewers.show_snapshot(snapshot)
         if self._has_come:
             self._has_come = False
             self._settled.start(_SETTLE_MS)
@@ -133,6 +176,8 @@ class ReviewPanel(StepPanel):
         if "run" in result:
             self.tuning.show_done(result["run"])
             self._has_come = True
+        if "pairs" in result:
+            self.reviewers.show_result(result)
 
     def _ask(self, verb: str, options: dict[str, Json]) -> None:
         if not self.busy:
@@ -140,6 +185,11 @@ class ReviewPanel(StepPanel):
             job = self.submit(verb, options)
             self.tuning.follow(job)
             self._settled.start(_SETTLE_MS)
+
+    def _compare(self, options: dict[str, Json]) -> None:
+        if not self.busy:
+            self.painter.store_strokes()
+            self.submit("agree", options)
 
     def _count(self) -> None:
         chosen = self.table.chosen
@@ -149,8 +199,18 @@ class ReviewPanel(StepPanel):
         self.table.show_rows(rows, icons=icons)
         self.table.choose(*chosen)
         self.table.fit(N_LABELS)
+        latest = latest_text(self.painter.latest())
+        self.latest.setText(latest)
+        self.latest.setVisible(bool(latest))
+
+    def _show_selected(self) -> None:
+        chosen = self.table.chosen
+        self.selected.show_selected(chosen[0] if chosen else None)
 
     def _choose(self) -> None:
+        self._show_selected()
+        if len(self.session.selected) > 1:  # a brush in hand would let no click select more
+            return
         layer = self.painter.layer
         if layer is not None and self.table.chosen:
             layer.selected_label = self.table.chosen[0] + 1
@@ -178,7 +238,7 @@ class ReviewPanel(StepPanel):
         text = event.text()
         if len(text) == 1 and text in "123456789":
             return partial(self._press, int(text) - 1)
-        return None
+        return self.selected.label if text in ("l", "L") else None
 
     def _press(self, row: int) -> None:
         if row < self.table.rowCount():
@@ -186,3 +246,32 @@ class ReviewPanel(StepPanel):
 
     def _who(self) -> str:
         return self.reviewer.text().strip() or user_name()
+
+    def _why(self) -> str:
+        return self.comment.text().strip()
+
+    def _named(self) -> None:
+        """Keep the name, and show what is that reviewer's."""
+        if self._who() != reviewer_name():
+            self.painter.store_strokes()
+            remember_reviewer(self._who())
+            self.painter.draw()
+            self.session.refresh_soon()
+
+    def _blind(self, wanted: bool) -> None:
+        self._keep_blind(wanted)
+        self.session.bring("marks")
+        self.session.refresh()
+
+    def _keep_blind(self, wanted: bool) -> None:
+        """Take what the model predicts out of the window, or bring it back."""
+        bench = self.session.workbench
+        if wanted == bench.is_blind:
+            return
+        self.painter.store_strokes()  # they were painted among the marks that were shown
+        bench.is_blind = wanted
+        try:
+            self.session.show_current()
+        except FusecpathError as error:
+            self.warn(str(error))
+        self.painter.draw()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_fusecpath.reviewer import user_name
+from napari_fusecpath.reviewer import reviewer_name
 from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
@@ -89,12 +89,12 @@ class SelectionEditor(QWidget):
         act, of = acts[label]
         if self._are_all(of):
             act = store.release
-        self._try(lambda: act(grid, rows, reviewer=user_name()))
+        self._try(lambda: act(grid, rows, reviewer=reviewer_name()))
 
     def _undo(self) -> None:
         slide = self._session.snapshot.slide
         if slide is not None:
-            self._try(lambda: slide.selection.undo(reviewer=user_name()), nothing="to undo")
+            self._try(lambda: slide.selection.undo(reviewer=reviewer_name()), nothing="to undo")
 
     def _try(self, act: Callable[[], object], *, nothing: str = "") -> None:
         try:
@@ -103,7 +103,7 @@ class SelectionEditor(QWidget):
             self.said.emit(str(error))
             return
         self.said.emit(
-            f"There is nothing of {user_name()} {nothing}." if nothing and done is None else ""
+            f"There is nothing of {reviewer_name()} {nothing}." if nothing and done is None else ""
         )
         self._session.refresh()
 

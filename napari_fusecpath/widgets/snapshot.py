@@ -94,6 +94,9 @@ class Snapshot:
     model: CheckpointMeta | None = None
     """What the checkpoint of `run_id` says of itself."""
     prediction: Prediction | None = None
+    """None to a reviewer who is blind to it."""
+    hidden: Prediction | None = None
+    """What is kept from a blind reviewer; patches to look at next are chosen by it."""
     explanation: Explanation | None = None
     """What `prediction` becomes without some of the slide."""
     problems: tuple[str, ...] = ()
@@ -195,6 +198,9 @@ def take_snapshot(viewer: ViewerModel, workbench: Workbench, before: Snapshot) -
                 values |= _clusters_of(
                     project, slide, record, values.get("grid"), workbench.is_joint, read
                 )
+    if workbench.is_blind:
+        values["hidden"] = values.pop("prediction", None)
+        values.pop("explanation", None)
     return Snapshot(**values, problems=tuple(dict.fromkeys(problems)))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QKeyEvent, QShowEvent
+from qtpy.QtGui import QKeyEvent, QKeySequence, QShowEvent
 from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
@@ -25,10 +26,11 @@ from napari_fusecpath.widgets.patch_strip import PatchStrip, StripItem
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import warning_style, wrapped_label
-from napari_fusecpath.widgets.suggestion_texts import why_text
+from napari_fusecpath.widgets.suggestion_texts import BLIND, verdict_label, why_text
 from napari_fusecpath.widgets.tables import colour_icon
 from src_core.errors import FusecpathError
 from src_core.inference.palette import cluster_colors
+from src_core.inference.prediction import Prediction
 from src_core.provenance import read_json
 from src_core.reviewed import held_back_with_kin
 from src_core.suggesting import suggest_patches
@@ -66,13 +68,27 @@ class SuggestionStrip(QWidget):
         head.addWidget(QLabel("Patches to look at next", self), stretch=1)
         head.addWidget(self.more)
         self.strip = PatchStrip("Patches to look at next", self)
-        self.strip.setToolTip("Click to go there; then press 1-9, or a button, to say what it is")
+        self.strip.setToolTip(
+            "Click to go there; then say what it is: by A, R, 1-9 or a button; S goes on"
+        )
         self.strip.chosen.connect(self._go)
         self.strip.installEventFilter(self)
         self.why = wrapped_label(parent=self)
         self.caution = wrapped_label(
             "This slide is held back for the final score: models do not learn from its marks.", self
         )
+        self.verdicts = QWidget(self)
+        self.agree = self._verdict("Agree", "It is what the model takes it for (key A)")
+        self.reject = self._verdict("Reject", "It is not what the model takes it for (key R)")
+        self.skip = self._verdict("Skip", "Say nothing of it, and go on (key S)")
+        self.agree.clicked.connect(lambda: self.judge(is_right=True))
+        self.reject.clicked.connect(lambda: self.judge(is_right=False))
+        self.skip.clicked.connect(lambda: self.strip.step(1))
+        row = QHBoxLayout(self.verdicts)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(3)
+        for button in (self.agree, self.reject, self.skip):
+            row.addWidget(button)
         self.labels = QWidget(self)
         self._grid = QGridLayout(self.labels)
         self._grid.setContentsMargins(0, 0, 0, 0)
@@ -80,7 +96,7 @@ class SuggestionStrip(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
         layout.addLayout(head)
-        for widget in (self.strip, self.caution, self.why, self.labels):
+        for widget in (self.strip, self.caution, self.why, self.verdicts, self.labels):
             layout.addWidget(widget)
         self.buttons: list[QPushButton] = []
         self._names: tuple[str, ...] = ()
@@ -113,36 +129,65 @@ class SuggestionStrip(QWidget):
         else:
             self._session.workbench.selected = ()
 
+    def judge(self, *, is_right: bool) -> None:
+        """Mark the highlighted patch as what the model takes it for, or as not that.
+
+        Parameters
+        ----------
+        is_right : bool
+            Whether the reviewer agrees.
+        """
+        row, prediction = self.strip.current, self._session.snapshot.prediction
+        if row is None or prediction is None:
+            return
+        label = verdict_label(prediction, row, is_right=is_right)
+        if label is None:
+            self.why.setText("Say what it is instead, by 1-9 or a button.")
+        else:
+            self.mark(self._painter.number_of(label))
+
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
         """Read what was not worth reading out of view."""
         super().showEvent(event)
         self._show(self._session.snapshot)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
-        """Let digits mark while the strip has the focus."""
-        if not isinstance(event, QKeyEvent):
-            return False
-        text = event.text()
-        is_arrow = event.key() in (Qt.Key.Key_Left, Qt.Key.Key_Right)
-        if not is_arrow and not (len(text) == 1 and text in "123456789"):
+        """Let keys judge while the strip has the focus."""
+        act = self._act_of(event) if isinstance(event, QKeyEvent) else None
+        if act is None or event is None:
             return False
         if event.type() == QEvent.Type.ShortcutOverride:
             event.accept()  # no shortcut of napari's, but a key for us
-        elif event.type() == QEvent.Type.KeyPress and is_arrow:
-            self.strip.step(1 if event.key() == Qt.Key.Key_Right else -1)
         elif event.type() == QEvent.Type.KeyPress:
-            self.mark(int(text) - 1)
+            act()
         return True
+
+    def _act_of(self, event: QKeyEvent) -> Callable[[], None] | None:
+        if event.matches(QKeySequence.StandardKey.Undo):
+            return self._painter.undo
+        if event.matches(QKeySequence.StandardKey.Redo):
+            return self._painter.redo
+        text = event.text().lower()
+        if len(text) == 1 and text in "123456789":
+            return partial(self.mark, int(text) - 1)
+        if event.key() in (Qt.Key.Key_Left, Qt.Key.Key_Right):
+            return partial(self.strip.step, 1 if event.key() == Qt.Key.Key_Right else -1)
+        acts: dict[str, Callable[[], None]] = {
+            "a": partial(self.judge, is_right=True),
+            "r": partial(self.judge, is_right=False),
+            "s": partial(self.strip.step, 1),
+        }
+        return acts.get(text)
 
     def _show(self, snapshot: Snapshot) -> None:
         self._show_labels(self._painter.names)
         self.caution.setStyleSheet(warning_style(self._session.viewer.theme))
         record, slide, grid = snapshot.record, snapshot.slide, snapshot.grid
-        prediction = snapshot.prediction
+        prediction = _judged_by(snapshot)
         key = None
         if record is not None and slide is not None and grid is not None and prediction is not None:
             made = (snapshot.run_id, prediction.edits_id, record.clusters_id)
-            key = (slide.root, grid.grid_id, *made)
+            key = (slide.root, grid.grid_id, *made, self._painter.only)
         if key is None or key != self._key:
             self._key, self._problem = key, _what_is_missing(snapshot)
             self._is_held_back = _is_held_back(snapshot)
@@ -156,21 +201,24 @@ class SuggestionStrip(QWidget):
         """Ask for so many more suggestions than there are unmarked ones."""
         snapshot = self._session.snapshot
         project, slide, run_id = snapshot.project, snapshot.slide, snapshot.run_id
-        prediction = snapshot.prediction
+        prediction = _judged_by(snapshot)
         if project is None or slide is None or run_id is None or prediction is None:
             return
         self._problem = ""
         try:
             wanted = len(self.strip.items) + n
-            found = suggest_patches(project, run_id, slide, n=wanted)
+            only = self._painter.only
+            found = suggest_patches(project, run_id, slide, n=wanted, reviewer=only)
         except FusecpathError as error:
             self._problem = str(error)
             return
         rows = zip(found.rows.tolist(), found.reasons, found.clusters.tolist(), strict=True)
         new = [one for one in rows if one[0] not in self._asked][:n]
-        for row, reason, cluster in new:
-            tip = why_text(reason, prediction, row, snapshot.cluster_name(cluster))
-            self._asked[row] = StripItem(row, reason, tip)
+        is_blind = snapshot.hidden is not None
+        for row, reason, cluster in sorted(new) if is_blind else new:  # their order would tell
+            name = snapshot.cluster_name(cluster)
+            tip = BLIND if is_blind else why_text(reason, prediction, row, name)
+            self._asked[row] = StripItem(row, f"patch {row}" if is_blind else reason, tip)
         if not new:
             self._problem = "These are all: every other patch is marked."
 
@@ -188,6 +236,7 @@ class SuggestionStrip(QWidget):
         self.strip.show_items(items)
         self.strip.setVisible(bool(items))
         self.labels.setVisible(bool(items))
+        self.verdicts.setVisible(bool(items))
         self.more.setEnabled(bool(self._asked))
         self._say()
 
@@ -203,8 +252,10 @@ class SuggestionStrip(QWidget):
             text = "Click one: the slide moves there, and says why it is shown."
         self.why.setText(text)
         self.caution.setVisible(self._is_held_back and bool(self.strip.items))
-        for button in self.buttons:
+        for button in (*self.buttons, self.skip):
             button.setEnabled(row is not None)
+        for button in (self.agree, self.reject):
+            button.setEnabled(row is not None and self._session.snapshot.prediction is not None)
 
     def _add_more(self) -> None:
         self._ask(_AT_ONCE)
@@ -238,6 +289,13 @@ class SuggestionStrip(QWidget):
             button.setIcon(colour_icon(colours[index]))
             self._grid.addWidget(button, index // _COLUMNS, index % _COLUMNS)
 
+    def _verdict(self, text: str, tip: str) -> QPushButton:
+        button = QPushButton(text, self.verdicts)
+        button.setToolTip(tip)
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keys to the strip
+        button.installEventFilter(self)
+        return button
+
     def _label_button(self, index: int, name: str) -> QPushButton:
         button = QPushButton(self.labels)
         shown = button.fontMetrics().elidedText(name, Qt.TextElideMode.ElideRight, 64)
@@ -249,6 +307,11 @@ class SuggestionStrip(QWidget):
         button.installEventFilter(self)
         button.clicked.connect(lambda: self.mark(index))
         return button
+
+
+def _judged_by(snapshot: Snapshot) -> Prediction | None:
+    """Return the prediction that patches are suggested by, also where it is kept from view."""
+    return snapshot.prediction if snapshot.prediction is not None else snapshot.hidden
 
 
 def _is_held_back(snapshot: Snapshot) -> bool:
@@ -269,7 +332,7 @@ def _what_is_missing(snapshot: Snapshot) -> str:
         return "There is no model yet that could need your marks; Train makes one."
     if snapshot.model is not None and snapshot.model.student.task != "classification":
         return f"{snapshot.run_id} has no classes that a patch could be of; nothing is suggested."
-    if snapshot.prediction is None:
+    if _judged_by(snapshot) is None:
         return f"{snapshot.run_id} has not predicted this slide yet; Predict does it."
     if snapshot.clusters is None:
         return "The slide has no clusters of today yet; Cluster makes them."

@@ -14,7 +14,7 @@ from typing import Any
 from src_core.errors import ProjectError
 from src_core.locking import locked
 from src_core.provenance import read_json, write_json
-from src_core.review.marks import MAX_TEXT
+from src_core.review.acts import MAX_TEXT
 
 __all__ = ["Correction", "CorrectionStore"]
 

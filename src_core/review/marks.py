@@ -10,72 +10,32 @@ from __future__ import annotations
 import json
 import os
 import threading
-import uuid
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, Literal, NoReturn, TypeAlias
+from typing import IO, Any, Literal, NoReturn
 
 from src_core.errors import ProjectError
+from src_core.review.acts import (
+    Act,
+    Mark,
+    Square,
+    act_from,
+    checked_square,
+    in_force,
+    new_act,
+    paint,
+    painted,
+)
 
-__all__ = ["Act", "Mark", "MarkStore", "Square"]
+__all__ = ["MarkStore"]
 
 MAX_FILE_BYTES = 64 * 2**20
 """About two million squares. A larger file is refused, or it would fill the memory."""
 MAX_LINE_BYTES = 8 * 2**20
 """One stroke of some 200 000 squares; parsed, a line takes many times its length."""
-MAX_TEXT = 2000
-"""Characters of a label, a reviewer's name or a comment."""
-MAX_COORDINATE = 1e9
-"""Level-0 pixels; a slide ends long before."""
-
-Square: TypeAlias = tuple[float, float, float, float]
-"""x, y, width, height in level-0 pixels of the whole slide."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
-    """One line of the file."""
-
-    id: str
-    kind: Literal["mark", "undo", "redo"]
-    time: str
-    """UTC, ISO 8601."""
-    reviewer: str
-    squares: tuple[Square, ...] = ()
-    """What was painted; empty for undo and redo."""
-    label: str | None = None
-    """What the squares were called; None wiped them."""
-    comment: str = ""
-    of: str | None = None
-    """The act that an undo takes back or a redo brings back."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what the file holds of the act."""
-        values: dict[str, Any] = {
-            "id": self.id,
-            "act": self.kind,
-            "time": self.time,
-            "reviewer": self.reviewer,
-        }
-        if self.kind != "mark":
-            return {**values, "of": self.of}
-        comment = {"comment": self.comment} if self.comment else {}
-        return {**values, "label": self.label, "squares": self.squares, **comment}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """The label in force on one square."""
-
-    square: Square
-    label: str
-    reviewer: str
-    time: str
-    id: str
-    """The act that made it."""
-    comment: str = ""
+MAX_VOICES = 20
+"""Reviewers of one square that are told: a file may name any number."""
 
 
 class MarkStore:
@@ -93,8 +53,6 @@ class MarkStore:
     labels : collection of str, optional
         The only ones that there can be; by default reviewers choose their own.
     """
-
-    _in_force: dict[Square, Mark] | None
 
     def __init__(self, path: Path, *, labels: Collection[str] | None = None) -> None:
         self.path = path
@@ -131,9 +89,9 @@ class MarkStore:
             If the file is damaged or cannot be written.
         """
         # NumPy's numbers are welcome here; in the file they would be a sign of damage.
-        painted = tuple(_square([float(value) for value in square]) for square in squares)
-        act = _new("mark", reviewer, squares=painted, label=label, comment=comment)
-        _act_from(act.to_dict(), self._labels)
+        stroke = tuple(checked_square([float(value) for value in square]) for square in squares)
+        act = new_act("mark", reviewer, squares=stroke, label=label, comment=comment)
+        act_from({**act.to_dict(), "squares": stroke[:1]}, self._labels)  # each is checked already
         with self._lock:
             self._catch_up()
             self._append(act)
@@ -147,27 +105,78 @@ class MarkStore:
         """Bring back what the reviewer's latest undo took; None if a stroke came after it."""
         return self._step("redo", reviewer)
 
-    def current(self, *, until: str | None = None) -> tuple[Mark, ...]:
+    def rename(self, old: str, new: str, *, reviewer: str) -> Act | None:
+        """Give a label another name where it is in force, for whichever reviewer.
+
+        Who called a square so, when and with which comment stays; it is one act of the reviewer
+        who gives the name. None, and nothing is stored, where nobody has used the label.
+
+        Raises
+        ------
+        ValueError, ProjectError
+            As by `add`.
+        """
+        with self._lock:
+            self._catch_up()
+            strokes = (act for act in in_force(self._acts) if act.label == old)
+            named = tuple(dict.fromkeys(square for act in strokes for square in act.squares))
+            if not named:
+                return None
+            act = new_act("mark", reviewer, squares=named, label=new, renames=old)
+            act_from(act.to_dict(), self._labels)
+            self._append(act)
+            return act
+
+    def current(self, *, until: str | None = None, reviewer: str | None = None) -> tuple[Mark, ...]:
         """Return the marks in force, the oldest first, at most one for each square.
 
         Parameters
         ----------
         until : str, optional
             UTC, ISO 8601 with milliseconds: what was in force then; by default what is now.
+        reviewer : str, optional
+            Whose: what others have said of the same squares does not count then.
         """
         with self._lock:
             self._catch_up()
             if until is not None:
-                return tuple(_painted(act for act in self._acts if act.time <= until).values())
-            if self._in_force is None:
-                self._in_force = _painted(self._acts)
-            return tuple(self._in_force.values())
+                then = in_force(act for act in self._acts if act.time <= until)
+                return tuple(painted(then, reviewer=reviewer).values())
+            if reviewer not in self._views:
+                self._views[reviewer] = painted(in_force(self._acts), reviewer=reviewer)
+            return tuple(self._views[reviewer].values())
 
     def last_time(self) -> str:
         """Return the latest time of an act; "" without any."""
         with self._lock:
             self._catch_up()
             return max((act.time for act in self._acts), default="")
+
+    def reviewers(self) -> tuple[str, ...]:
+        """Return who has a stroke in force, who began first first."""
+        with self._lock:
+            self._catch_up()
+            strokes = (act for act in in_force(self._acts) if act.renames is None)
+            return tuple(dict.fromkeys(act.reviewer for act in strokes))
+
+    def latest(self, *, reviewer: str) -> Act | None:
+        """Return the reviewer's stroke that `undo` would take back, None if there is none."""
+        with self._lock:
+            self._catch_up()
+            done = self._done.get(reviewer)
+            return self._marks[done[-1]] if done else None
+
+    def said_of(self, square: Sequence[float]) -> tuple[Mark, ...]:
+        """Return what each reviewer calls a square, who spoke last last; of many the last 20."""
+        wanted = checked_square([float(value) for value in square])
+        with self._lock:
+            self._catch_up()
+            told = [act for act in in_force(self._acts) if wanted in act.squares]
+        told = [replace(act, squares=(wanted,)) for act in told]
+        names = list(dict.fromkeys(act.reviewer for act in reversed(told)))[:MAX_VOICES]
+        views = [painted(told, reviewer=name) for name in names]
+        marks = [mark for view in views for mark in view.values()]
+        return tuple(sorted(marks, key=lambda mark: mark.time))
 
     def _step(self, kind: Literal["undo", "redo"], reviewer: str) -> Act | None:
         with self._lock:
@@ -176,7 +185,7 @@ class MarkStore:
             if not stack:
                 return None
             target = stack[-1]
-            self._append(_new(kind, reviewer, of=target))
+            self._append(new_act(kind, reviewer, of=target))
             return self._marks[target]
 
     # What follows is called with the lock held.
@@ -188,7 +197,7 @@ class MarkStore:
         self._marks: dict[str, Act] = {}
         self._done: dict[str, list[str]] = {}
         self._redoable: dict[str, list[str]] = {}
-        self._in_force = None
+        self._views: dict[str | None, dict[Square, Mark]] = {}
 
     def _catch_up(self) -> None:
         """Read the lines that were written since the last call, by whatever process."""
@@ -213,7 +222,7 @@ class MarkStore:
                 line += b"\n"  # however it goes on: it is not the torn end of anything
                 raise ValueError("this is too long to be an act")
             if line.strip():
-                self._apply(_act_from(_parse(line), self._labels))
+                self._apply(act_from(_parse(line), self._labels))
         except ValueError as error:
             if not line.endswith(b"\n"):
                 self._torn = len(line)  # by a crash: nobody was told that this act is stored
@@ -234,15 +243,15 @@ class MarkStore:
             done.append(act.id)
             redoable.clear()
             self._acts.append(act)
-            if self._in_force is not None:
-                _paint(self._in_force, act)
+            for reviewer, view in self._views.items():
+                paint(view, act, reviewer=reviewer)
             return
         source, target = (done, redoable) if act.kind == "undo" else (redoable, done)
         if not source or source[-1] != act.of:
             raise ValueError(f"there is nothing to {act.kind} at act {act.of}")
         target.append(source.pop())
         self._acts.append(act)
-        self._in_force = None
+        self._views.clear()
 
     def _append(self, act: Act) -> None:
         text = json.dumps(act.to_dict(), allow_nan=False, ensure_ascii=False)
@@ -275,41 +284,6 @@ class MarkStore:
         ) from error
 
 
-def _new(kind: Literal["mark", "undo", "redo"], reviewer: str, **what: Any) -> Act:
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return Act(id=uuid.uuid4().hex, kind=kind, time=now, reviewer=reviewer, **what)
-
-
-def _painted(acts: Iterable[Act]) -> dict[Square, Mark]:
-    """Return what some acts, the oldest first, have left in force."""
-    strokes: list[Act] = []
-    undone: set[str | None] = set()
-    for act in acts:
-        if act.kind == "mark":
-            strokes.append(act)
-        else:
-            undone ^= {act.of}
-    marks: dict[Square, Mark] = {}
-    for act in strokes:
-        if act.id not in undone:
-            _paint(marks, act)
-    return marks
-
-
-def _paint(marks: dict[Square, Mark], act: Act) -> None:
-    for square in act.squares:
-        marks.pop(square, None)  # so that the later mark also comes later
-        if act.label is not None:
-            marks[square] = Mark(
-                square=square,
-                label=act.label,
-                reviewer=act.reviewer,
-                time=act.time,
-                id=act.id,
-                comment=act.comment,
-            )
-
-
 def _ends_line(stream: IO[bytes]) -> bool:
     stream.seek(-1, os.SEEK_END)
     return stream.read(1) == b"\n"
@@ -320,54 +294,3 @@ def _parse(line: bytes) -> Any:
         return json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError("this is not a line of JSON") from error
-
-
-def _act_from(values: Any, labels: Collection[str] | None) -> Act:
-    """Check what a line, or a caller, says; a `ValueError` tells what is wrong with it."""
-    if not isinstance(values, dict):
-        raise ValueError("this is not an act with named values")
-    kind = values.get("act")
-    if kind not in ("mark", "undo", "redo"):
-        raise ValueError(f"act {str(kind)[:50]!r} is unknown; this may be a newer version's file")
-    common: dict[str, Any] = {
-        "id": _text(values, "id"),
-        "kind": kind,
-        "time": _text(values, "time"),
-        "reviewer": _text(values, "reviewer"),
-    }
-    if kind != "mark":
-        return Act(**common, of=_text(values, "of"))
-    squares = values.get("squares")
-    if not isinstance(squares, (list, tuple)) or not squares:
-        raise ValueError("a mark needs its squares")
-    label = None if values.get("label") is None else _text(values, "label")
-    if labels is not None and label is not None and label not in labels:
-        raise ValueError(f"label {label[:50]!r} is none of {', '.join(labels)}")
-    return Act(
-        **common,
-        squares=tuple(_square(square) for square in squares),
-        label=label,
-        comment=_text(values, "comment") if values.get("comment") else "",
-    )
-
-
-def _text(values: dict[str, Any], key: str) -> str:
-    text = values.get(key)
-    if not isinstance(text, str) or not text.strip() or len(text) > MAX_TEXT:
-        raise ValueError(f"{key} must be text of 1 to {MAX_TEXT} characters")
-    text.encode()  # half a character pair is an UnicodeEncodeError, a ValueError
-    return text
-
-
-def _square(values: Any) -> Square:
-    if isinstance(values, str) or not isinstance(values, Sequence) or len(values) != 4:
-        raise ValueError("a square is x, y, width and height")
-    numbers = [value for value in values if isinstance(value, (int, float))]
-    if len(numbers) != 4 or any(isinstance(value, bool) for value in values):
-        raise ValueError("a square is four numbers")
-    if not all(abs(value) <= MAX_COORDINATE for value in numbers):  # not for NaN either
-        raise ValueError("a square lies outside of any slide")
-    x, y, width, height = (float(value) for value in numbers)
-    if width <= 0 or height <= 0:
-        raise ValueError("a square has no area")
-    return (x, y, width, height)

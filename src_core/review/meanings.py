@@ -8,11 +8,11 @@ import numpy as np
 
 from src_core.errors import ProjectError
 from src_core.patches.grid import PatchGrid
-from src_core.review.marks import Mark
+from src_core.review.acts import Mark
 from src_core.review.raster import label_numbers
 from src_core.types import Int64
 
-__all__ = ["ARTEFACT", "SILENT", "UNMARKED", "kinds_of", "meanings", "palette"]
+__all__ = ["ARTEFACT", "SILENT", "UNMARKED", "kinds_of", "meanings", "palette", "plain_label"]
 
 SILENT = -1
 """The patch is of none of the classes: nothing is to be read in it."""
@@ -67,7 +67,7 @@ def palette(classes: Sequence[str]) -> tuple[str, ...]:
 
     The classes, ``none`` where none of them is the normal one, and ``artefact``.
     """
-    lowered = [_plain(name) for name in classes]
+    lowered = [plain_label(name) for name in classes]
     more = [] if any(name in _NORMAL for name in lowered) else [_NONE[0]]
     more.append(_ARTEFACTS[0])
     return (*classes, *(word for word in more if word not in lowered))
@@ -86,7 +86,7 @@ def kinds_of(grid: PatchGrid, marks: Iterable[Mark], meaning: Mapping[str, int])
 
 
 def _meaning(label: str, classes: Sequence[str], others: Collection[str]) -> int | None:
-    plain, lowered = _plain(label), [_plain(name) for name in classes]
+    plain, lowered = plain_label(label), [plain_label(name) for name in classes]
     if label in classes:
         return classes.index(label)
     if lowered.count(plain) == 1:
@@ -107,5 +107,6 @@ def _none_meaning(plain: str, lowered: list[str]) -> int | None:
     return None
 
 
-def _plain(text: str) -> str:
+def plain_label(text: str) -> str:
+    """Return a label as it is compared: capitals and spaces make no other one."""
     return " ".join(text.casefold().split())

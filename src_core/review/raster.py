@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from src_core.geojson import Polygon
 from src_core.patches.grid import PatchGrid
 from src_core.patches.lattice import Lattice
-from src_core.review.marks import Mark, Square
-from src_core.types import Float64
+from src_core.review.acts import Mark, Square
+from src_core.tissue.outlines import fill_outlines
+from src_core.types import Float64, Int64
 
-__all__ = ["label_numbers", "marks_raster", "squares_of"]
+__all__ = ["label_numbers", "marks_raster", "rows_inside", "squares_of"]
 
 _EPS = 1e-6
 """Cells; a square's edge on a centre belongs to one side, whatever the last digit."""
@@ -82,3 +84,20 @@ def label_numbers(
     """Return the mark in force at the middle of each patch, shape (N,); see `marks_raster`."""
     raster = marks_raster(grid.lattice, marks, names)
     return raster[grid.cells[:, 1], grid.cells[:, 0]]
+
+
+def rows_inside(grid: PatchGrid, polygons: Iterable[Polygon]) -> Int64:
+    """Return the rows of the patches whose middles lie in any of the polygons, ascending.
+
+    Parameters
+    ----------
+    grid : PatchGrid
+    polygons : iterable of Polygon
+        Level-0 pixels; what an outline that crosses itself winds around twice is outside.
+    """
+    lattice = grid.lattice
+    x, y = _first_centre(lattice) - lattice.stride_l0 / 2
+    pixel = (lattice.stride_l0, lattice.stride_l0)
+    inside = fill_outlines(polygons, lattice.shape_hw, (float(x), float(y)), pixel)
+    rows: Int64 = np.flatnonzero(inside[grid.cells[:, 1], grid.cells[:, 0]])
+    return rows

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 
 from src_core.bags.edits import SelectionEdits
 from src_core.patches.grid import PatchGrid
-from src_core.review.marks import Act, MarkStore
+from src_core.review.acts import Act
+from src_core.review.marks import MarkStore
 from src_core.review.raster import label_numbers, squares_of
 
 __all__ = ["EXCLUDED", "FREE", "PINNED", "SelectionStore"]

@@ -11,6 +11,7 @@ from typing import Any
 
 from src_core.errors import ConfigError
 from src_core.progress import Report, Stop
+from src_core.verbs.agree import AGREE
 from src_core.verbs.base import Result, Verb
 from src_core.verbs.choosing import COMPARE
 from src_core.verbs.exchange import EXPORT, IMPORT
@@ -44,6 +45,7 @@ VERBS: dict[str, Verb] = {
         FINETUNE,
         DECIDE,
         RELABEL,
+        AGREE,
         EXPLAIN,
         EXPORT,
         IMPORT,

@@ -10,7 +10,7 @@ from src_core.config import Config, Help, Range
 from src_core.errors import ConfigError, ProjectError
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
-from src_core.review.marks import MAX_TEXT
+from src_core.review.acts import MAX_TEXT
 from src_core.suggesting import suggest_patches
 from src_core.training.feedback_config import FeedbackConfig, FeedbackEpochs, Tolerance
 from src_core.tuned_runs import drop_candidate, keep_candidate

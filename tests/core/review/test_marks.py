@@ -94,6 +94,48 @@ def test_undo_leaves_the_marks_of_others_alone(path: Path) -> None:
     assert labels(store) == {A: "tumour"}
 
 
+def test_what_one_reviewer_says_stands_under_what_another_says_later(path: Path) -> None:
+    store = MarkStore(path)
+    store.add([A, B], label="tumour", reviewer="ada", comment="edge")
+    store.add([A], label="stroma", reviewer="grace")
+    assert labels(store) == {B: "tumour", A: "stroma"}
+    assert [mark.label for mark in store.current(reviewer="ada")] == ["tumour", "tumour"]
+    assert [mark.square for mark in store.current(reviewer="grace")] == [A]
+    assert store.reviewers() == ("ada", "grace")
+    said = [(mark.reviewer, mark.label, mark.comment) for mark in store.said_of(A)]
+    assert said == [("ada", "tumour", "edge"), ("grace", "stroma", "")]
+    assert store.said_of(C) == ()
+    store.add([A], label=None, reviewer="grace")
+    assert [mark.reviewer for mark in store.said_of(A)] == ["ada"]
+    latest = store.latest(reviewer="ada")
+    assert latest is not None
+    assert latest.comment == "edge"
+    assert store.undo(reviewer="ada") == latest
+    assert store.latest(reviewer="ada") is None
+    assert store.reviewers() == ("grace",)
+
+
+def test_another_name_of_a_label_leaves_who_said_it_and_why(path: Path) -> None:
+    store = MarkStore(path)
+    assert store.rename("tumour", "lesion", reviewer="ada") is None
+    assert not path.exists()
+    store.add([A, B], label="tumour", reviewer="ada", comment="edge")
+    store.add([A], label="stroma", reviewer="grace")
+    store.current(reviewer="ada")  # views that are made already are renamed too
+    act = store.rename("tumour", "lesion", reviewer="grace")
+    for reread in (store, MarkStore(path)):
+        assert labels(reread) == {B: "lesion", A: "stroma"}
+        own = [(mark.label, mark.comment) for mark in reread.current(reviewer="ada")]
+        assert own == [("lesion", "edge")] * 2
+        assert [mark.label for mark in reread.current(reviewer="grace")] == ["stroma"]
+        assert [mark.label for mark in reread.said_of(A)] == ["lesion", "stroma"]
+        assert reread.reviewers() == ("ada", "grace")
+    assert store.undo(reviewer="grace") == act
+    assert labels(store) == {A: "stroma", B: "tumour"}
+    with pytest.raises(ValueError, match="label must be text"):
+        store.rename("tumour", " ", reviewer="ada")
+
+
 def test_undo_and_redo_go_on_after_a_restart(path: Path) -> None:
     store = MarkStore(path)
     for square, label in ((A, "one"), (B, "two"), (C, "three")):
@@ -108,6 +150,14 @@ def test_undo_and_redo_go_on_after_a_restart(path: Path) -> None:
     assert again.redo(reviewer="ada") is None
     assert labels(MarkStore(path)) == {A: "one", B: "two", C: "three"}
     assert len(path.read_text().splitlines()) == 7  # nothing was rewritten
+
+
+def in_force(strokes: list[dict]) -> dict[tuple[float, ...], str]:
+    expected: dict[int, str | None] = {}
+    for stroke in strokes:
+        if stroke["in"]:
+            expected.update(dict.fromkeys(stroke["cells"], stroke["label"]))
+    return {(float(cell), 0.0, 1.0, 1.0): label for cell, label in expected.items() if label}
 
 
 @given(
@@ -146,13 +196,15 @@ def test_any_history_reads_back_the_same(
             for stroke in [s for s in own if not s["in"]][:1]:
                 stroke["in"] = True
         live.current()
-    expected: dict[int, str | None] = {}
-    for stroke in strokes:
-        if stroke["in"]:
-            expected.update(dict.fromkeys(stroke["cells"], stroke["label"]))
-    want = {(float(cell), 0.0, 1.0, 1.0): label for cell, label in expected.items() if label}
-    assert labels(live) == want
-    assert labels(MarkStore(path)) == want
+    for store in (live, MarkStore(path)):
+        assert labels(store) == in_force(strokes)
+        for reviewer in ("ada", "grace"):
+            said = in_force([stroke for stroke in strokes if stroke["by"] == reviewer])
+            alone = store.current(reviewer=reviewer)
+            assert {mark.square: mark.label for mark in alone} == said
+            for square, label in said.items():
+                there = {mark.reviewer: mark.label for mark in store.said_of(square)}
+                assert there[reviewer] == label
 
 
 def test_marks_of_then_are_those_that_were_in_force_then(path: Path) -> None:

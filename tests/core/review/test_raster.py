@@ -6,9 +6,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src_core.geojson import Polygon
+from src_core.patches.grid import PatchGrid
 from src_core.patches.lattice import Lattice
-from src_core.review.marks import Mark, Square
-from src_core.review.raster import marks_raster, squares_of
+from src_core.review.acts import Mark, Square
+from src_core.review.raster import marks_raster, rows_inside, squares_of
 
 
 def mark(square: Square, label: str = "a") -> Mark:
@@ -44,3 +46,18 @@ def test_a_square_beyond_the_lattice_is_cut() -> None:
     lattice = Lattice((100.0, 50.0), 10.0, 10.0, (2, 3), 10, 0.5, 0.5)
     raster = marks_raster(lattice, [mark((-1000, -1000, 5000, 5000))], ["a"])
     assert (raster == 1).all()
+
+
+def test_an_outline_holds_the_patches_whose_middles_lie_inside() -> None:
+    cells = np.array([[0, 0], [1, 0], [2, 0], [0, 1], [2, 2]], np.int32)  # (col, row)
+    # Patches of 20 px every 10 px: the middle of cell (col, row) is (110 + 10 col, 60 + 10 row).
+    lattice = Lattice((100.0, 50.0), 10.0, 20.0, (3, 3), 10, 0.5, 0.5)
+    grid = PatchGrid(lattice, cells, "t")
+    around = np.array([[105.0, 55.0], [124.0, 55.0], [124.0, 66.0], [105.0, 66.0]])
+    assert rows_inside(grid, [Polygon(exterior=around)]).tolist() == [0, 1]
+    last = np.array([[128.0, 78.0], [1e6, 78.0], [1e6, 1e6]])
+    both = [Polygon(exterior=around), Polygon(exterior=last)]
+    assert rows_inside(grid, both).tolist() == [0, 1, 4]
+    first = np.array([[-1e6, -1e6], [1e6, -1e6], [1e6, 61.0], [-1e6, 61.0]])
+    assert rows_inside(grid, [Polygon(exterior=first)]).tolist() == [0, 1, 2]
+    assert rows_inside(grid, []).tolist() == []

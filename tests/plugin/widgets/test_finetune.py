@@ -149,6 +149,58 @@ def test_a_suggestion_is_gone_to_marked_and_undone(
     assert dock.session.viewer.layers.selection.active is not frames, "the brush stays at hand"
 
 
+def test_keys_judge_and_a_blind_reviewer_sees_nothing_of_the_model(
+    dock: FuseCPathWidget, project: Project, learned: str, qtbot: Any
+) -> None:
+    review: Any = dock.panels["review"]
+    strip, viewer, slide = review.suggestions.strip, dock.session.viewer, project.slide(learned)
+    stored = Prediction.load(project.prediction("run-0001", learned))
+    odds, classes = stored.patch_probabilities, stored.classes
+    maps = {"prediction", "attention", "contribution"}
+
+    def shown() -> set[str | None]:
+        return {role_of(layer) for layer in viewer.layers}
+
+    strip.step(1)
+    first, second, third = (item.row for item in strip.items[:3])
+    qtbot.keyClick(strip, Qt.Key.Key_A)
+    qtbot.keyClick(strip, Qt.Key.Key_R)
+    names = [mark.label for mark in slide.marks.current()]
+    assert names == [classes[odds[first].argmax()], classes[odds[second].argmin()]]
+    assert strip.current == third
+    qtbot.keyClick(strip, Qt.Key.Key_S)
+    assert strip.current != third
+    assert third in [item.row for item in strip.items]
+    qtbot.keyClick(strip, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert len(slide.marks.current()) == 1
+
+    assert maps <= shown()
+    review.blind.click()
+    assert not maps & shown()
+    assert dock.session.snapshot.prediction is None
+    assert review.tuning.switch.isHidden()
+    rows = [item.row for item in strip.items]
+    assert rows == sorted(rows), "their order would tell why they are shown"
+    assert [item.caption for item in strip.items] == [f"patch {row}" for row in rows]
+    strip.step(1)
+    assert "kept from you" in review.suggestions.why.text()
+    assert not review.suggestions.agree.isEnabled()
+    qtbot.keyClick(strip, Qt.Key.Key_A)
+    assert len(slide.marks.current()) == 1, "there is nothing to agree to"
+    qtbot.keyClick(strip, Qt.Key.Key_1)
+    assert len(slide.marks.current()) == 2
+    dock.session.show_slide(learned)
+    assert not maps & shown(), "nor does the next slide tell"
+    dock.go("predict")
+    assert maps <= shown()
+    dock.go("review")
+    review.on_enter()
+    assert not maps & shown()
+    review.blind.click()
+    assert maps <= shown()
+    assert {role_of(one) for one in viewer.layers if one.visible} <= {"slide", "marks", "selection"}
+
+
 def test_from_marks_to_a_first_map_and_a_new_model(
     dock: FuseCPathWidget, project: Project, learned: str, until_idle: Wait
 ) -> None:

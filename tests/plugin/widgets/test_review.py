@@ -15,8 +15,10 @@ from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.preparing import find_tissue
 from src_core.progress import ignore, never
 from src_core.project import Project, ProjectConfig
+from src_core.review.raster import squares_of
 
 Open = Callable[..., FuseCPathWidget]
+Wait = Callable[[FuseCPathWidget], None]
 
 
 @pytest.fixture
@@ -107,3 +109,106 @@ def test_marks_outlive_another_grid(window: Open, qtbot: Any, project: Project) 
     find_tissue(finer, finer.slide("a"), report=ignore, stop=never)
     dock.session.refresh()
     assert np.array_equal(np.argwhere(layer.data), [[8, 8], [8, 9], [9, 8], [9, 9]])
+
+
+def test_a_comment_goes_with_one_mark_and_the_name_stays(
+    window: Open, qtbot: Any, project: Project
+) -> None:
+    dock = window(project.root)
+    dock.run("review")
+    review: Any = dock.panels["review"]
+    slide, bench = project.slide("a"), dock.session.workbench
+    review.reviewer.setText("Ada")
+    review.reviewer.editingFinished.emit()
+    review.comment.setText(" edge of it ")
+    layer: Any = find_layer(dock.session.viewer, "marks")
+    grid = slide.load_grid()
+    col, row = grid.cells[5]
+    layer.paint((row, col), 1)
+    qtbot.waitUntil(lambda: len(slide.marks.current()) == 1, timeout=2000)
+    (mark,) = slide.marks.current()
+    assert (mark.reviewer, mark.comment) == ("Ada", "edge of it")
+    assert review.comment.text() == "", "it was of that mark"
+    assert review.latest.text() == "Last: label 1, 1 patch, “edge of it”."
+    bench.turn_to_grid(grid.grid_id)
+    bench.selected = (5,)
+    dock.session.refresh()
+    assert review.selected.text.text().startswith("Ada: label 1 (")
+
+    review.selected.lasso.click()
+    lasso: Any = find_layer(dock.session.viewer, "lasso")
+    assert lasso.mode == "add_polygon_lasso"
+    top, left = lasso.world_to_data(layer.data_to_world((1.6, 1.6)))
+    bottom, right = lasso.world_to_data(layer.data_to_world((4.4, 3.4)))
+    inside = [
+        index
+        for index, (col, row) in enumerate(grid.cells.tolist())
+        if 2 <= row <= 4 and 2 <= col <= 3
+    ]
+    assert len(inside) == 6
+    lasso.add_polygons([np.array([[top, left], [top, right], [bottom, right], [bottom, left]])])
+    qtbot.waitUntil(lambda: len(bench.selected) == 6, timeout=2000)
+    assert list(bench.selected) == inside
+    assert not lasso.visible
+    assert not lasso.data
+    assert not review.selected.lasso.isChecked()
+    dock.session.refresh()
+    qtbot.keyClick(review.table, Qt.Key.Key_2)
+    assert review.selected.button.isEnabled()
+    qtbot.keyClick(review.table, Qt.Key.Key_L)
+    named = [mark.label for mark in slide.marks.current()]
+    assert named.count("label 2") == 6
+    assert not dock.session.workbench.selected
+
+    again = window(project.root)
+    panel: Any = again.panels["review"]
+    assert panel.reviewer.text() == "Ada"
+    again.go("review")
+    again.session.refresh()
+    assert panel.latest.text() == "Last: label 2, 6 patches."
+    panel.undo.click()
+    assert {mark.label for mark in slide.marks.current()} == {"label 1"}
+
+
+def test_two_reviewers_are_blind_to_each_other_and_compared(
+    window: Open, qtbot: Any, project: Project, until_idle: Wait
+) -> None:
+    slide = project.slide("a")
+    grid = slide.load_grid()
+    cols, rows = grid.cells[:4].T
+    slide.marks.add(squares_of(grid.lattice, rows, cols), label="label 1", reviewer="Bob")
+    dock = window(project.root)
+    review: Any = dock.panels["review"]
+    review.reviewer.setText("Ada")
+    dock.go("review")
+    dock.session.refresh()
+    layer: Any = find_layer(dock.session.viewer, "marks")
+    assert review.table.item(0, 1).text() == "4"
+    review.blind.click()
+    assert not layer.data.any()
+    assert not review.reviewers.ask.isEnabled()
+    layer.data[rows[:3], cols[:3]] = (1, 1, 2)
+    review.painter.store_strokes()
+    assert len(slide.marks.current(reviewer="Ada")) == 3
+    assert len(slide.marks.current(reviewer="Bob")) == 4
+    dock.go("train")
+    assert layer.data[rows[3], cols[3]] == 1, "in the other steps nobody is blind"
+    dock.go("review")
+    review.on_enter()
+    assert layer.data[rows[3], cols[3]] == 0
+    review.blind.click()
+    assert layer.data[rows, cols].tolist() == [1, 1, 2, 1]
+
+    review.comparison.button.click()
+    review.reviewers.ask.click()
+    until_idle(dock)
+    told = review.reviewers.text.text()
+    assert told.startswith("Bob has marked 4 patches, Ada 3, 3 by both.")
+    assert "Cohen's kappa 0.00" in told
+    table = review.reviewers.table
+    heads = [table.horizontalHeaderItem(column).text() for column in range(5)]
+    assert heads == ["Label", "Bob", "Ada", "Both", "Agree"]
+    cells = [[table.item(row, column).text() for column in range(5)] for row in range(2)]
+    assert cells == [["label 1", "3", "2", "2", "80 %"], ["label 2", "0", "1", "0", "0 %"]]
+    review.reviewers.differ.click()
+    assert dock.session.workbench.selected == (2,)
