@@ -24,6 +24,7 @@ Role: TypeAlias = Literal[
     "roi",
     "shade",
     "selection",
+    "measures",
 ]
 """What a layer shows, from the bottom of the stack to its top."""
 

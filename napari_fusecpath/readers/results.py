@@ -252,6 +252,7 @@ def _tidy(viewer: Viewer, known: set[Role | None], shown: set[Role]) -> None:
             "marks",
             "shade",
             "selection",
+            "measures",
         ):  # no results: their steps turn them over
             continue
         if role == "roi" and about(layer).get("slide") == str(workbench_of(viewer).slide_path):
