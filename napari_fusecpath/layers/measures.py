@@ -27,11 +27,11 @@ __all__ = [
 ]
 
 _WIDTH_PX = 2.0
-_TEXT_PX = 13
+_TEXT_PX = 14
 _LIFT_PX = 14.0
 """By which a size stands above the middle of what it is the size of."""
-_ON_BRIGHT, _ON_DARK = "#00602B", "#F0E442"
-"""A green that neither of the usual stains has, and Okabe and Ito's yellow."""
+_ON_BRIGHT, _ON_DARK = ("#003A8C", "black"), ("#F0E442", "#F0E442")
+"""Colours of lines and of sizes."""
 _BRIGHT = 100
 
 
@@ -44,14 +44,20 @@ def measures_layer(viewer: ViewerModel) -> Shapes:
     layer = find_layer(viewer, "measures")
     if isinstance(layer, Shapes):
         return layer
-    ink, mpp = _ink(viewer), scale_in_view(viewer, None)
+    (ink, text_ink), mpp = _inks(viewer), scale_in_view(viewer, None)
     size = unit_of(mpp)[1]
     place = Placement(scale=(size, size), translate=(0.0, 0.0), mpp=mpp)
     layer = Shapes(
         ndim=2,
         name="Measurements",
+        opacity=1.0,
         features={"id": np.empty(0, object), "size": np.empty(0, object)},
-        text={"string": "{size}", "size": _TEXT_PX, "color": ink, "anchor": "center"},
+        text={
+            "string": "{size}",
+            "size": _TEXT_PX,
+            "color": text_ink,
+            "anchor": "center",
+        },
         metadata={METADATA_KEY: {"role": "measures", "mpp": mpp}},
         **place.kwargs(),
     )
@@ -129,8 +135,8 @@ def size_text(one: Measurement, mpp: float | None) -> str:
     if not one.is_area:
         return _length(size)
     if size.area is None:
-        return f"crosses itself: no area; perimeter {_length(size)}"
-    return f"{_area(size.area, size)}, perimeter {_length(size)}"
+        return f"crosses itself: no area\naround {_length(size)}"
+    return f"{_area(size.area, size)}\naround {_length(size)}"
 
 
 def _length(size: Size) -> str:
@@ -152,9 +158,9 @@ def _digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _ink(viewer: ViewerModel) -> str:
-    """Return a colour that is seen on the slide: most are bright, fluorescent ones are not."""
+def _inks(viewer: ViewerModel) -> tuple[str, str]:
+    """Return colours that are seen on the slide: most are bright, fluorescent ones are not."""
     slide = find_layer(viewer, "slide")
-    pixels: Float64 = np.empty((0, 3)) if slide is None else np.asarray(slide.thumbnail, float)
-    shown = pixels[..., :3][pixels[..., -1] > 0] if pixels.size else pixels
-    return _ON_DARK if shown.size and shown.any() and shown.mean() < _BRIGHT else _ON_BRIGHT
+    pixels: Float64 = np.empty((0, 4)) if slide is None else np.asarray(slide.thumbnail, float)
+    shown = pixels[..., :3][pixels[..., -1] > 0]
+    return _ON_DARK if shown.any() and shown.mean() < _BRIGHT else _ON_BRIGHT

@@ -36,8 +36,8 @@ __all__ = ["Measuring", "Tool"]
 Tool: TypeAlias = Literal["distance", "area"]
 
 _MODES: dict[Tool, str] = {"distance": "add_line", "area": "add_polygon"}
-_SHORTEST_PX = 3.0
-"""On the screen: what is shorter was a click and no line."""
+_SHORTEST_PX = 8.0
+"""On the screen: napari makes a line of some pixels of a mere click."""
 _DONE = ("added", "changed", "removed")
 
 

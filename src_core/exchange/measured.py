@@ -17,7 +17,7 @@ __all__ = ["export_measurements"]
 
 _COLUMNS = ["slide", "name", "kind", "x", "y", "mpp"]
 _SIZES = ["length_um", "perimeter_um", "area_um2", "length_px", "perimeter_px", "area_px2"]
-_COLOR = (0, 96, 43)
+_COLOR = (0, 58, 140)
 """As the window draws them on a bright slide."""
 
 

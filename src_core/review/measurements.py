@@ -6,7 +6,6 @@ corrected later has other sizes at once, and the shapes stay where they are.
 
 from __future__ import annotations
 
-import math
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -224,11 +223,14 @@ def _from_dict(values: object) -> Measurement:
         raise ValueError("a measurement's id and kind are text")
     for point in values["points"]:
         if not isinstance(point, list) or len(point) != 2 or not all(map(_is_number, point)):
-            raise ValueError("points are pairs of numbers")
+            raise ValueError("points are pairs of numbers, none outside of any slide")
     points = np.array(values["points"], np.float64).reshape(-1, 2)
     return Measurement(kind=values["kind"], points=points, id=values["id"])
 
 
 def _is_number(value: object) -> bool:
-    is_one = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_one and math.isfinite(value)  # type: ignore[arg-type]
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) <= _FARTHEST_PX  # said of whole numbers that are no float, too
+    )
