@@ -58,9 +58,12 @@ class Measuring(QObject):
     -------
     turned()
         Another tool is in hand, or none, or there is something else to delete.
+    sized(str)
+        What is drawn has this size now.
     """
 
     turned = Signal()
+    sized = Signal(str)
     _kept = Signal(object, object)
     """From the thread: the slide's path, and its folder or what went wrong."""
 
@@ -103,11 +106,11 @@ class Measuring(QObject):
             return
         if find_layer(self._viewer, "slide") is None:
             return
+        if self.tool is None:
+            self._before = self._viewer.layers.selection.active
         layer = find_layer(self._viewer, "measures")
         if not isinstance(layer, Shapes):
             layer = self._draw(list(self._known.values()))
-        if self.tool is None:
-            self._before = self._viewer.layers.selection.active
         layer.visible = True
         self._viewer.layers.selection.active = layer
         layer.mode = _MODES[tool]
@@ -205,6 +208,7 @@ class Measuring(QObject):
             text = "" if one is None else size_text(one, self._mpp)
             if features.iat[row, column] != text:
                 features.iat[row, column], is_new = text, True
+                self.sized.emit(text)
         if is_new:
             self._is_telling = True  # of which napari draws all anew
             layer.text.refresh(features)

@@ -1,4 +1,4 @@
-"""The row of the dock by which distances and areas are measured."""
+"""The row of the dock for distances and areas, and for the second view."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_fusecpath.widgets.measuring import Measuring, Tool
+from napari_fusecpath.widgets.second_button import SecondViewButton
 from napari_fusecpath.widgets.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -47,15 +48,20 @@ class MeasuringRow(QWidget):
         )
         self.delete_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.delete_button.clicked.connect(self.measuring.delete)
-        self.row = QHBoxLayout(self)
-        self.row.setContentsMargins(6, 0, 6, 0)
-        self.row.setSpacing(3)
-        self.row.addWidget(QLabel("Measure", self))
+        self.said = QLabel(self)
+        self.said.setTextFormat(Qt.TextFormat.PlainText)
+        self.said.setToolTip("Size of what was drawn last")
+        self.second = SecondViewButton(session, self)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(6, 0, 6, 0)
+        row.setSpacing(3)
         for button in (*self.buttons.values(), self.delete_button):
-            self.row.addWidget(button)
-        self.row.addStretch(1)
+            row.addWidget(button)
+        row.addWidget(self.said, stretch=1)
+        row.addWidget(self.second)
         self._snapshot = Snapshot()
         self.measuring.turned.connect(self._show_tool)
+        self.measuring.sized.connect(lambda text: self.said.setText(text.partition("\n")[0]))
         session.refreshed.connect(self._show)
         keys = {key: self._key(tool) for tool, key in TOOL_KEYS.items()}
         for key, act in keys.items():
@@ -87,7 +93,10 @@ class MeasuringRow(QWidget):
         for tool, button in self.buttons.items():
             button.setEnabled(is_there)
             button.setChecked(self.measuring.tool == tool)
+        if not self.measuring.is_anything_drawn:
+            self.said.setText("")
         self.delete_button.setEnabled(is_there and self.measuring.is_anything_drawn)
+        self.second.setEnabled(is_there)
 
 
 def _leave(viewer: Viewer, keys: dict[str, Any], _row: object = None) -> None:

@@ -1,0 +1,97 @@
+"""The button and the key that open the second view; until then nothing of it is there."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QDockWidget, QPushButton, QWidget
+
+from napari_fusecpath.layers.canvas import window_of
+from napari_fusecpath.widgets.second_view import SecondView
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_fusecpath.widgets.session import Session
+
+__all__ = ["SECOND_KEY", "SecondViewButton"]
+
+SECOND_KEY = "U"
+"""Of the letters that napari 0.9 gives to no layer and no viewer."""
+
+
+class SecondViewButton(QPushButton):
+    """Opens the dock "Second view" between the canvas and ours, and closes it.
+
+    Parameters
+    ----------
+    session : Session
+        In whose window.
+    parent : QWidget, optional
+        Usual.
+    """
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__("Second view", parent)
+        self._session = session
+        self.panel: SecondView | None = None
+        self.setToolTip(f"The slide without overlays, or another one, beside (key {SECOND_KEY})")
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.clicked.connect(self.toggle)
+
+        def toggle(_viewer: Any) -> None:  # napari asks for the name of what is bound
+            self.toggle()
+
+        session.viewer.bind_key(SECOND_KEY, toggle, overwrite=True)
+        self.destroyed.connect(partial(_give_back, session.viewer, toggle))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the second view is there."""
+        return self.panel is not None and self.panel.isVisible()
+
+    def toggle(self) -> None:
+        """Open the second view, or close it."""
+        if self.panel is not None and self.is_open:
+            self._session.viewer.window.remove_dock_widget(self.panel)
+            return
+        if self.panel is None:
+            self.panel = SecondView(self._session)
+            self.destroyed.connect(self.panel.deleteLater)
+        dock = self.panel.parentWidget()
+        if dock is None:  # new, or closed, which takes the panel out
+            viewer = self._session.viewer
+            dock = viewer.window.add_dock_widget(self.panel, name="Second view", area="right")
+            self.destroyed.connect(dock.deleteLater)
+            self._put_beside(dock)
+        dock.show()
+
+    def _put_beside(self, dock: QDockWidget) -> None:
+        """Let the second view stand between the canvas and our dock, half of the canvas wide."""
+        ours = self.parentWidget()
+        while ours is not None and not isinstance(ours, QDockWidget):
+            ours = ours.parentWidget()
+        window = window_of(self._session.viewer)
+        if ours is None or ours.isFloating() or window.dockWidgetArea(ours) != _RIGHT:
+            return
+        widths = [_half_of_canvas(self._session.viewer), ours.width()]
+        window.splitDockWidget(dock, ours, Qt.Orientation.Horizontal)
+        # Once both have been laid out.
+        QTimer.singleShot(
+            0, partial(window.resizeDocks, [dock, ours], widths, Qt.Orientation.Horizontal)
+        )
+
+
+_RIGHT = Qt.DockWidgetArea.RightDockWidgetArea
+
+
+def _half_of_canvas(viewer: Viewer) -> int:
+    canvas = viewer.window._qt_viewer.canvas.native  # noqa: SLF001 - napari has no public name
+    return int(canvas.width()) // 2
+
+
+def _give_back(viewer: Viewer, toggle: Any, _button: object = None) -> None:
+    if toggle in viewer.keymap.values():  # a dock that came later has its own
+        viewer.bind_key(SECOND_KEY, None)
