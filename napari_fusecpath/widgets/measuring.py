@@ -257,10 +257,9 @@ class Measuring(QObject):
         names = layer.features["id"]
         column = layer.features.columns.get_loc("id")
         for row in range(layer.nshapes):
-            one = drawn_measurement(layer, row, mpp=scale_in_view(self._viewer, None))
-            if one is None or self._is_a_click(one):
+            one, name = drawn_measurement(layer, row, mpp=self._mpp), names.iat[row]
+            if one is None or (not name and self._is_a_click(one)):
                 continue
-            name = names.iat[row]
             if name and name not in found:  # a copy has the name of what it is a copy of
                 one = replace(one, id=name)
             else:
@@ -269,8 +268,8 @@ class Measuring(QObject):
         return found
 
     def _is_a_click(self, one: Measurement) -> bool:
-        screen = camera_of(self._viewer).zoom * one.size(scale_in_view(self._viewer, None)).length
-        return one.id not in self._known and screen < _SHORTEST_PX
+        screen: float = camera_of(self._viewer).zoom * one.size(self._mpp).length
+        return screen < _SHORTEST_PX
 
     def _work(
         self,

@@ -1,4 +1,4 @@
-"""The row of the dock for distances and areas, and for the second view."""
+"""The row of the dock for distances and areas, colours, and the second view."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
+from napari_fusecpath.widgets.color_box import ColorBox
 from napari_fusecpath.widgets.measuring import Measuring, Tool
 from napari_fusecpath.widgets.second_button import SecondViewButton
 from napari_fusecpath.widgets.snapshot import Snapshot
@@ -50,7 +51,9 @@ class MeasuringRow(QWidget):
         self.delete_button.clicked.connect(self.measuring.delete)
         self.said = QLabel(self)
         self.said.setTextFormat(Qt.TextFormat.PlainText)
+        self.said.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.said.setToolTip("Size of what was drawn last")
+        self.colors = ColorBox(session, self)
         self.second = SecondViewButton(session, self)
         row = QHBoxLayout(self)
         row.setContentsMargins(6, 0, 6, 0)
@@ -58,6 +61,7 @@ class MeasuringRow(QWidget):
         for button in (*self.buttons.values(), self.delete_button):
             row.addWidget(button)
         row.addWidget(self.said, stretch=1)
+        row.addWidget(self.colors)
         row.addWidget(self.second)
         self._snapshot = Snapshot()
         self.measuring.turned.connect(self._show_tool)

@@ -146,6 +146,8 @@ class SecondView(QWidget):
             self.slides.setCurrentIndex(max(0, self.slides.findText(chosen)))
             if self.slides.currentText() != chosen:
                 self._turn()
+        if self._first is not None and self._are_other_pixels(self._first):
+            self._take_levels()
         self._follow()  # the slide may have another scale now
 
     def _turn(self, _index: int = 0) -> None:
@@ -163,13 +165,20 @@ class SecondView(QWidget):
 
     def _layers_changed(self, _event: Any = None) -> None:
         slide = find_layer(self._viewer, "slide")
-        if slide is self._first:
-            return
-        self._first = slide
+        if slide is not self._first:
+            self._first = slide
+            self._take_levels()
+            self._follow()
+
+    def _take_levels(self) -> None:
+        """Show the pixels of the main view, in the colours that they have there."""
         if self.slides.currentIndex() == 0:
-            levels = None if slide is None else _levels_of(slide)
-            self.canvas.show_levels(levels)
-        self._follow()
+            slide = self._first
+            self.canvas.show_levels(None if slide is None else _levels_of(slide))
+
+    def _are_other_pixels(self, slide: Layer) -> bool:
+        shown = self.canvas.levels
+        return self._other is None and shown is not None and shown.arrays[0] is not slide.data[0]
 
     def _open(self, slide: SlideFolder) -> None:
         try:

@@ -65,7 +65,7 @@ class SlideCanvas(QWidget):
         super().__init__(parent)
         self.view = View((0.0, 0.0), 1.0)
         self.caption = ""
-        self._levels: Levels | None = None
+        self.levels: Levels | None = None
         self._release: Callable[[], None] | None = None
         self._pictures: dict[bool, _Picture] = {}
         """Of the whole slide (True), and of what is in view (False)."""
@@ -97,7 +97,7 @@ class SlideCanvas(QWidget):
         before, self._release = self._release, release
         if before is not None:
             submit(self._pool, before)
-        self._levels, self._pictures, self._problem = levels, {}, ""
+        self.levels, self._pictures, self._problem = levels, {}, ""
         self._is_due = False
         if levels is not None:
             submit(self._pool, self._work_whole, levels)
@@ -174,7 +174,7 @@ class SlideCanvas(QWidget):
         event.accept()
 
     def _go(self, view: View) -> None:
-        if self._levels is not None:
+        if self.levels is not None:
             self.show_view(view)
             self.moved.emit()
 
@@ -190,7 +190,7 @@ class SlideCanvas(QWidget):
 
     def _ask(self) -> None:
         """Read what is in view, once what is read just now is there."""
-        if self._levels is None or not self.isVisible():
+        if self.levels is None or not self.isVisible():
             return
         self._is_due = True
         if not self._is_reading:
@@ -198,7 +198,7 @@ class SlideCanvas(QWidget):
             ratio = self.devicePixelRatioF()
             fine = View(self.view.center_xy, self.view.l0_per_px / ratio)
             size = (round(self.width() * ratio), round(self.height() * ratio))
-            submit(self._pool, self._work, self._levels, fine, size)
+            submit(self._pool, self._work, self.levels, fine, size)
 
     def _work(self, levels: Levels, view: View, size: tuple[int, int]) -> None:
         told: _Picture | str | None
@@ -222,7 +222,7 @@ class SlideCanvas(QWidget):
 
     def _take(self, levels: Levels, told: _Picture | str | None, is_whole: bool) -> None:
         self._is_reading &= is_whole
-        if levels is self._levels:
+        if levels is self.levels:
             if isinstance(told, str):
                 self._problem = told
             else:

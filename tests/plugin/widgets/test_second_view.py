@@ -149,7 +149,7 @@ def _check_closing(dock: FuseCPathWidget, view: SecondView, qtbot: Any) -> None:
         dock.measuring.second.click()
         qtbot.waitUntil(lambda: not view.isVisible())
         assert len(emitter.callbacks) == heard - 1
-        assert view.canvas._levels is None
+        assert view.canvas.levels is None
         assert not view.canvas._pictures
         dock.measuring.second.click()
         qtbot.waitUntil(view.isVisible)
