@@ -58,12 +58,9 @@ class Measuring(QObject):
     -------
     turned()
         Another tool is in hand, or none, or there is something else to delete.
-    sized(str)
-        What is drawn has this size now.
     """
 
     turned = Signal()
-    sized = Signal(str)
     _kept = Signal(object, object)
     """From the thread: the slide's path, and its folder or what went wrong."""
 
@@ -80,6 +77,8 @@ class Measuring(QObject):
         """What is on the disk, or on its way there."""
         self._mpp: float | None = None
         self._is_telling = False
+        self._last = ""
+        """Size of what was drawn last."""
         closed = threading.Event()
         self._closed = closed
         pool = self._pool = ThreadPoolExecutor(1, thread_name_prefix="measurements")
@@ -127,6 +126,7 @@ class Measuring(QObject):
             if self._before in self._viewer.layers:
                 self._viewer.layers.selection.active = self._before
         self._before = None
+        self._viewer.help = self._last  # instead of what napari says of the next tool
         self.turned.emit()
 
     def delete(self) -> None:
@@ -208,8 +208,9 @@ class Measuring(QObject):
             text = "" if one is None else size_text(one, self._mpp)
             if features.iat[row, column] != text:
                 features.iat[row, column], is_new = text, True
-                self.sized.emit(text)
+                self._last = text.replace("\n", ", ")
         if is_new:
+            self._viewer.help = self._last  # at the foot of the window, whatever is behind it
             self._is_telling = True  # of which napari draws all anew
             layer.text.refresh(features)
             self._is_telling = False

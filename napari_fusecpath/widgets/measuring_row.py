@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_fusecpath.widgets.color_box import ColorBox
 from napari_fusecpath.widgets.measuring import Measuring, Tool
@@ -49,10 +49,6 @@ class MeasuringRow(QWidget):
         )
         self.delete_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.delete_button.clicked.connect(self.measuring.delete)
-        self.said = QLabel(self)
-        self.said.setTextFormat(Qt.TextFormat.PlainText)
-        self.said.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.said.setToolTip("Size of what was drawn last")
         self.colors = ColorBox(session, self)
         self.second = SecondViewButton(session, self)
         row = QHBoxLayout(self)
@@ -60,12 +56,11 @@ class MeasuringRow(QWidget):
         row.setSpacing(3)
         for button in (*self.buttons.values(), self.delete_button):
             row.addWidget(button)
-        row.addWidget(self.said, stretch=1)
+        row.addStretch(1)
         row.addWidget(self.colors)
         row.addWidget(self.second)
         self._snapshot = Snapshot()
         self.measuring.turned.connect(self._show_tool)
-        self.measuring.sized.connect(lambda text: self.said.setText(text.partition("\n")[0]))
         session.refreshed.connect(self._show)
         keys = {key: self._key(tool) for tool, key in TOOL_KEYS.items()}
         for key, act in keys.items():
@@ -97,8 +92,6 @@ class MeasuringRow(QWidget):
         for tool, button in self.buttons.items():
             button.setEnabled(is_there)
             button.setChecked(self.measuring.tool == tool)
-        if not self.measuring.is_anything_drawn:
-            self.said.setText("")
         self.delete_button.setEnabled(is_there and self.measuring.is_anything_drawn)
         self.second.setEnabled(is_there)
 
