@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from napari.layers import Layer, Shapes
 from qtpy.QtCore import QObject, Qt, QTimer, Signal  # type: ignore[attr-defined]
 
-from napari_fusecpath.layers.canvas import camera_of
+from napari_fusecpath.layers.canvas import camera_of, outline_text
 from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.layers.measures import (
     drawn_measurement,
@@ -176,6 +176,7 @@ class Measuring(QObject):
         self._is_telling = False
         if layer is not self._layer:
             self._layer = layer
+            outline_text(self._viewer, layer)
             layer.events.set_data.connect(self._write_sizes)
             layer.events.data.connect(self._drawn)
             layer.events.mode.connect(self._mode_changed)
