@@ -39,6 +39,7 @@ class SecondViewButton(QPushButton):
         self.panel: SecondView | None = None
         self.setToolTip(f"The slide without overlays, or another one, beside (key {SECOND_KEY})")
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setCheckable(True)
         self.clicked.connect(self.toggle)
 
         def toggle(_viewer: Any) -> None:  # napari asks for the name of what is bound
@@ -59,6 +60,7 @@ class SecondViewButton(QPushButton):
             return
         if self.panel is None:
             self.panel = SecondView(self._session)
+            self.panel.shown.connect(self.setChecked)
             self.destroyed.connect(self.panel.deleteLater)
         dock = self.panel.parentWidget()
         if dock is None:  # new, or closed, which takes the panel out

@@ -60,8 +60,14 @@ class SecondView(QWidget):
         Whose viewer is the first view.
     parent : QWidget, optional
         Usual.
+
+    Signals
+    -------
+    shown(bool)
+        It is in view, or no longer.
     """
 
+    shown = Signal(bool)
     _opened = Signal(object, object)
     """From the thread: the slide, and it opened or what went wrong."""
 
@@ -123,6 +129,7 @@ class SecondView(QWidget):
             emitter.connect(slot)
         self._show(self._session.snapshot)
         self._turn()
+        self.shown.emit(True)
 
     def hideEvent(self, event: QHideEvent | None) -> None:  # noqa: N802
         """Let everything go."""
@@ -130,6 +137,7 @@ class SecondView(QWidget):
         _forget(self._heard)
         self._first = self._other = None
         self.canvas.show_levels(None)
+        self.shown.emit(False)
 
     def _show(self, snapshot: Snapshot) -> None:
         """Offer the slides of the project."""

@@ -1,4 +1,4 @@
-"""A second view beside the first: linked, apart, of another slide, closed without a trace."""
+"""A second view beside the first, linked, apart and closed without a trace; and colours."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ from qtpy.QtWidgets import QApplication, QDockWidget
 from napari_fusecpath.layers.canvas import camera_of
 from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.layers.view import slide_view
+from napari_fusecpath.readers.slide import open_in
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.second_button import SECOND_KEY
 from napari_fusecpath.widgets.second_view import SecondView
 from src_core.project import Project
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
+from tests.core.profiled_files import write_profiled
 
 Open = Callable[..., FuseCPathWidget]
 KEYS: Any = QTest  # its stubs do not know what it is called by
 _RGB = QImage.Format.Format_RGB888
+RED = np.array([200, 30, 60])
 
 
 @pytest.fixture
@@ -64,7 +67,9 @@ def opened(dock: FuseCPathWidget, qtbot: Any) -> SecondView:
     return panel
 
 
-def test_the_second_view(window: Open, project: Project, qtbot: Any) -> None:
+def test_the_second_view(
+    window: Open, project: Project, tmp_path: Path, canvas_of: Callable[..., Any], qtbot: Any
+) -> None:
     dock = window()
     viewer = dock.session.viewer
     dock.session.open_project(project.root, slide_id="sample")
@@ -109,6 +114,7 @@ def test_the_second_view(window: Open, project: Project, qtbot: Any) -> None:
     assert view.canvas.caption == "20×"
     _check_another(dock, view, qtbot)
     _check_closing(dock, view, qtbot)
+    _check_colours(dock, view, tmp_path / "profiled.svs", canvas_of, qtbot)
 
 
 def _turn_wheel(view: SecondView, place: QPointF) -> None:
@@ -158,3 +164,43 @@ def _check_closing(dock: FuseCPathWidget, view: SecondView, qtbot: Any) -> None:
     assert threading.active_count() <= threads
     docks = [one.windowTitle() for one in dock.window().findChildren(QDockWidget)]
     assert docks.count("Second view") == 1
+
+
+def _check_colours(
+    dock: FuseCPathWidget,
+    view: SecondView,
+    path: Path,
+    canvas_of: Callable[..., Any],
+    qtbot: Any,
+) -> None:
+    """A slide is shown by its ICC profile where it has one, and says why where it has none."""
+    viewer, box = dock.session.viewer, dock.measuring.colors
+    qtbot.waitUntil(lambda: "no ICC profile" in box.toolTip())
+    assert not box.isEnabled()
+    open_in(viewer, write_profiled(path))
+    dock.session.refresh()
+    qtbot.waitUntil(box.isEnabled)
+    slide = find_layer(viewer, "slide")
+    assert isinstance(slide, Image)
+    camera = camera_of(viewer)
+    camera.zoom, camera.center = 2.0, (0.0, 128.0, 96.0)  # in the red half
+    before, plain = drawn(view, qtbot), canvas_of(viewer, wait=200)
+    box.click()
+    qtbot.waitUntil(lambda: type(slide.data[-1]) is np.ndarray)
+    shown = canvas_of(viewer, wait=200)
+    place = plain.shape[0] // 2, plain.shape[1] // 2
+    assert np.abs(plain[place].astype(int) - RED).max() <= 4
+    assert np.abs(shown[place].astype(int) - RED[::-1]).max() <= 8
+    after = drawn(view, qtbot)
+    place = after.shape[0] // 2, after.shape[1] // 2
+    assert np.abs(before[place].astype(int) - RED).max() <= 4
+    assert np.abs(after[place].astype(int) - RED[::-1]).max() <= 8
+    box.click()
+    assert np.array_equal(canvas_of(viewer, wait=200), plain)
+    # Wanted once, it is kept for the slides that come; one without a profile says so.
+    box.click()
+    dock.session.show_slide("sample")
+    dock.session.refresh()
+    qtbot.waitUntil(lambda: "no ICC profile" in box.toolTip())
+    assert box.isChecked()
+    assert not box.isEnabled()
