@@ -230,8 +230,7 @@ class Measuring(QObject):
         layer = self._layer
         if layer is None or layer not in self._viewer.layers or not layer.nshapes:
             return
-        last = layer.features["id"].iat[-1]
-        if last in self._known:
+        if layer.features["id"].iat[-1]:
             self.put_down()
         elif not layer._is_creating:  # noqa: SLF001 - napari has no public name for it
             layer.selected_data = {layer.nshapes - 1}

@@ -57,6 +57,7 @@ class SecondViewButton(QPushButton):
         """Open the second view, or close it."""
         if self.panel is not None and self.is_open:
             self._session.viewer.window.remove_dock_widget(self.panel)
+            self._keep_width()
             return
         if self.panel is None:
             self.panel = SecondView(self._session)
@@ -72,21 +73,35 @@ class SecondViewButton(QPushButton):
 
     def _put_beside(self, dock: QDockWidget) -> None:
         """Let the second view stand between the canvas and our dock, half of the canvas wide."""
+        ours, window = self._our_dock(), window_of(self._session.viewer)
+        if ours is not None:
+            widths = [_half_of_canvas(self._session.viewer), ours.width()]
+            window.splitDockWidget(dock, ours, Qt.Orientation.Horizontal)
+            _resize_soon(window, [dock, ours], widths)
+
+    def _keep_width(self) -> None:
+        """Give the room of what was closed back to the canvas, which Qt gives to our dock."""
+        ours, window = self._our_dock(), window_of(self._session.viewer)
+        if ours is not None:
+            _resize_soon(window, [ours], [ours.width()])
+
+    def _our_dock(self) -> QDockWidget | None:
+        """Return the dock that this button is in, None unless it is at the right."""
         ours = self.parentWidget()
         while ours is not None and not isinstance(ours, QDockWidget):
             ours = ours.parentWidget()
-        window = window_of(self._session.viewer)
-        if ours is None or ours.isFloating() or window.dockWidgetArea(ours) != _RIGHT:
-            return
-        widths = [_half_of_canvas(self._session.viewer), ours.width()]
-        window.splitDockWidget(dock, ours, Qt.Orientation.Horizontal)
-        # Once both have been laid out.
-        QTimer.singleShot(
-            0, partial(window.resizeDocks, [dock, ours], widths, Qt.Orientation.Horizontal)
-        )
+        if ours is None or ours.isFloating():
+            return None
+        at_right = window_of(self._session.viewer).dockWidgetArea(ours) == _RIGHT
+        return ours if at_right else None
 
 
 _RIGHT = Qt.DockWidgetArea.RightDockWidgetArea
+
+
+def _resize_soon(window: Any, docks: list[QDockWidget], widths: list[int]) -> None:
+    """Give docks their widths, once they have been laid out."""
+    QTimer.singleShot(0, partial(window.resizeDocks, docks, widths, Qt.Orientation.Horizontal))
 
 
 def _half_of_canvas(viewer: Viewer) -> int:

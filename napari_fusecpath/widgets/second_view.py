@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SecondView"]
 
-_THIS = "This slide, without overlays"
+_THIS = "This slide alone"
 _UM_AT_1X = 10.0
 
 

@@ -27,7 +27,7 @@ def swapped() -> bytes:
 
 
 def write_profiled(path: Path) -> Path:
-    """Write an Aperio file with that profile, red at the left and white at the right."""
+    """Write a tiled TIFF with that profile, red at the left and white at the right."""
     pixels = np.full((512, 768, 3), 240, np.uint8)
     pixels[:, :384] = (200, 30, 60)
     profile = swapped()

@@ -61,6 +61,7 @@ def test_measuring(window: Open, sample: Path, home: Path, qtbot: Any) -> None:
     dock = window(sample)
     viewer, row, tool = dock.session.viewer, dock.measuring, dock.measuring.measuring
     slide = find_layer(viewer, "slide")
+    qtbot.wait(200)  # the window is laid out
     viewer.layers.selection.active = slide
     camera = camera_of(viewer)
     camera.zoom, camera.center = 1.0, (0.0, 300.0, 380.0)  # a pixel of the screen is a micrometre

@@ -53,8 +53,10 @@ def drawn(view: SecondView, qtbot: Any) -> np.ndarray[Any, Any]:
     qtbot.waitUntil(lambda: view.canvas.is_at_rest, timeout=5000)
     image = view.canvas.grab().toImage().convertToFormat(_RGB)
     flat = np.frombuffer(image.constBits().asarray(image.sizeInBytes()), np.uint8)
-    return flat.reshape(image.height(), image.bytesPerLine())[:, : 3 * image.width()].reshape(
-        image.height(), image.width(), 3
+    return (
+        flat.reshape(image.height(), image.bytesPerLine())[:, : 3 * image.width()]
+        .copy()
+        .reshape(image.height(), image.width(), 3)
     )
 
 
@@ -74,15 +76,16 @@ def test_the_second_view(
     viewer = dock.session.viewer
     dock.session.open_project(project.root, slide_id="sample")
     dock.session.refresh()
+    qtbot.wait(200)  # the window is laid out
     camera = camera_of(viewer)
     view = opened(dock, qtbot)
     slide = find_layer(viewer, "slide")
     assert isinstance(slide, Image)
     # It stands between the canvas and our dock.
     (own,) = (one for one in dock.window().findChildren(QDockWidget) if one.isAncestorOf(dock))
-    qtbot.waitUntil(lambda: view.window() is dock.window() and view.width() > 150)
-    left = view.mapToGlobal(QPoint(0, 0)).x()
-    assert left < own.mapToGlobal(QPoint(0, 0)).x()
+    place, width = QPoint(0, 0), viewer.window._qt_viewer.canvas.native.width
+    qtbot.waitUntil(lambda: view.mapToGlobal(place).x() < own.mapToGlobal(place).x())
+    qtbot.waitUntil(lambda: abs(view.width() - width()) < 40, timeout=1000)
     # It follows, and shows the very pixels.
     camera.zoom, camera.center = 2.0, (0.0, 320.0, 400.0)
     assert middle_um(view) == pytest.approx([400, 320])
@@ -150,11 +153,13 @@ def _check_closing(dock: FuseCPathWidget, view: SecondView, qtbot: Any) -> None:
     emitter = camera_of(dock.session.viewer).events.center
     heard = len(emitter.callbacks)
     drawn(view, qtbot)
-    threads = threading.active_count()
+    threads, canvas = threading.active_count(), dock.session.viewer.window._qt_viewer.canvas.native
+    narrow = canvas.width()
     for _ in range(3):
         dock.measuring.second.click()
         qtbot.waitUntil(lambda: not view.isVisible())
         assert len(emitter.callbacks) == heard - 1
+        qtbot.waitUntil(lambda: canvas.width() > narrow + 100, timeout=1000)
         assert view.canvas.levels is None
         assert not view.canvas._pictures
         dock.measuring.second.click()
