@@ -77,8 +77,6 @@ class Measuring(QObject):
         """What is on the disk, or on its way there."""
         self._mpp: float | None = None
         self._is_telling = False
-        self._last = ""
-        """Size of what was drawn last."""
         closed = threading.Event()
         self._closed = closed
         pool = self._pool = ThreadPoolExecutor(1, thread_name_prefix="measurements")
@@ -126,7 +124,6 @@ class Measuring(QObject):
             if self._before in self._viewer.layers:
                 self._viewer.layers.selection.active = self._before
         self._before = None
-        self._viewer.help = self._last  # instead of what napari says of the next tool
         self.turned.emit()
 
     def delete(self) -> None:
@@ -209,9 +206,7 @@ class Measuring(QObject):
             text = "" if one is None else size_text(one, self._mpp)
             if features.iat[row, column] != text:
                 features.iat[row, column], is_new = text, True
-                self._last = text.replace("\n", ", ")
         if is_new:
-            self._viewer.help = self._last  # at the foot of the window, whatever is behind it
             self._is_telling = True  # of which napari draws all anew
             layer.text.refresh(features)
             self._is_telling = False
