@@ -32,9 +32,10 @@ _NONE = "The slide's file has no ICC profile that is known here"
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ready:
     plain: list[Any]
-    """The levels as the file has them."""
+    """The levels as the file has them; the coarsest, which napari reads in the window's thread, is
+    read."""
     shown: list[Any]
-    """In the screen's colours; the coarsest, which napari reads in the window's thread, is made."""
+    """Likewise, in the screen's colours."""
 
 
 class ColorBox(QCheckBox):
@@ -101,9 +102,10 @@ class ColorBox(QCheckBox):
         self._found.emit(slide, told)
 
     def _make(self, slide: Image, convert: Convert) -> None:
-        plain = list(slide.data)
-        *fine, coarsest = (DisplayLevel(level, convert) for level in plain)
-        self._made.emit(slide, _Ready(plain, [*fine, np.asarray(coarsest)]))
+        *fine, coarsest = slide.data
+        pixels = np.asarray(coarsest)
+        shown = [*(DisplayLevel(level, convert) for level in fine), convert(pixels)]
+        self._made.emit(slide, _Ready([*fine, pixels], shown))
 
     def _take(self, slide: Image, told: Convert | FusecpathError | None) -> None:
         if slide is not self._slide:

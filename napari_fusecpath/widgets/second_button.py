@@ -56,8 +56,7 @@ class SecondViewButton(QPushButton):
     def toggle(self) -> None:
         """Open the second view, or close it."""
         if self.panel is not None and self.is_open:
-            self._session.viewer.window.remove_dock_widget(self.panel)
-            self._keep_width()
+            self._close(self.panel)
             return
         if self.panel is None:
             self.panel = SecondView(self._session)
@@ -65,25 +64,27 @@ class SecondViewButton(QPushButton):
             self.destroyed.connect(self.panel.deleteLater)
         dock = self.panel.parentWidget()
         if dock is None:  # new, or closed, which takes the panel out
-            viewer = self._session.viewer
-            dock = viewer.window.add_dock_widget(self.panel, name="Second view", area="right")
+            dock = self._put_beside(self.panel)
             self.destroyed.connect(dock.deleteLater)
-            self._put_beside(dock)
         dock.show()
 
-    def _put_beside(self, dock: QDockWidget) -> None:
+    def _put_beside(self, panel: SecondView) -> QDockWidget:
         """Let the second view stand between the canvas and our dock, half of the canvas wide."""
-        ours, window = self._our_dock(), window_of(self._session.viewer)
+        viewer, ours = self._session.viewer, self._our_dock()
+        widths = [_half_of_canvas(viewer), 0 if ours is None else ours.width()]  # as yet
+        dock: QDockWidget = viewer.window.add_dock_widget(panel, name="Second view", area="right")
         if ours is not None:
-            widths = [_half_of_canvas(self._session.viewer), ours.width()]
-            window.splitDockWidget(dock, ours, Qt.Orientation.Horizontal)
-            _resize_soon(window, [dock, ours], widths)
+            window_of(viewer).splitDockWidget(dock, ours, Qt.Orientation.Horizontal)
+            _resize_soon(window_of(viewer), [dock, ours], widths)
+        return dock
 
-    def _keep_width(self) -> None:
-        """Give the room of what was closed back to the canvas, which Qt gives to our dock."""
-        ours, window = self._our_dock(), window_of(self._session.viewer)
+    def _close(self, panel: SecondView) -> None:
+        """Give the room back to the canvas, which Qt would give to our dock."""
+        viewer, ours = self._session.viewer, self._our_dock()
+        width = 0 if ours is None else ours.width()
+        viewer.window.remove_dock_widget(panel)
         if ours is not None:
-            _resize_soon(window, [ours], [ours.width()])
+            _resize_soon(window_of(viewer), [ours], [width])
 
     def _our_dock(self) -> QDockWidget | None:
         """Return the dock that this button is in, None unless it is at the right."""

@@ -22,7 +22,6 @@ from qtpy.QtWidgets import (
 from napari_fusecpath.layers.canvas import camera_of
 from napari_fusecpath.layers.field import Levels
 from napari_fusecpath.layers.find import about, find_layer
-from napari_fusecpath.layers.geometry import unit_of
 from napari_fusecpath.layers.view import View, show_view, slide_view
 from napari_fusecpath.widgets.linking import ALIGNED, Link, are_comparable
 from napari_fusecpath.widgets.overview import power_text
@@ -277,13 +276,18 @@ class SecondView(QWidget):
         power = None if mpp is None else _UM_AT_1X * self.canvas.devicePixelRatioF() / (step * mpp)
         text = power_text(power)
         if self.linked.isChecked() and self._link.offset_xy != (0.0, 0.0):
-            right, down = self._link.offset_xy
-            unit = "µm" if unit_of(mpp)[0] == "um" else "pixels"
-            text += f", {right:+.0f} {unit} to the right, {down:+.0f} down"
+            text += f", {_way(self._link.offset_xy, 'pixels' if mpp is None else 'µm')}"
         if not self._can_link and self._first is not None:
             text += ", not linked: one of both slides does not say its scale"
         self.canvas.caption = text
         self.canvas.update()
+
+
+def _way(offset_xy: tuple[float, float], unit: str) -> str:
+    """Return a way as it is read: ``120 µm to the left, 15 µm down``."""
+    right, down = offset_xy
+    across, along = "left" if right < 0 else "right", "up" if down < 0 else "down"
+    return f"{abs(right):.0f} {unit} to the {across}, {abs(down):.0f} {unit} {along}"
 
 
 def _levels_of(slide: Layer) -> Levels:

@@ -52,12 +52,19 @@ def drawn(view: SecondView, qtbot: Any) -> np.ndarray[Any, Any]:
     """Return what is drawn, (height, width, 3), once it is at rest."""
     qtbot.waitUntil(lambda: view.canvas.is_at_rest, timeout=5000)
     image = view.canvas.grab().toImage().convertToFormat(_RGB)
-    flat = np.frombuffer(image.constBits().asarray(image.sizeInBytes()), np.uint8)
+    bits: Any = image.constBits()
+    flat = np.frombuffer(bits.asarray(image.sizeInBytes()), np.uint8)
     return (
         flat.reshape(image.height(), image.bytesPerLine())[:, : 3 * image.width()]
         .copy()
         .reshape(image.height(), image.width(), 3)
     )
+
+
+def docks_of(dock: FuseCPathWidget) -> list[QDockWidget]:
+    window = dock.window()
+    assert window is not None
+    return window.findChildren(QDockWidget)
 
 
 def opened(dock: FuseCPathWidget, qtbot: Any) -> SecondView:
@@ -82,7 +89,7 @@ def test_the_second_view(
     slide = find_layer(viewer, "slide")
     assert isinstance(slide, Image)
     # It stands between the canvas and our dock.
-    (own,) = (one for one in dock.window().findChildren(QDockWidget) if one.isAncestorOf(dock))
+    (own,) = (one for one in docks_of(dock) if one.isAncestorOf(dock))
     place, width = QPoint(0, 0), viewer.window._qt_viewer.canvas.native.width
     qtbot.waitUntil(lambda: view.mapToGlobal(place).x() < own.mapToGlobal(place).x())
     qtbot.waitUntil(lambda: abs(view.width() - width()) < 40, timeout=1000)
@@ -111,7 +118,7 @@ def test_the_second_view(
     view.linked.setChecked(True)
     camera.center = (0.0, 310.0, 320.0)
     assert middle_um(view) == pytest.approx([before[0] + 20, before[1] + 10])
-    assert "+90 µm to the right, +15 down" in view.canvas.caption
+    assert "90 µm to the right, 15 µm down" in view.canvas.caption
     view.align.click()
     assert middle_um(view) == pytest.approx([320, 310])
     assert view.canvas.caption == "20×"
@@ -167,7 +174,7 @@ def _check_closing(dock: FuseCPathWidget, view: SecondView, qtbot: Any) -> None:
         assert len(emitter.callbacks) == heard
         assert drawn(view, qtbot).std() > 10
     assert threading.active_count() <= threads
-    docks = [one.windowTitle() for one in dock.window().findChildren(QDockWidget)]
+    docks = [one.windowTitle() for one in docks_of(dock)]
     assert docks.count("Second view") == 1
 
 
