@@ -20,6 +20,8 @@ __all__ = ["SECOND_KEY", "SecondViewButton"]
 
 SECOND_KEY = "U"
 """Of the letters that napari 0.9 gives to no layer and no viewer."""
+_MOVING_MS = 1000
+"""Qt moves docks at leisure: until then their widths are on their way."""
 
 
 class SecondViewButton(QPushButton):
@@ -37,6 +39,10 @@ class SecondViewButton(QPushButton):
         super().__init__("Second view", parent)
         self._session = session
         self.panel: SecondView | None = None
+        self._half = self._width = 0
+        """Pixels of half the canvas, and of our dock, when docks were last at rest."""
+        self._moving = QTimer(self)
+        self._moving.setSingleShot(True)
         self.setToolTip(f"The slide without overlays, or another one, beside (key {SECOND_KEY})")
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setCheckable(True)
@@ -71,20 +77,35 @@ class SecondViewButton(QPushButton):
     def _put_beside(self, panel: SecondView) -> QDockWidget:
         """Let the second view stand between the canvas and our dock, half of the canvas wide."""
         viewer, ours = self._session.viewer, self._our_dock()
-        widths = [_half_of_canvas(viewer), 0 if ours is None else ours.width()]  # as yet
+        half = _half_of_canvas(viewer)
+        if not self._moving.isActive():
+            self._half = half
+        width = self._width_of(ours)
         dock: QDockWidget = viewer.window.add_dock_widget(panel, name="Second view", area="right")
         if ours is not None:
             window_of(viewer).splitDockWidget(dock, ours, Qt.Orientation.Horizontal)
-            _resize_soon(window_of(viewer), [dock, ours], widths)
+            self._resize_soon([dock, ours], [self._half, width])
         return dock
 
     def _close(self, panel: SecondView) -> None:
         """Give the room back to the canvas, which Qt would give to our dock."""
         viewer, ours = self._session.viewer, self._our_dock()
-        width = 0 if ours is None else ours.width()
+        width = self._width_of(ours)
         viewer.window.remove_dock_widget(panel)
         if ours is not None:
-            _resize_soon(window_of(viewer), [ours], [width])
+            self._resize_soon([ours], [width])
+
+    def _width_of(self, ours: QDockWidget | None) -> int:
+        """Return how wide our dock is; while Qt moves docks, how wide it was before."""
+        if ours is not None and not self._moving.isActive():
+            self._width = ours.width()
+        return self._width
+
+    def _resize_soon(self, docks: list[QDockWidget], widths: list[int]) -> None:
+        """Give docks their widths, once they have been laid out."""
+        window = window_of(self._session.viewer)
+        QTimer.singleShot(0, partial(window.resizeDocks, docks, widths, Qt.Orientation.Horizontal))
+        self._moving.start(_MOVING_MS)
 
     def _our_dock(self) -> QDockWidget | None:
         """Return the dock that this button is in, None unless it is at the right."""
@@ -98,11 +119,6 @@ class SecondViewButton(QPushButton):
 
 
 _RIGHT = Qt.DockWidgetArea.RightDockWidgetArea
-
-
-def _resize_soon(window: Any, docks: list[QDockWidget], widths: list[int]) -> None:
-    """Give docks their widths, once they have been laid out."""
-    QTimer.singleShot(0, partial(window.resizeDocks, docks, widths, Qt.Orientation.Horizontal))
 
 
 def _half_of_canvas(viewer: Viewer) -> int:

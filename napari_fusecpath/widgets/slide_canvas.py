@@ -124,10 +124,8 @@ class SlideCanvas(QWidget):
         painter = QPainter(self)
         painter.fillRect(self.rect(), QColor(30, 30, 30))
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        for is_whole in (True, False):
-            picture = self._pictures.get(is_whole)
-            if picture is not None:
-                painter.drawImage(self._on_screen(picture.box_xywh), picture.image)
+        for picture in self._seen():
+            painter.drawImage(self._on_screen(picture.box_xywh), picture.image)
         text = self._problem or self.caption
         if text:
             foot = QRectF(self.rect()).adjusted(4, 4, -4, -4)
@@ -177,6 +175,15 @@ class SlideCanvas(QWidget):
         if self.levels is not None:
             self.show_view(view)
             self.moved.emit()
+
+    def _seen(self) -> list[_Picture]:
+        """Return what is to be drawn, the lowest first; magnifying what is hidden takes time."""
+        pictures = [self._pictures.get(is_whole) for is_whole in (True, False)]
+        there = [picture for picture in pictures if picture is not None]
+        area = QRectF(self.rect())
+        if there and self._on_screen(there[-1].box_xywh).contains(area):
+            return there[-1:]
+        return there
 
     def _on_screen(self, box_xywh: tuple[float, float, float, float]) -> QRectF:
         x, y, width, height = box_xywh
