@@ -26,7 +26,7 @@ from src_core.json_stream import WrongValueError, read_values
 from src_core.provenance import write_atomically
 from src_core.types import Float64
 
-__all__ = ["Polygon", "read_polygons", "write_polygons"]
+__all__ = ["Line", "Polygon", "read_polygons", "write_polygons"]
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +55,19 @@ class Polygon:
     """QuPath's word: annotation, detection, tile or cell."""
     measurements: Mapping[str, float] = field(default_factory=dict)
     """Named numbers; NaN is one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Line:
+    """A line that encloses nothing, and what QuPath would know of it; see `Polygon`."""
+
+    points: Float64
+    """Shape (n, 2), n at least 2, level-0 px."""
+    name: str = ""
+    classification: str = ""
+    color: tuple[int, int, int] | None = None
+    object_type: str = "annotation"
+    measurements: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_polygons(path: Path) -> Iterator[Polygon]:
@@ -91,14 +104,14 @@ def read_polygons(path: Path) -> Iterator[Polygon]:
         _log.warning("%s: %d shapes have no area and were left out", path, without_area)
 
 
-def write_polygons(path: Path, polygons: Iterable[Polygon]) -> int:
+def write_polygons(path: Path, polygons: Iterable[Polygon | Line]) -> int:
     """Write polygons as a QuPath FeatureCollection, a line each, whole or not at all.
 
     Parameters
     ----------
     path : Path
         With ``.gz`` at its end it is compressed.
-    polygons : iterable of Polygon
+    polygons : iterable of Polygon or Line
         Taken one at a time.
 
     Returns
@@ -131,7 +144,7 @@ def write_polygons(path: Path, polygons: Iterable[Polygon]) -> int:
     return count
 
 
-def _feature_of(polygon: Polygon) -> dict[str, Any]:
+def _feature_of(polygon: Polygon | Line) -> dict[str, Any]:
     properties: dict[str, Any] = {"objectType": polygon.object_type}
     if polygon.name:
         properties["name"] = polygon.name
@@ -147,8 +160,11 @@ def _feature_of(polygon: Polygon) -> dict[str, Any]:
         properties["measurements"] = {
             key: value if math.isfinite(value) else _word(value) for key, value in numbers
         }
-    rings = [_closed(ring) for ring in (polygon.exterior, *polygon.holes)]
-    geometry = {"type": "Polygon", "coordinates": rings}
+    if isinstance(polygon, Line):
+        geometry = {"type": "LineString", "coordinates": _listed(polygon.points)}
+    else:
+        rings = [_closed(ring) for ring in (polygon.exterior, *polygon.holes)]
+        geometry = {"type": "Polygon", "coordinates": rings}
     return {"type": "Feature", "geometry": geometry, "properties": properties}
 
 
@@ -157,9 +173,14 @@ def _word(value: float) -> str:
 
 
 def _closed(ring: Float64) -> list[list[float]]:
-    whole = bool((ring == np.rint(ring)).all())
-    corners = ring.astype(np.int64).tolist() if whole else ring.tolist()
+    corners = _listed(ring)
     return [*corners, corners[0]]
+
+
+def _listed(points: Float64) -> list[list[float]]:
+    whole = bool((points == np.rint(points)).all())
+    found: list[list[float]] = (points.astype(np.int64) if whole else points).tolist()
+    return found
 
 
 def _polygons(feature: Any) -> Iterator[Polygon | None]:

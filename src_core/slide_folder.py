@@ -17,6 +17,7 @@ from src_core.patches.grid import PatchGrid
 from src_core.provenance import read_config, write_json
 from src_core.review.corrections import CorrectionStore
 from src_core.review.marks import MarkStore
+from src_core.review.measurements import MeasurementStore
 from src_core.review.selection import SelectionStore
 from src_core.slides import SlideReader, open_slide
 from src_core.slides.identity import slide_fingerprint
@@ -130,6 +131,11 @@ class SlideFolder:
     def selection(self) -> SelectionStore:
         """The patches that people have excluded from its bags, or pinned into them."""
         return SelectionStore(self.root / "review" / "selection.jsonl")
+
+    @property
+    def measurements(self) -> MeasurementStore:
+        """The distances and areas that people have measured on it."""
+        return MeasurementStore(self.root / "review" / "measurements.json")
 
     @property
     def corrections(self) -> CorrectionStore:

@@ -21,7 +21,7 @@ from src_core.geojson import Polygon
 from src_core.tissue.mask import TissueMask
 from src_core.types import BoolArray, Float64
 
-__all__ = ["drawn_polygons", "foreign_labels", "sample_labels", "show_roi"]
+__all__ = ["affine", "drawn_polygons", "foreign_labels", "sample_labels", "show_roi"]
 
 _ROWS = 256
 """Of a mask, looked up at once."""
@@ -61,7 +61,7 @@ def sample_labels(layer: Labels, mask: TissueMask, *, mpp: float | None) -> Bool
     pixels = np.asarray(data[0] if layer.multiscale else data)
     shape = np.array(pixels.shape)
     place = mask_placement(mask.origin_xy, mask.pixel_xy, mpp=mpp)
-    turn, start = _affine(layer.world_to_data)
+    turn, start = affine(layer.world_to_data)
     height, width = mask.mask.shape
     out = np.zeros((height, width), np.bool_)
     columns = np.arange(width)
@@ -123,7 +123,7 @@ def show_roi(
 
 def drawn_polygons(layer: Shapes, *, mpp: float | None) -> list[Polygon]:
     """Return the areas on a Shapes layer in level-0 pixels; lines and paths are none."""
-    turn, start = _affine(layer.data_to_world)
+    turn, start = affine(layer.data_to_world)
     polygons = []
     for corners, kind in zip(layer.data, layer.shape_type, strict=True):
         if kind in ("line", "path") or len(corners) < 3:
@@ -133,7 +133,7 @@ def drawn_polygons(layer: Shapes, *, mpp: float | None) -> list[Polygon]:
     return polygons
 
 
-def _affine(way: Any) -> tuple[Float64, Float64]:
+def affine(way: Any) -> tuple[Float64, Float64]:
     """Return matrix and offset of a layer's way between data and world, asked at three points."""
     start = np.asarray(way((0.0, 0.0)), np.float64)
     ends = np.array([way((1.0, 0.0)), way((0.0, 1.0))], np.float64)

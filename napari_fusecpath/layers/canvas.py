@@ -16,11 +16,24 @@ __all__ = [
     "caption_of",
     "keep_context_current",
     "look_at",
+    "outline_text",
     "scale_bar_of",
     "set_drawn",
     "view_of",
     "window_of",
 ]
+
+_OUTLINE = {
+    "if (alpha <= 0) discard;": """
+        float edge = max(alpha, smoothstep(0.2 - width, 0.2 + width, distance));
+        if (edge <= 0) discard;
+        float is_dark = step(dot(v_color.rgb, vec3(1.0)), 1.5);""",
+    "vec4(v_color.rgb, v_color.a * alpha)": (
+        "vec4(mix(vec3(is_dark), v_color.rgb, alpha), v_color.a * edge)"
+    ),
+}
+"""In vispy's shader of text: what stands there, and what draws white around dark letters and black
+around bright ones. 0.5 is a letter's edge in the picture of distances that it is drawn by."""
 
 _KEPT = "fusecpath_context_kept"
 _SMALLEST, _LARGEST, _USUAL = 0.12, 0.5, 0.25
@@ -73,6 +86,20 @@ def set_drawn(viewer: Viewer, layers: Sequence[Layer], drawn: bool) -> None:
 def _set_box_drawn(visual: Any, drawn: bool) -> None:
     if hasattr(visual, "box"):  # behind the rest, since 0.9; napari takes it out where nothing is
         visual.box.visible = drawn
+
+
+def outline_text(viewer: Viewer, layer: Layer) -> None:
+    """Let a layer's text stand out from whatever is behind it.
+
+    napari has no such choice. A vispy whose shader is another draws its text as ever.
+    """
+    canvas = viewer.window._qt_viewer.canvas  # noqa: SLF001 - napari has no public name for it
+    text = canvas.layer_to_visual[layer].node.text
+    code = text._shaders["fragment"]  # noqa: SLF001 - nor vispy for this
+    if all(part in code for part in _OUTLINE):
+        for part, outlined in _OUTLINE.items():
+            code = code.replace(part, outlined)
+        text.shared_program.frag = code
 
 
 def look_at(viewer: Viewer, middle: Sequence[float], side: float) -> None:

@@ -269,6 +269,7 @@ def _tidy(viewer: Viewer, known: set[Role | None], shown: set[Role]) -> None:
             "lasso",
             "shade",
             "selection",
+            "measures",
         ):  # no results: their steps turn them over
             continue
         if role == "roi" and about(layer).get("slide") == str(workbench_of(viewer).slide_path):

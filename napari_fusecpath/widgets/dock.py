@@ -21,6 +21,7 @@ from napari_fusecpath.layers.slide import load_what_slides_need
 from napari_fusecpath.widgets.cluster import ClusterPanel
 from napari_fusecpath.widgets.embed import EmbedPanel
 from napari_fusecpath.widgets.looking import LookingRow
+from napari_fusecpath.widgets.measuring_row import MeasuringRow
 from napari_fusecpath.widgets.predict import PredictPanel
 from napari_fusecpath.widgets.prepare import PreparePanel
 from napari_fusecpath.widgets.progress_panel import ProgressPanel
@@ -62,6 +63,7 @@ class FuseCPathWidget(QWidget):
         self.session = Session(getattr(viewer, "__wrapped__", viewer))
         self.project = ProjectPanel(self.session, self)
         self.looking = LookingRow(self.session, self)
+        self.measuring = MeasuringRow(self.session, self)
         self.progress = ProgressPanel(self.session.runner, self)
         self.panels: dict[str, StepPanel] = {}
         self.stack = QStackedWidget(self)
@@ -80,6 +82,7 @@ class FuseCPathWidget(QWidget):
         layout.addLayout(bar)
         layout.addWidget(self.stack, stretch=1)
         layout.addWidget(self.looking)
+        layout.addWidget(self.measuring)
         layout.addWidget(self.progress)
         self.setMinimumWidth(_WIDTH_PX)
         # Else napari adds a spacer, which takes the more the more docks were opened before.

@@ -25,6 +25,7 @@ _FILES = "Embeddings or patches (*.h5 *.hdf5 *.pt *.npy *.csv *.geojson *.json *
 _FORMATS = {
     "QuPath: patches (GeoJSON)": "geojson",
     "QuPath: tissue (GeoJSON)": "tissue",
+    "Measurements (GeoJSON, CSV)": "measurements",
     "Table of patches (CSV)": "csv",
     "AnnData (tables)": "anndata",
     "TRIDENT (HDF5)": "trident",

@@ -109,6 +109,16 @@ class SlideReader(Protocol):
         """
         ...
 
+    def color_profile(self) -> bytes | None:
+        """Return the slide's ICC profile, None where the file has none that is known here.
+
+        Raises
+        ------
+        SlideReadError
+            If it is damaged.
+        """
+        ...
+
     def read_level(self, level: int, start_hw: tuple[int, int], end_hw: tuple[int, int]) -> Rgb:
         """Read a part of a level's array in `pyramid`, for looking.
 

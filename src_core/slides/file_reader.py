@@ -49,6 +49,16 @@ class FileReader(SlideReader):
     def _find_stain(self) -> Stain:
         return find_stain(self)
 
+    def color_profile(self) -> bytes | None:
+        """Return the slide's ICC profile, None where the file has none that is known here.
+
+        Raises
+        ------
+        SlideReadError
+            If it is damaged.
+        """
+        return None
+
     @property
     def pyramid_origin_xy(self) -> tuple[int, int]:
         """Level-0 pixel at which the arrays of `pyramid` begin."""

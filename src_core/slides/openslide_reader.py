@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import openslide
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 
 from src_core.errors import SlideLostError, SlideReadError
 from src_core.slides.agreement import is_exact, looks_alike
 from src_core.slides.base import SlideProperties, Stain
 from src_core.slides.claims import check_side
+from src_core.slides.color import check_profile_size, damaged_profile
 from src_core.slides.file_reader import FileReader
 from src_core.slides.geometry import check_region, level_downsample, level_location
 from src_core.slides.jpeg_tiles import TIFF_ERRORS, JpegTiles, open_jpeg_tiles
@@ -33,6 +34,8 @@ _CACHE_BYTES = 64 * 2**20
 
 _MAX_TILE_PX = 2**26
 """Pixels of a tile, 256 MB of them decoded."""
+
+_PROFILE_BYTES = "openslide.icc-size"
 
 _GREY = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE)
 
@@ -105,6 +108,16 @@ class OpenSlideReader(FileReader):
         jpeg = self._jpeg_tiles()
         pixels = None if jpeg is None else jpeg.read(level, start_hw, end_hw)
         return super().read_level(level, start_hw, end_hw) if pixels is None else pixels
+
+    def color_profile(self) -> bytes | None:
+        """Return the ICC profile; see :meth:`src_core.slides.base.SlideReader.color_profile`."""
+        slide = self._handle_again()
+        check_profile_size(int(slide.properties.get(_PROFILE_BYTES, 0)), name=self._named.name)
+        try:
+            profile = slide.color_profile
+            return None if profile is None else profile.tobytes()
+        except (ImageCms.PyCMSError, OSError) as error:
+            raise damaged_profile(self._named.name) from error
 
     def close(self) -> None:
         """Release the file as soon as no thread reads it; reading afterwards opens it again."""

@@ -20,6 +20,7 @@ from src_core.exchange.imports import (
     imported_encoders,
     use_imported,
 )
+from src_core.exchange.measured import export_measurements
 from src_core.exchange.patch_table import patch_table
 from src_core.exchange.to_trident import export_trident
 from src_core.progress import Report, Stop
@@ -121,7 +122,7 @@ class ExportOptions(Config):
     slides: SlideNames = ()
     run: RunName = None
     format: Annotated[
-        Literal["figure", "trident", "anndata", "csv", "geojson", "tissue"],
+        Literal["figure", "trident", "anndata", "csv", "geojson", "tissue", "measurements"],
         Help("What is written: pictures, embeddings, tables, QuPath's tiles or annotations"),
     ] = "figure"
     out: Annotated[str | None, Help("Folder for the files; exports/ in the project if none")] = None
@@ -168,8 +169,12 @@ def _export_slide(
     stop: Stop,
 ) -> Written:
     """Write one slide's files and return them."""
-    if form == "trident":
-        return export_trident(slide, out, report=report, stop=stop)
+    if form in ("trident", "measurements"):
+        if form == "measurements":
+            written = export_measurements(slide, out)
+        else:
+            written = export_trident(slide, out, report=report, stop=stop)
+        return written
     if form == "figure":
         path = out / f"{slide.slide_id}-{run_id}.png"
         runs.draw(project, str(run_id), slide, path)

@@ -80,6 +80,9 @@ class FakeReader:
     def stain(self) -> Stain:
         raise NotImplementedError
 
+    def color_profile(self) -> bytes | None:
+        raise NotImplementedError
+
     def close(self) -> None:
         raise NotImplementedError
 

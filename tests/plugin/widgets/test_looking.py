@@ -24,7 +24,9 @@ from napari_fusecpath.layers.view_files import load_view
 from napari_fusecpath.readers.slide import open_in
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.looking import HIDE_KEY, POWER_KEYS
+from napari_fusecpath.widgets.measuring_row import TOOL_KEYS
 from napari_fusecpath.widgets.overview import power_text
+from napari_fusecpath.widgets.second_button import SECOND_KEY
 from src_core.project import Project
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 
@@ -61,7 +63,9 @@ def middle(dock: FuseCPathWidget) -> list[float]:
 
 
 def test_keys_are_nobody_else_s() -> None:
-    ours = {*POWER_KEYS.values(), HIDE_KEY}
+    each = [*POWER_KEYS.values(), HIDE_KEY, *TOOL_KEYS.values(), SECOND_KEY]
+    ours = set(each)
+    assert len(ours) == len(each)
     taken = {str(key) for keys in default_shortcuts.values() for key in keys}
     kinds = (getattr(layers, name) for name in ("Image", "Labels", "Points", "Shapes", "Vectors"))
     taken |= {str(key) for kind in kinds for key in kind.class_keymap}

@@ -1,0 +1,102 @@
+"""The row of the dock for distances and areas, colours, and the second view."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+
+from napari_fusecpath.widgets.color_box import ColorBox
+from napari_fusecpath.widgets.measuring import Measuring, Tool
+from napari_fusecpath.widgets.second_button import SecondViewButton
+from napari_fusecpath.widgets.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_fusecpath.widgets.session import Session
+
+__all__ = ["TOOL_KEYS", "MeasuringRow"]
+
+# Of the letters that napari 0.9 gives to no layer and no viewer.
+TOOL_KEYS: dict[Tool, str] = {"distance": "Q", "area": "W"}
+_TIPS: dict[Tool, str] = {
+    "distance": "Drag a line: its length stands beside it",
+    "area": "Click the corners, double-click the last one: area and perimeter stand in it",
+}
+
+
+class MeasuringRow(QWidget):
+    """Buttons and keys of `Measuring`.
+
+    Parameters
+    ----------
+    session : Session
+        Whose viewer.
+    parent : QWidget, optional
+        Usual.
+    """
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.measuring = Measuring(session, self)
+        self.buttons = {tool: self._tool_button(tool) for tool in TOOL_KEYS}
+        self.delete_button = QPushButton("Delete", self)
+        self.delete_button.setToolTip(
+            "Delete the measurements that are selected, or else the one that was drawn last"
+        )
+        self.delete_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.delete_button.clicked.connect(self.measuring.delete)
+        self.colors = ColorBox(session, self)
+        self.second = SecondViewButton(session, self)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(6, 0, 6, 0)
+        row.setSpacing(3)
+        for button in (*self.buttons.values(), self.delete_button):
+            row.addWidget(button)
+        row.addStretch(1)
+        row.addWidget(self.colors)
+        row.addWidget(self.second)
+        self._snapshot = Snapshot()
+        self.measuring.turned.connect(self._show_tool)
+        session.refreshed.connect(self._show)
+        keys = {key: self._key(tool) for tool, key in TOOL_KEYS.items()}
+        for key, act in keys.items():
+            session.viewer.bind_key(key, act, overwrite=True)
+        self.destroyed.connect(partial(_leave, session.viewer, keys))
+        self._show_tool()
+
+    def _key(self, tool: Tool) -> Any:
+        def take(_viewer: Any) -> None:  # napari asks for the name of what is bound
+            self.measuring.take(tool)
+
+        return take
+
+    def _tool_button(self, tool: Tool) -> QPushButton:
+        button = QPushButton(tool.capitalize(), self)
+        button.setCheckable(True)
+        button.setToolTip(f"{_TIPS[tool]} (key {TOOL_KEYS[tool]})")
+        button.setAccessibleName(f"Measure {tool}")
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keys to the canvas
+        button.clicked.connect(lambda: self.measuring.take(tool))
+        return button
+
+    def _show(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._show_tool()
+
+    def _show_tool(self) -> None:
+        is_there = self._snapshot.slide_path is not None
+        for tool, button in self.buttons.items():
+            button.setEnabled(is_there)
+            button.setChecked(self.measuring.tool == tool)
+        self.delete_button.setEnabled(is_there and self.measuring.is_anything_drawn)
+        self.second.setEnabled(is_there)
+
+
+def _leave(viewer: Viewer, keys: dict[str, Any], _row: object = None) -> None:
+    for key, act in keys.items():
+        if act in viewer.keymap.values():  # a dock that came later has its own
+            viewer.bind_key(key, None)

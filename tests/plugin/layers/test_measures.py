@@ -1,0 +1,70 @@
+"""How sizes are read, and what of a Shapes layer is measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from napari_fusecpath.layers.find import METADATA_KEY
+from napari_fusecpath.layers.measures import drawn_measurement, show_measurements, size_text
+from napari_fusecpath.layers.slide import set_slide_mpp
+from src_core.review.measurements import Measurement
+
+
+def measured(kind: Any, points: Any) -> Measurement:
+    return Measurement(kind=kind, points=np.array(points, np.float64))
+
+
+@pytest.mark.parametrize(
+    ("side", "mpp", "length", "area"),
+    [
+        (10, 0.25, "2.50 µm", "6.25 µm²\naround 10.0 µm"),
+        (500, 0.25, "125 µm", "15,625 µm²\naround 500 µm"),
+        (8000, 0.25, "2.00 mm", "4.00 mm²\naround 8.00 mm"),
+        (8000, None, "8,000 pixels", "64,000,000 square pixels\naround 32,000 pixels"),
+    ],
+)
+def test_sizes_are_read_in_the_unit_that_suits_them(
+    side: float, mpp: float | None, length: str, area: str
+) -> None:
+    assert size_text(measured("line", [(0, 0), (side, 0)]), mpp) == length
+    square = [(0, 0), (side, 0), (side, side), (0, side)]
+    assert size_text(measured("polygon", square), mpp) == area
+
+
+def test_an_outline_that_crosses_itself_has_no_area() -> None:
+    text = size_text(measured("polygon", [(0, 0), (40, 40), (40, 0), (0, 40)]), 0.5)
+    assert text.startswith("crosses itself: no area\naround ")
+
+
+def test_shapes_stay_on_the_slide_whatever_its_scale() -> None:
+    viewer = ViewerModel()
+    notes = {"role": "slide", "mpp": None, "origin_xy": (0.0, 0.0)}
+    pixels = np.full((300, 400, 3), 240, np.uint8)
+    viewer.add_image(
+        pixels, rgb=True, translate=(0.5, 0.5), units=("pixel", "pixel"),
+        metadata={METADATA_KEY: notes},
+    )  # fmt: skip
+    drawn = [
+        measured(kind, [(10, 20), (110, 20), (110, 70), (10, 70)])
+        for kind in ("rectangle", "ellipse", "polygon")
+    ]
+    layer = show_measurements(viewer, drawn)
+    assert layer.features["id"].tolist() == [one.id for one in drawn]
+    assert layer.features["size"].iat[0] == "5,000 square pixels\naround 300 pixels"
+    for mpp in (None, 0.5, 0.25):
+        if mpp is not None:
+            set_slide_mpp(viewer, mpp)
+        low, high = layer.extent.world
+        assert low.tolist() == pytest.approx([20 * (mpp or 1), 10 * (mpp or 1)])
+        assert high.tolist() == pytest.approx([70 * (mpp or 1), 110 * (mpp or 1)])
+        for row, one in enumerate(drawn):
+            again = drawn_measurement(layer, row, mpp=mpp)
+            assert again is not None
+            assert again.kind == one.kind
+            np.testing.assert_allclose(again.points, one.points, atol=1e-3)
+    show_measurements(viewer, drawn[:1])
+    assert layer.nshapes == len(layer.features) == 1

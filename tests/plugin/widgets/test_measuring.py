@@ -1,0 +1,182 @@
+"""Distances and areas are drawn, kept, found again and deleted, in a real window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+
+from napari_fusecpath.layers.canvas import camera_of
+from napari_fusecpath.layers.find import find_layer
+from napari_fusecpath.layers.measures import measures_layer
+from napari_fusecpath.widgets.dock import FuseCPathWidget
+from napari_fusecpath.widgets.measuring_row import TOOL_KEYS
+from src_core.project import Project
+from src_core.review.measurements import MOST, Measurement, MeasurementStore
+
+Open = Callable[..., FuseCPathWidget]
+KEYS: Any = QTest  # its stubs do not know what it is called by
+LEFT = Qt.MouseButton.LeftButton
+HANDLER_MS = 15
+
+
+def native(dock: FuseCPathWidget) -> Any:
+    return dock.session.viewer.window._qt_viewer.canvas.native
+
+
+def drag(dock: FuseCPathWidget, start: QPoint, end: QPoint) -> list[str]:
+    """Drag, and return the size that stood beside the line at every step."""
+    canvas, sizes = native(dock), []
+    KEYS.mousePress(canvas, LEFT, pos=start)
+    for step in range(1, 5):
+        KEYS.mouseMove(canvas, start + (end - start) * (step / 4))
+        KEYS.qWait(10)
+        sizes.append(str(measures_layer(dock.session.viewer).features["size"].iat[-1]))
+    KEYS.mouseRelease(canvas, LEFT, pos=end)
+    KEYS.qWait(30)
+    return sizes
+
+
+def click_corners(dock: FuseCPathWidget, corners: list[QPoint]) -> None:
+    for corner in corners:
+        KEYS.mouseMove(native(dock), corner)
+        KEYS.mouseClick(native(dock), LEFT, pos=corner)
+    KEYS.mouseDClick(native(dock), LEFT, pos=corners[-1])
+    KEYS.qWait(30)
+
+
+def store_of(project: Path) -> MeasurementStore:
+    (slide,) = Project.open(project).slides()
+    return slide.measurements
+
+
+def test_measuring(window: Open, sample: Path, home: Path, qtbot: Any) -> None:
+    dock = window(sample)
+    viewer, row, tool = dock.session.viewer, dock.measuring, dock.measuring.measuring
+    slide = find_layer(viewer, "slide")
+    qtbot.wait(200)  # the window is laid out
+    viewer.layers.selection.active = slide
+    camera = camera_of(viewer)
+    camera.zoom, camera.center = 1.0, (0.0, 300.0, 380.0)  # a pixel of the screen is a micrometre
+    # A distance: live, stored at once, in a project that it makes.
+    KEYS.keyClick(native(dock), TOOL_KEYS["distance"])
+    assert row.buttons["distance"].isChecked()
+    start = QPoint(native(dock).width() // 2 - 90, native(dock).height() // 2)
+    sizes = drag(dock, start, start + QPoint(120, 160))
+    assert sizes == ["50.0 µm", "100 µm", "150 µm", "200 µm"]
+    assert tool.tool is None, "the mouse moves the slide again"
+    assert not row.buttons["distance"].isChecked()
+    assert viewer.layers.selection.active is slide
+    qtbot.waitUntil(lambda: dock.session.workbench.slide_id == "small")
+    root = home / "FuseCPath" / "small"
+    assert dock.session.workbench.project == root
+    dock.session.refresh()
+    (line,) = store_of(root).current()
+    size = line.size(0.5)
+    assert (line.kind, size.unit) == ("line", "um")
+    assert size.length == pytest.approx(200, abs=0.1)
+    low = camera.center[1], camera.center[2] - 90
+    assert line.points[0].tolist() == pytest.approx([low[1] / 0.5, low[0] / 0.5], abs=2)
+    # A mere click is no distance, and the tool stays in hand until it is put down.
+    row.buttons["distance"].click()
+    KEYS.mouseClick(native(dock), LEFT, pos=start + QPoint(0, -100))
+    qtbot.wait(30)
+    assert row.buttons["distance"].isChecked()
+    assert measures_layer(viewer).nshapes == 1
+    row.buttons["distance"].click()
+    assert tool.tool is None
+    # An area.
+    KEYS.keyClick(native(dock), TOOL_KEYS["area"])
+    corners = [QPoint(0, 0), QPoint(100, 0), QPoint(100, 50), QPoint(0, 50)]
+    click_corners(dock, [start + corner for corner in corners])
+    layer = measures_layer(viewer)
+    assert layer.features["size"].tolist() == ["200 µm", "5,000 µm²\naround 300 µm"]
+    qtbot.waitUntil(lambda: len(store_of(root).current()) == 2)
+    area = store_of(root).current()[1]
+    assert (area.kind, len(area.points)) == ("polygon", 4)
+    # Another scale: other sizes of the same shapes.
+    dock.panels["prepare"].mpp.setValue(0.25)  # type: ignore[attr-defined]
+    dock.session.refresh()
+    assert layer.features["size"].tolist() == ["100 µm", "1,250 µm²\naround 150 µm"]
+    dock.panels["prepare"].mpp.setValue(0.5)  # type: ignore[attr-defined]
+    # Changed by napari's own means: a shape that is moved.
+    dock.session.refresh()
+    _move_first(layer)
+    qtbot.waitUntil(lambda: store_of(root).current()[0].points[1, 0] == line.points[1, 0] + 100)
+    assert store_of(root).current()[0].id == line.id
+    # Lines are as wide at another zoom.
+    camera.zoom = 8.0
+    assert 1 <= layer.edge_width[0] * 0.5 * camera.zoom <= 4
+    # After a restart; then the last goes, then the one that is selected.
+    again = window(sample)
+    other = measures_layer(again.session.viewer)
+    assert list(other.features["id"]) == [line.id, area.id]
+    again.measuring.delete_button.click()
+    qtbot.waitUntil(lambda: [one.id for one in store_of(root).current()] == [line.id])
+    other.selected_data = {0}
+    again.measuring.delete_button.click()
+    qtbot.waitUntil(lambda: store_of(root).current() == ())
+    assert not again.measuring.delete_button.isEnabled()
+    _check_trouble(again, root, qtbot)
+    _check_many(again, root, qtbot)
+
+
+def _move_first(layer: Any) -> None:
+    data = [np.array(one) for one in layer.data]
+    data[0][1, 1] += 100
+    layer.data = data
+
+
+def _check_trouble(dock: FuseCPathWidget, root: Path, qtbot: Any) -> None:
+    """What cannot be kept is said, stays drawn, and is kept with the next."""
+    store = store_of(root)
+    store.path.write_text("{")
+    before = len(notification_manager.records)
+    layer = measures_layer(dock.session.viewer)
+    layer.add([[10, 10], [200, 10]], shape_type="line")
+    qtbot.waitUntil(lambda: len(notification_manager.records) > before)
+    assert "measurements.json is not valid JSON" in notification_manager.records[-1].message
+    assert layer.nshapes == 1
+    store.path.unlink()
+    layer.add([[20, 20], [200, 20]], shape_type="line")
+    qtbot.waitUntil(lambda: len(store.current()) == 2)
+
+
+def _check_many(dock: FuseCPathWidget, root: Path, qtbot: Any) -> None:
+    """The pointer is followed among as many as a slide may have, too."""
+    session, rng = dock.session, np.random.default_rng(0)
+    (slide,) = Project.open(root).slides()
+    store = slide.measurements
+    spare = MOST - 1 - len(store.current())
+    store.change(
+        Measurement(kind="line", points=rng.uniform(0, 1200, (2, 2))) for _ in range(spare)
+    )
+    session.viewer.layers.clear()
+    session.show_slide(slide.slide_id)
+    dock.measuring.measuring._slide = (None, None)
+    session.refresh()
+    layer = measures_layer(session.viewer)
+    assert layer.nshapes == MOST - 1
+    tool, took = dock.measuring.measuring, []
+    write = tool._write_sizes
+
+    def timed(event: Any = None) -> None:
+        begun = perf_counter()
+        write(event)
+        took.append(1000 * (perf_counter() - begun))
+
+    layer.events.set_data.disconnect(write)
+    layer.events.set_data.connect(timed)
+    tool.take("distance")
+    start = QPoint(native(dock).width() // 2 - 90, native(dock).height() // 2)
+    drag(dock, start, start + QPoint(100, 0))
+    assert len(took) >= 4
+    assert min(took) < HANDLER_MS  # of a shared machine the best says what the code takes
+    qtbot.waitUntil(lambda: len(store.current()) == MOST)
