@@ -15,7 +15,7 @@ BY_FILE := --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 CORE_TESTS := $(BIN)/pytest -p no:napari --no-xvfb -n auto $(BY_FILE) tests/core/end_to_end tests/core
 WINDOW_TESTS := $(BIN)/pytest -n 2 $(BY_FILE) tests/plugin/widgets tests/plugin
 
-.PHONY: help demo test test-core test-window bench-slides bench-embed bench-cluster bench-predict bench-accuracy bench-review bench-train lint format types check venv system
+.PHONY: help demo test test-core test-window bench-gui bench-slides bench-embed bench-cluster bench-predict bench-accuracy bench-review bench-train lint format types check venv system
 
 help:
 	@echo "make demo    the whole way on synthetic slides: from slide files to prediction maps"
@@ -67,6 +67,9 @@ bench-review: $(STAMP)
 
 bench-train: $(STAMP)
 	$(BIN)/python tests/benchmarks/bench_train.py
+
+bench-gui: $(STAMP) system
+	$(SCREEN) $(BIN)/python -m tests.benchmarks.bench_gui
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_fusecpath.layers.brought import drawn_polygons, show_roi
 from napari_fusecpath.layers.find import ROLES, about, find_layer, role_of
 from napari_fusecpath.layers.geometry import unit_of
+from napari_fusecpath.layers.measures import show_measurements
 from napari_fusecpath.layers.overlays import (
     show_agreement,
     show_attention,
@@ -31,8 +32,12 @@ from napari_fusecpath.layers.smoothing import draw_smoothly
 from napari_fusecpath.layers.stack import follow_slide
 from src_core.geojson import Polygon
 from src_core.patches.grid import GridConfig, PatchGrid, build_lattice
+from src_core.review.measurements import Measurement
 from src_core.slides import open_slide
 from src_core.tissue.mask import TissueMask
+
+SHOWN = set(ROLES) - {"lasso"}
+"""The lasso's layer is empty but for a moment."""
 
 ROI = np.array([(100.0, 60.0), (900.0, 60.0), (900.0, 700.0), (100.0, 700.0)])
 
@@ -60,6 +65,7 @@ def show_all(viewer: Any, grid: PatchGrid) -> None:
     show_prediction(viewer, grid, values, class_name="x")
     show_marks(viewer, grid.lattice, np.ones(grid.lattice.shape_hw, np.uint8), names=["x"])
     show_roi(viewer, [Polygon(exterior=ROI)], mpp=mpp, slide="s")
+    show_measurements(viewer, [Measurement(kind="polygon", points=ROI)])
     show_shade(viewer, grid, np.zeros(len(grid), np.bool_))
     show_selection(viewer, grid.lattice, grid.cells[[0, -1]])
 
@@ -89,7 +95,7 @@ def viewer(small_slide: Path, grid: PatchGrid) -> Any:
     viewer = ViewerModel()
     viewer.add_layer(slide_layer(open_slide(small_slide)))
     show_all(viewer, grid)
-    assert {role_of(layer) for layer in viewer.layers} == set(ROLES)
+    assert {role_of(layer) for layer in viewer.layers} == SHOWN
     return viewer
 
 
@@ -111,7 +117,7 @@ def test_what_is_shown_later_lies_by_the_scale_in_view(viewer: Any, grid: PatchG
     set_slide_mpp(viewer, 0.31)
     show_all(viewer, grid)
     assert_same(places(viewer), before)
-    for role in set(ROLES) - {"slide"}:
+    for role in SHOWN - {"slide"}:
         viewer.layers.remove(find_layer(viewer, role))
     show_all(viewer, grid)
     assert_same(places(viewer), before)

@@ -101,8 +101,8 @@ def test_the_steps_have_the_height_that_is_left_whatever_was_opened_before(
     for _ in range(2):  # napari's spacers grow with every dock of the process
         dock = window()
         qtbot.waitUntil(lambda dock=dock: dock.height() > 600)
-        others = dock.project.height() + dock.progress.height()
-        assert dock.stack.height() > dock.height() - others - 100
+        above = dock.project.height() + dock.looking.height() + dock.progress.height()
+        assert dock.stack.height() > dock.height() - above - 110  # the steps and the gaps
 
 
 def test_a_plain_picture_is_opened_from_the_menu(
