@@ -98,7 +98,8 @@ def test_a_suggestion_is_gone_to_marked_and_undone(
     assert len(strip.items) == 9
     rows = [item.row for item in strip.items]
     assert not any(button.isEnabled() for button in suggestions.buttons), "nothing is highlighted"
-    dock.stack.currentWidget().ensureWidgetVisible(strip)  # a small screen has it further down
+    area: Any = dock.stack.currentWidget()
+    area.ensureWidgetVisible(strip)  # a small screen has it further down
     qtbot.waitUntil(lambda: strip.is_read(rows[0]), timeout=10_000)
     assert not strip.is_read(rows[-1]), "what is out of view is not read"
     assert [button.toolTip().split(" as ")[1] for button in suggestions.buttons] == [
