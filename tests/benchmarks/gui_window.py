@@ -10,7 +10,7 @@ from typing import Any
 import napari
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QElapsedTimer, Qt, QTimer
+from qtpy.QtCore import QElapsedTimer, QEventLoop, Qt, QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_fusecpath.jobs import Job
@@ -106,11 +106,12 @@ class Window:
             acting.start(500)
         ending = QTimer()
         ending.setSingleShot(True)
-        ending.timeout.connect(self.app.quit)
+        loop = QEventLoop()  # the application's own loop would end the engine when it ends
+        ending.timeout.connect(loop.quit)
         clock.start()
         timer.start(_PROBE_MS)
         ending.start(int(1000 * seconds))
-        self.app.exec()
+        loop.exec()
         for one in (timer, acting):
             one.stop()
         return np.array(gaps)
