@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from src_core.bags.cohort import Cohort
 from src_core.bags.targets import Target
 from src_core.cohorts import load_cohort
 from src_core.errors import StaleArtifactError
+from src_core.progress import Stop, Tracker
 from src_core.project import Project, ProjectConfig
 from src_core.provenance import recipe_id
+from src_core.scheduler import as_tasks_end, task_result
 from src_core.types import Json
 
-__all__ = ["CohortAsked"]
+__all__ = ["CohortAsked", "train_tasks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,3 +57,35 @@ class CohortAsked:
                 f"A worker sees other slides, clusters or labels in {self.root} than this "
                 "machine; let both see the same folder, and run it again when nobody changes it."
             )
+
+
+def train_tasks(
+    address: str,
+    train: Callable[..., None],
+    tasks: Mapping[str, tuple[Any, ...]],
+    *,
+    kind: str,
+    tracker: Tracker,
+    stop: Stop,
+) -> None:
+    """Do tasks on a cluster, each of which keeps what it trains, until all have ended.
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler; where there are no tasks it is not asked.
+    train : callable
+        What a task does.
+    tasks : mapping of str to tuple
+        What each is called, and its arguments.
+    kind, stop
+        See :func:`src_core.scheduler.as_tasks_end`, also for what is raised.
+    tracker : Tracker
+        Told of each that has ended.
+    """
+    if not tasks:
+        return
+    with closing(as_tasks_end(address, train, tasks, kind=kind, stop=stop)) as ended:
+        for name, future in ended:
+            task_result(future, name=name)
+            tracker.advance(1, detail=name)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -17,11 +16,11 @@ import numpy as np
 
 import src_core
 from src_core.bags.cohort import Cohort
-from src_core.cohort_tasks import CohortAsked
+from src_core.cohort_tasks import CohortAsked, train_tasks
 from src_core.progress import Report, Stop, Tracker
 from src_core.project import Project
 from src_core.provenance import recipe_id
-from src_core.scheduler import as_tasks_end, computing_alone, task_result
+from src_core.scheduler import computing_alone
 from src_core.training.config import TrainConfig
 from src_core.types import Json
 
@@ -109,15 +108,14 @@ def train_cells_on_cluster(
     from src_core.training.contest import missing_cells
 
     missing = missing_cells(plan, folds, asked.folder)
-    tasks = {f"{name}, fold {number + 1}": (asked, name, number) for name, number in missing}
+    tasks = {
+        f"{name}, fold {number + 1} of {asked.n_folds}": (asked, name, number)
+        for name, number in missing
+    }
     total = len(plan.contenders) * len(folds)
     done = total - len(missing)
     tracker = Tracker(report, stop, stage="Comparison", total=total, unit="trainings", done=done)
-    ended = as_tasks_end(address, train_one_cell, tasks, kind="compare", stop=stop)
-    with closing(ended):
-        for told, future in ended:
-            task_result(future, name=told)
-            tracker.advance(1, detail=f"{told} of {asked.n_folds}")
+    train_tasks(address, train_one_cell, tasks, kind="compare", tracker=tracker, stop=stop)
 
 
 def train_one_cell(asked: CellsAsked, name: str, number: int, wanted: str) -> None:

@@ -6,18 +6,17 @@ may die, and a cross-validation that was begun here may go on there, or the othe
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from src_core.bags.cohort import Cohort
 from src_core.bags.digests import cohort_digests
-from src_core.cohort_tasks import CohortAsked
+from src_core.cohort_tasks import CohortAsked, train_tasks
 from src_core.model_origins import sources_of
 from src_core.progress import Report, Stop, Tracker, ignore
 from src_core.project import Project
-from src_core.scheduler import as_tasks_end, computing_alone, task_result
+from src_core.scheduler import computing_alone
 from src_core.training.config import TrainConfig
 from src_core.training.unfinished import Unfinished
 from src_core.training_runs import training_recipe
@@ -90,11 +89,7 @@ def train_folds_on_cluster(address: str, asked: FoldsAsked, *, report: Report, s
     total, stage = asked.n_folds, "Cross-validation"
     tasks = {f"fold {number + 1}": (asked, number) for number in range(total)}
     tracker = Tracker(report, stop, stage=stage, total=total, unit="folds")
-    ended = as_tasks_end(address, train_one_fold, tasks, kind="train", stop=stop)
-    with closing(ended):
-        for name, future in ended:
-            task_result(future, name=name)
-            tracker.advance(1, detail=name)
+    train_tasks(address, train_one_fold, tasks, kind="train", tracker=tracker, stop=stop)
 
 
 def train_one_fold(asked: FoldsAsked, number: int, wanted: str) -> None:
