@@ -176,7 +176,8 @@ class MarkStore:
         names = list(dict.fromkeys(act.reviewer for act in reversed(told)))[:MAX_VOICES]
         views = [painted(told, reviewer=name) for name in names]
         marks = [mark for view in views for mark in view.values()]
-        return tuple(sorted(marks, key=lambda mark: mark.time))
+        spoken = {act.id: turn for turn, act in enumerate(told)}  # clocks tie, and are set back
+        return tuple(sorted(marks, key=lambda mark: spoken[mark.id]))
 
     def _step(self, kind: Literal["undo", "redo"], reviewer: str) -> Act | None:
         with self._lock:

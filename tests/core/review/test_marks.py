@@ -115,6 +115,18 @@ def test_what_one_reviewer_says_stands_under_what_another_says_later(path: Path)
     assert store.reviewers() == ("grace",)
 
 
+def test_who_spoke_last_comes_last_whatever_the_clocks_say(path: Path) -> None:
+    store = MarkStore(path)
+    store.add([A], label="tumour", reviewer="ada")
+    store.add([A], label="stroma", reviewer="grace")
+    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    for stamps in (("2026-01-01T00:00:00Z",) * 2, ("2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z")):
+        for line, stamp in zip(lines, stamps, strict=True):
+            line["time"] = stamp
+        path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), "utf-8")
+        assert [mark.reviewer for mark in MarkStore(path).said_of(A)] == ["ada", "grace"]
+
+
 def test_another_name_of_a_label_leaves_who_said_it_and_why(path: Path) -> None:
     store = MarkStore(path)
     assert store.rename("tumour", "lesion", reviewer="ada") is None
