@@ -13,7 +13,7 @@ from src_core.models.config import StudentConfig
 from src_core.models.student import BagModel
 from src_core.progress import Report, Stop
 from src_core.training.config import TrainConfig
-from src_core.training.cross_validation import score_cohort, score_slides
+from src_core.training.cross_validation import score_slides
 from src_core.training.probes import probe_baseline, score_by_teacher
 from src_core.training.trainer import fit_module, train_student
 from src_core.types import Float64, Json
@@ -43,9 +43,18 @@ def learn_student(cohort: Cohort, config: TrainConfig, report: Report, stop: Sto
     course = trained.course
 
     def score(asked: Cohort) -> Float64:
-        checkpoint = trained.pack({}).checkpoint  # only the best of a contender is worth that
-        said = score_cohort(checkpoint, asked, config=config, stop=stop)
-        return asked.by_unit(said)
+        trainee, sizes = trained.trainee, trained.sizes()  # only the best is worth that
+        trainee.train(False)
+        said = score_slides(
+            trainee.student,
+            trainee.branches,
+            course.views,
+            asked,
+            sizes=sizes,
+            config=config,
+            stop=stop,
+        )
+        return asked.by_unit(course.targets.in_units(said))
 
     return Learned(
         score=score,

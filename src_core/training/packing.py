@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,7 +26,7 @@ from src_core.training.scoring import fuse
 from src_core.training.trainee import Trainee
 from src_core.types import Float64, Json
 
-__all__ = ["FitResult", "pack"]
+__all__ = ["FitResult", "Sized", "pack", "size_outputs"]
 
 _BRANCH_LAG = 0.1
 """A branch whose skill (AUROC, R², C-index) is this much below the best one's has failed."""
@@ -43,6 +43,43 @@ class FitResult:
     """Figures on the inner split and notes; no test slide has a part in them."""
     inner: tuple[str, ...] = ()
     """The slides of the inner split: they decided when to stop, and were not learned from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sized:
+    """How large the outputs of a trained student and of its branches are, and what tells so."""
+
+    sizes: tuple[float, float]
+    """What the student's and the branches' outputs are divided by before they are added."""
+    learned: Evaluation
+    """Of the slides that were learned from."""
+    unseen: Evaluation | None
+    """Of the inner split."""
+    metrics: dict[str, Json] = field(default_factory=dict)
+    """Which branches were kept, and why."""
+
+
+def size_outputs(
+    course: Course, trainee: Trainee, train: BagDataset, inner: BagDataset | None
+) -> Sized:
+    """Make what a training ended with ready to score slides: failed branches are taken out of it.
+
+    Parameters
+    ----------
+    course : Course
+    trainee : Trainee
+        With its best weights in place.
+    train, inner : BagDataset
+        The course's.
+    """
+    metrics: dict[str, Json] = {}
+    unseen = None
+    if inner is not None:
+        unseen = course.evaluate(trainee, inner, n_bags=BAGS_A_LOOK)
+        unseen = _drop_failed(trainee, unseen, metrics)
+    learned = course.evaluate(trainee, train, n_bags=BAGS_A_LOOK)
+    sizes = logit_sizes(learned, unseen)
+    return Sized(sizes=sizes, learned=learned, unseen=unseen, metrics=metrics)
 
 
 def pack(
@@ -64,14 +101,9 @@ def pack(
     probes : dict
         What the teachers were found to know.
     """
-    metrics: dict[str, Json] = {}
-    unseen = None
     with course.datasets() as (train, inner):
-        if inner is not None:
-            unseen = course.evaluate(trainee, inner, n_bags=BAGS_A_LOOK)
-            unseen = _drop_failed(trainee, unseen, metrics)
-        learned = course.evaluate(trainee, train, n_bags=BAGS_A_LOOK)
-        sizes = logit_sizes(learned, unseen)
+        sized = size_outputs(course, trainee, train, inner)
+        metrics, unseen, sizes = sized.metrics, sized.unseen, sized.sizes
         if unseen is not None:
             metrics["inner"] = _figures(course, unseen, sizes)
         found = None if inner is None else _localise(course, trainee, inner, "inner split")
@@ -87,7 +119,7 @@ def pack(
             meta,
             operating_point=point,
             likeness_axes=axes,
-            median_risk=_median_risk(learned, sizes),
+            median_risk=_median_risk(sized.learned, sizes),
         ),
         student=trainee.student,
         branches=trainee.branches,

@@ -25,7 +25,7 @@ from src_core.training.config import TrainConfig
 from src_core.training.course import BAGS_A_LOOK, Course
 from src_core.training.earning import earn_places
 from src_core.training.figures import SKILL
-from src_core.training.packing import FitResult, pack
+from src_core.training.packing import FitResult, pack, size_outputs
 from src_core.training.resume import Keep, Saved, Stage, UnusableStateError
 from src_core.training.trainee import Trainee
 from src_core.types import Json
@@ -104,6 +104,15 @@ class Trained:
     trainee: Trainee
     probes: dict[str, Json]
     """What the teachers were found to know."""
+
+    def sizes(self) -> tuple[float, float]:
+        """Return what to divide the outputs of student and branches by; failed ones are out then.
+
+        That is all that `pack` knows more of how the model scores slides.
+        """
+        course, trainee = self.course, self.trainee
+        with seeded(course.config.seed, trainee.device), course.datasets() as (train, inner):
+            return size_outputs(course, trainee, train, inner).sizes
 
     def pack(self, sources: Mapping[str, EmbeddingSource]) -> FitResult:
         """Measure it and make its checkpoint, once: branches that have failed are taken out."""

@@ -16,8 +16,9 @@ import numpy as np
 from src_core.training.contenders import FUSED, Plan, Row, Table
 from src_core.training.contest import hold_contest
 from src_core.training.contest_figures import measure_contest
-from tests.benchmarks.accuracy_contest import AB_MIL, CONTESTS, CR2T, FACTORS, Slides
+from tests.benchmarks.accuracy_contest import AB_MIL, CONTESTS, CR2T, FACTORS
 from tests.benchmarks.accuracy_maps import Bench
+from tests.benchmarks.accuracy_slides import Slides
 from tests.benchmarks.lung_cohorts import DONORS, FOLDS
 
 __all__ = ["REPEATS", "hold_again", "repeats_table"]

@@ -37,6 +37,7 @@ from tests.benchmarks.accuracy_maps import (
     measure_value_maps,
 )
 from tests.benchmarks.accuracy_repeats import REPEATS, hold_again, repeats_table
+from tests.benchmarks.accuracy_teachers import DRAWS, TAUGHT, teach_again, teachers_table
 from tests.benchmarks.lung_cohorts import LungPatches
 from tests.benchmarks.running import say_where, verdict
 
@@ -210,6 +211,23 @@ def show_repeats(workers: Workers) -> bool:
     return True
 
 
+def give_teachers(workers: Workers) -> None:
+    """Ask what teachers add, on several draws of slides."""
+    for number in range(DRAWS):
+        for task in TAUGHT:
+            workers.give(teach_again, task, number)
+
+
+def show_teachers(workers: Workers) -> bool:
+    """Print what teachers add, and by how much more than chance; there is no goal."""
+    found = {
+        task: [workers.take(teach_again, task, number) for number in range(DRAWS)]
+        for task in TAUGHT
+    }
+    print(f"\nteachers, {DRAWS} draws of slides\n{teachers_table(found)}", flush=True)
+    return True
+
+
 def contest_goals(found: Mapping[str, dict[str, Any]]) -> dict[str, bool]:
     """Return the goals, each with its figures, and whether they are met."""
 
@@ -249,7 +267,10 @@ PARTS: Mapping[str, _Part] = {  # the longest first, for two are at work
 }
 """What asks for the measurements of a part, and what prints them."""
 
-ASKED_FOR: Mapping[str, _Part] = {"repeats": (give_repeats, show_repeats)}
+ASKED_FOR: Mapping[str, _Part] = {
+    "repeats": (give_repeats, show_repeats),
+    "teachers": (give_teachers, show_teachers),
+}
 """Parts that are run where they are named."""
 
 

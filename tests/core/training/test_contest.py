@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info
 from src_core.bags.cohort import Cohort
 from src_core.errors import DivergedError, JobCancelled
 from src_core.models.baselines import BASELINES
-from src_core.progress import Progress
+from src_core.progress import Progress, ignore, never
 from src_core.reports.contest_tables import as_csv, as_markdown
 from src_core.training import weighted
 from src_core.training.config import TrainConfig
@@ -28,8 +28,10 @@ from src_core.training.contest import (
     train_cell,
 )
 from src_core.training.contest_figures import compare_pair, measure_contest, note_edges
+from src_core.training.cross_validation import score_cohort
 from src_core.training.figures import SKILL, explained
 from src_core.training.learners import Learned, learn_linear, learn_module, learn_student
+from src_core.training.trainer import fit
 from tests.core.conftest import PlantedCohort
 
 ONE_RATE = (1.0,)
@@ -118,6 +120,18 @@ def test_all_methods_learn_a_planted_class_on_the_same_folds(
     for patient in set(cohort.patients):
         own = [i for i, other in enumerate(cohort.patients) if other == patient]
         assert len(set(held.fold[own].tolist())) == 1
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_contender_scores_slides_as_the_checkpoint_of_its_training_does(
+    planted: Any, quick: TrainConfig, task: str
+) -> None:
+    cohort, config = planted(24, seed=3), quick.replace(patience=3)
+    cohort = cohort if task == "classification" else of_values(cohort, task)
+    train, test = cohort.split_by_patient(2, seed=0)[0]
+    scores = learn_student(train, config, ignore, never).score(test)
+    checkpoint = fit(train, config).checkpoint
+    np.testing.assert_array_equal(scores, score_cohort(checkpoint, test, config=config))
 
 
 @pytest.mark.parametrize("task", ["regression", "survival"])
