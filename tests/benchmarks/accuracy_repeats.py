@@ -8,41 +8,64 @@ others, and four folds of those are tested: twenty trainings of everyone.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from src_core.training.contenders import FUSED, Plan, Row, Table
+from src_core.training import weighted
+from src_core.training.bootstrap import Resamples, paired_bootstrap, resample_patients
+from src_core.training.contenders import FUSED, Plan
 from src_core.training.contest import hold_contest
-from src_core.training.contest_figures import measure_contest
+from src_core.training.weighted import Weighted
+from src_core.types import BoolArray, Float64, Int64
 from tests.benchmarks.accuracy_contest import AB_MIL, CONTESTS, CR2T, FACTORS
 from tests.benchmarks.accuracy_maps import Bench
 from tests.benchmarks.accuracy_slides import Slides
 from tests.benchmarks.lung_cohorts import DONORS, FOLDS
 
-__all__ = ["REPEATS", "hold_again", "repeats_table"]
+__all__ = ["REPEATS", "Again", "hold_again", "repeats_table"]
 
 REPEATS = FOLDS
 _TASK, _N_SLIDES, _INNER_FOLDS = "subtype", 240, FOLDS - 1
 
 
-def hold_again(bench: Bench, number: int) -> dict[str, list[float]]:
-    """Return each contender's AUROC in four folds of the donors outside of fold `number`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """One more contest."""
+
+    donors: tuple[str, ...]
+    """Of each slide."""
+    targets: Int64
+    """Classes, shape (n,)."""
+    fold: Int64
+    """In which each slide was tested, shape (n,)."""
+    scores: Mapping[str, Float64]
+    """Of each contender, shape (n, 2), by a model that has not seen the slide's donor."""
+
+
+def hold_again(bench: Bench, number: int) -> Again:
+    """Let everyone score slides of the donors outside of fold `number`, in four folds of those."""
     donors = [one for one in range(DONORS) if one % FOLDS != number]
     drawn = bench.patches.cohort(_TASK, donors, _N_SLIDES, seed=1 + number)
     slides = Slides(cohort=drawn.cohort, donors=drawn.cohort.patients)
+    plan = _plan(CONTESTS[_TASK].plan(slides.cohort, bench.config))
     with tempfile.TemporaryDirectory() as folder:
         contest = hold_contest(
             slides.cohort,
             bench.config,
-            _plan(CONTESTS[_TASK].plan(slides.cohort, bench.config)),
+            plan,
             folds=slides.folds(_INNER_FOLDS),
             folder=Path(folder),
             factors=FACTORS,
         )
-    (table,) = measure_contest(contest, n_resamples=1)
-    return {row["label"]: row["figures"]["auroc"]["folds"] for row in table["rows"]}
+    scores = {one.name: np.zeros((len(contest.fold), 2)) for one in plan.contenders}
+    for (name, fold), cell in contest.cells.items():
+        scores[name][contest.fold == fold] = cell.scores
+    return Again(
+        donors=slides.donors, targets=slides.cohort.targets, fold=contest.fold, scores=scores
+    )
 
 
 def _plan(whole: Plan) -> Plan:
@@ -52,26 +75,53 @@ def _plan(whole: Plan) -> Plan:
         for one in whole.contenders
         if one.name in (FUSED, CR2T, AB_MIL) or one.name.startswith("encoder ")
     )
-    rows = tuple(Row(label=one.name, of=(one.name,)) for one in contenders)
-    table = Table(name="repeats", title="Again", head="who", rows=rows)
-    return Plan(contenders=contenders, tables=(table,), notes=())
+    return Plan(contenders=contenders, tables=(), notes=())
 
 
-def repeats_table(repeats: Sequence[dict[str, list[float]]]) -> str:
-    """Return the AUROCs of all repeats, and their differences to FuseCPath, as Markdown.
+def repeats_table(repeats: Sequence[Again]) -> str:
+    """Return everyone's AUROC, mean over all folds of all repeats, and differences, as Markdown.
 
-    The error of a difference is that of the mean over the repeats, which share most donors: it
-    tells of slides and trainings, not of donors that nobody has seen.
+    Intervals draw donors, the same for all repeats: they tell of other donors, and of other
+    slides and trainings as far as the mean over the repeats still depends on these.
     """
-    each = {name: np.array([one[name] for one in repeats]) for name in repeats[0]}  # (R, folds)
-    encoders = [each[name] for name in each if name.startswith("encoder ")]
-    each["mean of the patch encoders"] = np.mean(encoders, axis=0)
-    lines = ["| who | AUROC, mean | sd | FuseCPath less that | error |", "|---|---|---|---|---|"]
-    for name, found in each.items():
-        apart = (each[FUSED] - found).mean(axis=1)  # (R,)
-        error = apart.std(ddof=1) / len(apart) ** 0.5
-        lines.append(
-            f"| {name} | {found.mean():.3f} | {found.std(ddof=1):.3f} | {apart.mean():+.3f} | "
-            f"{error:.3f} |"
-        )
+    cells = [(one, one.fold == fold) for one in repeats for fold in range(_INNER_FOLDS)]
+    rows = [np.flatnonzero(inside) for _, inside in cells]
+    resamples = resample_patients(
+        [one.donors[row] for (one, _), own in zip(cells, rows, strict=True) for row in own],
+        # A resample has both classes in every fold.
+        groups=np.concatenate([2 * i + one.targets[own] for i, (one, own) in enumerate(cells)]),
+    )
+    names = list(repeats[0].scores)
+    each = {name: _mean_auroc(cells, [name]) for name in names}
+    encoders = [name for name in names if name.startswith("encoder ")]
+    each["mean of the encoders"] = _mean_auroc(cells, encoders)
+    lines = ["| who | AUROC | FuseCPath less that [95 % over donors] |", "|---|---|---|"]
+    lines += [_row(name, one, each[FUSED], resamples) for name, one in each.items()]
+    between = paired_bootstrap(each[CR2T], each[AB_MIL], resamples)
+    lines.append(
+        f"\n{CR2T} less {AB_MIL}: {between.value:+.3f} [{between.low:+.3f}, {between.high:+.3f}]"
+    )
     return "\n".join(lines)
+
+
+def _row(name: str, measure: Weighted, fused: Weighted, resamples: Resamples) -> str:
+    auroc = float(measure(np.ones((1, resamples.weights.shape[1])))[0])
+    if name == FUSED:
+        return f"| {name} | {auroc:.3f} | |"
+    less = paired_bootstrap(fused, measure, resamples)
+    return f"| {name} | {auroc:.3f} | {less.value:+.3f} [{less.low:+.3f}, {less.high:+.3f}] |"
+
+
+def _mean_auroc(cells: Sequence[tuple[Again, BoolArray]], names: Sequence[str]) -> Weighted:
+    """Return what takes weights of the slides, cell by cell, to the mean over cells and names."""
+    ends = np.cumsum([int(inside.sum()) for _, inside in cells])[:-1]
+
+    def measure(weights: Float64) -> Float64:
+        parts = [
+            weighted.auroc(one.scores[name][inside], one.targets[inside], part)
+            for (one, inside), part in zip(cells, np.split(weights, ends, axis=1), strict=True)
+            for name in names
+        ]
+        return np.asarray(np.mean(parts, axis=0))
+
+    return measure
