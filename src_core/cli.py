@@ -24,7 +24,7 @@ from src_core.config import FieldSpec
 from src_core.devices import spin_briefly
 from src_core.errors import FusecpathError, JobCancelled
 from src_core.open_files import allow_many_files
-from src_core.plain_text import printable
+from src_core.plain_text import one_line, printable
 from src_core.progress_lines import Bar, Lines
 from src_core.verbs import VERBS, Verb, run_verb
 
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if verb.then is not None:
             verb.then(verb.options.from_dict(options), result)
     except FusecpathError as error:
-        print(f"fusecpath {verb.name}: {printable(_as_typed(str(error), verb))}", file=sys.stderr)
+        print(f"fusecpath {verb.name}: {one_line(_as_typed(str(error), verb))}", file=sys.stderr)
         return 1
     except JobCancelled:
         print(f"fusecpath {verb.name}: stopped; run it again to go on.", file=sys.stderr)

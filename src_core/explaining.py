@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from src_core.errors import ConfigError, GridMismatchError, ProjectError
-from src_core.inference.explanation import Explanation
-from src_core.patches.rows import read_rows, written_rows
+from src_core.inference.explanation import Explanation, Outcome
+from src_core.patches.rows import read_rows, told_rows, written_rows
+from src_core.plain_text import one_line
 from src_core.progress import Report, Stop
 from src_core.project import SlideFolder
 from src_core.review.raster import label_numbers
 from src_core.runs import Predictor, SlideInputs
 from src_core.types import BoolArray, Labels
 
-__all__ = ["EXPLANATION_NAME", "LeftOut", "explain"]
+__all__ = ["EXPLANATION_NAME", "LeftOut", "explain", "marks_there"]
 
 EXPLANATION_NAME = "explanation.json"
 """Beside the slide's prediction by the same run."""
+
+_MOST_NAMED = 12
+"""Clusters that are named one by one where several are left out."""
+_MOST_ROWS = 50_000
+"""Texts of rows that are stored of a set: of more, the name alone tells which it was."""
+_LONGEST_LABEL = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +43,6 @@ class LeftOut:
 
     def __bool__(self) -> bool:
         return bool(self.clusters or self.patches) or self.marked is not None
-
-    @property
-    def by_hand(self) -> bool:
-        """Whether it is more than clusters, whose numbers tell what they are."""
-        return bool(self.patches) or self.marked is not None
 
 
 def explain(
@@ -99,17 +101,20 @@ def explain(
         stop=stop,
     )
     explanation = explanation.of(grid_id=inputs.grid.grid_id, run_id=predictor.run_id)
-    if sets and left_out and left_out.by_hand:
+    if sets:
         explanation = _with_patches(explanation, sets)
     _save_beside_those_before(explanation, predictor)
     return explanation
 
 
 def _with_patches(explanation: Explanation, sets: Mapping[str, BoolArray]) -> Explanation:
-    """Return an explanation that tells which patches were left out: a name may not."""
-    rows = {name: written_rows(np.flatnonzero(patches)) for name, patches in sets.items()}
-    without = (replace(one, patches=rows[one.name]) for one in explanation.without)
-    return replace(explanation, without=tuple(without))
+    """Return an explanation that tells which patches were left out where no clusters do."""
+
+    def told(one: Outcome) -> Outcome:
+        rows = () if one.clusters else written_rows(np.flatnonzero(sets[one.name]))
+        return replace(one, patches=rows) if len(rows) <= _MOST_ROWS else one
+
+    return replace(explanation, without=tuple(map(told, explanation.without)))
 
 
 def _save_beside_those_before(explanation: Explanation, predictor: Predictor) -> None:
@@ -138,8 +143,8 @@ def _together(slide: SlideFolder, inputs: SlideInputs, left_out: LeftOut) -> dic
                 "select them again."
             )
         rows = read_rows(left_out.patches, n_patches)
-        name = f"the {len(rows):,} selected patches" if len(rows) > 1 else "the selected patch"
-        parts[name] = np.isin(np.arange(n_patches), rows)
+        many = f"the {len(rows):,} selected patches" if len(rows) > 1 else "the selected patch"
+        parts[f"{many} ({told_rows(written_rows(rows))})"] = np.isin(np.arange(n_patches), rows)
     name, patches = " and ".join(parts), np.logical_or.reduce(list(parts.values()))
     read = inputs.edits.applied(inputs.labels, slide_id=slide.slide_id) >= 0
     if not (patches & read).any():
@@ -160,6 +165,8 @@ def _of_clusters(slide_id: str, labels: Labels, clusters: tuple[int, ...]) -> di
         )
     numbers = sorted(set(clusters))
     name = f"cluster{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+    if len(numbers) > _MOST_NAMED:
+        name = f"{len(numbers)} clusters ({told_rows(written_rows(np.array(numbers)))})"
     return {name: np.isin(labels, numbers)}
 
 
@@ -167,11 +174,33 @@ def _of_marks(slide: SlideFolder, inputs: SlideInputs, label: str) -> dict[str, 
     marks = slide.marks.current()
     names = sorted({mark.label for mark in marks})
     numbers = label_numbers(inputs.grid, marks, names)
-    there = [name for number, name in enumerate(names, start=1) if (numbers == number).any()]
+    there = [names[number - 1] for number in np.unique(numbers).tolist() if number]
+    said = one_line(label, _LONGEST_LABEL)
     if label not in there:
-        known = ", ".join(name[:50] for name in there)
         raise ProjectError(
-            f"No patch of slide {slide.slide_id!r} is marked {label[:50]!r}; "
-            f"{f'its marks are {known}' if known else 'mark some in Review first'}."
+            f"No patch of slide {slide.slide_id!r} is marked {said!r}; "
+            f"{marks_there('its marks are', there)}."
         )
-    return {f"the patches marked {label[:50]}": numbers == names.index(label) + 1}
+    patches = numbers == names.index(label) + 1
+    told = told_rows(written_rows(np.flatnonzero(patches)))
+    return {f"the patches marked {said} ({told})": patches}
+
+
+def marks_there(words: str, labels: Iterable[str]) -> str:
+    """Return which labels there are, a few of many, or what to do where there are none.
+
+    Parameters
+    ----------
+    words : str
+        Before the labels.
+    labels : iterable of str
+        As reviewers, or a file of a stranger's, have them.
+    """
+    names = sorted(set(labels))
+    told = ", ".join(one_line(name, _LONGEST_LABEL) for name in names[:_MOST_NAMED])
+    more = len(names) - _MOST_NAMED
+    return (
+        f"{words} {told}{f' and {more} more' if more > 0 else ''}"
+        if names
+        else "mark some in Review first"
+    )

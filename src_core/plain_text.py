@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["printable"]
+__all__ = ["one_line", "printable"]
+
+_BLANKS = str.maketrans("\n\t", "  ")
 
 
 def printable(text: str) -> str:
@@ -14,3 +16,11 @@ def printable(text: str) -> str:
     return "".join(
         c if c.isprintable() or c in "\n\t " else "\N{REPLACEMENT CHARACTER}" for c in whole
     )
+
+
+def one_line(text: str, longest: int | None = None) -> str:
+    """Return text as `printable` does, on one line, cut after so many characters."""
+    # Cut before it is looked at: a file may hold millions of characters.
+    whole = text if longest is None else text[: 4 * longest]
+    line = printable(whole).translate(_BLANKS)
+    return line if longest is None or len(line) <= longest else f"{line[: longest - 1]}…"

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import re
+import stat
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -174,10 +175,13 @@ def read_json(path: Path, *, at_most: int | None = None) -> dict[str, Any]:
     Raises
     ------
     ProjectError
-        If the file is missing, too large, not JSON or not an object.
+        If it is missing, no file, too large, not JSON or not an object.
     """
     try:
-        if path.stat().st_size > (at_most or MAX_JSON_BYTES):
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
+            raise ProjectError(f"{path} is no file; remove it, and make it again or restore it.")
+        if found.st_size > (at_most or MAX_JSON_BYTES):
             raise ProjectError(f"{path} is too large to be a file of a project; remove it.")
         text = path.read_text(encoding="utf-8")
         values = json.loads(text, parse_constant=_finite, parse_float=_finite)

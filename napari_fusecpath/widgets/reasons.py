@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
@@ -25,9 +26,7 @@ from src_core.types import Task
 __all__ = ["Reasons"]
 
 _SHOWN_ROWS = 8
-_CLUSTERS = re.compile(r"clusters? (\d+(?:, \d+)*)", re.ASCII)
-_SINGLE = re.compile(r"cluster (\d+)", re.ASCII)
-_SELECTED = re.compile(r"the selected patch$|the [\d,]+ selected patches$", re.ASCII)
+_SELECTED = re.compile(r"the (?:[\d,]{1,15} )?selected patch(?:es)?(?= \(|$)", re.ASCII)
 
 
 class Reasons(QWidget):
@@ -90,8 +89,9 @@ class Reasons(QWidget):
         self.text.setVisible(explanation is not None)
         shown = (explanation, column, snapshot.is_read_by_its_clusters, snapshot.legend)
         if explanation is not None and snapshot.prediction is not None and shown != self._shown:
-            self._sort(explanation, column)
-            self._fill(column, snapshot.prediction.task, snapshot.is_read_by_its_clusters)
+            legend = _legend(snapshot)
+            self._sort(explanation, column, legend)
+            self._fill(column, snapshot.prediction.task, legend)
         self._shown = shown
         self._tell(snapshot)
 
@@ -117,18 +117,19 @@ class Reasons(QWidget):
             else prediction.shown_output
         )
 
-    def _sort(self, explanation: Explanation, column: int) -> None:
-        self._outcomes = tuple(
-            sorted(explanation.without, key=lambda one: -abs(one.change[column]))
-        )
+    def _sort(self, explanation: Explanation, column: int, legend: Legend | None) -> None:
+        """Keep what is left out by the change that it makes, without clusters that there are not.
 
-    def _fill(self, column: int, task: Task, are_in_view: bool) -> None:
-        legend = None
-        if are_in_view:
-            legend = self._session.snapshot.legend or Legend(n_clusters=0)
+        Of those of a model that reads others nobody can tell here.
+        """
+        known = np.inf if legend is None else legend.n_clusters
+        there = [one for one in explanation.without if max(one.clusters, default=-1) < known]
+        self._outcomes = tuple(sorted(there, key=lambda one: -abs(one.change[column])))
+
+    def _fill(self, column: int, task: Task, legend: Legend | None) -> None:
         rows = [
             (
-                _short(one.name, legend),
+                _short(one, legend),
                 f"{one.n_patches:,}",
                 value_text(task, one.values[column]),
                 f"{_signed(task, one.change[column])} {spread_text(task, one.spread[column])}",
@@ -139,7 +140,7 @@ class Reasons(QWidget):
         self.table.fit(_SHOWN_ROWS)
         self.table.setToolTip(
             "Click to see what is left out on the slide"
-            if are_in_view
+            if legend is not None
             else "These are the clusters that the model reads, not those of the slide today"
         )
 
@@ -147,6 +148,7 @@ class Reasons(QWidget):
         """Say the chosen row, or the first, as a sentence."""
         explanation, prediction = snapshot.explanation, snapshot.prediction
         if explanation is None or prediction is None or not self._outcomes:
+            self.text.clear()
             return
         outcome = self._outcomes[next(iter(self.table.chosen), 0)]
         text = reason_text(explanation, outcome, self._column(snapshot), prediction.task)
@@ -182,7 +184,7 @@ class Reasons(QWidget):
         if chosen and chosen[0].patches:
             self.picked.emit(list(chosen[0].patches))
         elif snapshot.is_read_by_its_clusters:
-            self.chosen.emit(_numbers(chosen[0]) if chosen else [])
+            self.chosen.emit(list(chosen[0].clusters) if chosen else [])
 
 
 def _tip(snapshot: Snapshot, n_selected: int) -> str:
@@ -195,12 +197,19 @@ def _tip(snapshot: Snapshot, n_selected: int) -> str:
     return f"Predict the slide again without the {patches}"
 
 
-def _short(name: str, legend: Legend | None) -> str:
+def _legend(snapshot: Snapshot) -> Legend | None:
+    """Return the legend of the clusters that the model reads; None if the slide has others."""
+    if not snapshot.is_read_by_its_clusters or snapshot.clusters is None:
+        return None
+    return snapshot.legend or Legend(n_clusters=int(snapshot.clusters.max(initial=-1)) + 1)
+
+
+def _short(outcome: Outcome, legend: Legend | None) -> str:
     """Return what is left out in the few letters that a row has room for."""
-    single = _SINGLE.fullmatch(name)
-    number = -1 if single is None else int(single[1])
-    if legend is not None and 0 <= number < legend.n_clusters and legend.name(number) != name:
-        return f"{number} ({legend.name(number)})"
+    name, numbers = outcome.name, outcome.clusters
+    if legend is not None and len(numbers) == 1 and numbers[0] < legend.n_clusters:
+        called = legend.name(numbers[0])
+        return str(numbers[0]) if called == name else f"{numbers[0]} ({called})"
     plain = name.removeprefix("clusters ").removeprefix("cluster ")
     return _SELECTED.sub("selected", plain.replace("the patches marked ", ""))
 
@@ -209,18 +218,10 @@ def _signed(task: Task, change: float) -> str:
     return f"{'+' if change >= 0 else ''}{value_text(task, change)}"
 
 
-def _numbers(outcome: Outcome) -> list[int]:
-    """Return the numbers in a name such as ``clusters 3, 7``."""
-    found = _CLUSTERS.fullmatch(outcome.name)
-    return [int(number) for number in found[1].split(", ")] if found else []
-
-
 def _icons(outcomes: tuple[Outcome, ...], legend: Legend | None) -> list[QIcon]:
     """Return the colours that the clusters have on the slide; nothing if they are not these."""
     if legend is None:
         return []
-    numbers = [_numbers(one) for one in outcomes]
-    count = max(legend.n_clusters, *(max(of, default=0) + 1 for of in numbers), 1)
-    colours = cluster_colors(count)
-    colours[: legend.n_clusters] = legend.rgb(colours[: legend.n_clusters])
-    return [colour_icon(colours[of[0]]) if of else QIcon() for of in numbers]
+    colours = legend.rgb(cluster_colors(legend.n_clusters))
+    firsts = [next(iter(one.clusters), legend.n_clusters) for one in outcomes]
+    return [colour_icon(colours[of]) if of < len(colours) else QIcon() for of in firsts]

@@ -248,7 +248,7 @@ def _of_slide(
         if (folder / "prediction.json").is_file():
             values["prediction"] = read(lambda: _prediction(folder, grid))
         if values.get("prediction") is not None and (folder / EXPLANATION_NAME).is_file():
-            values["explanation"] = read(lambda: _explanation(folder, grid))
+            values["explanation"] = read(lambda: _explanation(folder, values["prediction"]))
     return values
 
 
@@ -361,10 +361,11 @@ def _prediction(folder: Path, grid: PatchGrid) -> Prediction:
     return prediction
 
 
-def _explanation(folder: Path, grid: PatchGrid) -> Explanation | None:
+def _explanation(folder: Path, prediction: Prediction) -> Explanation | None:
     """Return the stored one unless it is of another grid: a new one is asked for by a click."""
     explanation = Explanation.load(folder / EXPLANATION_NAME)
-    return explanation if explanation.grid_id == grid.grid_id else None
+    is_of_it = explanation.grid_id == prediction.grid_id
+    return explanation.held_to(prediction) if is_of_it else None
 
 
 def is_current(recipe: object, config: ProjectConfig) -> bool:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from src_core.errors import ConfigError
 from src_core.types import Int64
 
-__all__ = ["read_rows", "written_rows"]
+__all__ = ["are_written_rows", "read_rows", "rows_digest", "told_rows", "written_rows"]
 
 _ROWS = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
+_TOLD = 3
+"""Texts that are told of many."""
 
 
 def written_rows(rows: Int64) -> tuple[str, ...]:
@@ -66,3 +69,36 @@ def read_rows(texts: Iterable[str], n_patches: int) -> Int64:
             )
         is_there[first : last + 1] = True
     return np.flatnonzero(is_there)
+
+
+def are_written_rows(texts: Sequence[str], n_patches: int) -> bool:
+    """Tell whether texts are as `written_rows` gives them, of a grid of so many patches."""
+    after = -2
+    for text in texts:
+        found = _ROWS.fullmatch(text)
+        if found is None:
+            return False
+        first, last = int(found[1]), int(found[2] or found[1])
+        if not after + 1 < first <= last < n_patches:
+            return False
+        after = last
+    return True
+
+
+def rows_digest(texts: Sequence[str]) -> str:
+    """Return 16 hexadecimal digits that stand for exactly the rows of `written_rows`."""
+    return hashlib.sha256(" ".join(texts).encode()).hexdigest()[:16]
+
+
+def told_rows(texts: Sequence[str]) -> str:
+    """Return the rows of `written_rows` in few letters, by which people tell them from others.
+
+    Examples
+    --------
+    >>> told_rows(("2-4", "7"))
+    '2-4, 7'
+    >>> told_rows(("2-4", "7", "9", "12", "20-25"))
+    '2-4, 7, 9 and more, set 79be6d'
+    """
+    told = ", ".join(texts[:_TOLD])
+    return told if len(texts) <= _TOLD else f"{told} and more, set {rows_digest(texts)[:6]}"

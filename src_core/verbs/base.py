@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 from src_core.config import Config, Help
 from src_core.devices import DeviceName
 from src_core.pipeline import Failure
+from src_core.plain_text import one_line
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
 
@@ -74,16 +75,20 @@ def as_lines(result: Result) -> str:
         elif key != "failures":
             lines.append(f"{key}: {_short(value)}")
     lines += [f"FAILED {one['slide_id']}: {one['message']}" for one in result.get("failures", [])]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def table_lines(
     heads: list[str], rows: list[list[str]], *, left: tuple[int, ...] = ()
 ) -> list[str]:
-    """Return lines with columns of one width, to the right but for those that are `left`."""
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    """Return lines with columns of one width, to the right but for those that are `left`.
+
+    Each row is one line, whatever its cells hold.
+    """
+    table = [[one_line(cell) for cell in cells] for cells in (heads, *rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = []
-    for cells in (heads, *rows):
+    for cells in table:
         padded = [
             cell.ljust(width) if number in left else cell.rjust(width)
             for number, (cell, width) in enumerate(zip(cells, widths, strict=True))

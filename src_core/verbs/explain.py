@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from src_core import pipeline
 from src_core.config import Config, Help, Range
 from src_core.errors import ConfigError, ProjectError
-from src_core.explaining import LeftOut, explain
+from src_core.explaining import LeftOut, explain, marks_there
 from src_core.inference.explanation import Explanation, Outcome
+from src_core.plain_text import one_line
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
 from src_core.runs import Predictor
@@ -66,7 +67,7 @@ def _explain(options: ExplainOptions, report: Report, stop: Stop) -> Result:
         patches=options.patches,
         grid_id=options.grid,
     )
-    slides = _slides(project, options)
+    slides, failures = _slides(project, options, stop)
     run_id = options.run or project.latest_run()
     predictor = Predictor.load(project, run_id, device=options.device)
     explained: dict[str, Any] = {}
@@ -77,28 +78,38 @@ def _explain(options: ExplainOptions, report: Report, stop: Stop) -> Result:
         )
         explained[slide.slide_id] = _plain(found)
 
-    failures = pipeline.each_slide(slides, one, stop=stop)
+    failures += pipeline.each_slide(slides, one, stop=stop)
     return result_of(project, failures, run=run_id, explanations=explained)
 
 
-def _slides(project: Project, options: ExplainOptions) -> list[SlideFolder]:
-    """Return the named slides; of all those that have the marks that are asked for."""
+def _slides(
+    project: Project, options: ExplainOptions, stop: Stop
+) -> tuple[list[SlideFolder], list[pipeline.Failure]]:
+    """Return the named slides; of all those that have the marks that are asked for.
+
+    The marks of a slide may be damaged, which is no reason to leave the others out.
+    """
     if options.patches and len(options.slides) != 1:
         raise ConfigError(
             "ExplainOptions.patches are numbers on one slide; name it by ExplainOptions.slides."
         )
     slides = chosen_slides(project, options.slides)
     if options.marked is None or options.slides:
-        return slides
-    marks = {slide: {mark.label for mark in slide.marks.current()} for slide in slides}
-    marked = [slide for slide, labels in marks.items() if options.marked in labels]
+        return slides, []
+    labels: dict[SlideFolder, set[str]] = {}
+
+    def look(slide: SlideFolder) -> None:
+        labels[slide] = {mark.label for mark in slide.marks.current()}
+
+    failures = pipeline.each_slide(slides, look, stop=stop)
+    marked = [slide for slide, known in labels.items() if options.marked in known]
     if not marked:
-        known = ", ".join(sorted({one[:50] for labels in marks.values() for one in labels}))
+        known = marks_there("the marks are", (one for there in labels.values() for one in there))
+        damaged = f"; {failures[0].message}" if failures else "."
         raise ProjectError(
-            f"No patch of any slide is marked {options.marked[:50]!r}; "
-            f"{f'the marks are {known}' if known else 'mark some in Review first'}."
+            f"No patch of any slide is marked {one_line(options.marked, 50)!r}; {known}{damaged}"
         )
-    return marked
+    return marked, failures
 
 
 def _number(text: str) -> int:
