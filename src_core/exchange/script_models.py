@@ -11,7 +11,7 @@ from src_core.errors import ProjectError
 from src_core.exchange.script_checks import changed_since
 from src_core.exchange.script_records import Run, table_of, when
 from src_core.exchange.script_state import State, Take, on
-from src_core.exchange.script_text import Call, Copy, Inside, Step, Word
+from src_core.exchange.script_text import Call, Copy, Inside, Step, Word, given
 from src_core.provenance import read_json, recipe_id
 from src_core.training.feedback_config import FeedbackConfig
 from src_core.tuned_runs import CANDIDATE
@@ -21,8 +21,7 @@ __all__ = ["repeat_model"]
 
 def repeat_model(state: State, run: Run) -> None:
     """Make one model again, and the final score and the predictions by it."""
-    repeats = run.asked.get("repeats")
-    repeats = repeats if isinstance(repeats, str) else None
+    repeats = run.repeats
     parent = repeats or run.parent
     problem = _problem(state, run, parent)
     if problem:
@@ -52,13 +51,13 @@ def _time_of_review(state: State, run: Run) -> str:
 
     A repeated fine-tuning hears nothing of later, but here all of it would seem to be of before.
     """
+    runs, passed = {one.run_id: one for one in state.runs}, set[str]()
+    while run.parent is not None and run.repeats in runs and run.run_id not in passed:
+        passed.add(run.run_id)  # damaged records may repeat one another in a ring
+        run = runs[run.repeats]
     until = run.asked.get("reviewed_until")
-    if isinstance(until, str) and run.asked.get("repeats") is None:
-        return until  # what was marked while it learned has no part in it
-    if run.parent is None or run.asked.get("repeats") is None:
-        return run.time
-    before = next((one for one in state.runs if one.run_id == run.asked["repeats"]), run)
-    return run.time if before is run else _time_of_review(state, before)
+    # What was marked while it learned has no part in it.
+    return until if isinstance(until, str) and run.repeats is None else run.time
 
 
 def _problem(state: State, run: Run, parent: str | None) -> str:
@@ -87,7 +86,7 @@ def _train(state: State, run: Run) -> list[Take]:
     acts = [*state.turn_to(run.config), *state.cluster(sorted(names))]
     acts += [*_labels(state, run, names), *_split(state, run), *state.corrections(run.time)]
     target = run.target
-    words: list[Word] = ["--target", *target.columns]
+    words: list[Word] = ["--target", *given(*target.columns)]
     words += ["--task", target.task] if target.task != "classification" else []
     words += ["--per", target.level] if target.level == "patient" else []
     return [*acts, _call(run, "train", Inside(), *words)]
@@ -140,9 +139,11 @@ def _finetune(state: State, run: Run) -> tuple[list[Take], list[str]]:
     config = FeedbackConfig.from_dict(run.asked.get("feedback") or {})
     words: list[Word] = ["--run", state.names[str(run.parent)], "--epochs", str(config.epochs)]
     words += ["--tolerance", str(config.tolerance)]
-    marked = list(run.asked.get("marks") or {})
-    words += ["--slides", *marked] if marked else []
-    drop = (read_json(run.folder / "metrics.json").get("check") or {}).get("drop")
+    marks = run.asked.get("marks")
+    marked = list(marks) if isinstance(marks, dict) else []
+    words += ["--slides", *given(*marked)] if marked else []
+    check = read_json(run.folder / "metrics.json").get("check")
+    drop = check.get("drop") if isinstance(check, dict) else None
     is_candidate = run.run_id.startswith(CANDIDATE)
     if isinstance(drop, float) and drop > config.tolerance and not is_candidate:
         words.append("--accept-drop")

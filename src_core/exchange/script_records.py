@@ -54,13 +54,20 @@ class Run:
     @property
     def parent(self) -> str | None:
         """The run that it was fine-tuned from; None if it was trained from the start."""
-        return self.asked.get("parent")
+        parent = self.asked.get("parent")
+        return parent if isinstance(parent, str) else None
+
+    @property
+    def repeats(self) -> str | None:
+        """The run that it repeats; None if it is none's repetition."""
+        repeats = self.asked.get("repeats")
+        return repeats if isinstance(repeats, str) else None
 
     @property
     def target(self) -> Target:
         """What it learned."""
-        columns = self.asked.get("columns") or [self.asked.get("target", "label")]
-        return Target(tuple(map(str, columns)), self.meta.student.task, self.meta.per)
+        columns = self.names("columns") or [str(self.asked.get("target", "label"))]
+        return Target(tuple(columns), self.meta.student.task, self.meta.per)
 
     @property
     def time(self) -> str:
@@ -162,13 +169,12 @@ def acts_until(store: MarkStore, until: str | None) -> bytes:
     """
     if not store.path.is_file() or not (store.current() or store.path.stat().st_size):
         return b""
-    lines = []
-    for line in store.path.read_bytes().splitlines(keepends=True):
-        if line.endswith(b"\n") and line.strip():  # a last line without an end was torn by a crash
-            told = json.loads(line)
-            if until is None or told["time"] <= until:
-                lines.append(line)
-    return b"".join(lines)
+    *whole, _ = store.path.read_bytes().split(b"\n")  # what has no end was torn by a crash
+    return b"".join(
+        line + b"\n"
+        for line in filter(bytes.strip, whole)
+        if until is None or json.loads(line)["time"] <= until
+    )
 
 
 def changed_settings(before: Config, after: Config, *, within: str = "") -> list[str]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from src_core.exchange.script_records import imports_of, is_by_hand, when
 from src_core.exchange.script_state import State, Take, some
-from src_core.exchange.script_text import Beside, Call, Inside, Step, Word
+from src_core.exchange.script_text import Beside, Call, Inside, Step, Word, given
+from src_core.names import is_safe_name
 from src_core.preparing import imported_grid, stored_grid
 from src_core.project import ProjectConfig, SlideFolder
 
 __all__ = ["take_slides_in"]
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def take_slides_in(state: State, config: ProjectConfig) -> None:
@@ -43,7 +47,7 @@ def take_slides_in(state: State, config: ProjectConfig) -> None:
         said += told
         acts += calls
     if not is_all:
-        acts.append(state.prepare(*(("--encoders", *config.encoders) if imports else ())))
+        acts.append(state.prepare(*(("--encoders", *given(*config.encoders)) if imports else ())))
     state.steps.append(Step(tuple(said), tuple(acts)))
 
 
@@ -72,17 +76,22 @@ def _imports(
 ) -> tuple[list[str], list[Take]]:
     said, calls = list[str](), list[Take]()
     for encoder, told in found:
-        file = str(told.get("file", f"{name}.geojson"))
-        digest = told.get("sha256")
+        file, digest = str(told.get("file")), str(told.get("sha256"))
+        if "file" not in told or not is_safe_name(file):
+            file = f"{name}.geojson"
         what = f"embeddings by {encoder}" if encoder else "patches"
-        known = f"{file} of SHA-256 {digest}" if digest else "a file that is not on record"
+        known = (
+            f"{file} of SHA-256 {digest}"
+            if _SHA256.fullmatch(digest)
+            else "a file that is not on record"
+        )
         said.append(
             f"The {what} of {name} were imported from {known}; the project does not keep it: put "
             f"it beside this script, as imported/{name}/{file} in its folder of files."
         )
-        words = ("--encoder", encoder) if encoder else ()
+        words = ("--encoder", *given(encoder)) if encoder else ()
         place = Beside(f"imported/{name}/{file}")
-        calls.append(Call(("import", Inside(), place, "--slide", name, *words)))
+        calls.append(Call(("import", Inside(), place, "--slide", *given(name), *words)))
     return said, calls
 
 

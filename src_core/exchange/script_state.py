@@ -16,7 +16,7 @@ from src_core.exchange.script_records import (
     runs_in_order,
     table_of,
 )
-from src_core.exchange.script_text import Beside, Call, Copy, Inside, Step, Word
+from src_core.exchange.script_text import Beside, Call, Copy, Inside, Step, Word, given
 from src_core.project import Project, ProjectConfig, SlideFolder
 
 __all__ = ["State", "Take", "on", "some"]
@@ -108,12 +108,12 @@ class State:
         before, words, out = self.config, list[Word](), set(besides)
         encoders = [name for name in config.encoders if name not in out]
         if encoders and (tuple(encoders) != before.encoders or not self.steps):
-            words += ["--encoders", *encoders]
-        given: dict[str, list[str]] = {"encoders": list(config.encoders)}
+            words += ["--encoders", *given(*encoders)]
+        same: dict[str, list[str]] = {"encoders": list(config.encoders)}
         if config.teachers and config.teachers != before.teachers:
-            words += ["--teachers", *config.teachers]
-            given["teachers"] = list(config.teachers)
-        settings = changed_settings(before.replace(**given), config)
+            words += ["--teachers", *given(*config.teachers)]
+            same["teachers"] = list(config.teachers)
+        settings = changed_settings(before.replace(**same), config)
         return [*words, *(["--set", *settings] if settings else [])]
 
     def turn_to(self, config: ProjectConfig) -> list[Take]:
@@ -139,7 +139,7 @@ class State:
         if len(names) == len(self.slides):
             return [Call((verb, Inside(), *words), self.threads)]
         calls, part = list[Take](), list[str]()
-        for name in names:
+        for name in given(*names):
             if sum(len(one) + 3 for one in (*part, name)) > _LONGEST:
                 calls.append(Call((verb, Inside(), "--slides", *part, *words), self.threads))
                 part = []
@@ -182,7 +182,7 @@ class State:
                 words = [f"--reviewer={one.reviewer}", f"--target={one.target}"]
                 words += [] if one.label is None else [f"--label={one.label}"]
                 words += [f"--comment={' '.join(one.comment.split())}"] * bool(one.comment)
-                calls.append(Call(("relabel", Inside(), slide.slide_id, *words)))
+                calls.append(Call(("relabel", Inside(), *given(slide.slide_id), *words)))
             self._corrected[slide.slide_id] = max(known, len(past))
         return calls
 

@@ -1,7 +1,8 @@
 """Steps of a script, and how they read as a POSIX shell script and as a Windows command file.
 
 Whatever a name holds, a shell must take it for one word and nothing else: blanks, quotes, percent
-and dollar signs are quoted, and a line break, which no command file can hold, is refused.
+and dollar signs are quoted, and a line break, which no command file can hold, is refused. So is
+what would make a script read as another one than it is, to a command or to a person.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from src_core.errors import ExchangeError
+from src_core.plain_text import printable
 
-__all__ = ["Beside", "Call", "Copy", "Inside", "Step", "Word", "as_cmd", "as_sh"]
+__all__ = ["Beside", "Call", "Copy", "Inside", "Step", "Word", "as_cmd", "as_sh", "given"]
 
-_BREAKS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
+_BREAKS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_TURNS = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
+"""What turns the writing round, so that one reads what does not stand there."""
 _LIVE = re.compile(r'[\s^&|<>()%!"\'`;,=@]')
 """What may mean something to ``cmd.exe`` outside of quotes."""
 
@@ -63,6 +67,23 @@ class Step:
 
     said: tuple[str, ...]
     acts: tuple[Call | Copy, ...] = ()
+
+
+def given(*values: str) -> list[str]:
+    """Return names of slides, or values of an option, as words of a command.
+
+    Raises
+    ------
+    ExchangeError
+        If the command would take one for an option.
+    """
+    live = next((value for value in values if value.startswith("-")), None)
+    if live is not None:
+        raise ExchangeError(
+            f"{live[:60]!r} begins as an option of a command does; rename it, and write the "
+            "script again."
+        )
+    return list(values)
 
 
 def as_sh(steps: Sequence[Step], *, about: Sequence[str], project: str, files: str) -> str:
@@ -141,6 +162,11 @@ def _cmd_word(word: Word) -> str:
     if isinstance(word, str):
         return _cmd_text(_whole(word))
     root = "%files%" if isinstance(word, Beside) else "%project%"
+    if '"' in word.path:  # no file of Windows has one in its name
+        raise ExchangeError(
+            f"{word.path[:60]!r} has a quote, which no file of Windows can have in its name; "
+            "rename it, and write the script again."
+        )
     path = _doubled(_whole(word.path)).replace("/", "\\")
     return f'"{root}\\{path}"' if path else f'"{root}"'
 
@@ -164,7 +190,7 @@ def _doubled(text: str) -> str:
 
 
 def _whole(text: str) -> str:
-    if _BREAKS.search(text):
+    if _BREAKS.search(text) or _TURNS.search(text):
         raise ExchangeError(
             f"{text[:60]!r} has a line break or another sign that no script can hold; "
             "rename it, and write the script again."
@@ -174,7 +200,7 @@ def _whole(text: str) -> str:
 
 def _line(text: str) -> str:
     """Return a sentence on one line, whatever names it holds."""
-    return " ".join(_BREAKS.sub(" ", text).split())
+    return " ".join(printable(_BREAKS.sub(" ", text)).split())
 
 
 def _remark(text: str) -> str:
