@@ -163,7 +163,7 @@ class SlideFolder:
         path = self.root / "slide.json"
         record = read_config(path, SlideRecord)
         ids = (record.tissue_id, record.roi_id, record.grid_id, record.candidates_id)
-        for name in (*ids, record.clusters_id, record.joint_id):
+        for name in (*ids, record.clusters_id, record.joint_id, record.fingerprint):
             if name is not None and not is_safe_name(name):
                 raise ProjectError(f"{path} is damaged: {name!r} is no artifact of the project.")
         return record

@@ -12,7 +12,7 @@ import math
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from src_core.errors import ProjectError
 from src_core.provenance import write_bytes
@@ -91,14 +91,12 @@ def _make(slide: SlideFolder) -> Rgb | None:
 def _load(path: Path) -> Rgb | None:
     """Return a stored thumbnail; one that is damaged, or is none of ours, counts as missing."""
     try:
-        if path.stat().st_size > _MOST_BYTES:
+        if not path.is_file() or path.stat().st_size > _MOST_BYTES:  # a pipe would be waited for
             return None
         with Image.open(path, formats=("PNG",)) as picture:
             if picture.mode != "RGB" or max(picture.size) > THUMBNAIL_PX:
                 return None
             return np.asarray(picture)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         _log.info("%s is no thumbnail: %s", path, error)
         return None

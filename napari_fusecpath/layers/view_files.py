@@ -20,6 +20,8 @@ from src_core.provenance import read_json, write_json
 __all__ = ["load_view", "store_view", "view_file"]
 
 _MOST_BYTES = 4096
+_LEAST_PX, _MOST_PX = 1e-6, 1e6
+"""Level-0 pixels per pixel of the screen: at others a canvas draws nothing, or stops."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,10 +41,10 @@ def load_view(slide: Path) -> View | None:
         stored = read_json(path, at_most=_MOST_BYTES)
         x, y = (float(value) for value in stored["center_xy"])
         view = View((x, y), float(stored["l0_per_px"]))
-    except (FusecpathError, KeyError, TypeError, ValueError) as error:
+    except (FusecpathError, KeyError, OverflowError, TypeError, ValueError) as error:
         _log.info("%s is no view: %s", path, error)
         return None
-    is_sound = math.isfinite(x + y + view.l0_per_px) and view.l0_per_px > 0
+    is_sound = math.isfinite(x + y) and _LEAST_PX <= view.l0_per_px <= _MOST_PX
     return view if is_sound else None
 
 

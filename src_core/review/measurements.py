@@ -16,7 +16,7 @@ import numpy as np
 
 from src_core.errors import ProjectError
 from src_core.locking import locked
-from src_core.provenance import MAX_JSON_BYTES, read_json, write_json
+from src_core.provenance import read_json, write_json
 from src_core.types import Float64
 
 __all__ = ["MOST", "Kind", "Measurement", "MeasurementStore", "Size", "crosses_itself"]
@@ -29,8 +29,8 @@ MOST: Final = 200
 _FORMAT = 1
 _MOST_POINTS = 5000
 _FARTHEST_PX = 1e7
-_POINT_BYTES = 64
-"""At most, in the file."""
+_MOST_IN_ALL = 20_000
+"""Points of all that is measured on a slide: more would take a window long to draw."""
 _ELLIPSE_CORNERS = 360
 _POINTS: dict[Kind, tuple[int, int]] = {
     "line": (2, 2),
@@ -147,6 +147,8 @@ class MeasurementStore:
             )
         try:
             found = {one.id: one for one in map(_from_dict, rows)}
+            if _n_points(found.values()) > _MOST_IN_ALL:
+                raise ValueError(f"its outlines have more than {_MOST_IN_ALL:,} points")
         except ValueError as error:
             raise ProjectError(f"{self.path} is damaged: {error}; restore or remove it.") from error
         return tuple(found.values())
@@ -176,10 +178,17 @@ class MeasurementStore:
                     f"A slide holds {MOST} measurements, and {self.path} is full; "
                     "delete some, or export them first."
                 )
+            if _n_points(held.values()) > _MOST_IN_ALL:
+                raise ProjectError(
+                    f"The outlines on a slide have at most {_MOST_IN_ALL:,} points, and those of "
+                    f"{self.path} would have more; draw with fewer corners, or delete some."
+                )
             rows = [_to_dict(one) for one in held.values()]
-            if sum(len(row["points"]) for row in rows) * _POINT_BYTES > MAX_JSON_BYTES:
-                raise ProjectError(f"{self.path} would be too large; draw with fewer corners.")
             write_json(self.path, {"format": _FORMAT, "measurements": rows})
+
+
+def _n_points(found: Iterable[Measurement]) -> int:
+    return sum(len(one.points) for one in found)
 
 
 def crosses_itself(corners: Float64) -> bool:

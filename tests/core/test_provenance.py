@@ -152,6 +152,14 @@ def test_missing_and_oversized_json(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         read_json(path)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes among this system's files")
+def test_a_pipe_in_the_place_of_json_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "meta.json")
+    for path in (tmp_path / "meta.json", tmp_path):
+        with pytest.raises(ProjectError, match=f"{path.name} is no file; remove it"):
+            read_json(path)
+
+
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "meta.json"
     write_json(path, {"version": 1})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +97,27 @@ def test_a_thumbnail_shows_the_slide_and_is_kept(project: Project) -> None:
     PIL.Image.new("RGB", (4000, 4000)).save(stored)
     with pytest.raises(FusecpathError, match="no longer at"):
         slide_thumbnail(slide)  # what lies there is none of ours
+
+
+def test_no_hostile_thumbnail_stops_anything(project: Project) -> None:
+    slide = project.slide("b")
+    made = slide_thumbnail(slide)
+    (stored,) = slide.root.glob("thumbnail/*.png")
+    plain = stored.read_bytes()
+    size = (40_000).to_bytes(4, "big") * 2
+    head = b"IHDR" + size + plain[24:29]
+    bomb = plain[:12] + head + zlib.crc32(head).to_bytes(4, "big") + plain[33:]
+    for content in (bomb, plain[:60], b"", plain[:200] + bytes(200)):
+        stored.write_bytes(content)
+        assert np.array_equal(slide_thumbnail(slide), made), "it is made again"
+        assert stored.read_bytes() == plain
+    if hasattr(os, "mkfifo"):
+        stored.unlink()
+        os.mkfifo(stored)
+        assert np.array_equal(slide_thumbnail(slide), made), "a pipe is not waited for"
+    slide.remember(fingerprint="../../a")
+    with pytest.raises(ProjectError, match="is no artifact of the project"):
+        slide_thumbnail(slide)
 
 
 def test_a_label_is_stored_at_once(project: Project) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from src_core.errors import ExchangeError
-from src_core.exchange.script_text import Beside, Call, Copy, Inside, Step, as_cmd, as_sh
+from src_core.exchange.script_text import Beside, Call, Copy, Inside, Step, as_cmd, as_sh, given
 
 NASTY = (
     "plain",
@@ -102,9 +102,28 @@ def test_windows_is_told_the_same_in_its_own_quotes() -> None:
     assert "\n" not in text.replace("\r\n", "")
 
 
-@pytest.mark.parametrize("word", ["two\nlines", "a\rb", "nul\0"])
+@pytest.mark.parametrize(
+    "word", ["two\nlines", "a\rb", "nul\0", "\u202etxt.sh", "\x9b2J", "\ud800"]
+)
 def test_what_no_script_can_hold_is_refused(word: str) -> None:
     step = Step((), (Call(("train", word)),))
     for make in (as_sh, as_cmd):
         with pytest.raises(ExchangeError, match="has a line break or another sign that no script"):
             make((step,), about=(), project="a", files="b")
+
+
+def test_no_name_is_taken_for_an_option_or_ends_a_quote() -> None:
+    assert given("a", "b-c") == ["a", "b-c"]
+    with pytest.raises(ExchangeError, match=r"'--scheduler=.* begins as an option"):
+        given("a", "--scheduler=tcp://10.0.0.1:1")
+    step = Step((), (Call(("import", Inside(), Beside('imported/a" & calc & ".h5'))),))
+    with pytest.raises(ExchangeError, match="has a quote, which no file of Windows"):
+        as_cmd((step,), about=(), project="a", files="b")
+
+
+def test_what_is_said_of_a_step_shows_what_stands_there() -> None:
+    said = Step(("of \u202etxt.sh\x1b[2J \u2028 rm -rf",))
+    for make in (as_sh, as_cmd):
+        text = make((said,), about=(), project="a", files="b")
+        assert "of \ufffdtxt.sh [2J rm -rf" in text
+        assert not any(line.startswith("rm") for line in text.splitlines())

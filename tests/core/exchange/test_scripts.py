@@ -17,10 +17,15 @@ import pytest
 from src_core.bags.label_table import LabelRow
 from src_core.cli import main
 from src_core.clustering.result import load_clusters
-from src_core.errors import ProjectError
-from src_core.exchange.script_records import table_of
+from src_core.errors import FusecpathError, ProjectError
+from src_core.exchange import script_models
+from src_core.exchange.script_records import acts_until, table_of
+from src_core.exchange.script_state import State
+from src_core.exchange.script_steps import lay_steps
+from src_core.exchange.script_text import as_sh
 from src_core.project import Project
 from src_core.provenance import file_sha256, read_json, write_json
+from src_core.review.marks import MarkStore
 from src_core.tissue.mask import TissueMask
 from src_core.training.config import TrainConfig
 from tests.core.cohort_files import write_cohort
@@ -211,6 +216,54 @@ def test_a_run_of_other_slides_than_todays_says_so(worked_on: Project, tmp_path:
         verb("script", project=str(root))
 
 
+RINGS = ({"repeats": "run-0003", "parent": "run-0001"}, {"repeats": "run-0004"})
+STRANGE = (None, 5, "x\n--y", ["--out", {}], {"--slides": [1]})
+ASKED = (
+    "parent", "repeats", "columns", "target", "project", "trained_on", "held_back", "device",
+    "threads", "versions", "marks", "feedback", "reviewed_until", "slides",
+)  # fmt: skip
+
+
+def test_records_of_a_strangers_runs_are_refused_in_one_sentence_or_passed_over(
+    worked_on: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = shutil.copytree(worked_on.root, tmp_path / "copy")
+    kept = {run: read_json(root / "runs" / run / "config.json") for run in worked_on.runs()}
+    third, fourth = (kept[f"run-000{number}"] for number in (3, 4))
+    cases = [("run-0003", {key: one}) for key in ASKED for one in STRANGE]
+    cases += [("run-0001", {key: one}) for key in ("columns", "target") for one in STRANGE]
+    monkeypatch.setattr(script_models, "changed_since", lambda *_: [])  # tested above; it is slow
+    opened, texts = Project.open(root), []
+    for run, changes in cases:
+        path = root / "runs" / run / "config.json"
+        path.write_text(json.dumps({**kept[run], **changes}))
+        try:
+            lay_steps(state := State(opened, tmp_path), stop=lambda: False)
+            texts.append(as_sh(state.steps, about=(), project="p", files="f"))
+        except FusecpathError:
+            pass
+        path.write_text(json.dumps(kept[run]))
+    assert len(texts) > len(cases) / 4
+    assert not any(line.startswith("--") for text in texts for line in text.splitlines())
+    assert not any("--out" in text for text in texts)
+    for run, asked, ring in zip(
+        ("run-0003", "run-0004"), (third, fourth), RINGS[::-1], strict=True
+    ):
+        (root / "runs" / run / "config.json").write_text(json.dumps({**asked, **ring}))
+    state = State(opened, tmp_path)
+    lay_steps(state, stop=lambda: False)
+    assert any("run-0003 is not repeated" in said for step in state.steps for said in step.said)
+
+
+def test_acts_with_odd_white_space_are_read_by_then(tmp_path: Path) -> None:
+    store = MarkStore(tmp_path / "marks.jsonl")
+    store.add([(0, 0, 1, 1)], label="a", reviewer="Ada")
+    line = store.path.read_bytes()
+    odd = line.replace(b'", "', b'",\r"', 1).replace(b'"id": "', b'"id":\x0d"b')
+    store.path.write_bytes(odd + b"\r\n" + line + b'{"torn')
+    assert acts_until(MarkStore(store.path), "9") == odd + line
+
+
 def test_slides_in_a_project_are_named_from_the_script_if_that_is_in_it_too(
     slide_file: Path, tmp_path: Path
 ) -> None:
@@ -237,3 +290,11 @@ def test_imported_embeddings_are_named_and_asked_for(
     lines = [line for line in text.splitlines() if line.startswith("fusecpath")]
     assert [line.split()[1] for line in lines] == ["prepare", "import", "prepare"]
     assert '"$files"/imported/a-slide/a-slide.h5 --slide a-slide --encoder texture' in lines[1]
+    (told,) = target.root.rglob("imported.json")
+    write_json(told, {"file": '../../../x" & calc & ".h5', "sha256": "0 of\nit", "from": "x"})
+    result = verb("script", project=str(target.root), out=str(tmp_path / "s"))
+    for script in (result["script"], result["for_windows"]):
+        text = Path(script).read_text(encoding="utf-8")
+        assert "calc" not in text
+        assert ".." not in text
+        assert "were imported from a file that is not on record" in text

@@ -95,6 +95,21 @@ def test_a_full_file_says_so_and_stays(tmp_path: Path) -> None:
     assert len(store.current()) == MOST
 
 
+def test_so_many_corners_that_a_window_would_hang_are_refused(tmp_path: Path) -> None:
+    store = MeasurementStore(tmp_path / "m.json")
+    angle = np.linspace(0, 2 * np.pi, 5000, endpoint=False)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1) * 1000
+    store.change([measured("polygon", circle) for _ in range(4)])
+    with pytest.raises(ProjectError, match=r"at most 20,000 points, .*; draw with fewer"):
+        store.change([measured("line", [(0, 0), (1, 1)])])
+    stored = json.loads(store.path.read_text())
+    assert len(store.current()) == 4
+    stored["measurements"].append(GOOD)
+    store.path.write_text(json.dumps(stored))
+    with pytest.raises(ProjectError, match=r"m\.json is damaged: its outlines have more than"):
+        store.current()
+
+
 GOOD = {"id": "a", "kind": "line", "points": [[0, 0], [1, 1]]}
 
 

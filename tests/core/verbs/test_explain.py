@@ -13,7 +13,7 @@ from src_core.cli import main
 from src_core.clustering.result import load_clusters
 from src_core.inference.explanation import Explanation
 from src_core.inference.prediction import Prediction
-from src_core.patches.rows import written_rows
+from src_core.patches.rows import told_rows, written_rows
 from src_core.project import Project
 from src_core.review.raster import squares_of
 from tests.core.cohort_files import write_cohort
@@ -79,27 +79,30 @@ def test_marked_patches_are_left_out_alone_or_with_clusters(
         return dict(one)
 
     marked = asked("--marked", "artefact")  # of all slides the one that has such marks
-    assert (marked["name"], marked["n_patches"]) == ("the patches marked artefact", 4)
+    texts = written_rows(rows[1:])
+    told = told_rows(texts)
+    assert (marked["name"], marked["n_patches"]) == (f"the patches marked artefact ({told})", 4)
     # As by excluding these patches by hand and predicting the slide again.
     slide.selection.exclude(grid, rows[1:], reviewer="ada")
-    told = answer("predict", root, "--slides", "s3", "--device", "cpu")
-    odds = dict(zip(told["probabilities"]["s3"], marked["values"], strict=True))
-    assert told["probabilities"]["s3"] == pytest.approx(odds, abs=1e-5)
+    whole = answer("predict", root, "--slides", "s3", "--device", "cpu")
+    odds = dict(zip(whole["probabilities"]["s3"], marked["values"], strict=True))
+    assert whole["probabilities"]["s3"] == pytest.approx(odds, abs=1e-5)
     slide.selection.undo(reviewer="ada")
 
     one = ("--slides", "s3")
     both = asked(*one, "--marked", "artefact", "--without", "1")
-    assert both["name"] == "cluster 1 and the patches marked artefact"
+    assert both["name"] == f"cluster 1 and the patches marked artefact ({told})"
     assert both["n_patches"] == (clusters == 1).sum() + 4
-    texts = written_rows(rows[1:])
     by_number = asked(*one, "--patches", *texts, "--grid", grid.grid_id)
-    assert by_number["name"] == "the 4 selected patches"
+    assert by_number["name"] == f"the 4 selected patches ({told})"
     assert by_number["values"] == pytest.approx(marked["values"], abs=1e-5)
-    asked_for = [found["name"] for found in (by_number, both, marked)]
+    others = asked(*one, "--patches", *written_rows(np.flatnonzero(clusters == 1)[:4]))
+    assert others["n_patches"] == by_number["n_patches"]
+    asked_for = [found["name"] for found in (others, by_number, both)]
     path = root / "predictions" / "run-0001" / "s3" / "explanation.json"
-    first, _, last = stored = Explanation.load(path).without
-    assert [one.name for one in stored] == asked_for
-    assert first.patches == last.patches == texts
+    stored = Explanation.load(path).without
+    assert [one.name for one in stored] == asked_for, "those marked are the ones selected"
+    assert stored[1].patches == texts
     answer("explain", root, *one, "--bags", "1000", "--device", "cpu")
     clusters_too = [one.name for one in Explanation.load(path).without]
     assert clusters_too == ["cluster 0", "cluster 1", *asked_for]
@@ -114,8 +117,8 @@ def test_marked_patches_are_left_out_alone_or_with_clusters(
         (["--patches", "0-9999"], "There are no patches '0-9999'; the grid's are 0 to"),
         (["--patches", "x"], "'x' is no number of a patch; give some, as 7 12-40"),
         (["--patches", "0", "--grid", "another"], "are others since these were selected"),
-        (["--patches", "0-{last}"], "selected patches nothing is left"),
-        (["--patches", "0"], "is predicted without the selected patch already"),
+        (["--patches", "0-{last}"], "selected patches (0-{last}) nothing is left"),
+        (["--patches", "0"], "is predicted without the selected patch (0) already"),
         (["--slides", "s1", "s2", "--patches", "0"], "--patches are numbers on one slide"),
         (["--all", "--marked", "nobody"], "No patch of any slide is marked 'nobody'"),
     ],
@@ -133,7 +136,7 @@ def test_patches_that_cannot_be_left_out_are_refused(
     named = [*of_one, *options[options[0] == "--all" :]]
     typed = [word.format(last=len(grid) - 1) for word in named]
     assert main(["explain", str(root), *typed, "--device", "cpu"]) == 1
-    assert sentence in "".join(capsys.readouterr())
+    assert sentence.format(last=len(grid) - 1) in "".join(capsys.readouterr())
     assert not (root / "predictions" / "run-0001" / "s0" / "explanation.json").exists()
 
 
@@ -153,3 +156,31 @@ def test_what_cannot_be_left_out_is_refused(
     assert main(command) == 1
     assert sentence in "".join(capsys.readouterr())
     assert not (root / "predictions" / "run-0001" / "s2" / "explanation.json").exists()
+
+
+def test_damaged_marks_cost_their_own_slide_and_a_label_is_one_line(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = Project.open(root)
+    slide, damaged = project.slide("s2"), project.slide("s1").marks.path
+    columns, lines = slide.load_grid().cells[:1].T
+    squares = squares_of(slide.load_grid().lattice, lines, columns)
+    label = "edge\nFAILED s9: all\x1b[2J of \u202eit"
+    slide.marks.add(squares, label=label, reviewer="eve")
+    damaged.parent.mkdir(exist_ok=True)
+    damaged.write_text("no act\n")
+    asked = ["explain", str(root), "--device", "cpu", "--marked"]
+    assert main([*asked, label]) == 1
+    printed = capsys.readouterr().out
+    told = printed.splitlines()
+    assert told[0].startswith("s2, changes over")
+    assert "  the patches marked edge FAILED s9: all\ufffd[2J of \ufffdit (0)" in printed
+    (failed,) = [line for line in told if line.startswith("FAILED")]
+    assert failed.startswith(f"FAILED s1: {damaged}, line 1: this is not a line of JSON; restore")
+    assert (root / "predictions" / "run-0001" / "s2" / "explanation.json").is_file()
+    assert main([*asked, "nobody\nFAILED s9"]) == 1
+    sentence = capsys.readouterr().err.strip()
+    damaged.unlink()
+    assert "\n" not in sentence
+    assert "is marked 'nobody FAILED s9'; the marks are" in sentence
+    assert f"{damaged}, line 1" in sentence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.bags.targets import Target
 from src_core.inference.explanation import Explanation
 from src_core.inference.prediction import RESEARCH_USE, Prediction
+from src_core.patches.rows import told_rows, written_rows
 from src_core.project import Project
 from tests.plugin.widgets.small_cohort import N_SLIDES, copied, take_through
 
@@ -190,10 +192,14 @@ def test_what_a_prediction_rests_on_is_chosen_as_in_the_legend(
     assert predict.warning.text() == ""
     names = [reasons.table.item(row, 0).text() for row in range(reasons.table.rowCount())]
     kept = [name.removeprefix("cluster ") for name in shown]
-    assert sorted(names) == sorted([*kept, "selected"]), "the clusters stay"
-    row = names.index("selected")
+    told = told_rows(written_rows(picked))
+    selected = f"selected ({told})"
+    assert sorted(names) == sorted([*kept, selected]), "the clusters stay"
+    row = names.index(selected)
     assert reasons.table.chosen == [row]
-    assert reasons.text.text().startswith("Without the 3 selected patches the probability of")
+    assert reasons.text.text().startswith(
+        f"Without the 3 {selected} the probability".replace("selected", "selected patches")
+    )
     (one,) = Explanation.load(project.prediction("run-0001", "s0") / "explanation.json").without[:1]
     change = f"{one.change[column]:+.3f} ± {one.spread[column]:.3f}"
     assert reasons.table.item(row, 3).text() == change
@@ -207,8 +213,31 @@ def test_what_a_prediction_rests_on_is_chosen_as_in_the_legend(
     dock.session.refresh()
     reasons.ask_selected.click()
     until_idle(dock)
-    assert f"Without the {len(clusters)} selected patches nothing is left" in predict.warning.text()
+    assert f"Without the {len(clusters)} selected patches (0-" in predict.warning.text()
     assert reasons.table.rowCount() == len(names)
+
+    # A file that a stranger wrote: what cannot be so is not shown, and nothing of it stops a click.
+    path = project.prediction("run-0001", "s0") / "explanation.json"
+    predict.warn("")
+    strange = {"cluster 999999999", "cluster " + "9" * 5000, "a\nb \u202e" + "c" * 100_000}
+    more = [replace(found.without[0], name=name) for name in sorted(strange)]
+    beyond = replace(one, patches=("0-999999",))
+    replace(found, without=(*found.without, one, beyond, *more)).save(path)
+    dock.session.refresh()
+    shown = [reasons.table.item(row, 0).text() for row in range(reasons.table.rowCount())]
+    assert set(shown) > set(names)
+    assert len(shown) == len(names) + 2
+    assert all(text.isprintable() and len(text) <= 300 for text in shown)
+    for row in range(len(shown)):
+        reasons.table.selectRow(row)
+        assert len(reasons.text.text()) < 600
+        assert predict.warning.text() == ""
+    replace(found, classes=("a", "b", "c")).save(path)
+    dock.session.refresh()
+    assert reasons.table.isHidden()
+    assert any("explanation.json is damaged" in text for text in dock.session.snapshot.problems)
+    replace(found, without=(*found.without, one)).save(path)
+    dock.session.refresh()
 
     project.reconfigured(project.config.replace(clustering={"n_clusters": 3}))
     dock.session.refresh()
