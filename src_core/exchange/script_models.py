@@ -51,13 +51,13 @@ def _time_of_review(state: State, run: Run) -> str:
 
     A repeated fine-tuning hears nothing of later, but here all of it would seem to be of before.
     """
-    runs, passed = {one.run_id: one for one in state.runs}, set[str]()
-    while run.parent is not None and run.repeats in runs and run.run_id not in passed:
-        passed.add(run.run_id)  # damaged records may repeat one another in a ring
-        run = runs[run.repeats]
     until = run.asked.get("reviewed_until")
-    # What was marked while it learned has no part in it.
-    return until if isinstance(until, str) and run.repeats is None else run.time
+    if isinstance(until, str) and run.asked.get("repeats") is None:
+        return until  # what was marked while it learned has no part in it
+    if run.parent is None or run.asked.get("repeats") is None:
+        return run.time
+    before = next((one for one in state.runs if one.run_id == run.asked["repeats"]), run)
+    return run.time if before is run else _time_of_review(state, before)
 
 
 def _problem(state: State, run: Run, parent: str | None) -> str:
