@@ -15,7 +15,7 @@ from napari_fusecpath.layers.canvas import camera_of
 from napari_fusecpath.layers.find import METADATA_KEY, find_layer
 from napari_fusecpath.layers.geometry import Placement, unit_of, xy_of_world
 from napari_fusecpath.layers.stack import insert_by_role, scale_in_view
-from src_core.review.measurements import Measurement, Size
+from src_core.review.measurements import Measurement, Size, is_tangled
 from src_core.types import Float64
 
 __all__ = [
@@ -69,26 +69,52 @@ def measures_layer(viewer: ViewerModel) -> Shapes:
 
 
 def show_measurements(viewer: ViewerModel, found: Sequence[Measurement]) -> Shapes:
-    """Draw measurements, and nothing else, on their layer."""
+    """Draw measurements, and nothing else, on their layer; some outlines cannot be drawn."""
     layer = measures_layer(viewer)
     layer.data = []
-    ink, width = layer.current_edge_color, layer.current_edge_width
-    if found:
-        layer.add(
-            [one.points[:, ::-1] for one in found],
-            shape_type=[one.kind for one in found],
-            edge_width=width,
-            edge_color=ink,
-            face_color="transparent",
-        )
+    drawn = _add(layer, [one for one in found if not _is_tangle(one)])
     mpp = scale_in_view(viewer, None)
     layer.features = {
-        "id": np.array([one.id for one in found], object),
-        "size": np.array([size_text(one, mpp) for one in found], object),
+        "id": np.array([one.id for one in drawn], object),
+        "size": np.array([size_text(one, mpp) for one in drawn], object),
     }
     layer.feature_defaults = {"id": "", "size": ""}
     layer.selected_data = set()
     return layer
+
+
+def _add(layer: Shapes, found: Sequence[Measurement]) -> Sequence[Measurement]:
+    """Add measurements to an empty layer; return those of which napari could find the inside."""
+    try:
+        _add_all(layer, found)
+    except RuntimeError:  # some jagged outlines it gives up; a file may hold any
+        layer.data = []
+        found = [one for one in found if _has_inside(one)]
+        _add_all(layer, found)
+    return found
+
+
+def _add_all(layer: Shapes, found: Sequence[Measurement]) -> None:
+    if found:
+        layer.add(
+            [one.points[:, ::-1] for one in found],
+            shape_type=[one.kind for one in found],
+            edge_width=layer.current_edge_width,
+            edge_color=layer.current_edge_color,
+            face_color="transparent",
+        )
+
+
+def _has_inside(one: Measurement) -> bool:
+    try:
+        Shapes([one.points[:, ::-1]], shape_type=one.kind)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _is_tangle(one: Measurement) -> bool:
+    return one.kind == "polygon" and is_tangled(one.points)
 
 
 def drawn_measurement(layer: Shapes, row: int, *, mpp: float | None) -> Measurement | None:

@@ -21,7 +21,8 @@ from napari_fusecpath.layers.measures import (
     size_text,
 )
 from napari_fusecpath.layers.stack import scale_in_view
-from napari_fusecpath.notify import report_error
+from napari_fusecpath.notify import report_error, report_info
+from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.snapshot import Snapshot, default_project
 from napari_fusecpath.widgets.threads import submit
 from src_core.errors import FusecpathError
@@ -162,9 +163,18 @@ class Measuring(QObject):
         self._known = {one.id: one for one in stored}
         shown = [*stored, *(one for one in drawn if one.id not in self._known)]
         if shown or find_layer(self._viewer, "measures") is not None:
-            self._draw(shown)
+            self._pass_over(set(self._draw(shown).features["id"]))
             self._keep()
         self.turned.emit()
+
+    def _pass_over(self, drawn: set[str]) -> None:
+        """Forget what cannot be drawn, so that it stays on the disk, and say so."""
+        left = [name for name in self._known if name not in drawn]
+        for name in left:
+            del self._known[name]
+        if left:
+            count = number(len(left), "measurement")
+            report_info(f"{count} of this slide cannot be drawn, but can be exported.")
 
     def _draw(self, shown: list[Measurement]) -> Shapes:
         self._mpp = scale_in_view(self._viewer, None)

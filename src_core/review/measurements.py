@@ -7,8 +7,9 @@ corrected later has other sizes at once, and the shapes stay where they are.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -19,7 +20,15 @@ from src_core.locking import locked
 from src_core.provenance import read_json, write_json
 from src_core.types import Float64
 
-__all__ = ["MOST", "Kind", "Measurement", "MeasurementStore", "Size", "crosses_itself"]
+__all__ = [
+    "MOST",
+    "Kind",
+    "Measurement",
+    "MeasurementStore",
+    "Size",
+    "crosses_itself",
+    "is_tangled",
+]
 
 Kind: TypeAlias = Literal["line", "path", "polygon", "rectangle", "ellipse"]
 
@@ -39,6 +48,8 @@ _POINTS: dict[Kind, tuple[int, int]] = {
     "rectangle": (4, 4),
     "ellipse": (4, 4),
 }
+_TANGLED = 50
+"""Crossings from which on a tangle takes a window long to draw."""
 _ROWS = 256
 """Sides of an outline that are compared with all others at once."""
 
@@ -196,16 +207,23 @@ def crosses_itself(corners: Float64) -> bool:
 
     Sides that only touch do not cross.
     """
-    start, count = corners, len(corners)
-    end = np.roll(corners, -1, axis=0)
-    for first in range(0, count, _ROWS):
-        rows = np.arange(first, min(first + _ROWS, count))[:, None]
+    return any(_crossings(corners))
+
+
+def is_tangled(corners: Float64) -> bool:
+    """Tell whether a closed outline, shape (n, 2), crosses itself too often to be drawn."""
+    return any(count > _TANGLED for count in accumulate(_crossings(corners)))
+
+
+def _crossings(corners: Float64) -> Iterator[int]:
+    """Yield how often some sides of a closed outline cross later ones; together all crossings."""
+    for first in range(0, len(corners), _ROWS):
+        start, end = corners[first:], np.roll(corners, -1, axis=0)[first:]
+        rows = np.arange(min(_ROWS, len(start)))[:, None]
         one, two = start[rows], end[rows]  # (r, 1, 2)
         apart = _side(one, two, start) * _side(one, two, end) < 0
         other = _side(start, end, one) * _side(start, end, two) < 0
-        if (apart & other).any():
-            return True
-    return False
+        yield int(np.triu(apart & other).sum())
 
 
 def _side(start: Float64, end: Float64, point: Float64) -> Float64:

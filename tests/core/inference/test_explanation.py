@@ -192,6 +192,12 @@ def test_what_is_no_file_is_refused_in_one_sentence(tmp_path: Path, kind: str) -
         path.symlink_to(path)
     with pytest.raises(ProjectError, match=r"explanation\.json .*; .*|remove it"):
         Explanation.load(path)
+    if kind == "folder":
+        with pytest.raises(ProjectError, match=r"explanation\.json cannot be written"):
+            GOOD.save(path)
+    else:
+        GOOD.save(path)
+        assert Explanation.load(path) == GOOD, "asking again is what mends it"
 
 
 def test_names_are_read_on_one_line_and_short(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from src_core.review.measurements import (
     Measurement,
     MeasurementStore,
     crosses_itself,
+    is_tangled,
 )
 
 BOX = [(1000, 2000), (1000, 2500), (1200, 2500), (1200, 2000)]
@@ -66,6 +67,10 @@ def test_only_outlines_that_cross_are_said_to() -> None:
     swapped = circle.copy()
     swapped[[600, 604]] = swapped[[604, 600]]  # beyond the first block of sides
     assert crosses_itself(swapped)
+    assert not is_tangled(swapped)
+    tangle = np.random.default_rng(0).uniform(0, 1, (300, 2))
+    assert is_tangled(tangle)
+    assert not is_tangled(tangle[:8])
     touching = np.array([(0, 0), (4, 0), (4, 4), (2, 0), (0, 4)], np.float64)
     assert not crosses_itself(touching)
 

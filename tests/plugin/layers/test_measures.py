@@ -68,3 +68,15 @@ def test_shapes_stay_on_the_slide_whatever_its_scale() -> None:
             np.testing.assert_allclose(again.points, one.points, atol=1e-3)
     show_measurements(viewer, drawn[:1])
     assert layer.nshapes == len(layer.features) == 1
+
+
+def test_outlines_that_cannot_be_drawn_cost_no_other() -> None:
+    rng, angle = np.random.default_rng(0), np.linspace(0, 2 * np.pi, 500, endpoint=False)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    jagged = measured("polygon", circle * rng.uniform(800, 1000, (500, 1)))
+    tangle = measured("polygon", rng.uniform(0, 1000, (300, 2)))
+    first, last = measured("line", [(0, 0), (9, 9)]), measured("polygon", circle * 500)
+    layer = show_measurements(ViewerModel(), [first, jagged, tangle, last])
+    names = layer.features["id"].tolist()
+    assert [name for name in names if name != jagged.id] == [first.id, last.id]
+    assert layer.nshapes == len(names), "whether it draws the jagged one is napari's affair"

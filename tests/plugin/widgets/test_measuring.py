@@ -154,7 +154,9 @@ def _check_many(dock: FuseCPathWidget, root: Path, qtbot: Any) -> None:
     session, rng = dock.session, np.random.default_rng(0)
     (slide,) = Project.open(root).slides()
     store = slide.measurements
-    spare = MOST - 1 - len(store.current())
+    spare = MOST - 2 - len(store.current())
+    tangle = Measurement(kind="polygon", points=rng.uniform(0, 1200, (300, 2)))
+    store.change([tangle])
     store.change(
         Measurement(kind="line", points=rng.uniform(0, 1200, (2, 2))) for _ in range(spare)
     )
@@ -163,7 +165,9 @@ def _check_many(dock: FuseCPathWidget, root: Path, qtbot: Any) -> None:
     dock.measuring.measuring._slide = (None, None)
     session.refresh()
     layer = measures_layer(session.viewer)
-    assert layer.nshapes == MOST - 1
+    assert layer.nshapes == MOST - 2
+    told = "1 measurement of this slide cannot be drawn, but can be exported."
+    assert notification_manager.records[-1].message == told
     tool, took = dock.measuring.measuring, []
     write = tool._write_sizes
 
@@ -180,3 +184,4 @@ def _check_many(dock: FuseCPathWidget, root: Path, qtbot: Any) -> None:
     assert len(took) >= 4
     assert min(took) < HANDLER_MS  # of a shared machine the best says what the code takes
     qtbot.waitUntil(lambda: len(store.current()) == MOST)
+    assert tangle.id in {one.id for one in store.current()}, "what is not drawn is not deleted"
