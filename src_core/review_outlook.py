@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from src_core.errors import ProjectError
+from src_core.gathering import Gathering
 from src_core.models.checkpoint_meta import CheckpointMeta
 from src_core.pipeline import Failure, each_slide
 from src_core.progress import Stop, never
 from src_core.project import Project
 from src_core.provenance import read_json
-from src_core.reviewed import Gathering
 from src_core.training.marked import require_teachable
 
 __all__ = ["Outlook", "review_outlook"]
@@ -58,7 +58,7 @@ def review_outlook(
     marked = [slide for slide in marked if slide.marks.current()]
     gathering.understand(marked)
     gathering.failures += each_slide(marked, gathering.look, stop=stop)
-    joining = gathering.join(gathering.glance)
+    joining = gathering.join(gathering.teachable.glance)
     corrected = [*gathering.corrected(), *joining]
     if not gathering.counts and not corrected:
         raise gathering.nothing(named=False)

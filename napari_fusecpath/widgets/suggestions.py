@@ -32,8 +32,8 @@ from src_core.errors import FusecpathError
 from src_core.inference.palette import cluster_colors
 from src_core.inference.prediction import Prediction
 from src_core.provenance import read_json
-from src_core.reviewed import held_back_with_kin
 from src_core.suggesting import suggest_patches
+from src_core.teachable import held_back_with_kin
 
 __all__ = ["SuggestionStrip"]
 
