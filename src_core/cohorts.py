@@ -13,6 +13,7 @@ from src_core.bags.learnable import LabelSet
 from src_core.bags.targets import Labelled, Target, read_targets
 from src_core.embeddings.extract import load_slide_embedding
 from src_core.errors import ProjectError
+from src_core.hearing import Heard
 from src_core.locking import locked
 from src_core.model_origins import require_patches, sizes_of_patches
 from src_core.pipeline import Failure, each, stored_clusters, stored_views
@@ -48,7 +49,7 @@ def load_cohort(
     config: ProjectConfig | None = None,
     classes: Sequence[str] | None = None,
     only: Collection[str] | None = None,
-    until: str | None = None,
+    heard: Heard | None = None,
 ) -> tuple[Cohort, list[Failure]]:
     """Gather the labelled slides of a project: views, clusters, teachers, edited selections.
 
@@ -63,8 +64,8 @@ def load_cohort(
         Those that a model knows; the column's by default.
     only : collection of str, optional
         Names of the slides to gather; all that have a label by default.
-    until : str, optional
-        UTC, ISO 8601 with milliseconds: what reviewers had marked and corrected by then.
+    heard : Heard, optional
+        How much of what reviewers have marked and corrected; all of it by default.
 
     Returns
     -------
@@ -80,7 +81,7 @@ def load_cohort(
         If their patches are of several magnifications, or embedded differently.
     """
     config = config or project.config
-    table = corrected_labels(project, until=until)
+    table = corrected_labels(project, heard=heard)
     target = Target((target,)) if isinstance(target, str) else target
     names = tuple(classes or target.outputs(table))
     marked_as = names if target.task == "classification" else ()
@@ -89,7 +90,7 @@ def load_cohort(
         for one in read_targets(table, target, classes=names)
         if only is None or one.row.slide_id in only
     ]
-    slides, failures = _ready(project, wanted, config, marked_as, until)
+    slides, failures = _ready(project, wanted, config, marked_as, heard)
     cohort = Cohort(
         slides=slides,
         classes=names,
@@ -106,7 +107,7 @@ def _ready(
     wanted: Sequence[Labelled],
     config: ProjectConfig,
     marked_as: Sequence[str],
-    until: str | None,
+    heard: Heard | None,
 ) -> tuple[tuple[CohortSlide, ...], list[Failure]]:
     slides: list[CohortSlide] = []
     lattices: dict[str, Lattice] = {}
@@ -115,7 +116,7 @@ def _ready(
         slide = project.slide(one.row.slide_id)
         grid = slide.load_grid()
         described = cohort_slide(slide, grid, config, one, slide.selection.edits(grid))
-        truth = _marked(slide, grid, marked_as, until)
+        truth = _marked(slide, grid, marked_as, heard)
         slides.append(replace(described, truth=truth, truth_source="reviewers' marks"))
         lattices[slide.slide_id] = grid.lattice
 
@@ -141,7 +142,11 @@ def _check_copies(project: Project, slides: Sequence[CohortSlide]) -> None:
 
 
 def corrected_labels(
-    project: Project, *, until: str | None = None, table: LabelTable | None = None
+    project: Project,
+    *,
+    until: str | None = None,
+    heard: Heard | None = None,
+    table: LabelTable | None = None,
 ) -> LabelTable:
     """Return the labels table with what reviewers have corrected of it; see `SlideFolder`.
 
@@ -149,7 +154,9 @@ def corrected_labels(
     ----------
     project : Project
     until : str, optional
-        UTC, ISO 8601 with milliseconds: what had been corrected by then.
+        UTC, ISO 8601 with milliseconds: what had been corrected by then, as the clocks say.
+    heard : Heard, optional
+        How many of the corrections, instead; all of them by default.
     table : LabelTable, optional
         The project's, where it has been read already.
 
@@ -161,7 +168,11 @@ def corrected_labels(
     table = project.labels() if table is None else table
     rows = []
     for row in table.rows:
-        said = project.slide(row.slide_id).corrections.current(until=until)
+        slide = project.slide(row.slide_id)
+        if heard is None:
+            said = slide.corrections.current(until=until)
+        else:
+            said = heard.corrections_of(slide)
         known = {target: label for target, label in said.items() if target in table.targets}
         rows.append(replace(row, labels={**row.labels, **known}) if known else row)
     return replace(table, rows=tuple(rows))
@@ -218,10 +229,10 @@ def cohort_slide(
 
 
 def _marked(
-    slide: SlideFolder, grid: PatchGrid, classes: Sequence[str], until: str | None
+    slide: SlideFolder, grid: PatchGrid, classes: Sequence[str], heard: Heard | None
 ) -> Labels | None:
     """Return the class as which each patch is marked, -1 for none; None if no patch is."""
-    marks = slide.marks.current(until=until)
+    marks = slide.marks.current() if heard is None else heard.marks_of(slide)
     marked = label_numbers(grid, marks, classes).astype(np.int32) - 1
     return marked if (marked >= 0).any() else None
 

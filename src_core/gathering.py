@@ -12,6 +12,7 @@ import numpy as np
 
 from src_core.cohorts import corrected_labels, names_in
 from src_core.errors import ProjectError
+from src_core.hearing import Heard
 from src_core.models.checkpoint_meta import CheckpointMeta
 from src_core.patches.grid import PatchGrid
 from src_core.pipeline import Failure, each_slide
@@ -34,8 +35,8 @@ class Gathering:
     project: Project
     meta: CheckpointMeta
     asked: Mapping[str, Any]
-    until: str | None = None
-    """What was said later is not heard; all of it is if None."""
+    heard: Heard | None = None
+    """How much of what was said; all of it if None."""
     joinable: Collection[str] | None = None
     """Slides that may join those that were learned from; all if None."""
     meaning: dict[str, int] = field(default_factory=dict)
@@ -53,7 +54,7 @@ class Gathering:
     def understand(self, slides: Sequence[SlideFolder]) -> None:
         """Find out what the labels mean, or refuse one that means nothing."""
         used = {mark.label: None for slide in slides for mark in self.marks_of(slide)}
-        table = corrected_labels(self.project, until=self.until)
+        table = corrected_labels(self.project, heard=self.heard)
         others = {
             label
             for row in table.rows
@@ -64,11 +65,12 @@ class Gathering:
 
     def marks_of(self, slide: SlideFolder) -> tuple[Mark, ...]:
         """Return the marks of a slide that are heard."""
-        return slide.marks.current(until=self.until)
+        return slide.marks.current() if self.heard is None else self.heard.marks_of(slide)
 
     def _correction(self, name: str) -> str | None:
         """Return the label that a reviewer gave a slide, "" for none; None if nobody did."""
-        said = self.project.slide(name).corrections.current(until=self.until)
+        slide, heard = self.project.slide(name), self.heard
+        said = slide.corrections.current() if heard is None else heard.corrections_of(slide)
         return said.get(self.meta.target_name)
 
     def take(self, slide: SlideFolder) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from src_core.bags.digests import cohort_digests, view_digests
 from src_core.cohorts import load_cohort, names_in
 from src_core.errors import ProjectError
 from src_core.gathering import Gathering, digest_of
+from src_core.hearing import Heard
 from src_core.models.checkpoint_meta import CheckpointMeta
 from src_core.pipeline import Failure, each_slide
 from src_core.progress import Stop
@@ -23,7 +23,18 @@ from src_core.training.config import TrainConfig
 from src_core.training.marked import MarkedSlide, require_teachable
 from src_core.types import Int64, Json
 
-__all__ = ["Reviewed", "gather_review"]
+__all__ = ["Again", "Reviewed", "gather_review"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """What a fine-tuned run has noted, by which its review is gathered again."""
+
+    heard: Heard
+    marked: Sequence[str]
+    """The slides whose marks it learned from."""
+    learned: Collection[str]
+    """The slides of which it knows a label."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +57,8 @@ class Reviewed:
     """All slides of which the model knows a label then, those of the inner split among them."""
     inner: tuple[str, ...]
     """Those of the inner split."""
-    until: str
-    """The moment of which all this is: what was said later has no part in it."""
+    heard: Heard
+    """Of which all this is: what was said later has no part in it."""
     failures: list[Failure]
     """What was not learned from, and why."""
 
@@ -80,7 +91,7 @@ def gather_review(
     asked: Mapping[str, Any],
     *,
     slides: Sequence[str] = (),
-    then: Mapping[str, Any] | None = None,
+    again: Again | None = None,
     stop: Stop,
 ) -> Reviewed:
     """Gather what reviewers have said since, or before, a model was trained.
@@ -94,10 +105,9 @@ def gather_review(
         ``config.json`` of its run.
     slides : sequence of str
         Whose marks to learn from; those of all slides if none is named.
-    then : mapping, optional
-        ``config.json`` of a run that was fine-tuned from that model: gathered is what had been
-        said when it was, of the slides that it learned from. Whether those are as they were is
-        for the caller to see.
+    again : Again, optional
+        Of a run that was fine-tuned from that model: gathered is what it heard. Whether its slides
+        are as they were is for the caller to see.
     stop : callable
         See :mod:`src_core.progress`.
 
@@ -110,19 +120,19 @@ def gather_review(
         slide of a class, is left to learn from.
     """
     require_teachable(meta)
-    if then is None:
-        chosen = [_known(project, name) for name in slides] or list(project.slides())
-        gathering = Gathering(project, meta, asked, until=_moment(project, chosen))
-    else:
-        chosen = [_known(project, name) for name in then["marks"]]
-        known = names_in(then["trained_on"])
-        gathering = Gathering(project, meta, asked, until=then["reviewed_until"], joinable=known)
+    names = slides if again is None else again.marked
+    chosen = [_known(project, name) for name in names]
+    if again is None:
+        chosen = chosen or list(project.slides())
+    heard = Heard.now(project) if again is None else again.heard
+    joinable = None if again is None else again.learned
+    gathering = Gathering(project, meta, asked, heard=heard, joinable=joinable)
     gathering.understand(chosen)
     gathering.failures += each_slide(chosen, gathering.take, stop=stop)
-    return _divided(gathering, named=bool(slides))
+    return _divided(gathering, heard, named=bool(slides))
 
 
-def _divided(said: Gathering, *, named: bool) -> Reviewed:
+def _divided(said: Gathering, heard: Heard, *, named: bool) -> Reviewed:
     """Gather the slides that were learned from, and divide them as they were divided."""
     project, meta, asked = said.project, said.meta, said.asked
     names, joining = names_in(asked.get("trained_on")), said.join(said.teachable.require_ready)
@@ -134,7 +144,7 @@ def _divided(said: Gathering, *, named: bool) -> Reviewed:
         config=said.teachable.config,
         classes=meta.classes,
         only={*names, *joining},
-        until=said.until,
+        heard=heard,
     )
     inner = _inner(said, cohort, set(joining))
     marked = [one.slide_id for one in said.marked]
@@ -148,7 +158,7 @@ def _divided(said: Gathering, *, named: bool) -> Reviewed:
         latest=said.latest[1],
         learned=(*names, *joining),
         inner=tuple(sorted(inner)),
-        until=said.until or "",
+        heard=heard,
         failures=said.failures + failures,
     )
 
@@ -200,16 +210,6 @@ def _inner(said: Gathering, cohort: Cohort, joining: Collection[str]) -> set[str
     trained = cohort.subset(rows)
     inner = inner_split(trained, TrainConfig.from_dict(said.meta.train_config))[1]
     return set() if inner is None else {slide.slide_id for slide in inner.slides}
-
-
-def _moment(project: Project, marked: Sequence[SlideFolder]) -> str:
-    """Return a moment by which all has been said that is on disk now.
-
-    That is now, or later where another machine's clock that marks came from is fast.
-    """
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    corrections = [one.time for slide in project.slides() for one in slide.corrections.history()]
-    return max([now, *(slide.marks.last_time() for slide in marked), *corrections])
 
 
 def _known(project: Project, name: str) -> SlideFolder:

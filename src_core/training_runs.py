@@ -23,7 +23,7 @@ from src_core.types import Json
 if TYPE_CHECKING:
     from src_core.training.packing import FitResult
 
-__all__ = ["named_run", "settled", "train_run", "training_recipe"]
+__all__ = ["named_run", "next_run_id", "settled", "train_run", "training_recipe"]
 
 
 def train_run(
@@ -159,16 +159,19 @@ def _write_run(
 
 def named_run(project: Project, building: Path) -> str:
     """Give a finished run the next number that nothing in the project has ever had."""
-    folders = [path for kind in ("runs", "predictions") for path in (project.root / kind).glob("*")]
-    numbers = [int(one.name[4:]) for one in folders if one.name[4:].isdecimal()]
-    number = max(numbers, default=0) + 1
     while True:
-        run_id = f"run-{number:04d}"
+        run_id = next_run_id(project)
         try:
             building.rename(project.run(run_id))
         except OSError:
-            if not project.run(run_id).exists():
+            if not project.run(run_id).exists():  # else another training has just taken it
                 raise
-            number += 1  # another training has just taken it
         else:
             return run_id
+
+
+def next_run_id(project: Project) -> str:
+    """Return the name of the next run, with a number that nothing in the project has ever had."""
+    folders = [path for kind in ("runs", "predictions") for path in (project.root / kind).glob("*")]
+    numbers = [int(one.name[4:]) for one in folders if one.name[4:].isdecimal()]
+    return f"run-{max(numbers, default=0) + 1:04d}"

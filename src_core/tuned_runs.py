@@ -1,4 +1,4 @@
-"""Runs that were fine-tuned: how they are stored, and what becomes of a candidate.
+"""Runs that were fine-tuned: what they say of themselves, and how they are stored.
 
 A model that has forgotten more than is tolerated is a candidate, until somebody decides.
 """
@@ -15,30 +15,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src_core.cohorts import names_in
+from src_core.devices import pick_device
 from src_core.errors import ProjectError
 from src_core.locking import locked
+from src_core.models.checkpoint_meta import TENSORS_NAME
 from src_core.progress import Report, Stop, check
 from src_core.project import Project
-from src_core.provenance import read_json, write_bytes, write_json
+from src_core.provenance import file_sha256, read_json, write_bytes, write_json
 from src_core.reviewed import Reviewed
-from src_core.training_runs import named_run
+from src_core.training.feedback_config import FeedbackConfig
 from src_core.types import Json
 
 if TYPE_CHECKING:
+    from src_core.runs import Predictor
     from src_core.training.feedback import FineTuned
 
 __all__ = [
     "CANDIDATE",
     "TunedRun",
-    "drop_candidate",
-    "keep_candidate",
     "place_to_tune",
+    "require_decided",
+    "told_of",
     "tuned_run",
     "write_tuned",
 ]
 
 CANDIDATE = "candidate-"
 """What the name of a model begins with that nobody has accepted yet."""
+
+_OWN = ("repeats", "slides", "threads", "versions")
+"""What a run's ``config.json`` says that is not true of those that are fine-tuned from it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +126,52 @@ def place_to_tune(project: Project, *, report: Report, stop: Stop) -> Iterator[P
             shutil.rmtree(building, ignore_errors=True)
 
 
+def require_decided(run_id: str, *, then: str) -> None:
+    """Raise `ProjectError` of a candidate: it may be gone, or have another name, tomorrow.
+
+    Parameters
+    ----------
+    run_id : str
+    then : str
+        What may be done once it is kept, e.g. ``"fine-tune it"``.
+    """
+    if run_id.startswith(CANDIDATE):
+        raise ProjectError(
+            f"{run_id} waits for a decision; keep it by `fusecpath decide`, then {then}."
+        )
+
+
+def told_of(
+    parent: Predictor, asked: Mapping[str, Any], review: Reviewed, config: FeedbackConfig
+) -> dict[str, Json]:
+    """Return what a new run says of itself: as its parent, and what it has learned since.
+
+    Parameters
+    ----------
+    parent : Predictor
+    asked : mapping
+        ``config.json`` of the parent.
+    review : Reviewed
+        What the new run learns from.
+    config : FeedbackConfig
+    """
+    weights = parent.project.run(parent.run_id) / "checkpoint" / TENSORS_NAME
+    return {
+        **{key: value for key, value in asked.items() if key not in _OWN},
+        "trained_on": list(review.learned),
+        "inner": list(review.inner),
+        "parent": parent.run_id,
+        "parent_weights": file_sha256(weights),
+        "device": pick_device(parent.device).type,
+        "review": review.recipe(),
+        "feedback": config.to_dict(),
+        "marks": {slide: {**told} for slide, told in review.counts.items()},
+        "reviewed": list(review.reviewed),
+        "reviewed_until": review.heard.until,
+        "heard": review.heard.to_dict({*review.learned, *review.counts}),
+    }
+
+
 def write_tuned(
     building: Path, tuned: FineTuned, review: Reviewed, told: Mapping[str, Json], *, stop: Stop
 ) -> None:
@@ -150,46 +202,3 @@ def write_tuned(
     write_bytes(building / "history.jsonl", lines.encode())
     result.checkpoint.save(building / "checkpoint")
     check(stop)
-
-
-def keep_candidate(project: Project, name: str) -> str:
-    """Make a candidate a run, with everything that was predicted by it; return its new name.
-
-    Raises
-    ------
-    ProjectError
-        If the project has no such candidate.
-    """
-    _require(project, name)
-    run_id = named_run(project, project.run(name))
-    before, after = (project.root / "predictions" / one for one in (name, run_id))
-    if before.is_dir():
-        # Not renamed: Windows does not let go of a folder whose maps somebody looks at.
-        copy = before.with_name(f".{name}.tmp")
-        shutil.rmtree(copy, ignore_errors=True)  # of a call that was killed
-        shutil.copytree(before, copy)
-        for path in [*copy.glob("*/prediction.json"), *copy.glob("*/explanation.json")]:
-            write_json(path, {**read_json(path), "run_id": run_id})
-        copy.rename(after)
-        shutil.rmtree(before, ignore_errors=True)
-    return run_id
-
-
-def drop_candidate(project: Project, name: str) -> None:
-    """Remove a candidate, and what was predicted by it.
-
-    Raises
-    ------
-    ProjectError
-        If the project has no such candidate: a run that was accepted stays.
-    """
-    _require(project, name)
-    for folder in (project.run(name), project.root / "predictions" / name):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _require(project: Project, name: str) -> None:
-    waiting = [run_id for run_id in project.runs() if run_id.startswith(CANDIDATE)]
-    if name not in waiting:
-        known = ", ".join(waiting) or "none"
-        raise ProjectError(f"{project.root} has no candidate {name!r}; it has {known}.")

@@ -18,24 +18,30 @@ import numpy as np
 
 from src_core.bags.dataset import standardised_rows
 from src_core.cohorts import names_in
-from src_core.devices import DeviceName, pick_device
+from src_core.deciding import (
+    Kept,
+    settle_candidates,
+    with_candidate_dropped,
+    with_candidate_kept,
+)
+from src_core.devices import DeviceName
 from src_core.errors import JobCancelled, ProjectError
-from src_core.models.checkpoint_meta import TENSORS_NAME
 from src_core.pipeline import Failure
 from src_core.progress import Progress, Report, Stop
 from src_core.project import Project
-from src_core.provenance import file_sha256, read_json, recipe_id
+from src_core.provenance import read_json, recipe_id
 from src_core.review.first_map import FirstMap
 from src_core.reviewed import Reviewed, gather_review
 from src_core.runs import Predictor
 from src_core.training.feedback_config import FeedbackConfig
 from src_core.tuned_runs import (
     CANDIDATE,
-    drop_candidate,
-    keep_candidate,
     place_to_tune,
+    require_decided,
+    told_of,
     write_tuned,
 )
+from src_core.tuning_check import needs_decision
 from src_core.types import Json
 
 if TYPE_CHECKING:
@@ -62,7 +68,7 @@ class Tuned:
     """The slide that was predicted by the new model; "" if none was marked."""
     failures: list[Failure]
     notes: tuple[str, ...] = ()
-    """Sentences on what its parent could tell and it cannot."""
+    """Sentences on what its parent could tell and it cannot, and on what was left out of it."""
 
     @property
     def is_candidate(self) -> bool:
@@ -108,7 +114,8 @@ def finetune(
     Raises
     ------
     ProjectError
-        If there is no such run or slide, nothing (new) to learn from, or a mark of no class.
+        If there is no such run or slide, the run is a candidate, nothing (new) is there to learn
+        from, or a mark is of no class.
     GridMismatchError, StaleArtifactError, TooFewPatchesError
         If the model cannot read the slide that is shown.
     CheckpointError
@@ -116,20 +123,29 @@ def finetune(
     JobCancelled
         If `stop` says so; nothing is kept.
     """
+    require_decided(run_id, then="fine-tune it")
     parent = Predictor.load(project, run_id, device=device)
     with place_to_tune(project, report=report, stop=stop) as building:
+        settle_candidates(project)  # what a killed call has left
         for slide in project.slides():
-            FirstMap.remove(slide.first_map)  # what a killed call has left
+            FirstMap.remove(slide.first_map)
         asked = read_json(project.run(run_id) / "config.json")
         review = gather_review(project, parent.checkpoint.meta, asked, slides=slides, stop=stop)
         _require_news(run_id, review, asked)
         shown = show or review.latest
-        told = _told(asked, parent, review, config)
-        name = _made_before(project, told) or _candidate(told)
-        _Making(parent, review, config, building, shown, report, stop).make(name, told)
-        if name == _candidate(told) and (accept_drop or not _forgot(project, name, config)):
-            name = keep_candidate(project, name)
-    return _tuned(project, name, review, shown)
+        making = _Making(parent, review, config, building, shown, report, stop)
+        made = _made(making, told_of(parent, asked, review, config), accept_drop=accept_drop)
+    return _tuned(project, made, review, shown)
+
+
+def _made(making: _Making, told: dict[str, Json], *, accept_drop: bool) -> Kept:
+    """Make a model, or find it made, and let it be a run unless somebody has to decide."""
+    project, candidate = making.parent.project, _candidate(told)
+    name = _made_before(project, told) or candidate
+    making.make(name, told)
+    if name == candidate and (accept_drop or not _needs_decision(project, name, making.config)):
+        return with_candidate_kept(project, name)
+    return Kept(name, [])
 
 
 def _require_news(run_id: str, review: Reviewed, asked: dict[str, Any]) -> None:
@@ -138,37 +154,16 @@ def _require_news(run_id: str, review: Reviewed, asked: dict[str, Any]) -> None:
         raise ProjectError(" ".join([known, *(one.message for one in review.failures[:1])]))
 
 
-def _tuned(project: Project, name: str, review: Reviewed, shown: str) -> Tuned:
-    metrics = read_json(project.run(name) / "metrics.json")
+def _tuned(project: Project, made: Kept, review: Reviewed, shown: str) -> Tuned:
+    metrics = read_json(project.run(made.run_id) / "metrics.json")
     return Tuned(
-        run_id=name,
+        run_id=made.run_id,
         check=metrics.get("check", {}),
         marks=review.counts,
         shown=shown,
         failures=review.failures,
-        notes=tuple(names_in(metrics.get("notes"))),
+        notes=(*names_in(metrics.get("notes")), *made.notes),
     )
-
-
-def _told(
-    asked: dict[str, Any], parent: Predictor, review: Reviewed, config: FeedbackConfig
-) -> dict[str, Json]:
-    """Return what the new run says of itself: as its parent, and what it has learned since."""
-    marks: dict[str, Json] = {slide: {**told} for slide, told in review.counts.items()}
-    weights = parent.project.run(parent.run_id) / "checkpoint" / TENSORS_NAME
-    return {
-        **{key: value for key, value in asked.items() if key != "repeats"},
-        "trained_on": list(review.learned),
-        "inner": list(review.inner),
-        "parent": parent.run_id,
-        "parent_weights": file_sha256(weights),
-        "device": pick_device(parent.device).type,
-        "review": review.recipe(),
-        "feedback": config.to_dict(),
-        "marks": marks,
-        "reviewed": list(review.reviewed),
-        "reviewed_until": review.until,
-    }
 
 
 def _candidate(told: dict[str, Json]) -> str:
@@ -188,10 +183,9 @@ def _made_before(project: Project, told: dict[str, Json]) -> str | None:
     return None
 
 
-def _forgot(project: Project, name: str, config: FeedbackConfig) -> bool:
-    """Tell whether the drop is more than is tolerated; one that cannot be told is none."""
-    drop = read_json(project.run(name) / "metrics.json").get("check", {}).get("drop")
-    return isinstance(drop, float) and drop > config.tolerance
+def _needs_decision(project: Project, name: str, config: FeedbackConfig) -> bool:
+    check = read_json(project.run(name) / "metrics.json").get("check")
+    return needs_decision(check, config.tolerance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +218,7 @@ class _Making:
                 model.predict(project.slide(shown), report=self.report, stop=self.stop)
         except JobCancelled:
             if is_new and name in project.runs():
-                drop_candidate(project, name)
+                with_candidate_dropped(project, name)
             raise
         finally:
             if shown:

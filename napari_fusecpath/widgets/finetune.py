@@ -160,8 +160,8 @@ class FineTuning(QWidget):
             return
         try:
             check = check_text(tuned)
-        except (KeyError, TypeError, ValueError):
-            check = f"The check of {tuned.run_id} is damaged; fine-tune again."
+        except FusecpathError as error:
+            check = str(error)
         verdict = verdict_text(tuned)
         kept = [] if self._candidate is not None else [verdict]
         self.told.setText(" ".join([learned_text(tuned), check, *kept, *tuned.notes]))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 from napari_fusecpath.widgets.result_texts import number
 from src_core.review_outlook import Outlook
 from src_core.tuned_runs import TunedRun
+from src_core.tuning_check import check_text as told_check
+from src_core.tuning_check import drop_of
 
 __all__ = ["button_text", "check_text", "learned_text", "outlook_text", "verdict_text"]
-
-_FIGURES = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy"}
 
 
 def button_text(outlook: Outlook | None) -> str:
@@ -44,41 +43,28 @@ def check_text(tuned: TunedRun) -> str:
 
     Raises
     ------
-    KeyError, TypeError, ValueError
+    ProjectError
         If the check is damaged.
     """
-    check = tuned.check
-    before, after = check["before"], check["after"]
-    told = [
-        f"{name} {_change(before[key]['value'], after[key]['value'])}"
-        for key, name in _FIGURES.items()
-        if before[key]["value"] is not None and after[key]["value"] is not None
-    ]
-    told.append(f"loss {_change(before['loss'], after['loss'])}")
-    slides = number(int(check["n_slides"]), "slide")
-    which = str(check["slides"]).removeprefix("slides ")
-    few = " (there are too few others)" if which == _LEARNED else ""
-    return f"On {slides} {which}{few}: {', '.join(told)}."
+    return told_check(tuned.check)
 
 
 def verdict_text(tuned: TunedRun) -> str:
     """Return what the check comes to, and what is to be decided."""
-    drop, tolerance = tuned.check.get("drop"), tuned.tolerance
-    if not isinstance(drop, float):
-        return "The slides of the check cannot tell what was forgotten: they are of one class."
+    drop, tolerance = drop_of(tuned.check), tuned.tolerance
+    stays = f"{tuned.parent} stays the model in use until you keep this one."
+    if drop is None:
+        told = "The slides of the check cannot tell what was forgotten: a class is missing"
+        return f"{told}, so {stays}" if tuned.is_candidate else f"{told}."
     if tuned.is_candidate:
         few = "" if int(tuned.check.get("n_slides", 0)) >= 20 else _FEW
         over = "" if tolerance is None or drop <= tolerance else f", more than {tolerance:g}"
-        return (
-            f"The AUROC fell by {drop:.3f}{over}: {tuned.parent} stays the model in use until you "
-            f"keep this one.{few}"
-        )
+        return f"The AUROC fell by {drop:.3f}{over}: {stays}{few}"
     if drop <= 0:
         return "The AUROC did not fall there."
     return f"The AUROC fell by {drop:.3f} there."
 
 
-_LEARNED = "it had learned from"
 _FEW = " With so few slides a single one moves it by hundredths."
 
 
@@ -95,7 +81,3 @@ def _of_slides(counts: Mapping[str, Mapping[str, int]]) -> str:
     patches = number(_total(counts), "marked patch", "marked patches")
     of = next(iter(counts)) if len(counts) == 1 else number(len(counts), "slide")
     return f"{patches} of {of} ({labels})"
-
-
-def _change(before: Any, after: Any) -> str:
-    return f"{float(before):.3f} → {float(after):.3f}"

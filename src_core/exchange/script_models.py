@@ -15,6 +15,7 @@ from src_core.exchange.script_text import Call, Copy, Inside, Step, Word, given
 from src_core.provenance import read_json, recipe_id
 from src_core.training.feedback_config import FeedbackConfig
 from src_core.tuned_runs import CANDIDATE
+from src_core.tuning_check import needs_decision
 
 __all__ = ["repeat_model"]
 
@@ -143,9 +144,7 @@ def _finetune(state: State, run: Run) -> tuple[list[Take], list[str]]:
     marked = list(marks) if isinstance(marks, dict) else []
     words += ["--slides", *given(*marked)] if marked else []
     check = read_json(run.folder / "metrics.json").get("check")
-    drop = check.get("drop") if isinstance(check, dict) else None
-    is_candidate = run.run_id.startswith(CANDIDATE)
-    if isinstance(drop, float) and drop > config.tolerance and not is_candidate:
+    if needs_decision(check, config.tolerance) and not run.run_id.startswith(CANDIDATE):
         words.append("--accept-drop")
     said = []
     if config != FeedbackConfig(epochs=config.epochs, tolerance=config.tolerance):

@@ -6,6 +6,8 @@ it, and holds wherever the project's labels are read to learn from.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +17,7 @@ from src_core.errors import ProjectError
 from src_core.locking import locked
 from src_core.provenance import read_json, write_json
 from src_core.review.acts import MAX_TEXT
+from src_core.review.extent import Extent
 
 __all__ = ["Correction", "CorrectionStore"]
 
@@ -82,13 +85,15 @@ class CorrectionStore:
             write_json(self.path, {"corrections": acts})
         return made
 
-    def current(self, *, until: str | None = None) -> dict[str, str]:
+    def current(self, *, until: str | None = None, acts: int | None = None) -> dict[str, str]:
         """Return the labels in force that differ from what the table may say, by target.
 
         Parameters
         ----------
         until : str, optional
-            UTC, ISO 8601 with milliseconds: what was in force then; by default what is now.
+            UTC, ISO 8601 with milliseconds: of what was said by then, by the clocks of who said it.
+        acts : int, optional
+            What was in force after so many corrections; by default what is now.
 
         Raises
         ------
@@ -96,13 +101,22 @@ class CorrectionStore:
             If the file is damaged.
         """
         found: dict[str, str] = {}
-        for act in self.history():
+        for act in self.history()[:acts]:
             if until is not None and act.time > until:
                 continue
             found.pop(act.target, None)
             if act.label is not None:
                 found[act.target] = act.label
         return found
+
+    def extent(self, *, acts: int | None = None) -> Extent | None:
+        """Return what stands for the first corrections; see `MarkStore.extent`."""
+        stored = self._acts()
+        count = len(stored) if acts is None else acts
+        if not 0 < count <= len(stored):
+            return None
+        text = json.dumps(stored[:count], sort_keys=True, separators=(",", ":"))
+        return Extent(count, hashlib.sha256(text.encode()).hexdigest())
 
     def history(self) -> tuple[Correction, ...]:
         """Return everything that was ever said, the oldest first.

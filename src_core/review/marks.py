@@ -7,6 +7,7 @@ that was being written, and undo goes on where it was after a restart.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -27,6 +28,7 @@ from src_core.review.acts import (
     paint,
     painted,
 )
+from src_core.review.extent import Extent
 
 __all__ = ["MarkStore"]
 
@@ -127,30 +129,40 @@ class MarkStore:
             self._append(act)
             return act
 
-    def current(self, *, until: str | None = None, reviewer: str | None = None) -> tuple[Mark, ...]:
+    def current(self, *, acts: int | None = None, reviewer: str | None = None) -> tuple[Mark, ...]:
         """Return the marks in force, the oldest first, at most one for each square.
 
         Parameters
         ----------
-        until : str, optional
-            UTC, ISO 8601 with milliseconds: what was in force then; by default what is now.
+        acts : int, optional
+            What was in force after so many acts; by default what is now.
         reviewer : str, optional
             Whose: what others have said of the same squares does not count then.
         """
         with self._lock:
             self._catch_up()
-            if until is not None:
-                then = in_force(act for act in self._acts if act.time <= until)
+            if acts is not None:
+                then = in_force(self._acts[:acts])
                 return tuple(painted(then, reviewer=reviewer).values())
             if reviewer not in self._views:
                 self._views[reviewer] = painted(in_force(self._acts), reviewer=reviewer)
             return tuple(self._views[reviewer].values())
 
-    def last_time(self) -> str:
-        """Return the latest time of an act; "" without any."""
+    def extent(self, *, acts: int | None = None) -> Extent | None:
+        """Return what stands for the first acts, by default all; None if there are not so many.
+
+        Line ends and empty lines are no part of it.
+        """
         with self._lock:
             self._catch_up()
-            return max((act.time for act in self._acts), default="")
+            count = len(self._acts) if acts is None else acts
+            return Extent(count, self._sums[count - 1]) if 0 < count <= len(self._acts) else None
+
+    def times(self) -> tuple[str, ...]:
+        """Return when each act was made, by the clock of who made it, in the file's order."""
+        with self._lock:
+            self._catch_up()
+            return tuple(act.time for act in self._acts)
 
     def reviewers(self) -> tuple[str, ...]:
         """Return who has a stroke in force, who began first first."""
@@ -195,6 +207,8 @@ class MarkStore:
         self._offset = 0  # bytes of whole lines read so far
         self._torn = 0  # bytes of the torn line behind them
         self._acts: list[Act] = []
+        self._sum = hashlib.sha256()  # of the lines of the acts
+        self._sums: list[str] = []  # what it came to after each
         self._marks: dict[str, Act] = {}
         self._done: dict[str, list[str]] = {}
         self._redoable: dict[str, list[str]] = {}
@@ -223,7 +237,7 @@ class MarkStore:
                 line += b"\n"  # however it goes on: it is not the torn end of anything
                 raise ValueError("this is too long to be an act")
             if line.strip():
-                self._apply(act_from(_parse(line), self._labels))
+                self._apply(act_from(_parse(line), self._labels), line)
         except ValueError as error:
             if not line.endswith(b"\n"):
                 self._torn = len(line)  # by a crash: nobody was told that this act is stored
@@ -234,7 +248,13 @@ class MarkStore:
             ) from error
         self._offset += len(line)
 
-    def _apply(self, act: Act) -> None:
+    def _apply(self, act: Act, line: bytes) -> None:
+        self._do(act)
+        self._sum.update(line.strip() + b"\n")
+        self._sums.append(self._sum.hexdigest())
+        self._acts.append(act)
+
+    def _do(self, act: Act) -> None:
         done = self._done.setdefault(act.reviewer, [])
         redoable = self._redoable.setdefault(act.reviewer, [])
         if act.kind == "mark":
@@ -243,7 +263,6 @@ class MarkStore:
             self._marks[act.id] = act
             done.append(act.id)
             redoable.clear()
-            self._acts.append(act)
             for reviewer, view in self._views.items():
                 paint(view, act, reviewer=reviewer)
             return
@@ -251,7 +270,6 @@ class MarkStore:
         if not source or source[-1] != act.of:
             raise ValueError(f"there is nothing to {act.kind} at act {act.of}")
         target.append(source.pop())
-        self._acts.append(act)
         self._views.clear()
 
     def _append(self, act: Act) -> None:
@@ -275,7 +293,7 @@ class MarkStore:
                 os.fsync(stream.fileno())
         except OSError as error:
             self._fail("written", error)
-        self._apply(act)
+        self._apply(act, line)
         self._offset += len(line)
         self._torn = 0
 

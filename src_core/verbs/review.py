@@ -7,13 +7,14 @@ from typing import Annotated, Any, Literal
 
 from src_core import pipeline, tuning
 from src_core.config import Config, Help, Range
+from src_core.deciding import drop_candidate, keep_candidate
 from src_core.errors import ConfigError, ProjectError
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
 from src_core.review.acts import MAX_TEXT
 from src_core.suggesting import suggest_patches
 from src_core.training.feedback_config import FeedbackConfig, FeedbackEpochs, Tolerance
-from src_core.tuned_runs import drop_candidate, keep_candidate
+from src_core.tuning_check import check_text, drop_of
 from src_core.verbs.base import (
     Device,
     ProjectPath,
@@ -125,11 +126,20 @@ def _finetune(options: FinetuneOptions, report: Report, stop: Stop) -> Result:
 
 
 def _candidate_note(tuned: tuning.Tuned, tolerance: float) -> str:
-    return (
-        f"The AUROC on {tuned.check['n_slides']} {tuned.check['slides']} fell by "
-        f"{tuned.check['drop']:.3f}, more than {tolerance:g}, so this is a candidate: the newest "
-        "model is still the one before. Accept the drop, in the same call, to use it."
+    drop = drop_of(tuned.check)
+    why = (
+        "That cannot tell by how much the AUROC fell"
+        if drop is None
+        else f"The AUROC fell by {drop:.3f}, more than {tolerance:g}"
     )
+    return (
+        f"{check_text(tuned.check)} {why}, so this is a candidate: the newest model is still the "
+        "one before. Look at it, then keep or drop it by `fusecpath decide`."
+    )
+
+
+def _describe_tuned(result: Result) -> str:
+    return as_lines({**result, "check": check_text(result["check"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,9 +154,10 @@ class DecideOptions(Config):
 def _decide(options: DecideOptions, report: Report, stop: Stop) -> Result:
     project = Project.open(options.project)
     if options.what == "drop":
-        drop_candidate(project, options.candidate)
+        drop_candidate(project, options.candidate, report=report, stop=stop)
         return result_of(project, [], dropped=options.candidate)
-    return result_of(project, [], run=keep_candidate(project, options.candidate))
+    kept = keep_candidate(project, options.candidate, report=report, stop=stop)
+    return result_of(project, [], run=kept.run_id, **({"notes": kept.notes} if kept.notes else {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +206,7 @@ FINETUNE = Verb(
     "let a model learn from the patches that reviewers have marked",
     FinetuneOptions,
     _finetune,
-    as_lines,
+    _describe_tuned,
 )
 DECIDE = Verb(
     "decide",

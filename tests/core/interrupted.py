@@ -27,8 +27,12 @@ __all__ = ["killed"]
 
 
 def killed(root: Path, verb: str, **options: Any) -> None:
-    """Start a verb in a process and kill it where ``until`` or ``within`` says."""
+    """Start a verb in a process and kill it where ``until`` or ``within`` says.
+
+    Its device is the CPU; None takes an option away, such as that of a verb without a device.
+    """
     asked = {"project": str(root), "device": "cpu", **options}
+    asked = {name: value for name, value in asked.items() if value is not None}
     command = [sys.executable, "-P", __file__, verb, json.dumps(asked)]
     paths = os.pathsep.join(sys.path)
     child = subprocess.Popen(

@@ -50,6 +50,15 @@ def weights(root: Path, run_id: str) -> str:
     return file_sha256(root / "runs" / run_id / "checkpoint" / "model.safetensors")
 
 
+def say(project: Project, slide_id: str, time: str) -> None:
+    """Mark again what was marked first, as another label, by a clock that says so."""
+    path = project.slide(slide_id).marks.path
+    first = json.loads(path.read_text().splitlines()[0])
+    act = {**first, "id": time, "time": time, "label": "artefact", "reviewer": "bob"}
+    with path.open("a") as stream:
+        stream.write(json.dumps(act) + "\n")
+
+
 def relabel(root: Path, slide_id: str) -> None:
     rows = {row.slide_id: row.labels["label"] for row in Project.open(root).labels().rows}
     other = "ba"["ab".index(rows[slide_id])]
@@ -63,7 +72,7 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Of ``s9`` nothing but marks can be learned.
     """
     folder = tmp_path_factory.mktemp("cohort")
-    table = write_cohort(folder, (0.0, 0.4) * 5, side_px=640, label=[*"ab" * 4, "a", ""])
+    table = write_cohort(folder, (0.0, 0.4) * 5, side_px=512, label=[*"ab" * 4, "a", ""])
     root = folder / "project"
     settings = ["grid.patch_px=128", "clustering.n_per_cluster=4"]
     run("prepare", root, labels=str(table), encoders=["texture"], set=settings)
@@ -100,10 +109,8 @@ def test_a_killed_fine_tuning_leaves_the_model_and_comes_to_the_same_when_called
     root = shutil.copytree(reviewed, tmp_path / "project")
     parent = {path: path.read_bytes() for path in root.glob("runs/run-0001/**/*") if path.is_file()}
     options = {"epochs": 3, "tolerance": 1.0}
-    killed(root, "finetune", until="epoch 2", **options)
-    assert Project.open(root).slide("s9").first_map.is_dir(), "it was in the middle"
-    assert Project.open(root).runs() == ("run-0001",)
     killed(root, "finetune", within="src_core.models.checkpoint:Checkpoint.save", **options)
+    assert Project.open(root).slide("s9").first_map.is_dir(), "it was in the middle"
     (half,) = (root / "runs").glob(".*.tmp")
     assert (half / "config.json").is_file(), "it was being written"
     assert Project.open(root).runs() == ("run-0001",)
@@ -140,6 +147,11 @@ def test_a_fine_tuned_run_is_repeated_by_what_had_been_said_then(
     project.slide("s9").marks.undo(reviewer="ada")
     relabel(again, learned[2])
     run("relabel", again, slide=learned[1], reviewer="ada")  # as the table has it
+    for time in ("2020-01-01T00:00:00.000+00:00", "at noon"):  # clocks that are set back, or none
+        say(project, "s9", time)
+    corrections = project.slide(learned[1]).corrections.path
+    said = read_json(corrections)["corrections"]
+    write_json(corrections, {"corrections": [*said, {**said[-1], "time": "2020", "label": "b"}]})
     table = again / "cohort" / "labels.csv"
     head, *rows = table.read_text().splitlines()
     table.write_text("\n".join([head, *reversed(rows)]) + "\n")
@@ -155,8 +167,11 @@ def test_a_fine_tuned_run_is_repeated_by_what_had_been_said_then(
         read_json(again / "runs" / name / "metrics.json") for name in (TUNED, "run-0003")
     )
     assert first == second
+    path = again / "runs" / "run-0003" / "config.json"
+    write_json(path, {key: told for key, told in read_json(path).items() if key != "heard"})
     third = run("train", again, from_run="run-0003")
-    assert third["identical"], "a repetition may be repeated"
+    assert third["identical"], "a repetition may be repeated, and one that noted times alone"
+    assert asked(again, "run-0004")["heard"] == asked(again, TUNED)["heard"]
     fourth = run("finetune", again, run="run-0003", device="cpu", epochs=1, tolerance=1.0)["run"]
     assert "repeats" not in asked(again, fourth)
 
@@ -184,10 +199,19 @@ def test_what_was_learned_from_and_is_no_longer_there_is_named(again: Path) -> N
     slide.marks.path.write_text(text.splitlines(keepends=True)[0])
     with pytest.raises(StaleArtifactError, match=r"'s9' is not what .* \(its marks of that time"):
         run("train", again, from_run=TUNED)
+    slide.marks.path.write_text(text.replace('"ada"', '"eve"'))
+    with pytest.raises(StaleArtifactError, match=r"'s9' is not what .* \(its marks of that time"):
+        run("train", again, from_run=TUNED)
     slide.marks.path.unlink()
-    with pytest.raises(StaleArtifactError, match="'s9' is no longer to run-0002 what it was"):
+    with pytest.raises(StaleArtifactError, match=r"'s9' is not what .* \(its marks of that time"):
         run("train", again, from_run=TUNED)
     slide.marks.path.write_text(text)
+    corrected = Project.open(again).slide(asked(again, "run-0001")["trained_on"][1])
+    said = corrected.corrections.path.read_text()
+    corrected.corrections.path.write_text(said.replace('"ada"', '"eve"'))
+    with pytest.raises(StaleArtifactError, match=r"is not what .* \(the corrections of its label"):
+        run("train", again, from_run=TUNED)
+    corrected.corrections.path.write_text(said)
     name = asked(again, "run-0001")["trained_on"][2]
     other = Project.open(again).slide(name)
     other.selection.exclude(other.load_grid(), np.arange(1), reviewer="ada")
@@ -213,7 +237,31 @@ def test_what_cannot_be_repeated_says_why(again: Path) -> None:
     write_json(path, {key: value for key, value in noted.items() if key != "reviewed_until"})
     with pytest.raises(ProjectError, match="has not noted what it was fine-tuned from"):
         run("train", again, from_run=TUNED)
+    others = {
+        "trained_on": [*noted["trained_on"], "s9"],
+        "inner": ["s9"],
+        "held_back": [],
+        "reviewed": [],
+        "marks": {slide: {"b": 99} for slide in noted["marks"]},
+    }
+    for key, other in others.items():
+        assert noted[key] != other
+        write_json(path, {**noted, key: other})
+        with pytest.raises(StaleArtifactError, match=f"its {key}, does not follow from its parent"):
+            run("train", again, from_run=TUNED)
+    write_json(path, {**noted, "heard": {"s9": noted["heard"]["s9"]}})
+    with pytest.raises(StaleArtifactError, match="is not what run-0002 learned from"):
+        run("train", again, from_run=TUNED)
+    write_json(path, {**noted, "heard": {"s9": {"marks": [True, "ab"]}}})
+    with pytest.raises(ProjectError, match=r"config\.json is damaged: marks of s9 is no number"):
+        run("train", again, from_run=TUNED)
+    write_json(path, {key: value for key, value in noted.items() if key != "heard"})
+    say(Project.open(again), "s9", "2020")  # which seems to be of then
+    with pytest.raises(StaleArtifactError, match=r"'s9' is not what .* \(its marks of that time"):
+        run("train", again, from_run=TUNED)
     write_json(path, noted)
     (again / "runs" / TUNED).rename(again / "runs" / "candidate-0")
     with pytest.raises(ProjectError, match="candidate-0 waits for a decision; keep it by"):
         run("train", again, from_run="candidate-0")
+    with pytest.raises(ProjectError, match="candidate-0 waits for a decision; keep it by"):
+        run("finetune", again, run="candidate-0")

@@ -20,6 +20,9 @@ def test_the_latest_correction_holds_until_it_is_taken_back(tmp_path: Path) -> N
     assert again.current() == {"label": "normal", "grade": ""}
     again.correct("label", None, reviewer="ada")
     assert store.current() == {"grade": ""}
+    assert store.current(acts=2) == {"label": "tumour", "grade": ""}
+    assert store.extent() == store.extent(acts=4) != store.extent(acts=3)
+    assert store.extent(acts=0) is store.extent(acts=5) is None
     assert "a nodule of 2 mm" in store.path.read_text(), "nothing that was said is lost"
 
 

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 
 from src_core.errors import ProjectError
 from src_core.review import marks
+from src_core.review.extent import Extent
 from src_core.review.marks import MAX_FILE_BYTES, MAX_LINE_BYTES, MarkStore
 
 A, B, C = (0.0, 0.0, 256.0, 256.0), (256.0, 0.0, 256.0, 256.0), (512.5, 0.25, 256.0, 256.0)
@@ -219,10 +219,10 @@ def test_any_history_reads_back_the_same(
                 assert there[reviewer] == label
 
 
-def test_marks_of_then_are_those_that_were_in_force_then(path: Path) -> None:
+def test_marks_of_then_are_those_that_were_in_force_after_so_many_acts(path: Path) -> None:
     store = MarkStore(path)
-    assert store.last_time() == ""
-    kept: list[tuple[str, dict[tuple[float, ...], str]]] = []
+    assert store.extent() is None
+    kept: list[tuple[Extent | None, dict[tuple[float, ...], str]]] = []
     acts: list[Callable[[], object]] = [
         lambda: store.add([(0, 0, 8, 8), (8, 0, 8, 8)], label="a", reviewer="ada"),
         lambda: store.add([(0, 0, 8, 8)], label="b", reviewer="bob"),
@@ -233,14 +233,19 @@ def test_marks_of_then_are_those_that_were_in_force_then(path: Path) -> None:
     ]
     for act in acts:
         act()
-        kept.append((store.last_time(), labels(store)))
-        time.sleep(0.002)  # times are kept to the millisecond
+        kept.append((store.extent(), labels(store)))
     assert len({str(found) for _, found in kept}) == 5
-    for one in (store, MarkStore(path)):
-        for moment, found in kept:
-            then = one.current(until=moment)
+    stores = [store, MarkStore(path.with_name("edited"))]
+    stores[1].path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n\n"))
+    for one in stores:
+        for number, (extent, found) in enumerate(kept, start=1):
+            then = one.current(acts=number)
             assert {mark.square: mark.label for mark in then} == found
-        assert one.current(until="2025") == ()
+            assert one.extent(acts=number) == extent
+            assert isinstance(extent, Extent)
+            assert extent.acts == number
+        assert one.current(acts=0) == ()
+        assert one.extent(acts=len(acts) + 1) is None
 
 
 @pytest.mark.parametrize("kept", [1, 20, -1])

@@ -11,6 +11,7 @@ from napari_fusecpath.widgets.tuning_texts import (
     outlook_text,
     verdict_text,
 )
+from src_core.errors import ProjectError
 from src_core.pipeline import Failure
 from src_core.review_outlook import Outlook
 from src_core.tuned_runs import CANDIDATE, TunedRun
@@ -56,7 +57,7 @@ def test_what_was_learned_and_lost() -> None:
     assert check_text(alone).startswith(
         "On 1 slide it had learned from (there are too few others):"
     )
-    assert "AUROC" not in check_text(tuned(None))
+    assert "AUROC not known, balanced accuracy 0.750 → 0.750" in check_text(tuned(None))
     assert "cannot tell what was forgotten" in verdict_text(tuned(None))
 
 
@@ -67,12 +68,14 @@ def test_a_candidate_says_what_is_to_be_decided() -> None:
         "this one."
     )
     few = verdict_text(tuned(0.083, run_id=f"{CANDIDATE}ab12", n_slides=4))
+    unknown = verdict_text(tuned(None, run_id=f"{CANDIDATE}ab12"))
+    assert unknown.endswith("so run-0001 stays the model in use until you keep this one.")
     assert few == f"{text} With so few slides a single one moves it by hundredths."
 
 
 def test_a_damaged_check_is_noticed() -> None:
     damaged = TunedRun(run_id="r", parent="p", marks={}, check={"before": {}}, tolerance=None)
-    with pytest.raises(KeyError):
+    with pytest.raises(ProjectError, match="The check of this fine-tuning is damaged"):
         check_text(damaged)
 
 

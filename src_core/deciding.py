@@ -1,0 +1,171 @@
+"""What becomes of a candidate: it is kept as a run, or dropped, each whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from src_core.errors import ProjectError
+from src_core.locking import locked
+from src_core.progress import Report, Stop, ignore, never
+from src_core.project import Project
+from src_core.provenance import read_json, write_json
+from src_core.training_runs import next_run_id
+from src_core.tuned_runs import CANDIDATE
+
+__all__ = [
+    "Kept",
+    "drop_candidate",
+    "keep_candidate",
+    "settle_candidates",
+    "with_candidate_dropped",
+    "with_candidate_kept",
+]
+
+
+class Kept(NamedTuple):
+    """A candidate that is a run now."""
+
+    run_id: str
+    notes: list[str]
+    """Sentences on what was predicted by it and could not be read."""
+
+
+def keep_candidate(
+    project: Project, name: str, *, report: Report = ignore, stop: Stop = never
+) -> Kept:
+    """Make a candidate a run, with everything that was predicted by it.
+
+    Parameters
+    ----------
+    project : Project
+    name : str
+        Of the candidate.
+    report, stop : callable, optional
+        See :mod:`src_core.progress`; told and asked while a fine-tuning is waited for.
+
+    Raises
+    ------
+    ProjectError
+        If the project has no such candidate, or another program holds its files.
+    """
+    with locked(project.root / "runs", report=report, stop=stop):
+        return with_candidate_kept(project, name)
+
+
+def drop_candidate(
+    project: Project, name: str, *, report: Report = ignore, stop: Stop = never
+) -> None:
+    """Remove a candidate, and what was predicted by it; see `keep_candidate`.
+
+    Raises
+    ------
+    ProjectError
+        If the project has no such candidate: a run that was accepted stays.
+    """
+    with locked(project.root / "runs", report=report, stop=stop):
+        with_candidate_dropped(project, name)
+
+
+def with_candidate_kept(project: Project, name: str) -> Kept:
+    """Do what `keep_candidate` does, for a caller that holds the lock of the runs."""
+    settle_candidates(project)
+    _require(project, name)
+    predictions = project.root / "predictions"
+    while True:
+        run_id = next_run_id(project)
+        # Not renamed: Windows does not let go of a folder whose maps somebody looks at.
+        staged = predictions / f".{name}.{run_id}.tmp"
+        notes = list(_staged(predictions / name, staged, run_id))
+        try:
+            project.run(name).rename(project.run(run_id))  # from here on it is kept
+        except OSError as error:
+            shutil.rmtree(staged, ignore_errors=True)
+            if not project.run(run_id).exists():  # else a training has just taken the number
+                raise _held(project, name, error) from error
+        else:
+            settle_candidates(project)
+            return Kept(run_id, notes)
+
+
+def with_candidate_dropped(project: Project, name: str) -> None:
+    """Do what `drop_candidate` does, for a caller that holds the lock of the runs."""
+    settle_candidates(project)
+    _require(project, name)
+    gone = project.root / "runs" / f".{uuid.uuid4().hex}.tmp"
+    try:
+        project.run(name).rename(gone)  # at once: half a candidate would look like one
+    except OSError as error:
+        raise _held(project, name, error) from error
+    shutil.rmtree(gone, ignore_errors=True)
+    settle_candidates(project)
+
+
+def settle_candidates(project: Project) -> None:
+    """Finish what a decision has begun, also one that was killed; the lock of the runs is held.
+
+    Predictions of a candidate that has become a run are moved to those of the run; what belongs to
+    no candidate any more, or to a decision that came to nothing, is removed.
+    """
+    runs, predictions = project.root / "runs", project.root / "predictions"
+    for staged in sorted(predictions.glob(f".{CANDIDATE}*.tmp")):
+        name, _, run_id = staged.name[1 : -len(".tmp")].partition(".")
+        if run_id and not (runs / name).exists() and (runs / run_id).is_dir():
+            _moved_in(staged, predictions / run_id)
+        shutil.rmtree(staged, ignore_errors=True)
+    for left in predictions.glob(f"{CANDIDATE}*"):
+        if not (runs / left.name).exists():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _staged(before: Path, staged: Path, run_id: str) -> Iterator[str]:
+    """Copy what a candidate has predicted to where nobody reads, under the name of a run.
+
+    Yields a sentence on each file that cannot be read, and leaves it out.
+    """
+    if not before.is_dir():
+        return
+    try:
+        shutil.copytree(before, staged)
+    except OSError as error:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise ProjectError(
+            f"{before} cannot be copied beside itself ({error.strerror or error}); make room on "
+            "the disk, or mend its permissions, and decide again: the candidate waits as before."
+        ) from error
+    for path in [*staged.glob("*/prediction.json"), *staged.glob("*/explanation.json")]:
+        try:
+            values = read_json(path)
+        except ProjectError:
+            slide_id, is_map = path.parent.name, path.name == "prediction.json"
+            path.unlink()  # of a prediction the maps alone are none
+            yield (
+                f"What was {'predicted' if is_map else 'explained'} of slide {slide_id} cannot be "
+                f"read and is left out; {'predict' if is_map else 'explain'} it again by {run_id}."
+            )
+        else:
+            write_json(path, {**values, "run_id": run_id})
+
+
+def _moved_in(staged: Path, predictions: Path) -> None:
+    predictions.mkdir(exist_ok=True)
+    for one in sorted(staged.iterdir()):
+        if not (predictions / one.name).exists():  # predicted again since
+            one.rename(predictions / one.name)
+
+
+def _held(project: Project, name: str, error: OSError) -> ProjectError:
+    return ProjectError(
+        f"{project.run(name)} cannot be moved ({error.strerror or error}); close what reads it, "
+        "and decide again."
+    )
+
+
+def _require(project: Project, name: str) -> None:
+    waiting = [run_id for run_id in project.runs() if run_id.startswith(CANDIDATE)]
+    if name not in waiting:
+        known = ", ".join(waiting) or "none"
+        raise ProjectError(f"{project.root} has no candidate {name!r}; it has {known}.")

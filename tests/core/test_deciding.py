@@ -1,0 +1,131 @@
+"""What becomes of a candidate and of what it predicted, also by decisions that are killed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from src_core.deciding import drop_candidate, keep_candidate, settle_candidates
+from src_core.errors import ProjectError
+from src_core.locking import locked
+from src_core.project import Project
+from src_core.provenance import read_json
+from src_core.training_runs import next_run_id
+from src_core.verbs import run_verb
+from tests.core.interrupted import killed
+
+NAME = "candidate-0a1b"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project with a run, and a candidate that has predicted two slides, as files alone."""
+    project = Project.create(tmp_path / "project")
+    for run_id in ("run-0001", NAME):
+        checkpoint = project.run(run_id) / "checkpoint"
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "checkpoint.json").write_text("{}")
+    for slide_id in ("a", "b"):
+        folder = project.prediction(NAME, slide_id)
+        folder.mkdir(parents=True)
+        (folder / "attention.npy").write_bytes(slide_id.encode())
+        for name in ("prediction.json", "explanation.json"):
+            (folder / name).write_text(json.dumps({"run_id": NAME, "slide_id": slide_id}))
+    return project
+
+
+def files(project: Project) -> dict[str, bytes]:
+    found = [path for kind in ("runs", "predictions") for path in (project.root / kind).rglob("*")]
+    return {
+        path.relative_to(project.root).as_posix(): path.read_bytes()
+        for path in found
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def as_kept(before: dict[str, bytes]) -> dict[str, bytes]:
+    return {
+        name.replace(NAME, "run-0002"): content.replace(NAME.encode(), b"run-0002")
+        for name, content in before.items()
+    }
+
+
+def told(project: Project) -> dict[str, bytes]:
+    """Return the files, those of JSON without their spaces."""
+    return {
+        name: json.dumps(json.loads(content)).encode() if name.endswith(".json") else content
+        for name, content in files(project).items()
+    }
+
+
+def test_what_is_kept_is_all_that_was_predicted_by_it(project: Project) -> None:
+    before = told(project)
+    kept = keep_candidate(project, NAME)
+    assert (kept.run_id, kept.notes) == ("run-0002", [])
+    assert told(project) == as_kept(before)
+    with pytest.raises(ProjectError, match=f"no candidate {NAME!r}; it has none"):
+        keep_candidate(project, NAME)
+
+
+def test_what_cannot_be_read_is_left_out_and_said(project: Project) -> None:
+    (project.prediction(NAME, "a") / "explanation.json").write_text("{")
+    (project.prediction(NAME, "b") / "prediction.json").write_text("{")
+    options = {"project": str(project.root), "candidate": NAME, "what": "keep"}
+    result = run_verb("decide", options, report=print, stop=bool)
+    assert result["run"] == "run-0002"
+    left_out = "of slide {} cannot be read and is left out; {} it again by run-0002."
+    assert sorted(result["notes"]) == [
+        f"What was explained {left_out.format('a', 'explain')}",
+        f"What was predicted {left_out.format('b', 'predict')}",
+    ]
+    assert not (project.prediction("run-0002", "a") / "explanation.json").exists()
+    left = project.prediction("run-0002", "a") / "prediction.json"
+    assert read_json(left)["run_id"] == "run-0002"
+    assert list(project.root.glob("*/*candidate*")) == []
+
+
+def test_a_number_that_a_training_takes_meanwhile_is_left_to_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[Path] = []
+
+    def late(project: Project) -> str:
+        run_id = next_run_id(project)
+        if not taken:
+            taken.append(project.run(run_id) / "checkpoint")
+            taken[0].mkdir(parents=True)
+        return run_id
+
+    monkeypatch.setattr("src_core.deciding.next_run_id", late)
+    assert keep_candidate(project, NAME).run_id == "run-0003"
+    assert list(taken[0].iterdir()) == []
+    assert not (project.root / "predictions" / "run-0002").exists()
+    assert read_json(project.prediction("run-0003", "b") / "prediction.json")["run_id"] == (
+        "run-0003"
+    )
+
+
+@pytest.mark.parametrize("within", ["write_json", "_moved_in"])
+def test_a_decision_that_is_killed_comes_to_all_or_nothing(project: Project, within: str) -> None:
+    before = told(project)
+    options = {"candidate": NAME, "what": "keep", "device": None}
+    killed(project.root, "decide", within=f"src_core.deciding:{within}", **options)
+    if within == "write_json":
+        left = {name: content for name, content in told(project).items() if ".tmp/" not in name}
+        assert left == before, "nothing has happened"
+        assert keep_candidate(project, NAME).run_id == "run-0002"
+    else:
+        assert project.runs() == ("run-0001", "run-0002"), "it is kept"
+        with locked(project.root / "runs"):
+            settle_candidates(project)  # as the next fine-tuning or decision does
+    assert told(project) == as_kept(before)
+
+
+def test_what_a_killed_drop_has_left_is_removed_and_a_drop_takes_all(project: Project) -> None:
+    stray = project.root / "predictions" / "candidate-ffff" / "a"
+    stray.mkdir(parents=True)  # of a candidate that is not there any more
+    drop_candidate(project, NAME)
+    assert list(files(project)) == ["runs/run-0001/checkpoint/checkpoint.json"]
+    assert not stray.parent.exists()
