@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from src_core.training.feedback_config import FeedbackConfig
 from src_core.tuned_runs import CANDIDATE, tuned_run
 from src_core.tuning import finetune
 from src_core.verbs import run_verb
+from src_core.verbs.review import FINETUNE
 from tests.core.cohort_files import write_cohort
 
 SHORT = FeedbackConfig(epochs=1)
@@ -299,6 +301,12 @@ def test_a_model_that_forgets_is_a_candidate_until_it_is_accepted(project: Proje
     assert stored.marks == {"extra": {"tumour": 3}}
     assert stored.check == tuned.check
     assert tuned_run(project, "run-0001") is None
+    asked_again: dict[str, Any] = {"epochs": 1, "tolerance": 0.0, "device": "cpu"}
+    same = run("finetune", project=str(project.root), run="run-0001", **asked_again)
+    assert same["run"] == candidate
+    figures = r"AUROC \d.* → \d.*, balanced accuracy \d.* → \d.*, loss \d.* → \d"
+    assert re.search(rf"{figures}.* fell by .*, so this is a candidate: the newest", same["note"])
+    assert re.search(rf"check: .*{figures}", FINETUNE.describe(same))
     stages: list[str] = []
     accepted = finetune(
         project,
