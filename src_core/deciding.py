@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from src_core.errors import ProjectError
 from src_core.locking import locked
+from src_core.names import is_safe_name
 from src_core.progress import Report, Stop, ignore, never
 from src_core.project import Project
 from src_core.provenance import read_json, write_json
@@ -113,7 +114,8 @@ def settle_candidates(project: Project) -> None:
     runs, predictions = project.root / "runs", project.root / "predictions"
     for staged in sorted(predictions.glob(f".{CANDIDATE}*.tmp")):
         name, _, run_id = staged.name[1 : -len(".tmp")].partition(".")
-        if run_id and not (runs / name).exists() and (runs / run_id).is_dir():
+        is_kept = is_safe_name(run_id) and (runs / run_id).is_dir()
+        if is_kept and not (runs / name).exists():
             _moved_in(staged, predictions / run_id)
         shutil.rmtree(staged, ignore_errors=True)
     for left in predictions.glob(f"{CANDIDATE}*"):
@@ -129,7 +131,7 @@ def _staged(before: Path, staged: Path, run_id: str) -> Iterator[str]:
     if not before.is_dir():
         return
     try:
-        shutil.copytree(before, staged)
+        shutil.copytree(before, staged, symlinks=True)
     except OSError as error:
         shutil.rmtree(staged, ignore_errors=True)
         raise ProjectError(

@@ -126,6 +126,9 @@ def test_a_decision_that_is_killed_comes_to_all_or_nothing(project: Project, wit
 def test_what_a_killed_drop_has_left_is_removed_and_a_drop_takes_all(project: Project) -> None:
     stray = project.root / "predictions" / "candidate-ffff" / "a"
     stray.mkdir(parents=True)  # of a candidate that is not there any more
+    for left in (".candidate-ffff.tmp", ".candidate-ffff...tmp", ".candidate-ffff.run-0009.tmp"):
+        (stray.parent.parent / left / "a").mkdir(parents=True)  # of keeps that came to nothing
     drop_candidate(project, NAME)
     assert list(files(project)) == ["runs/run-0001/checkpoint/checkpoint.json"]
-    assert not stray.parent.exists()
+    assert list((project.root / "predictions").iterdir()) == []
+    assert not (project.root / "a").exists()

@@ -17,9 +17,8 @@ from src_core.tuning_check import needs_decision
         ({"drop": None}, True),
         ({"drop": True}, True),
         ({}, True),
+        ("damaged", True),
     ],
 )
-def test_what_has_forgotten_much_or_nobody_knows_how_much_waits(
-    check: dict[str, object], waits: bool
-) -> None:
+def test_what_has_forgotten_much_or_nobody_knows_how_much_waits(check: object, waits: bool) -> None:
     assert needs_decision(check, 0.02) is waits
