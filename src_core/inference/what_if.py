@@ -137,25 +137,17 @@ def _scores(
 ) -> list[Float64]:
     """Return the fused outputs of each one's bags, (n_bags, C)."""
     shares = [scorer.log_share(one.labels, one.bags) for one in drawn]
-    if meta.student.regions == "cluster":
-        bags, shares_there = _aligned(drawn, shares, meta.student.n_per_cluster)
-        parts = [(bags, shares_there)]
-    else:  # the length of a bag has a say in what its regions are
-        parts = [(one.bags, share) for one, share in zip(drawn, shares, strict=True)]
-    fused = []
-    for bags, share in parts:
-        found = scorer.score(bags, share, stop=stop)
-        fused.append(
-            fuse(
-                found.student,
-                found.branches,
-                student_std=meta.student_logit_std,
-                branches_std=meta.branches_logit_std,
-            )
-        )
-    require_numbers(slide_id, *fused)
+    bags, share = _aligned(drawn, shares, meta.student.n_per_cluster)
+    found = scorer.score(bags, share, stop=stop)
+    fused = fuse(
+        found.student,
+        found.branches,
+        student_std=meta.student_logit_std,
+        branches_std=meta.branches_logit_std,
+    )
+    require_numbers(slide_id, fused)
     ends = np.cumsum([len(one.bags) for one in drawn])
-    return np.split(np.concatenate(fused), ends[:-1])
+    return np.split(fused, ends[:-1])
 
 
 def _aligned(

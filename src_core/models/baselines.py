@@ -16,7 +16,6 @@ from src_core.models.pooling import AttentionPooling
 from src_core.models.re_embedding import initialise
 from src_core.models.student import BagModel, Student, StudentOutput
 from src_core.models.transmil import TransMil
-from src_core.models.unpadded import UnpaddedModel
 from src_core.types import Float32, Int64
 
 if TYPE_CHECKING:
@@ -106,30 +105,19 @@ class AttentionMil(_Baseline):
         return attention
 
 
-class R2tMil(UnpaddedModel):
+class R2tMil(Student):
     """R2T-MIL: the student's arithmetic on an 8 x 8 grid of regions instead of clusters.
 
     One layer within the regions and one across them, and every patch attends to all of its
-    region (Tang et al., Feature Re-Embedding, CVPR 2024). Where a patch lies on the grid depends
-    on the bag's length, so bags are read without their padding.
+    region (Tang et al., Feature Re-Embedding, CVPR 2024).
     """
 
     def __init__(self, config: StudentConfig) -> None:
-        config = config.replace(
-            regions="grid", n_within_layers=1, topk_within=None, topk_across=None, n_branches=0
+        super().__init__(
+            config.replace(
+                regions="grid", n_within_layers=1, topk_within=None, topk_across=None, n_branches=0
+            )
         )
-        super().__init__(config)
-        self.student = Student(config)
-        self.head = self.student.head
-
-    def project(self, embeddings: Tensor) -> Tensor:
-        """Bring standardised embeddings to the model's width; see `BagModel`."""
-        return self.student.project(embeddings)
-
-    def forward_real(self, instances: Tensor, log_share: Tensor | None) -> StudentOutput:
-        """Score bags without padding, (bags, n, width)."""
-        mask = torch.ones(instances.shape[:2], dtype=torch.bool, device=instances.device)
-        return self.student.forward_projected(instances, mask, log_share)
 
 
 BASELINES: Mapping[str, type[BagModel]] = MappingProxyType(

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from src_core.models.attention import AcrossClusterAttention, WithinClusterAttention
 from src_core.models.config import StudentConfig
 from src_core.models.dropout import Dropout
+from src_core.models.grid_regions import GRID_SIDE, lay_on_grid
 
 __all__ = ["AttendedBlocks", "ReEmbedding", "initialise"]
-
-GRID_SIDE = 8
-"""Regions along each side of the square, where regions are not clusters (R2T-MIL)."""
 
 
 class AttendedBlocks(NamedTuple):
@@ -39,9 +35,8 @@ class ReEmbedding(nn.Module):
 
     Notes
     -----
-    Section 3.2 of arXiv 2510.27237. With ``regions="grid"`` the bag is laid out row by row on
-    a square that is cut into 8 x 8 regions, as R2T-MIL does; there the layout depends on the
-    bag's length, so padding changes it.
+    Section 3.2 of arXiv 2510.27237. With ``regions="grid"`` the real patches of each bag are laid
+    out row by row on a square that is cut into 8 x 8 regions, as R2T-MIL does.
     """
 
     def __init__(self, config: StudentConfig) -> None:
@@ -99,24 +94,30 @@ class ReEmbedding(nn.Module):
         Tensor, shape (bags, length, width)
             0 where padded.
         """
-        length = projected.shape[1]
-        order, size = self._regions(length, projected.device)
-        instances = projected
-        if order is not None:
-            real = order < length
-            order = order.clamp_max(length - 1)
-            kept = mask[:, order] & real  # (bags, regions * size)
-            instances = instances[:, order]  # (bags, regions * size, width)
-        else:
-            kept = mask
-        instances = instances.unflatten(1, (-1, size))  # (bags, regions, size, width)
-        kept = kept.unflatten(1, (-1, size))  # (bags, regions, size)
-        instances = self.join(self.attend(instances, kept), kept)  # (bags, regions * size, width)
-        if order is not None:
-            places = torch.nonzero(real).squeeze(1)
-            instances = instances[:, places[order[places].argsort()]]  # (bags, length, width)
-        out: Tensor = self.norm(instances) * mask.unsqueeze(-1)
+        if self.config.regions == "grid":
+            return self._on_grid(projected, mask)
+        length, size = projected.shape[1], self.config.n_per_cluster
+        if length % size:
+            raise ValueError(f"A bag of {length} instances is not made of clusters of {size}.")
+        blocks = projected.unflatten(1, (-1, size))  # (bags, clusters, size, width)
+        kept = mask.unflatten(1, (-1, size))  # (bags, clusters, size)
+        joined = self.join(self.attend(blocks, kept), kept)  # (bags, length, width)
+        out: Tensor = self.norm(joined) * mask.unsqueeze(-1)
         return out
+
+    def _on_grid(self, projected: Tensor, mask: Tensor) -> Tensor:
+        """Re-embed patches, shape (bags, length, width), in regions that are cells of a grid."""
+        n_bags, length, width = projected.shape
+        rows, places, size = lay_on_grid(mask)
+        shape = (n_bags, GRID_SIDE**2, size)
+        kept = mask.new_zeros(shape).flatten().index_fill(0, places, True).view(shape)
+        blocks = projected.new_zeros(kept.numel(), width)
+        blocks = blocks.index_copy(0, places, projected.flatten(0, 1).index_select(0, rows))
+        attended = self.attend(blocks.view(*shape, width), kept)
+        joined = self.join(attended, kept)  # (bags, regions * size, width)
+        real: Tensor = self.norm(joined.flatten(0, 1).index_select(0, places))  # (real, width)
+        out = real.new_zeros(n_bags * length, width).index_copy(0, rows, real)
+        return out.view(n_bags, length, width)
 
     def attend(self, blocks: Tensor, mask: Tensor) -> AttendedBlocks:
         """Let the patches of each block read one another, and sum the block up.
@@ -154,27 +155,6 @@ class ReEmbedding(nn.Module):
         if self.across is not None and tokens is not None and share is not None:
             instances = instances + share @ self.across.exchange(tokens, mask.any(dim=-1))
         return instances.flatten(1, 2)  # (bags, clusters * n, width)
-
-    def _regions(self, length: int, device: torch.device) -> tuple[Tensor | None, int]:
-        """Return which instance stands at each place of each region, and a region's size.
-
-        None where the instances stand in order already; `length` or more marks an empty place.
-        """
-        if self.config.regions == "cluster":
-            if length % self.config.n_per_cluster:
-                raise ValueError(
-                    f"A bag of {length} instances is not made of clusters of "
-                    f"{self.config.n_per_cluster}."
-                )
-            return None, self.config.n_per_cluster
-        square = math.isqrt(length - 1) + 1
-        side = -(-square // GRID_SIDE)  # places along a region's side
-        line = torch.arange(GRID_SIDE * side, device=device)
-        places = line[:, None] * square + line  # row by row on the square
-        outside = (line[:, None] >= square) | (line >= square)
-        places = places.masked_fill(outside, length)
-        blocks = places.unflatten(0, (GRID_SIDE, side)).unflatten(2, (GRID_SIDE, side))
-        return blocks.transpose(1, 2).flatten(), side * side
 
 
 def initialise(module: nn.Module, *, zero_outputs: bool) -> None:

@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from src_core.models.config import StudentConfig
+from src_core.models.grid_regions import lay_on_grid
 from src_core.models.re_embedding import ReEmbedding
 from src_core.models.student import Student, StudentOutput, centre
 
@@ -100,6 +103,45 @@ def test_bag_is_scored_alone_as_in_a_batch() -> None:
     together = student(bags, mask).logits
     alone = torch.cat([student(bags[i : i + 1], mask[i : i + 1]).logits for i in range(5)])
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-6)
+
+
+@st.composite
+def ragged(draw: st.DrawFn) -> list[list[int]]:
+    """Sizes of the clusters of two to four bags, of which one may be long."""
+    bags = st.lists(st.integers(0, 5), min_size=1, max_size=8)
+    drawn = draw(st.lists(bags, min_size=1, max_size=3))
+    return [*drawn, draw(st.sampled_from([[5], [5] * 14 + [1], [4] * 70]))]
+
+
+@pytest.mark.parametrize("regions", ["cluster", "grid"])
+@pytest.mark.parametrize("topk", [None, 2])
+@settings(max_examples=12)
+@given(sizes=ragged(), seed=st.integers(0, 9))
+def test_a_bag_is_alone_what_it_is_beside_any_others(
+    regions: str, topk: int | None, sizes: list[list[int]], seed: int
+) -> None:
+    """Whatever stands in the padding, and it learns nothing."""
+    student = _student(regions=regions, topk_within=topk, topk_across=topk)
+    n_clusters = max(map(len, sizes))
+    filled = torch.tensor([[*own, *[0] * (n_clusters - len(own))] for own in sizes])
+    mask = (torch.arange(5) < filled.unsqueeze(-1)).flatten(1)  # (bags, length)
+    drawn = torch.Generator().manual_seed(seed)
+    bags = torch.randn(*mask.shape, 12, generator=drawn).requires_grad_()
+    together = student(bags, mask)
+    for row, own in enumerate(sizes):
+        length = len(own) * 5
+        only, kept = bags[row : row + 1, :length].detach(), mask[row : row + 1, :length]
+        alone = student(only * kept.unsqueeze(-1), kept)
+        for found, wanted in (
+            (together.logits[row], alone.logits[0]),
+            (together.attention[row, :length], alone.attention[0]),
+            (together.instances[row, :length], alone.instances[0]),
+        ):
+            torch.testing.assert_close(found, wanted, atol=2e-5, rtol=2e-5)
+    (gradient,) = torch.autograd.grad(together.logits.square().sum(), bags)
+    assert torch.equal(gradient[~mask], torch.zeros_like(gradient[~mask]))
+    reached = gradient.abs().sum(dim=-1) > 0
+    assert torch.equal(reached, mask), "every real patch has a say"
 
 
 def test_empty_bag_scores_the_bias() -> None:
@@ -232,16 +274,29 @@ def test_grid_keeps_every_instance_in_its_place(length: int) -> None:
 
 def test_grid_regions_are_squares_of_the_square() -> None:
     """144 instances lie on a 12 x 12 square, so a region is 2 x 2 and the last ones are empty."""
-    module = ReEmbedding(_config(regions="grid"))
-    order, size = module._regions(144, torch.device("cpu"))
-    assert order is not None
+    rows, places, size = lay_on_grid(torch.ones(1, 144, dtype=torch.bool))
+    assert rows.tolist() == list(range(144))
     assert size == 4
-    regions = order.view(64, 4)
+    regions = torch.full((64 * 4,), -1).index_copy(0, places, rows).view(64, 4)
     assert regions[0].tolist() == [0, 1, 12, 13]
     assert regions[1].tolist() == [2, 3, 14, 15]
     assert regions[8].tolist() == [24, 25, 36, 37]
-    assert regions[7].tolist() == [144] * 4
-    assert sorted(order[order < 144].tolist()) == list(range(144))
+    assert regions[7].tolist() == [-1] * 4
+    assert len(places.unique()) == 144
+
+
+@pytest.mark.parametrize("length", [*range(1, 5), 63, 64, 65, 255, 256, 257])
+def test_a_bag_lies_on_the_grid_as_beside_a_longer_one_and_without_gaps(length: int) -> None:
+    alone = lay_on_grid(torch.ones(1, length, dtype=torch.bool))
+    mask = torch.ones(2, 2 * length + 300, dtype=torch.bool)
+    mask[0, : 2 * length : 2] = False
+    mask[0, 2 * length :] = False
+    beside = lay_on_grid(mask)
+    assert beside.rows[:length].tolist() == list(range(1, 2 * length, 2))
+    assert beside.size > alone.size
+    for own, other in zip(alone.places, beside.places[:length], strict=True):
+        assert own // alone.size == other // beside.size, "the same region"
+        assert own % alone.size == other % beside.size, "the same place in it"
 
 
 def test_bag_of_broken_clusters_is_refused() -> None:
