@@ -9,14 +9,15 @@ patch. It learns the label and to agree with the student; no gradient flows back
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from src_core.models.attention import masked_softmax
 from src_core.models.config import StudentConfig
+from src_core.models.dropout import Dropout
 from src_core.models.losses import Ties, softened_divergence, task_loss
 from src_core.models.student import centre
 
@@ -45,8 +46,27 @@ class BranchesOutput(NamedTuple):
     """(branches, bags, length, outputs): evidence in each patch, 0 for none, without the bias."""
 
 
+class _Weights(NamedTuple):
+    """Of one branch."""
+
+    project: Tensor
+    """(input_dim, width)"""
+    project_bias: Tensor
+    """(1, width)"""
+    hidden: Tensor
+    """(width, hidden)"""
+    score: Tensor
+    """(hidden, 1)"""
+    gate: Tensor
+    """(width, width)"""
+    gate_bias: Tensor
+    """(1, width)"""
+    value: Tensor
+    """(width, outputs)"""
+
+
 class LocalBranches(nn.Module):
-    """Independent additive branches, computed side by side.
+    """Independent additive branches, whose weights lie side by side.
 
     Per branch, with weights of its own: ``h = dropout(relu(P x))``,
     ``a = softmax(w . tanh(V h))``, ``g = relu(M h)``, and the logits ``b + sum_i a_i U g_i``.
@@ -66,6 +86,7 @@ class LocalBranches(nn.Module):
         n, width, hidden = config.n_branches, config.width, config.pooling_width
         self.project_weight = _weight(n, config.input_dim, width)
         self.project_bias = nn.Parameter(torch.zeros(n, 1, width))
+        self.dropout = Dropout(config.input_dropout)
         self.hidden_weight = _weight(n, width, hidden)
         self.score_weight = _weight(n, hidden, 1)
         self.gate_weight = _weight(n, width, width)
@@ -81,7 +102,9 @@ class LocalBranches(nn.Module):
         embeddings : Tensor, shape (..., input_dim)
             Standardised embeddings. In evaluation a slide's patches can pass here once.
         """
-        scores, values = self.score_projected(self.project(embeddings.flatten(0, -2)))
+        rows = embeddings.flatten(0, -2)  # (patches, input_dim)
+        said = [self._score(self._project(rows, one), one) for one in self._each()]
+        scores, values = self._side_by_side(said)
         shape = embeddings.shape[:-1]
         return ScoredPatches(scores.unflatten(1, shape), values.unflatten(1, shape))
 
@@ -91,17 +114,40 @@ class LocalBranches(nn.Module):
         Wide embeddings make this nearly all the work: who changes only what comes after it
         does it once, and hands it to `score_projected`.
         """
-        projected = (rows @ self.project_weight + self.project_bias).relu()  # (R, patches, width)
-        return functional.dropout(projected, self.config.input_dropout, self.training)
+        return torch.stack([self._project(rows, one) for one in self._each()])
 
     def score_projected(self, projected: Tensor) -> ScoredPatches:
         """Score patches that `project` has seen, shape (branches, patches, width)."""
-        scores = (projected @ self.hidden_weight).tanh() @ self.score_weight  # (R, patches, 1)
-        evidence = (projected @ self.gate_weight + self.gate_bias).relu()  # (R, patches, width)
-        values = evidence @ self.value_weight  # (R, patches, outputs)
-        if self.config.task == "classification":
-            values = centre(values)
-        return ScoredPatches(scores.squeeze(-1), values)
+        each = zip(projected, self._each(), strict=True)
+        return self._side_by_side([self._score(rows, one) for rows, one in each])
+
+    def _each(self) -> Iterator[_Weights]:
+        """Give the weights of one branch after the other.
+
+        A batch of three products is dealt out whole: of two threads one would wait for the third.
+        """
+        weights = (
+            self.project_weight, self.project_bias, self.hidden_weight, self.score_weight,
+            self.gate_weight, self.gate_bias, self.value_weight,
+        )  # fmt: skip
+        return map(_Weights._make, zip(*(one.unbind() for one in weights), strict=True))
+
+    def _project(self, rows: Tensor, weights: _Weights) -> Tensor:
+        """Bring embeddings (patches, input_dim) to one branch's (patches, width)."""
+        projected = torch.addmm(weights.project_bias, rows, weights.project)
+        # What is dropped before the ReLU is 0 after it; this way both overwrite the same array.
+        out: Tensor = self.dropout(projected).relu_()
+        return out
+
+    def _score(self, projected: Tensor, weights: _Weights) -> tuple[Tensor, Tensor]:
+        """Return one branch's scores (patches,) and values (patches, outputs)."""
+        scores = (projected @ weights.hidden).tanh_() @ weights.score  # (patches, 1)
+        evidence = torch.addmm(weights.gate_bias, projected, weights.gate).relu_()
+        return scores.squeeze(-1), evidence @ weights.value  # (patches, outputs)
+
+    def _side_by_side(self, said: Sequence[tuple[Tensor, Tensor]]) -> ScoredPatches:
+        scores, values = (torch.stack(parts) for parts in zip(*said, strict=True))
+        return ScoredPatches(scores, centre(values) if self._centred else values)
 
     def pool(
         self, scored: ScoredPatches, mask: Tensor, log_share: Tensor | None = None
@@ -149,9 +195,11 @@ class LocalBranches(nn.Module):
 
     def bias(self) -> Tensor:
         """Return what a logit is without any patch, (branches, outputs); centred with classes."""
-        return (
-            centre(self.output_bias) if self.config.task == "classification" else self.output_bias
-        )
+        return centre(self.output_bias) if self._centred else self.output_bias
+
+    @property
+    def _centred(self) -> bool:
+        return self.config.task == "classification"
 
 
 def branches_loss(
