@@ -1,11 +1,13 @@
-"""What it costs a step of training that its bags come from files."""
+"""What it costs a step, and an epoch, of training that its bags come from files."""
 
 from __future__ import annotations
 
 import json
 import resource
 import tempfile
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +20,23 @@ from src_core.bags.dataset import BagDataset
 from src_core.embeddings.store import EmbeddingView
 from src_core.models.standardise import Standardiser
 from src_core.open_files import allow_many_files, most_maps
+from src_core.progress import Tracker, ignore, never
+from src_core.training.config import TrainConfig
 from src_core.training.inputs import Inputs
 from src_core.training.trainee import Trainee
+from src_core.training.trainer import _learn
 from tests.benchmarks.running import Times, in_turns, lowest, timed, verdict
 
-__all__ = ["N_BAGS", "N_CLUSTERS", "N_PER_CLUSTER", "SCALES", "WIDTHS", "show_loading"]
+__all__ = [
+    "N_BAGS",
+    "N_CLUSTERS",
+    "N_PER_CLUSTER",
+    "SCALES",
+    "WIDTHS",
+    "show_epochs",
+    "show_loading",
+    "stored_slides",
+]
 
 WIDTHS = (768, 2560, 1536)
 N_BAGS, N_CLUSTERS, N_PER_CLUSTER = 8, 50, 10
@@ -150,15 +164,22 @@ def of_batches(times: Times) -> str:
     return f"{wall:.1f} ms (processor {used:.1f})"
 
 
-def show_loading(trainee: Trainee, n_slides: int, n_rounds: int) -> bool:
-    """Train from files; print what it costs beside bags in memory and what memory grows by."""
+@contextmanager
+def stored_slides(n_slides: int) -> Iterator[list[CohortSlide]]:
+    """Give slides in files that have been read once, as before a first epoch."""
     allow_many_files()  # as the command does
     with tempfile.TemporaryDirectory() as folder:
         slides = write_slides(Path(folder), n_slides)
         read_in_order(Path(folder))
-        with closing(BagDataset(slides, SCALES, n_per_cluster=N_PER_CLUSTER, seed=0)) as dataset:
-            loaded = load_alone(dataset, trainee._inputs)
-            found, owned = learn_from_files(dataset, trainee, n_rounds)
+        yield slides
+
+
+def show_loading(slides: Sequence[CohortSlide], trainee: Trainee, n_rounds: int) -> bool:
+    """Train from files; print what it costs beside bags in memory and what memory grows by."""
+    n_slides = len(slides)
+    with closing(BagDataset(slides, SCALES, n_per_cluster=N_PER_CLUSTER, seed=0)) as dataset:
+        loaded = load_alone(dataset, trainee._inputs)
+        found, owned = learn_from_files(dataset, trainee, n_rounds)
     print(
         f"\n{n_slides} slides of {N_PATCHES:,} patches in {len(WIDTHS) * n_slides} sparse files, "
         f"read once in order; at most {most_maps()} stay open; a step on bags that are"
@@ -186,6 +207,36 @@ def show_loading(trainee: Trainee, n_slides: int, n_rounds: int) -> bool:
         f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB"
     )
     return loading <= LOADING_GOAL and grown <= MEMORY_GOAL
+
+
+def show_epochs(
+    slides: Sequence[CohortSlide],
+    trainee: Trainee,
+    config: TrainConfig,
+    floor: Callable[[], object],
+) -> None:
+    """Print what epochs of the trainer take, beside the floor of as many steps.
+
+    The first epoch opens the files; later ones find those open that are kept so.
+    """
+    config = config.replace(bags_per_slide=1, batch_size=N_BAGS)
+    with closing(BagDataset(slides, SCALES, n_per_cluster=N_PER_CLUSTER, seed=0)) as dataset:
+        n_steps = dataset.n_batches(bags_per_slide=1, batch_size=N_BAGS)
+        tracker = Tracker(ignore, never, stage="Training", total=2 * n_steps, unit="batches")
+        floors = timed(lambda: [floor() for _ in range(n_steps)])
+        epochs = [
+            timed(partial(_learn, trainee, dataset, number, config, tracker, "whole"))
+            for number in range(2)
+        ]
+    print(f"\nan epoch: a bag of each of {len(slides)} slides, {n_steps} steps")
+    print("| | s | processor s | times the floor | by processor s |")
+    print("|---|---|---|---|---|")
+    rows = {"floor of as many steps": floors, "first epoch": epochs[0], "second epoch": epochs[1]}
+    for name, (wall, used) in rows.items():
+        print(
+            f"| {name} | {wall:.2f} | {used:.2f} | {wall / floors[0]:.2f} | "
+            f"{used / floors[1]:.2f} |"
+        )
 
 
 def more_than(times: Times, others: Times, column: int = 0) -> float:
