@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 # Arrays of tests are small: threads cost more than they bring, tenfold where cores are shared.
 # Before NumPy is loaded, and for the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command does, for tests with more threads
 
 # What is remembered of files in temporary folders is not the user's to keep.
 _hashes = tempfile.TemporaryDirectory(prefix="fusecpath-hashes-")
