@@ -18,6 +18,7 @@ from src_core.fold_tasks import FoldsAsked, folds_recipe, train_folds_on_cluster
 from src_core.inference.prediction import Prediction
 from src_core.model_origins import sources_of
 from src_core.models.checkpoint_meta import CheckpointMeta
+from src_core.patient_outcomes import patient_outcome, told_of
 from src_core.pipeline import Failure
 from src_core.progress import Report, Stop, ignore
 from src_core.project import Project, ProjectConfig
@@ -28,7 +29,7 @@ from src_core.training.metrics import Metric
 from src_core.training_runs import settled
 from src_core.types import Float64
 
-__all__ = ["HeldBack", "cross_validate_project", "of_patients", "outcome_key", "score_held_back"]
+__all__ = ["HeldBack", "cross_validate_project", "outcome_key", "score_held_back"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def score_held_back(
         labels are theirs. Beside them ``baseline_auroc`` and the like, that of a linear model on
         the mean embedding of the same training slides. ``classes`` and of each slide the
         ``probabilities``, or ``values``; ``patients`` has the means over each one's slides,
-        ``patient_calls`` what each is called (see `of_patients`).
+        ``patient_calls`` what each is called (see `told_of`).
         ``known_patients`` are those whose other slides were learned from, by the labels table of
         today. Stored as ``held_back.json``, which also counts how often the slides were scored.
     """
@@ -76,7 +77,7 @@ def score_held_back(
         **_baseline(learned, held_back, meta, stop=stop),
         "classes": list(meta.classes),
         outcome_key(meta): {one.slide_id: one.by_class() for one in predictions},
-        **of_patients(meta, held_back.patients, predictions),
+        **_of_patients(meta, held_back.patients, predictions),
         "known_patients": sorted({*learned.patients} & {*held_back.patients}),
         "failures": failures,
         "times_scored": _times_scored(project, run_id) + 1,
@@ -106,44 +107,14 @@ def outcome_key(meta: CheckpointMeta) -> str:
     return "probabilities" if meta.student.task == "classification" else "values"
 
 
-def of_patients(
+def _of_patients(
     meta: CheckpointMeta, patients: Sequence[str], predictions: Sequence[Prediction]
 ) -> dict[str, dict[str, Any]]:
-    """Return what a model says of patients, from the means over their slides.
-
-    Parameters
-    ----------
-    meta : CheckpointMeta
-    patients : sequence of str
-        Whose slide each prediction is of.
-    predictions : sequence of Prediction
-
-    Returns
-    -------
-    dict
-        ``patients``: of each the probabilities or values; ``patient_calls``: of classes what the
-        operating point calls each, without one the most probable. Empty where labels are slides'.
-    """
-    from scipy.special import softmax
-
-    if meta.per == "slide":
-        return {}
-    has_classes = meta.student.task == "classification"
-    told: dict[str, dict[str, Any]] = {"patients": {}}
-    if has_classes:
-        told["patient_calls"] = {}
-    for patient in dict.fromkeys(patients):
-        own = [
-            one.logits for one, whose in zip(predictions, patients, strict=True) if whose == patient
-        ]
-        outputs = np.mean(own, axis=0)
-        said = softmax(outputs) if has_classes else outputs
-        told["patients"][patient] = dict(zip(meta.classes, map(float, said), strict=True))
-        if has_classes:
-            point, likeliest = meta.operating_point, meta.classes[int(said.argmax())]
-            call = likeliest if point is None else point.call(said, meta.classes)
-            told["patient_calls"][patient] = call
-    return told
+    """Return what a model says of patients; `patients` has whose slide each prediction is of."""
+    logits: dict[str, dict[str, Float64]] = {}
+    for patient, one in zip(patients, predictions, strict=True):
+        logits.setdefault(patient, {})[one.slide_id] = one.logits
+    return told_of(meta, [patient_outcome(meta, *item) for item in logits.items()])
 
 
 def _cohorts(

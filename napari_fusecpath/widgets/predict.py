@@ -25,6 +25,7 @@ from napari_fusecpath.widgets.prediction_texts import (
     headings,
     map_text,
     odds_text,
+    patient_text,
     rows_of,
     unlike_text,
 )
@@ -74,6 +75,7 @@ class PredictPanel(StepPanel):
         self.table.itemSelectionChanged.connect(self._take_class)
         self.table.setToolTip("Click a row to see its maps")
         self.unlike = wrapped_label(parent=self)
+        self.patient = wrapped_label(parent=self)
         self.call = wrapped_label(parent=self)
         self.explain = wrapped_label(parent=self)
         self.reasons = Reasons(self.session, self)
@@ -95,8 +97,8 @@ class PredictPanel(StepPanel):
         buttons = QHBoxLayout()
         buttons.addWidget(self.all_slides)
         buttons.addWidget(self.export)
-        above = (self.unlike, self.table, self.call, self.results, self.explain, self.reasons)
-        for widget in above:
+        above = (self.unlike, self.table, self.patient, self.call, self.results, self.explain)
+        for widget in (*above, self.reasons):
             self.foot.addWidget(widget)
         self.foot.addLayout(buttons)
         self.foot.addWidget(self.export_text)
@@ -201,6 +203,7 @@ class PredictPanel(StepPanel):
         for widget in (self.table, self.call, self.explain, self.results, self.export):
             widget.setVisible(prediction is not None)
         self.unlike.setVisible(prediction is not None and prediction.is_unlike)
+        self.patient.setVisible(snapshot.patient is not None)
         self.reasons.show_snapshot(snapshot, busy=self.busy)
         if prediction is None:
             self.licences.setText(RESEARCH_USE)
@@ -212,6 +215,8 @@ class PredictPanel(StepPanel):
         self._offer_maps(prediction)
         self.unlike.setText(unlike_text(prediction))
         self.unlike.setStyleSheet(warning_style(self.session.viewer.theme))
+        if snapshot.patient is not None:
+            self.patient.setText(patient_text(snapshot.patient, prediction.task))
         self.call.setText(call_text(prediction, snapshot.model))
         self.explain.setText(map_text(prediction, snapshot.model))
         self.licences.setText(foot_text(prediction))

@@ -10,6 +10,7 @@ from src_core.inference.explanation import Explanation, Outcome
 from src_core.inference.prediction import RESEARCH_USE, Prediction
 from src_core.models.checkpoint_meta import CheckpointMeta
 from src_core.models.operating_point import INDETERMINATE
+from src_core.patient_outcomes import PatientOutcome
 from src_core.types import Task
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "headings",
     "map_text",
     "odds_text",
+    "patient_text",
     "reason_text",
     "rows_of",
     "spread_text",
@@ -30,6 +32,7 @@ _HEADINGS: dict[Task, tuple[str, str, str]] = {
     "regression": ("Target", "Value", "Spread"),
     "survival": ("Output", "Value", "Spread"),
 }
+_NAMED = 3
 _WHAT: dict[Task, str] = {
     "classification": "the probability of ",
     "regression": "",
@@ -99,6 +102,23 @@ def call_text(prediction: Prediction, model: CheckpointMeta | None) -> str:
         f"{point.indeterminate:.0%} were {INDETERMINATE} and {point.accuracy:.0%} of the calls "
         "right."
     )
+
+
+def patient_text(outcome: PatientOutcome, task: Task) -> str:
+    """Return what is said of the slide's patient, over how many slides, and which are missing."""
+    name = outcome.shown_output
+    value = outcome.values[name]
+    said = f"{name} {value:.2f}" if outcome.call else f"{name} {value_text(task, value)}"
+    more = len(outcome.values) - 1
+    if not outcome.call and more:
+        said += f" and {more} more"
+    call = f", called {outcome.call}" if outcome.call not in {"", name} else ""
+    text = f"Patient {outcome.patient}: {said} over {number(len(outcome.slides), 'slide')}{call}"
+    if not outcome.lacking:
+        return f"{text}."
+    rest = len(outcome.lacking) - _NAMED
+    others = f" and {rest} more" if rest > 0 else ""
+    return f"{text}; not predicted yet: {', '.join(outcome.lacking[:_NAMED])}{others}."
 
 
 def unlike_text(prediction: Prediction) -> str:

@@ -27,6 +27,7 @@ from src_core.inference.explanation import Explanation
 from src_core.inference.prediction import Prediction
 from src_core.models.checkpoint_meta import CheckpointMeta, checkpoint_meta
 from src_core.patches.grid import PatchGrid
+from src_core.patient_outcomes import PatientOutcome, stored_outcomes
 from src_core.preparing import load_flags
 from src_core.project import Project, ProjectConfig, SlideFolder, SlideRecord
 from src_core.provenance import stat_sign
@@ -97,6 +98,9 @@ class Snapshot:
     """None to a reviewer who is blind to it."""
     hidden: Prediction | None = None
     """What is kept from a blind reviewer; patches to look at next are chosen by it."""
+    patient: PatientOutcome | None = None
+    """What the model says of the slide's patient, where labels are patients' and it is predicted;
+    None to a blind reviewer."""
     explanation: Explanation | None = None
     """What `prediction` becomes without some of the slide."""
     problems: tuple[str, ...] = ()
@@ -195,11 +199,13 @@ def take_snapshot(viewer: ViewerModel, workbench: Workbench, before: Snapshot) -
                 values |= {"slide": slide, "record": record}
                 values |= _scale_of(record)
                 values |= _of_slide(project, slide, record, values["run_id"], read)
+                values["patient"] = read(lambda: _patient(project, slide, values))
                 values |= _clusters_of(
                     project, slide, record, values.get("grid"), workbench.is_joint, read
                 )
     if workbench.is_blind:
         values["hidden"] = values.pop("prediction", None)
+        values["patient"] = None
         values.pop("explanation", None)
     return Snapshot(**values, problems=tuple(dict.fromkeys(problems)))
 
@@ -359,6 +365,17 @@ def _prediction(folder: Path, grid: PatchGrid) -> Prediction:
     prediction = Prediction.load(folder)
     prediction.require_grid(grid.grid_id, len(grid))
     return prediction
+
+
+def _patient(
+    project: Project, slide: SlideFolder, values: Mapping[str, Any]
+) -> PatientOutcome | None:
+    model, table = values.get("model"), values.get("labels")
+    if model is None or values.get("prediction") is None:
+        return None
+    owners = {} if table is None else {row.slide_id: row.patient_id for row in table.rows}
+    run_id, slides = str(values["run_id"]), [slide.slide_id]
+    return next(iter(stored_outcomes(project, run_id, model, slides, owners=owners)), None)
 
 
 def _explanation(folder: Path, prediction: Prediction) -> Explanation | None:

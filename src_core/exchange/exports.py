@@ -67,7 +67,8 @@ def export_csv(
 ) -> None:
     """Write what is known of a slide's patches as a table, a line each, in the grid's order.
 
-    A cell is empty where nothing is known: no cluster, no mark, a patch that no bag held.
+    A cell is empty where nothing is known: no cluster, no mark, a patch that no bag held. Where a
+    model speaks of patients, what it says of this one stands in every line.
 
     Parameters
     ----------
@@ -81,9 +82,11 @@ def export_csv(
         Progress in patches; see :mod:`src_core.progress`.
     """
     columns, clusterings = table.measurements(), table.clusterings()
-    called = table.cluster_names()
+    called, of_patient = table.cluster_names(), table.of_patient()
     tracker = Tracker(report, stop, stage="Writing a table", total=len(table.grid), unit="patches")
     head = ["slide", "col", "row", "x", "y", "side", "mark", *clusterings, *called, *columns]
+    head += of_patient
+    last = [_harmless(one) if isinstance(one, str) else one for one in of_patient.values()]
     side = table.grid.lattice.patch_l0
 
     def write(stream: IO[bytes]) -> None:
@@ -96,7 +99,8 @@ def export_csv(
             numbers = [_cell(values[row]) for values in columns.values()]
             mark = _harmless(table.marks[row])
             names = [_harmless(words[row]) for words in called.values()]
-            writer.writerow([slide_id, *cell, *corner, side, mark, *clusters, *names, *numbers])
+            known = [slide_id, *cell, *corner, side, mark, *clusters, *names, *numbers]
+            writer.writerow([*known, *last])
             if (row + 1) % _TILES == 0 or row + 1 == len(table.grid):
                 tracker.advance(row + 1 - tracker.done, detail=path.name)
         text.flush()

@@ -32,6 +32,8 @@ class Figure:
     pooled: Interval | None = None
     """Of a cross-validation, the figure of the rows of all folds at once; None where it ranks
     scores, which of different models have different zeros."""
+    output: int | None = None
+    """Which of several targets it is of; None where it is of the whole."""
 
     def to_dict(self) -> dict[str, Json]:
         """Return JSON values; never NaN."""
@@ -128,7 +130,13 @@ def _figure(measure: Measure, rows: ScoredSlides, resamples: Resamples) -> Figur
     metric = measure.metric(rows)
     interval = bootstrap(_weigh(measure, rows, metric), resamples)
     reason = metric.reason or interval.reason
-    return Figure(name=measure.name, title=measure.title, interval=interval, reason=reason)
+    return Figure(
+        name=measure.name,
+        title=measure.title,
+        interval=interval,
+        reason=reason,
+        output=measure.output,
+    )
 
 
 def _figure_of_folds(measure: Measure, rows: ScoredSlides, resamples: Resamples) -> Figure:
@@ -151,6 +159,7 @@ def _figure_of_folds(measure: Measure, rows: ScoredSlides, resamples: Resamples)
         reason=_lacking(by_fold) or interval.reason,
         by_fold=by_fold,
         pooled=pooled,
+        output=measure.output,
     )
 
 

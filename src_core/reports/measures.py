@@ -32,6 +32,8 @@ class Measure:
     ranks: bool = False
     """Whether it ranks scores: those of different models have different zeros, so it has no
     meaning over the rows of several."""
+    output: int | None = None
+    """Which of several targets it is of; None where it is of the whole."""
 
 
 def measures(scored: ScoredSlides) -> Iterator[Measure]:
@@ -160,9 +162,9 @@ def _of_values(scored: ScoredSlides) -> Iterator[Measure]:
         yield Measure("r2", _R2 + several, _explained, _weigh_explained)
     yield Measure(
         "mean_squared_error",
-        "Mean squared error (0 is best)",
-        lambda s: metrics.mean_squared_error(s.scores, s.targets),
-        lambda s: partial(weighted.mean_squared_error, s.scores, s.targets),
+        f"Mean squared error (0 is best){several}",
+        partial(_squared_error, columns=slice(None)),
+        partial(_weigh_squared_error, columns=slice(None)),
     )
     if several:
         yield Measure(
@@ -172,12 +174,31 @@ def _of_values(scored: ScoredSlides) -> Iterator[Measure]:
             _mean_pearson,
         )
     for column, name in enumerate(scored.outputs):
+        one = column if several else None
+        if several:
+            yield Measure(
+                f"mean_squared_error_{column}",
+                f"Mean squared error: {name}",
+                partial(_squared_error, columns=slice(column, column + 1)),
+                partial(_weigh_squared_error, columns=slice(column, column + 1)),
+                output=one,
+            )
         yield Measure(
             f"pearson_{column}",
             f"Pearson r: {name}",
             partial(_pearson_metric, column=column),
             partial(_pearson, column=column),
+            output=one,
         )
+
+
+def _squared_error(scored: ScoredSlides, *, columns: slice) -> Metric:
+    return metrics.mean_squared_error(scored.scores[:, columns], scored.targets[:, columns])
+
+
+def _weigh_squared_error(scored: ScoredSlides, *, columns: slice) -> Weighted:
+    values, truth = scored.scores[:, columns], scored.targets[:, columns]
+    return partial(weighted.mean_squared_error, values, truth)
 
 
 def _origins(scored: ScoredSlides) -> Float64:

@@ -31,6 +31,7 @@ Pictures: TypeAlias = Callable[[str, str], bytes | None]
 """Set, slide id -> PNG of the slide's maps, None where there is none."""
 
 _MOST_FIGURES = 60
+_MOST_TARGETS = 60
 _MOST_CLASSES = 20
 _MOST_IN_MATRIX = 12
 _MOST_WITH_SHARES = 6
@@ -108,6 +109,7 @@ def _add_set(
     add(section, "p", _counted(one.scored))
     listed(section, cautions(one, scored), class_="caution")
     _add_figures(section, one)
+    _add_targets(section, one)
     if len(one.folds):
         _add_folds(section, one)
     if scored.task == "classification":
@@ -134,7 +136,8 @@ def _counted(scored: ScoredSlides) -> str:
 
 def _add_figures(section: Element, one: SetFigures) -> None:
     folds = bool(len(one.folds))
-    shown = one.figures[:_MOST_FIGURES]
+    whole = _of_whole(one)
+    shown = whole[:_MOST_FIGURES]
     rows = [
         [
             figure.title,
@@ -146,8 +149,7 @@ def _add_figures(section: Element, one: SetFigures) -> None:
     ]
     together = ["sd over folds", "all folds together", "95 % interval"] if folds else []
     header = ["", "mean over folds" if folds else "value", "95 % interval", *together, "remark"]
-    if not any(row[-1] for row in rows):
-        header, rows = header[:-1], [row[:-1] for row in rows]
+    header, rows = _without_empty_remarks(header, rows)
     drawn = max((figure.interval.n_resamples for figure in one.figures), default=0)
     caption = f"Figures, with intervals over {drawn} resamples."
     if folds:
@@ -156,13 +158,49 @@ def _add_figures(section: Element, one: SetFigures) -> None:
             "that had not seen it; not for figures that rank scores, for the scores of different "
             "models have different zeros."
         )
-    more = len(one.figures) - len(shown)
-    rest = f" {more} more are in the JSON file beside this page." if more else ""
-    table(section, caption + rest, header, rows)
+    table(section, caption + _rest(len(whole) - len(shown)), header, rows)
+
+
+def _add_targets(section: Element, one: SetFigures) -> None:
+    """Append, of several targets, a line each with what is measured of it alone."""
+    n_targets, shown = len(one.scored.outputs), one.scored.outputs[:_MOST_TARGETS]
+    own: dict[int, list[Figure]] = {}
+    for figure in one.figures:
+        if figure.output is not None:
+            own.setdefault(figure.output, []).append(figure)
+    if not own:
+        return
+    rows = []
+    for column, name in enumerate(shown):
+        told = [cell for figure in own[column] for cell in _told(figure.interval)]
+        reasons = dict.fromkeys(figure.reason for figure in own[column] if figure.reason)
+        rows.append([name, *told, "; ".join(reasons)])
+    names = [figure.title.partition(":")[0] for figure in own[0]]
+    header = ["target", *(cell for name in names for cell in (name, "95 % interval")), "remark"]
+    mean = ", mean over folds" if len(one.folds) else ""
+    caption = f"By target{mean}: the error is in the square of the target's unit."
+    caption += _rest(n_targets - len(shown))
+    table(section, caption, *_without_empty_remarks(header, rows))
+
+
+def _of_whole(one: SetFigures) -> list[Figure]:
+    return [figure for figure in one.figures if figure.output is None]
+
+
+def _without_empty_remarks(
+    header: list[str], rows: list[list[str]]
+) -> tuple[list[str], list[list[str]]]:
+    if any(row[-1] for row in rows):
+        return header, rows
+    return header[:-1], [row[:-1] for row in rows]
+
+
+def _rest(more: int) -> str:
+    return f" {more} more are in the JSON file beside this page." if more else ""
 
 
 def _add_folds(section: Element, one: SetFigures) -> None:
-    shown = one.figures[:_MOST_FOLD_COLUMNS]
+    shown = _of_whole(one)[:_MOST_FOLD_COLUMNS]
     rows = []
     for place, fold in enumerate(one.folds):
         part = one.scored.rows(np.flatnonzero(one.scored.folds == fold))

@@ -13,11 +13,11 @@ from src_core.config import Config, Help, Range
 from src_core.errors import ConfigError
 from src_core.held_back import (
     cross_validate_project,
-    of_patients,
     outcome_key,
     score_held_back,
 )
 from src_core.inference.prediction import Prediction
+from src_core.patient_outcomes import incomplete_note, stored_outcomes, told_of
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
 from src_core.repeating import repeat_run
@@ -220,12 +220,14 @@ def _predict(options: PredictOptions, report: Report, stop: Stop) -> Result:
     }
     if meta.student.task == "classification":
         told["calls"] = {name: one.call for name, one in predictions.items()}
-    owners = project.patients() if meta.per == "patient" else {}  # else it needs no table
-    patients = [owners.get(name, name) for name in predictions]
-    told |= of_patients(meta, patients, list(predictions.values()))
+    failed = tuple(one.slide_id for one in failures)
+    outcomes = stored_outcomes(project, run_id, meta, (*predictions, *failed), without=failed)
+    told |= told_of(meta, outcomes)
     told["unlike"] = {name: one.unlikeness for name, one in predictions.items() if one.is_unlike}
-    if any(one.unlikeness is None for one in predictions.values()):
-        told["note"] = _CANNOT_TELL
+    cannot_tell = any(one.unlikeness is None for one in predictions.values())
+    notes = [incomplete_note(outcomes), _CANNOT_TELL if cannot_tell else ""]
+    if any(notes):
+        told["note"] = " ".join(filter(None, notes))
     return result_of(project, failures, **told)
 
 

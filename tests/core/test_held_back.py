@@ -13,6 +13,7 @@ import pytest
 from src_core.cli import main
 from src_core.errors import ConfigError, DivergedError, ProjectError
 from src_core.models.checkpoint_meta import checkpoint_meta
+from src_core.patient_outcomes import stored_outcomes
 from src_core.progress import ignore, never
 from src_core.project import Project
 from src_core.provenance import MAX_JSON_BYTES, read_json, write_json
@@ -133,6 +134,39 @@ def test_a_patient_is_called_by_the_mean_of_the_slides(
     assert [line.strip() for line in printed.splitlines()[: len(stored)]] == [
         f"{patient}: {told['patient_calls'][patient]}" for patient in stored
     ]
+
+
+def test_patients_whose_slides_are_not_all_predicted_are_named(root: str, tmp_path: Path) -> None:
+    run_id = run("train", project=root, target=["grade"], per="patient", device="cpu")["run"]
+    part = run("predict", project=root, device="cpu", slides=["s1"])
+    assert "1 patient lacks predictions of some slides, or of all: p0 (s0, s2, s3)." in part["note"]
+    assert part["patients"] == {"p0": part["probabilities"]["s1"]}
+    whole = run("predict", project=root, device="cpu")
+    assert "lack" not in whole["note"]
+    again = run("predict", project=root, device="cpu", slides=["s1"])
+    assert again["patients"] == {"p0": whole["patients"]["p0"]}, "over all of its slides"
+
+    out = run("export", project=root, slides=["s1"], format="csv", out=str(tmp_path / "csv"))
+    with Path(out["files"]["s1"][0]).open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    told = ("patient", "predicted slides of patient", "patient probability low")
+    low = str(whole["patients"]["p0"]["low"])
+    assert {tuple(row[name] for name in told) for row in rows} == {("p0", "4", low)}
+
+    project = Project.open(root)
+    for name in ("s2", "s4"):  # one of four slides, and a patient's only one
+        shutil.rmtree(project.slide(name).root / "lattices")
+    told = run("predict", project=root, device="cpu")
+    assert [one["slide_id"] for one in told["failures"]] == ["s2", "s4"]
+    assert (
+        "2 patients lack predictions of some slides, or of all: p0 (s2), p1 (s4)." in (told["note"])
+    )
+    assert set(told["patients"]) == set(project.patients().values()) - {"p1"}
+    own = stored_outcomes(
+        project, run_id, checkpoint_meta(project.run(run_id) / "checkpoint"), ["s0"], without=["s2"]
+    )
+    assert own[0].slides == ("s0", "s1", "s3")
+    assert dict(own[0].values) == told["patients"]["p0"]
 
 
 def test_folds_are_validated_for_values_and_survival(root: str) -> None:

@@ -116,6 +116,9 @@ def test_regression_has_a_correlation_for_each_target_and_their_mean(scored, dig
     assert each[2] == pytest.approx(1.0)
     assert figures["pearson"].interval.value == pytest.approx(np.mean(each))
     assert figures["mean_squared_error"].interval.low > 0
+    errors = [figures[f"mean_squared_error_{i}"].interval.value for i in range(3)]
+    assert errors[1] == pytest.approx(np.mean((predicted - true)[known, 1] ** 2))
+    assert errors[2] == 0
 
 
 def test_survival_has_a_concordance_with_its_interval(random_survival) -> None:

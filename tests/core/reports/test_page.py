@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from io import BytesIO
 from typing import Any
@@ -284,8 +285,56 @@ def test_many_classes_and_many_targets_stay_readable(scored) -> None:
     genes = tuple(f"gene {i}" for i in range(64))
     values, true = rng.normal(size=(2, 12, 64))
     page = page_of(scored(values, true, task="regression", outputs=genes))
-    assert "6 more are in the JSON file" in page.text
+    assert "4 more are in the JSON file" in page.text
     assert len(page.all("img")) == 8
+
+
+@pytest.mark.parametrize("genes", [("TP53",), ("TP53", "KRAS: mutant", "MYC")])
+@pytest.mark.parametrize("n_folds", [0, 2])
+def test_the_error_of_each_target_stands_beside_its_correlation(scored, genes, n_folds) -> None:
+    """Both with their intervals, which draw patients: a patient's slides come together."""
+    rng = np.random.default_rng(2)
+    true = rng.normal(size=(40, len(genes))) * 10.0 ** np.arange(len(genes))
+    rows = scored(
+        true * rng.uniform(0.5, 1.5, size=true.shape),
+        true,
+        task="regression",
+        outputs=genes,
+        patients=tuple(f"p{i // 2}" for i in range(40)),
+        sets=(CROSS_VALIDATION if n_folds else "test",) * 40,
+        folds=np.arange(40) // 20 if n_folds else None,
+    )
+    measured = measure_sets(rows, n_resamples=40)
+    found = {figure.name: figure.interval for figure in measured[0].figures}
+    lines = table_rows(report_page(rows, measured))
+    for column, name in enumerate(genes):
+        alone = len(genes) == 1
+        error = found["mean_squared_error" if alone else f"mean_squared_error_{column}"]
+        squares = (rows.scores[:, column] - true[:, column]) ** 2
+        assert error.value == pytest.approx(squares.mean())
+        assert error.n_patients == 20
+        told = {*told_of(error), *told_of(found[f"pearson_{column}"])}
+        if alone:
+            heads = ("Mean squared error (0 is best)", f"Pearson r: {name}")
+            line = [cell for head in heads for cell in lines[head]]
+        else:
+            line = lines[name]
+        assert told <= set(line)
+
+
+def told_of(interval: Any) -> tuple[str, str]:
+    """Return a figure and its interval as the page writes them."""
+    value, low, high = (
+        f"{one:.3f}" if 0.001 <= abs(one) < 100 else f"{one:.3g}"
+        for one in (interval.value, interval.low, interval.high)
+    )
+    return value, f"({low} to {high})"
+
+
+def table_rows(html: str) -> dict[str, list[str]]:
+    """Return the cells of each line of the page's tables, by its heading."""
+    lines = re.findall(r"<tr><th scope=\"row\">(.*?)</th>(.*?)</tr>", html)
+    return {head: re.findall(r"<td[^>]*>(.*?)</td>", cells) for head, cells in lines}
 
 
 def test_the_same_scores_make_the_same_page(random_classes) -> None:

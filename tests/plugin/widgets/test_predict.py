@@ -118,6 +118,11 @@ def test_every_task_goes_the_same_way(
     stored = Prediction.load(project.prediction("run-0002", "s0"))
     names = [predict.table.item(row, 0).text() for row in range(predict.table.rowCount())]
     assert names == list(stored.classes)
+    is_of_patients = target.task == "survival"
+    assert predict.patient.isHidden() != is_of_patients
+    if is_of_patients:
+        said = f"Patient p0: log-hazard {stored.logits[0]:.4g} over 1 slide."
+        assert predict.patient.text() == said
     assert float(predict.table.item(0, 1).text()) == pytest.approx(stored.logits[0], rel=1e-3)
     assert {role_of(layer) for layer in viewer.layers if layer.visible} == {"slide", "contribution"}
     assert [predict.map_box.itemText(row) for row in range(predict.map_box.count())] == [

@@ -13,6 +13,7 @@ from napari_fusecpath.widgets.prediction_texts import (
     headings,
     map_text,
     odds_text,
+    patient_text,
     reason_text,
     rows_of,
     unlike_text,
@@ -22,6 +23,7 @@ from src_core.inference.prediction import Prediction
 from src_core.models.checkpoint_meta import CheckpointMeta, EmbeddingSource
 from src_core.models.config import StudentConfig
 from src_core.models.operating_point import OperatingPoint
+from src_core.patient_outcomes import PatientOutcome
 
 
 def prediction_of(*values: float, **changes: Any) -> Prediction:
@@ -159,3 +161,17 @@ def test_a_reason_is_a_sentence_with_the_call_where_it_changes() -> None:
     assert reason_text(explanation, same, 1, "regression").startswith(
         "Without clusters 3, 7 tumour becomes 0.8"
     )
+
+
+def test_a_patient_is_told_with_the_slides_that_count_and_those_that_miss() -> None:
+    one = PatientOutcome(
+        patient="P", slides=("a", "b", "c"), values={"normal": 0.17, "tumour": 0.83}, call="tumour"
+    )
+    assert patient_text(one, "classification") == "Patient P: tumour 0.83 over 3 slides."
+    unsure = replace(one, call="indeterminate", lacking=("d", "e", "f", "g", "h"))
+    assert patient_text(unsure, "classification") == (
+        "Patient P: tumour 0.83 over 3 slides, called indeterminate; not predicted yet: d, e, f "
+        "and 2 more."
+    )
+    values = replace(one, slides=("a",), values={"TP53": 12.345678, "KRAS": 1.0}, call="")
+    assert patient_text(values, "regression") == "Patient P: TP53 12.35 and 1 more over 1 slide."
