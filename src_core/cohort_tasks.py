@@ -54,8 +54,9 @@ class CohortAsked:
         """Raise `StaleArtifactError` unless the recipe of what was gathered is the one `asked`."""
         if recipe_id(recipe) != asked:
             raise StaleArtifactError(
-                f"A worker sees other slides, clusters or labels in {self.root} than this "
-                "machine; let both see the same folder, and run it again when nobody changes it."
+                f"A worker sees other slides, clusters or labels in {self.root} than this machine, "
+                "or has another version of this program; let both see the same folder by the same "
+                "version, and run it again when nobody changes it."
             )
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from src_core.bags.targets import Target
 from src_core.cohorts import load_cohort, split_cohort
-from src_core.contest_tasks import CellsAsked, contest_recipe, train_cells_on_cluster
+from src_core.contest_recipe import contest_recipe
+from src_core.contest_tasks import CellsAsked, train_cells_on_cluster
 from src_core.devices import DeviceName
 from src_core.progress import Report, Stop, ignore
 from src_core.project import Project
@@ -54,7 +55,7 @@ def compare_project(
     """
     from src_core.training.contenders import plan_comparison
     from src_core.training.contest import hold_contest, tuned_by_epoch
-    from src_core.training.contest_figures import measure_contest, note_edges
+    from src_core.training.contest_figures import measure_contest, note_edges, note_threads
     from src_core.training.cross_validation import require_patients
 
     learn, _ = split_cohort(project, load_cohort(project, target)[0])
@@ -76,7 +77,11 @@ def compare_project(
         "what": describe(contest, config),
         "recipe": recipe,
         "tables": measure_contest(contest),
-        "notes": [*plan.notes, *note_edges(contest, config.learning_rate)],
+        "notes": [
+            *plan.notes,
+            *note_edges(contest, config.learning_rate),
+            *note_threads(contest),
+        ],
     }
     where = {"comparison": folder.name, "folder": str(folder)}
     told_of = {key: told[key] for key in ("what", "notes", "tables")}

@@ -6,28 +6,24 @@ die, and a comparison that was begun here may go on there, or the other way roun
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
-import src_core
 from src_core.bags.cohort import Cohort
 from src_core.cohort_tasks import CohortAsked, train_tasks
+from src_core.contest_recipe import contest_recipe
 from src_core.progress import Report, Stop, Tracker
 from src_core.project import Project
 from src_core.provenance import recipe_id
 from src_core.scheduler import computing_alone
 from src_core.training.config import TrainConfig
-from src_core.types import Json
 
 if TYPE_CHECKING:
     from src_core.training.contenders import Plan
 
-__all__ = ["CellsAsked", "contest_recipe", "train_cells_on_cluster", "train_one_cell"]
+__all__ = ["CellsAsked", "train_cells_on_cluster", "train_one_cell"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,37 +144,3 @@ def train_one_cell(asked: CellsAsked, name: str, number: int, wanted: str) -> No
             threads=asked.threads,
             stop=stop,
         )
-
-
-def contest_recipe(cohort: Cohort, config: TrainConfig, n_folds: int) -> dict[str, Json]:
-    """Return all that decides what a contender's models score."""
-    return {
-        "target": cohort.target_name,
-        "task": cohort.task,
-        "per": cohort.per,
-        "classes": list(cohort.classes),
-        "encoders": list(cohort.encoders),
-        "teachers": list(cohort.teacher_dims),
-        "n_folds": n_folds,
-        "settings": config.to_dict(),
-        "slides": _digest(cohort),
-        "version": src_core.__version__,
-    }
-
-
-def _digest(cohort: Cohort) -> str:
-    """Return a hash of the slides: whose, with which labels, embeddings, clusters and teachers."""
-    digest = hashlib.sha256()
-    for slide in cohort.slides:
-        told = {
-            "slide": [slide.slide_id, slide.patient_id, slide.target],
-            "values": [None if np.isnan(one) else one for one in slide.values],
-            "views": [[view.encoder, dict(view.recipe)] for view in slide.views],
-        }
-        digest.update(recipe_id(told).encode())
-        digest.update(np.ascontiguousarray(slide.labels).tobytes())
-        digest.update(np.ascontiguousarray(slide.cells).tobytes())
-        digest.update(b"" if slide.pinned is None else slide.pinned.tobytes())
-        for name in sorted(slide.teachers):
-            digest.update(name.encode() + np.ascontiguousarray(slide.teachers[name]).tobytes())
-    return digest.hexdigest()[:32]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from src_core.bags.label_edits import table_text, with_labels
 from src_core.bags.label_table import LabelRow, LabelTable
-from src_core.errors import ProjectError
+from src_core.errors import ConfigError, ProjectError
 from src_core.locking import locked
 from src_core.project import Project
 from src_core.provenance import write_bytes
 
-__all__ = ["export_labels", "set_labels"]
+__all__ = ["correct_labels", "export_labels", "set_labels"]
 
 
 def set_labels(project: Project, target: str, labels: Mapping[str, str], *, by: str) -> LabelTable:
@@ -51,6 +51,48 @@ def set_labels(project: Project, target: str, labels: Mapping[str, str], *, by: 
         if target in corrections.current():
             corrections.correct(target, None, reviewer=by, comment="The label itself was edited.")
     return changed
+
+
+def correct_labels(
+    project: Project,
+    target: str,
+    slides: Sequence[str],
+    label: str | None,
+    *,
+    by: str,
+    comment: str = "",
+) -> None:
+    """Say that a label of some slides is wrong; the table stays as it is.
+
+    Parameters
+    ----------
+    project : Project
+    target : str
+        Column of the labels table.
+    slides : sequence of str
+        Slides of the table, such as all of a patient.
+    label : str or None
+        A class of the column; ``""`` takes the label away, None brings back what the table says.
+    by, comment : str
+        Who says so, and why.
+
+    Raises
+    ------
+    ProjectError
+        If the table has no such column or slide; nothing is then changed.
+    ConfigError
+        If the column has no such class.
+    """
+    table = project.labels()
+    table.require(target)
+    known = {row.slide_id for row in table.rows}
+    for slide_id in slides:
+        if slide_id not in known:
+            raise ProjectError(f"The labels table names no slide {slide_id!r}; add a line.")
+    if label and label not in (classes := table.classes(target)):
+        raise ConfigError(f"{target} is never {label[:50]!r}; give one of {', '.join(classes)}.")
+    for slide_id in slides:
+        project.slide(slide_id).corrections.correct(target, label, reviewer=by, comment=comment)
 
 
 def export_labels(project: Project, path: Path) -> int:

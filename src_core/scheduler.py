@@ -30,6 +30,7 @@ from src_core.pipeline import Failure
 from src_core.preparing import Wishes, prepare_grid
 from src_core.progress import Report, Stop, Tracker, check, ignore
 from src_core.project import Project, ProjectConfig
+from src_core.worker_versions import require_same_versions
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -144,13 +145,15 @@ def as_tasks_end(
     Raises
     ------
     ConfigError
-        If the package ``distributed`` is missing or no scheduler answers.
+        If the package ``distributed`` is missing, no scheduler answers, or a worker has other
+        versions than this machine.
     ProjectError
         If the scheduler is lost on the way.
     JobCancelled
         If `stop` says so.
     """
     with _connected(address) as client, _withdrawn_on_error(client) as (wanted, futures):
+        require_same_versions(client)
         for name, task in tasks.items():
             key = f"{kind}-{name}-{wanted}"
             futures[client.submit(work, *task, wanted, key=key, pure=False)] = name

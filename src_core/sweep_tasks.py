@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from src_core.choosing import plan_sweep, sweep_slide
 from src_core.clustering.tables import SweepConfig, SweepRow
-from src_core.devices import DeviceName
+from src_core.devices import DeviceName, pick_device
 from src_core.errors import FusecpathError, StaleArtifactError, StorageFullError
 from src_core.progress import Report, Stop, Tracker, ignore
 from src_core.project import Project, ProjectConfig, SlideFolder
@@ -63,7 +63,7 @@ def sweep_on_cluster(
         Those whose sweep is stored, and those that cannot be swept, are not sent.
     sweep : SweepConfig
     device : DeviceName
-        Where a worker computes.
+        Where all workers compute; "auto" is what it means on this machine.
     report, stop : callable
         See :mod:`src_core.progress`; a stop cancels what waits and stops what runs.
 
@@ -89,7 +89,7 @@ def sweep_on_cluster(
         root=project.root,
         settings=project.config,
         sweep=sweep,
-        device=device,
+        device=pick_device(device).type,
         threads=torch.get_num_threads(),
     )
     tasks = _tasks(asked, slides)

@@ -24,6 +24,7 @@ from napari_fusecpath.widgets.forms import Fold
 from napari_fusecpath.widgets.mark_texts import latest_text
 from napari_fusecpath.widgets.painting import N_LABELS, MarkPainter
 from napari_fusecpath.widgets.selected_marks import SelectedMarks
+from napari_fusecpath.widgets.slide_label import SlideLabel
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, wrapped_label
 from napari_fusecpath.widgets.suggestions import SuggestionStrip
@@ -48,6 +49,9 @@ class ReviewPanel(StepPanel):
     def build(self) -> None:
         """Add the reviewer, the labels, undo, the suggestions and fine-tuning."""
         self.body.addLayout(self._who_row())
+        self.slide_label = SlideLabel(self.session, self._who, self._why, self)
+        self.slide_label.said.connect(self.warn)
+        self.body.addWidget(self.slide_label)
         self.table = Table(
             ["Label", "Patches"], name="Labels", numbers=(1,), editable=(0,), parent=self
         )
@@ -58,6 +62,7 @@ class ReviewPanel(StepPanel):
         self.body.addWidget(self.table)
         self.comment = QLineEdit(self)
         self.comment.setMaxLength(MAX_TEXT)
+        self.slide_label.stored.connect(self.comment.clear)
         self.comment.setPlaceholderText("Comment, stored with the next mark")
         self.comment.setAccessibleName("Comment")
         self.body.addWidget(self.comment)
@@ -133,6 +138,7 @@ class ReviewPanel(StepPanel):
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Turn to the marks of the slide in view."""
         is_other = self.painter.turn_to(snapshot)
+        self.slide_label.show_snapshot(snapshot)
         has_patches = snapshot.grid is not None and snapshot.slide is not None
         parts = (self.selected, self.suggestions, self.tuning, self.comparison)
         for widget in (*parts, self.comment):

@@ -54,6 +54,8 @@ class Cell:
     facts: Mapping[str, Json]
     reason: str = ""
     """Why there are no scores."""
+    threads: int | None = None
+    """Of the CPU, on which last digits depend; None in a cell of an earlier version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +238,7 @@ def _compete(
         seconds=time.monotonic() - began,
         facts={} if best is None else best[1].facts,
         reason=reason if scores is None else "",
+        threads=torch.get_num_threads(),
     )
 
 
@@ -257,6 +260,7 @@ def _keep(path: Path, key: tuple[str, int], units: tuple[str, ...], cell: Cell) 
             "seconds": cell.seconds,
             "facts": dict(cell.facts),
             "reason": cell.reason,
+            "threads": cell.threads,
         },
     )
 
@@ -290,13 +294,14 @@ def _kept(path: Path, units: tuple[str, ...], n_outputs: int) -> Cell | None:
             return None
         if stored["units"] != list(units) or (values is None) != bool(stored["reason"]):
             return None
-        rate = stored["learning_rate"]
+        rate, threads = stored["learning_rate"], stored.get("threads")
         return Cell(
             scores=values,
             learning_rate=None if rate is None else float(rate),
             seconds=float(stored["seconds"]),
             facts=dict(stored["facts"]),
             reason=str(stored["reason"]),
+            threads=None if threads is None else int(threads),
         )
     except (ProjectError, KeyError, OverflowError, TypeError, ValueError):
         return None  # it is trained again

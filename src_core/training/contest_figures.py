@@ -22,7 +22,7 @@ from src_core.training.metrics import summarise
 from src_core.training.weighted import Weighted
 from src_core.types import BoolArray, Float64, Int64
 
-__all__ = ["compare_pair", "measure_contest", "note_edges"]
+__all__ = ["compare_pair", "measure_contest", "note_edges", "note_threads"]
 
 
 def measure_contest(
@@ -99,6 +99,22 @@ def note_edges(contest: Contest, learning_rate: float) -> list[str]:
     return [note]
 
 
+def note_threads(contest: Contest) -> list[str]:
+    """Return a sentence where trainings had different numbers of threads.
+
+    Parameters
+    ----------
+    contest : Contest
+    """
+    found = sorted({cell.threads for cell in contest.cells.values() if cell.threads is not None})
+    if len(found) < 2:
+        return []
+    told = ", ".join(map(str, found))
+    return [
+        f"Trainings had different numbers of threads ({told}): another run may differ a little."
+    ]
+
+
 def _chose(cell: Cell, rate: float) -> bool:
     return cell.learning_rate is not None and bool(np.isclose(cell.learning_rate, rate))
 
@@ -139,6 +155,7 @@ def _trained(cell: Cell) -> dict[str, Any]:
         "learning_rate": cell.learning_rate,
         "seconds": cell.seconds,
         "reason": cell.reason,
+        "threads": cell.threads,
         **cell.facts,
     }
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from src_core import pipeline, tuning
 from src_core.config import Config, Help, Range
 from src_core.deciding import drop_candidate, keep_candidate
-from src_core.errors import ConfigError, ProjectError
+from src_core.errors import ConfigError
+from src_core.labelling import correct_labels
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
 from src_core.review.acts import MAX_TEXT
@@ -179,19 +180,16 @@ def _relabel(options: RelabelOptions, report: Report, stop: Stop) -> Result:
             raise ConfigError(f"RelabelOptions.{name} is longer than {MAX_TEXT} characters.")
     if not options.reviewer.strip():
         raise ConfigError("RelabelOptions.reviewer is empty; say who corrects the label.")
-    table = project.labels()
-    table.require(options.target)
-    if options.slide not in {row.slide_id for row in table.rows}:
-        raise ProjectError(f"The labels table names no slide {options.slide!r}; add a line.")
-    if options.label and options.label not in (known := table.classes(options.target)):
-        raise ConfigError(
-            f"{options.target} is never {options.label[:50]!r}; give one of {', '.join(known)}."
-        )
-    slide = project.slide(options.slide)
-    slide.corrections.correct(
-        options.target, options.label, reviewer=options.reviewer, comment=options.comment
+    correct_labels(
+        project,
+        options.target,
+        [options.slide],
+        options.label,
+        by=options.reviewer,
+        comment=options.comment,
     )
-    return result_of(project, [], slide=options.slide, corrections=slide.corrections.current())
+    current = project.slide(options.slide).corrections.current()
+    return result_of(project, [], slide=options.slide, corrections=current)
 
 
 SUGGEST = Verb(

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from src_core import comparing, contest_tasks, fold_tasks, held_back, scheduler, sweep_tasks
+from src_core.devices import few_threads, pick_device
 from src_core.errors import JobCancelled, StaleArtifactError
 from src_core.progress import ignore, never
 from src_core.project import Project
@@ -170,10 +171,12 @@ def test_a_comparison_on_a_cluster_tells_who_could_not_learn_as_it_does_here(
     project.reconfigured(project.config.replace(training=wild.to_dict()))
     here = shutil.copytree(root, tmp_path / "here")
     asked: dict[str, Any] = {"verb": "evaluate", "folds": 2, "ablations": True}
-    run(root=here, **asked)
-    run(root=root, scheduler=cluster.scheduler_address, **asked)
+    with few_threads(2):  # the workers, which have one of their own, take them over
+        run(root=here, **asked)
+        run(root=root, scheduler=cluster.scheduler_address, **asked)
     told = {at: told_by(path) for at, path in cells(root).items()}
     assert told == {at: told_by(path) for at, path in cells(here).items()}
+    assert {one["threads"] for one in told.values()} == {2}
     refused = [one for one in told.values() if one["scores"] is None]
     assert refused
     assert all("learning_rate below" in one["reason"] for one in refused)
@@ -205,6 +208,7 @@ def test_a_sweep_on_a_cluster_is_a_task_for_each_slide_that_lacks_it(
 
     def changed_meanwhile(address: str, work: Any, tasks: Any, **kwargs: Any) -> Any:
         sent.append(list(tasks))
+        assert {task[0].device for task in tasks.values()} == {pick_device("auto").type}
         own, slide_id, _ = tasks.get("s3", (None, None, None))
         changed = {} if own is None else {"s3": (own, slide_id, "of-other-embeddings")}
         return plain(address, work, {**tasks, **changed}, **kwargs)
@@ -212,7 +216,7 @@ def test_a_sweep_on_a_cluster_is_a_task_for_each_slide_that_lacks_it(
     sent: list[list[str]] = []
     reports: list[Any] = []
     run(root=root, slides=names[:1], **asked)
-    asked |= {"slides": names}
+    asked |= {"slides": names, "device": "auto"}
     there = {**asked, "scheduler": cluster.scheduler_address}
     with monkeypatch.context() as patched:
         patched.setattr(sweep_tasks, "as_tasks_end", changed_meanwhile)

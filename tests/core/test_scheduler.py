@@ -95,6 +95,29 @@ def test_what_fails_on_a_worker_is_told_as_it_is_here(
     assert "no longer at" in failure["message"]
 
 
+@pytest.mark.parametrize("name", ["torch", "napari-fusecpath"])
+def test_a_worker_of_another_version_is_told_with_both(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The worker's is real; this machine takes its own for another one."""
+    plain = distributed.versions._version_cached
+    monkeypatch.setattr(
+        distributed.versions,
+        "_version_cached",
+        lambda one: "0.0.1+cpu" if one == name else plain(one),
+    )
+    theirs = plain(name).partition("+")[0]
+    sentence = rf"worker at tcp://\S+ has {name} {re.escape(theirs)}, this machine 0\.0\.1; "
+    tasks = {"one": (str(tmp_path),)}
+    ended = scheduler.as_tasks_end(
+        cluster.scheduler_address, os.listdir, tasks, kind="look", stop=never
+    )
+    with distributed.Client(cluster, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+    with pytest.raises(ConfigError, match=sentence):
+        next(ended)
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [

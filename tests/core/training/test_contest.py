@@ -203,6 +203,7 @@ def test_a_cell_is_trained_with_as_many_threads_as_are_asked_for(
     again = train_cell(one, split, 0, quick, folder=tmp_path, threads=2)
     assert had == [(2, 2)], "it is kept, and not trained again"
     np.testing.assert_array_equal(first.scores, again.scores)
+    assert first.threads == again.threads == 2
     assert torch.get_num_threads() == before
     missing = missing_cells(plan_of(one, replace(one, name="b")), [split, split], tmp_path)
     assert missing == ((FUSED, 1), ("b", 0), ("b", 1)), "a contender's folds together"

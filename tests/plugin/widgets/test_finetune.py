@@ -203,6 +203,30 @@ def test_keys_judge_and_a_blind_reviewer_sees_nothing_of_the_model(
     assert {role_of(one) for one in viewer.layers if one.visible} <= {"slide", "marks", "selection"}
 
 
+def correct_and_take_back(dock: FuseCPathWidget, project: Project, slide_id: str) -> None:
+    """Say that the slide is of another class, see it learned from, and take that back."""
+    review: Any = dock.panels["review"]
+    box, tuning = review.slide_label.box, review.tuning
+    corrections, table = project.slide(slide_id).corrections, project.labels_path.read_bytes()
+    own = {row.slide_id: row.labels["label"] for row in project.labels().rows}[slide_id]
+    (other,) = {*CLASSES} - {own}
+    assert (review.slide_label.title.text(), box.currentIndex()) == ("Slide is", 0)
+    assert box.itemText(0) == f"{own} (by the labels table)"
+    review.reviewer.setText("Ada")
+    review.comment.setText("a nodule of 2 mm")
+    for wanted, now in ((other, {"label": other}), (None, {})):
+        box.setCurrentIndex(box.findData(wanted))
+        box.activated.emit(box.currentIndex())
+        assert corrections.current() == now
+        dock.session.refresh()
+        assert tuning.button.isEnabled() == bool(now)
+        assert (box.currentData(), "Corrected by Ada" in box.toolTip()) == (wanted, bool(now))
+    first, last = corrections.history()
+    assert (first.reviewer, first.comment) == ("Ada", "a nodule of 2 mm")
+    assert last.comment == "", "the field is empty again"
+    assert project.labels_path.read_bytes() == table
+
+
 def test_from_marks_to_a_first_map_and_a_new_model(
     dock: FuseCPathWidget, project: Project, learned: str, until_idle: Wait
 ) -> None:
@@ -211,6 +235,7 @@ def test_from_marks_to_a_first_map_and_a_new_model(
     assert not tuning.button.isEnabled()
     assert "No patch of any slide is marked" in tuning.text.text()
     assert tuning.button.toolTip() == tuning.text.text()
+    correct_and_take_back(dock, project, learned)
     layer: Any = find_layer(viewer, "prediction")
     before = np.array(layer.data)
     shown = fine_tune(dock, project, learned)
