@@ -118,7 +118,7 @@ def patch_table(project: Project, slide: SlideFolder, *, run_id: str | None) -> 
         joint,
         {"excluded": edits.excluded, "pinned": edits.pinned},
         {column: legend for column, legend in legends.items() if legend.is_edited},
-        None if prediction is None else _patient(project, slide, prediction.run_id),
+        None if prediction is None else _patient(project, slide, str(run_id)),
     )
 
 
