@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,18 +62,18 @@ def patient_outcome(
     lacking : sequence of str
         Slides of the patient without any.
     """
-    slides = {"patient": patient, "slides": tuple(logits), "lacking": tuple(lacking)}
+    bare = PatientOutcome(patient=patient, slides=tuple(logits), lacking=tuple(lacking), values={})
     if not logits:
-        return PatientOutcome(values={}, **slides)
+        return bare
     outputs = np.mean(list(logits.values()), axis=0)
     has_classes = meta.student.task == "classification"
     said = softmax(outputs) if has_classes else outputs
     values = dict(zip(meta.classes, map(float, said), strict=True))
     if not has_classes:
-        return PatientOutcome(values=values, **slides)
+        return replace(bare, values=values)
     point, likeliest = meta.operating_point, meta.classes[int(said.argmax())]
     call = likeliest if point is None else point.call(said, meta.classes)
-    return PatientOutcome(values=values, call=call, **slides)
+    return replace(bare, values=values, call=call)
 
 
 def stored_outcomes(

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from src_core.choosing import plan_sweep, sweep_slide
 from src_core.clustering.tables import SweepConfig, SweepRow
@@ -89,7 +89,7 @@ def sweep_on_cluster(
         root=project.root,
         settings=project.config,
         sweep=sweep,
-        device=pick_device(device).type,
+        device=cast(DeviceName, pick_device(device).type),
         threads=torch.get_num_threads(),
     )
     tasks = _tasks(asked, slides)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from src_core.errors import ConfigError
 
@@ -20,7 +20,7 @@ def require_same_versions(client: Client) -> None:
 
     Builds of one version, as for a processor or for CUDA, are the same.
     """
-    found = client.get_versions(packages=list(_PACKAGES))
+    found: Any = client.get_versions(packages=list(_PACKAGES))
     here = found["client"]["packages"]
     for address, worker in sorted(found["workers"].items()):
         for name in _PACKAGES:

@@ -149,9 +149,9 @@ def test_patients_whose_slides_are_not_all_predicted_are_named(root: str, tmp_pa
     out = run("export", project=root, slides=["s1"], format="csv", out=str(tmp_path / "csv"))
     with Path(out["files"]["s1"][0]).open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    told = ("patient", "predicted slides of patient", "patient probability low")
+    columns = ("patient", "predicted slides of patient", "patient probability low")
     low = str(whole["patients"]["p0"]["low"])
-    assert {tuple(row[name] for name in told) for row in rows} == {("p0", "4", low)}
+    assert {tuple(row[name] for name in columns) for row in rows} == {("p0", "4", low)}
 
     project = Project.open(root)
     for name in ("s2", "s4"):  # one of four slides, and a patient's only one
@@ -159,12 +159,11 @@ def test_patients_whose_slides_are_not_all_predicted_are_named(root: str, tmp_pa
     told = run("predict", project=root, device="cpu")
     assert [one["slide_id"] for one in told["failures"]] == ["s2", "s4"]
     assert (
-        "2 patients lack predictions of some slides, or of all: p0 (s2), p1 (s4)." in (told["note"])
+        "2 patients lack predictions of some slides, or of all: p0 (s2), p1 (s4)." in told["note"]
     )
     assert set(told["patients"]) == set(project.patients().values()) - {"p1"}
-    own = stored_outcomes(
-        project, run_id, checkpoint_meta(project.run(run_id) / "checkpoint"), ["s0"], without=["s2"]
-    )
+    meta = checkpoint_meta(project.run(run_id) / "checkpoint")
+    own = stored_outcomes(project, run_id, meta, ["s0"], without=["s2"])
     assert own[0].slides == ("s0", "s1", "s3")
     assert dict(own[0].values) == told["patients"]["p0"]
 
