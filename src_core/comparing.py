@@ -55,7 +55,7 @@ def compare_project(
     """
     from src_core.training.contenders import plan_comparison
     from src_core.training.contest import hold_contest, tuned_by_epoch
-    from src_core.training.contest_figures import measure_contest, note_edges, note_threads
+    from src_core.training.contest_figures import measure_contest
     from src_core.training.cross_validation import require_patients
 
     learn, _ = split_cohort(project, load_cohort(project, target)[0])
@@ -77,15 +77,18 @@ def compare_project(
         "what": describe(contest, config),
         "recipe": recipe,
         "tables": measure_contest(contest),
-        "notes": [
-            *plan.notes,
-            *note_edges(contest, config.learning_rate),
-            *note_threads(contest),
-        ],
+        "notes": _notes(contest, config),
     }
     where = {"comparison": folder.name, "folder": str(folder)}
     told_of = {key: told[key] for key in ("what", "notes", "tables")}
     return where | told_of | {"text": _store(folder, told)}
+
+
+def _notes(contest: Contest, config: TrainConfig) -> list[str]:
+    from src_core.training.contest_figures import note_edges, note_threads
+
+    edges = note_edges(contest, config.learning_rate)
+    return [*contest.plan.notes, *edges, *note_threads(contest)]
 
 
 def _store(folder: Path, told: dict[str, Any]) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 
 from src_core.errors import FusecpathError
 from src_core.inference.prediction import prediction_meta
@@ -62,6 +61,8 @@ def patient_outcome(
     lacking : sequence of str
         Slides of the patient without any.
     """
+    from scipy.special import softmax  # no start should wait for SciPy
+
     bare = PatientOutcome(patient=patient, slides=tuple(logits), lacking=tuple(lacking), values={})
     if not logits:
         return bare

@@ -13,9 +13,11 @@ import psutil
 import pytest
 
 from src_core import comparing, contest_tasks, fold_tasks, held_back, scheduler, sweep_tasks
+from src_core.cohort_tasks import train_tasks
+from src_core.cohorts import load_cohort
 from src_core.devices import few_threads, pick_device
 from src_core.errors import JobCancelled, StaleArtifactError
-from src_core.progress import ignore, never
+from src_core.progress import Tracker, ignore, never
 from src_core.project import Project
 from src_core.provenance import read_json
 from src_core.verbs import run_verb
@@ -171,15 +173,32 @@ def test_a_comparison_on_a_cluster_tells_who_could_not_learn_as_it_does_here(
     project.reconfigured(project.config.replace(training=wild.to_dict()))
     here = shutil.copytree(root, tmp_path / "here")
     asked: dict[str, Any] = {"verb": "evaluate", "folds": 2, "ablations": True}
-    with few_threads(2):  # the workers, which have one of their own, take them over
-        run(root=here, **asked)
-        run(root=root, scheduler=cluster.scheduler_address, **asked)
+    run(root=here, **asked)
+    run(root=root, scheduler=cluster.scheduler_address, **asked)
     told = {at: told_by(path) for at, path in cells(root).items()}
     assert told == {at: told_by(path) for at, path in cells(here).items()}
-    assert {one["threads"] for one in told.values()} == {2}
     refused = [one for one in told.values() if one["scores"] is None]
     assert refused
     assert all("learning_rate below" in one["reason"] for one in refused)
+
+
+@pytest.mark.slow
+def test_a_cell_on_a_worker_has_the_threads_of_the_machine_that_asks(
+    root: Path, cluster: Any
+) -> None:
+    project = Project.open(root)
+    cohort, _ = load_cohort(project, "label")
+    name, config = "linear on the mean embedding", project.config.training.replace(device="cpu")
+    with few_threads(2):  # the worker has one
+        asked = contest_tasks.CellsAsked.of(
+            project, cohort, config, 2, root / "cells", baselines=True, ablations=False
+        )
+    tasks = {name: (asked, name, 0)}
+    tracker = Tracker(ignore, never, stage="Comparison", total=1, unit="trainings")
+    work, address = contest_tasks.train_one_cell, cluster.scheduler_address
+    train_tasks(address, work, tasks, kind="compare", tracker=tracker, stop=never)
+    (cell,) = (root / "cells").glob("*.json")
+    assert (told_by(cell)["threads"], told_by(cell)["reason"]) == (2, "")
 
 
 def swept(result: dict[str, Any]) -> dict[str, Any]:
