@@ -189,14 +189,14 @@ class _Maps:
     report: Report
     stop: Stop
 
-    def png(self, _: str, slide_id: str) -> bytes | None:
+    def png(self, _: str, slide_id: str, output: int | None) -> bytes | None:
         slide = self.project.slide(slide_id)
         checkpoint = self.result.folds[self._fold_of[slide_id]].checkpoint
         preparation = preparation_of(self.project, self.cohort)
         checkpoint = replace(checkpoint, meta=replace(checkpoint.meta, preparation=preparation))
         predictor = Predictor(self.project, self.name, checkpoint, self.device)
         prediction = predictor.look(slide, report=self.report, stop=self.stop)
-        return maps_png(prediction, slide, self.project.config)
+        return maps_png(prediction, slide, self.project.config, output=output)
 
     @cached_property
     def _fold_of(self) -> dict[str, int]:

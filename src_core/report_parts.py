@@ -59,15 +59,19 @@ def point_note(meta: CheckpointMeta) -> str:
     )
 
 
-def maps_png(prediction: Prediction, slide: SlideFolder, config: ProjectConfig) -> bytes | None:
+def maps_png(
+    prediction: Prediction, slide: SlideFolder, config: ProjectConfig, *, output: int | None
+) -> bytes | None:
     """Return a slide and its maps as PNG; None where the slide cannot be read any more.
+
+    The maps are of an output if one is named, see `draw_prediction`.
 
     Figures need embeddings only, so a report is no reason to ask for a drive that is not there.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "maps.png"
         try:
-            draw_prediction(prediction, slide, path, config=config)
+            draw_prediction(prediction, slide, path, config=config, output=output)
         except FusecpathError:
             return None
         return path.read_bytes()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from src_core.types import Float64, Json
 
 if TYPE_CHECKING:
     from src_core.reports import ScoredSlides
+    from src_core.reports.page import Pictures
 
 __all__ = ["External", "report_run", "score_external"]
 
@@ -205,7 +206,7 @@ def _maps(
     parts: Sequence[tuple[str, Cohort, Sequence[Prediction]]],
     projects: Mapping[str, Project],
     config: ProjectConfig,
-) -> Callable[[str, str], bytes | None]:
+) -> Pictures:
     """Return what draws the maps of a slide of a set, each from its own project."""
     predictions = {
         (name, slide.slide_id): prediction
@@ -213,8 +214,8 @@ def _maps(
         for slide, prediction in zip(cohort.slides, some, strict=True)
     }
 
-    def drawn(name: str, slide_id: str) -> bytes | None:
+    def drawn(name: str, slide_id: str, output: int | None) -> bytes | None:
         slide = projects[name].slide(slide_id)
-        return maps_png(predictions[name, slide_id], slide, config)
+        return maps_png(predictions[name, slide_id], slide, config, output=output)
 
     return drawn

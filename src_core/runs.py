@@ -55,6 +55,7 @@ __all__ = [
 ]
 
 _THUMBNAIL_PX = 1024
+_MOST_IN_TITLE = 6
 
 
 def train(
@@ -265,7 +266,12 @@ def draw(project: Project, run_id: str, slide: SlideFolder, path: Path) -> None:
 
 
 def draw_prediction(
-    prediction: Prediction, slide: SlideFolder, path: Path, *, config: ProjectConfig
+    prediction: Prediction,
+    slide: SlideFolder,
+    path: Path,
+    *,
+    config: ProjectConfig,
+    output: int | None = None,
 ) -> None:
     """Save a slide and the maps of a prediction of it side by side as a picture.
 
@@ -278,6 +284,8 @@ def draw_prediction(
         Its ending names the format.
     config : ProjectConfig
         By which it was embedded and clustered.
+    output : int, optional
+        Class or target whose maps are shown; by default the predicted class, or the first target.
     """
     grid = slide.load_grid()
     prediction.require_grid(grid.grid_id, len(grid))
@@ -294,10 +302,21 @@ def draw_prediction(
         shape_hw=grid.lattice.shape_hw,
         stride_um=grid.lattice.stride_um,
         thumbnail=thumbnail,
+        shown_class=output,
     )
-    odds = ", ".join(f"{name} {value:.2f}" for name, value in prediction.by_class().items())
     licences = sorted(set(prediction.licences.values()))
-    save_figure(path, panels, title=f"{slide.slide_id}: {odds}", licences=licences)
+    save_figure(
+        path, panels, title=f"{slide.slide_id}: {_odds(prediction, output)}", licences=licences
+    )
+
+
+def _odds(prediction: Prediction, output: int | None) -> str:
+    """Return what is said of a slide; of many outputs the one that is shown."""
+    told = [f"{name} {value:.2f}" for name, value in prediction.by_class().items()]
+    if len(told) <= _MOST_IN_TITLE:
+        return ", ".join(told)
+    shown = prediction.shown_output if output is None else output
+    return f"{told[shown]} and {len(told) - 1} more"
 
 
 def _thumbnail(reader: SlideReader, lattice: Lattice) -> Rgb:

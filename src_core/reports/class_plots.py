@@ -161,4 +161,5 @@ def _paint_calibration(figure: Any, *, bins: list[CalibrationBin]) -> None:
     middles = [(low + high) / 2 for low, high, *_ in bins]
     bars = counts.bar(middles, n, width=0.09, color=colour(0)["color"])
     counts.bar_label(bars, fontsize=8)
+    counts.locator_params(axis="y", integer=True, nbins=3)
     counts.set(ylabel="count", xlabel="claimed probability", ylim=(0, 1.35 * n.max()))

@@ -27,8 +27,9 @@ from src_core.types import Json
 
 __all__ = ["Pictures", "report_page"]
 
-Pictures: TypeAlias = Callable[[str, str], bytes | None]
-"""Set, slide id -> PNG of the slide's maps, None where there is none."""
+Pictures: TypeAlias = Callable[[str, str, int | None], bytes | None]
+"""Set, slide id, output -> PNG of the slide's maps, for that output if one is named; None where
+there is none."""
 
 _MOST_FIGURES = 60
 _MOST_TARGETS = 60
@@ -38,6 +39,7 @@ _MOST_WITH_SHARES = 6
 _MOST_FOLD_COLUMNS = 4
 _MOST_MEMBERS = 3
 _MOST_NAMED = 20
+_MOST_IN_TITLE = 4
 _MOST_BYTES = 9_000_000
 """Of all maps, 12 MB on the page: it must open in any browser, and go through the post."""
 
@@ -55,10 +57,10 @@ def report_page(
     measured : sequence of SetFigures
         Of the same slides.
     pictures : callable, optional
-        Asked, with the name of the set, for the maps of the slides that the model got most wrong.
+        Asked for the maps of the slides that the model got most wrong; see `Pictures`.
     """
     maps = None if pictures is None else _within(_MOST_BYTES, pictures)
-    title = f"Evaluation: {scored.target_name}"
+    title = f"Evaluation: {_title(scored)}"
     page, body = new_page(title, STYLE)
     top = add(body, "header")
     add(top, "h1", title)
@@ -74,6 +76,14 @@ def report_page(
     add(add(links, "li"), "a", "How it was made", href="#made")
     _add_made(add(main, "section", id="made"), scored)
     return to_text(page)
+
+
+def _title(scored: ScoredSlides) -> str:
+    """Return what is evaluated; of many targets the first, for all stand below."""
+    rest = len(scored.outputs) - _MOST_IN_TITLE
+    if scored.task != "regression" or rest <= 0:
+        return scored.target_name
+    return f"{', '.join(scored.outputs[:_MOST_IN_TITLE])} and {rest} more"
 
 
 def _introduction(scored: ScoredSlides) -> str:
@@ -263,7 +273,7 @@ def _add_wrong(section: Element, scored: ScoredSlides, pictures: Pictures | None
     for one in wrong:
         ids = scored.members[one.row] if scored.members else (scored.slide_ids[one.row],)
         for slide_id in ids[:_MOST_MEMBERS]:
-            png = pictures(scored.sets[one.row], slide_id)
+            png = pictures(scored.sets[one.row], slide_id, one.output)
             if png is None:
                 without.append(slide_id)
                 continue
@@ -288,9 +298,9 @@ def _within(most_bytes: int, pictures: Pictures) -> Pictures:
     """Give the pictures as long as all that were given are together no larger."""
     room = most_bytes
 
-    def picture_if_small(name: str, slide_id: str) -> bytes | None:
+    def picture_if_small(name: str, slide_id: str, output: int | None) -> bytes | None:
         nonlocal room
-        png = pictures(name, slide_id) if room > 0 else None
+        png = pictures(name, slide_id, output) if room > 0 else None
         room -= len(png or b"")
         return png if room >= 0 else None
 

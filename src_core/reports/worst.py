@@ -18,6 +18,8 @@ class Wrong:
 
     row: int
     words: str
+    output: int | None = None
+    """Target that it is most wrong in, where there are several to choose from."""
 
 
 def most_wrong(scored: ScoredSlides, n: int = 6) -> tuple[Wrong, ...]:
@@ -64,6 +66,7 @@ def _values(scored: ScoredSlides, n: int) -> tuple[Wrong, ...]:
         found.append(
             Wrong(
                 row=int(row),
+                output=column,
                 words=(
                     f"{scored.outputs[column]} is {scored.targets[row, column]:.4g}, predicted "
                     f"{scored.scores[row, column]:.4g}; {distance[row]:.1f} standard deviations "

@@ -223,7 +223,7 @@ def test_the_wrong_slides_show_their_maps(scored) -> None:
     rows = scored(np.log(np.stack([1 - p, p], axis=1)), [1, 1, 0], patients=("a", "b", "c"))
     asked = []
 
-    def pictures(name, slide_id):
+    def pictures(name, slide_id, output):
         assert name == "test"
         asked.append(slide_id)
         return png()
@@ -238,6 +238,12 @@ def test_the_wrong_slides_show_their_maps(scored) -> None:
     asked.clear()
     assert "The patients it got most wrong" in page_of(merged, pictures=pictures).text
     assert asked == ["x", "y"]
+    true = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]])
+    said = np.array([[0.0, 5.0], [1.0, 1.0], [2.0, 2.0]])
+    genes = scored(said, true, task="regression")
+    shown: list[Any] = []
+    page_of(genes, pictures=lambda *which: shown.append(which))
+    assert shown == [("test", "s0", 1)], "the maps of the target that it is wrong in"
     with pytest.raises(ValueError, match="PNG"):
         page_of(rows, pictures=lambda *_: b"<svg onload=alert(1)>")
 
@@ -286,6 +292,7 @@ def test_many_classes_and_many_targets_stay_readable(scored) -> None:
     values, true = rng.normal(size=(2, 12, 64))
     page = page_of(scored(values, true, task="regression", outputs=genes))
     assert "4 more are in the JSON file" in page.text
+    assert "Evaluation: gene 0, gene 1, gene 2, gene 3 and 60 more" in page.words
     assert len(page.all("img")) == 8
 
 

@@ -27,7 +27,7 @@ def test_distances_are_in_standard_deviations_of_each_target(scored) -> None:
     predicted[1, 0] += 2.0
     predicted[3, 1] = 7.0  # unknown: no error
     found = most_wrong(scored(predicted, true, task="regression"))
-    assert [one.row for one in found] == [1, 0]
+    assert [(one.row, one.output) for one in found] == [(1, 0), (0, 1)]
     assert found[0].words.startswith("gene 0 is 1, predicted 3;")
 
 
