@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 
 from src_core.errors import FusecpathError, ProjectError
-from src_core.labelling import export_labels, set_labels
+from src_core.labelling import correct_labels, export_labels, set_labels
 from src_core.project import Project
 from src_core.provenance import write_json
 from src_core.relocating import relocate_slides
@@ -157,6 +157,21 @@ def test_the_last_word_holds(project: Project) -> None:
     set_labels(project, "label", {"a": "atypical"}, by="ada")
     assert store.current() == {}
     assert [one.reviewer for one in store.history()] == ["bob", "ada"]
+
+
+def test_all_slides_of_a_patient_are_corrected_or_none(project: Project) -> None:
+    set_labels(project, "label", {"a": "benign", "b": "tumour"}, by="ada")
+    before = project.labels_path.read_bytes()
+    stores = [project.slide(name).corrections for name in ("a", "b")]
+    for slides, label in ((["a", "zzz"], "tumour"), (["a", "b"], "vessel")):
+        with pytest.raises(FusecpathError, match=r"no slide 'zzz'|never 'vessel'"):
+            correct_labels(project, "label", slides, label, by="bob")
+    assert [store.current() for store in stores] == [{}, {}]
+    correct_labels(project, "label", ["a", "b"], "tumour", by="bob", comment="seen again")
+    assert [store.current() for store in stores] == [{"label": "tumour"}] * 2
+    correct_labels(project, "label", ["b"], None, by="bob")
+    assert [store.current() for store in stores] == [{"label": "tumour"}, {}]
+    assert project.labels_path.read_bytes() == before
 
 
 def test_exported_labels_come_back(project: Project, tmp_path: Path) -> None:
