@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import escape
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QWidget
@@ -103,10 +104,10 @@ class SlideLabel(QWidget):
             self.box.addItem(label or _NONE, label)
         self._now = now
         self.box.setCurrentIndex(0 if now is None else max(0, self.box.findData(now)))
-        self.box.setToolTip(
-            f"{target}: fine-tuning learns from what you choose; the table stays as it is."
-            + (f" Corrected by {last.reviewer}. {last.comment}" if last and now is not None else "")
-        )
+        told = f"{target}: fine-tuning learns from what you choose; the table stays as it is."
+        if last is not None and now is not None:
+            told += f" Corrected by {last.reviewer}. {last.comment}"
+        self.box.setToolTip(f"<p>{escape(told)}</p>")  # else what a stranger wrote could be markup
 
     def _correct(self, _row: int) -> None:
         snapshot = self._session.snapshot
