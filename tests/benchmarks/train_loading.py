@@ -35,6 +35,7 @@ __all__ = [
     "N_PER_CLUSTER",
     "SCALES",
     "WIDTHS",
+    "Ready",
     "show_epochs",
     "show_loading",
     "stored_slides",
