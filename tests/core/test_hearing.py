@@ -64,7 +64,7 @@ def test_damaged_marks_end_what_they_teach_and_nothing_else(project: Project) ->
             lambda names: Heard.by_time(project, names, LATER),
         ):
             if "b" in teaching:
-                with pytest.raises(ProjectError, match="marks.jsonl"):
+                with pytest.raises(ProjectError, match=r"marks\.jsonl"):
                     hear(teaching)
             else:
                 assert set(hear(teaching).marks) == {"a"}
