@@ -6,13 +6,13 @@ what they held once. Times do not: each machine has a clock of its own, and cloc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
 
-from src_core.errors import StaleArtifactError
+from src_core.errors import ProjectError, StaleArtifactError
 from src_core.project import Project, SlideFolder
 from src_core.review.acts import Mark
 from src_core.review.extent import Extent
@@ -34,37 +34,50 @@ class Heard:
     """UTC, ISO 8601: when that was, or the latest time that is heard, where a clock is fast."""
 
     @classmethod
-    def now(cls, project: Project) -> Heard:
-        """Return all that is on disk now; what is said from now on is not heard."""
+    def now(cls, project: Project, teaching: Collection[str]) -> Heard:
+        """Return all that is on disk now; what is said from now on is not heard.
+
+        Parameters
+        ----------
+        project : Project
+            Whose corrections are heard, also those of slides that cannot be learned from: labels of
+            a patient's slides must agree.
+        teaching : collection of str
+            Slides whose marks must be readable; of the others those that are not are not heard.
+        """
         marks, labels = dict[str, Extent](), dict[str, Extent]()
         times = [datetime.now(UTC).isoformat(timespec="milliseconds")]
-        for slide in project.slides():
-            said, corrected = slide.marks, slide.corrections
+        for slide in _readable(project, teaching):
+            said = slide.marks
             if found := said.extent():
                 marks[slide.slide_id] = found
                 times += said.times()[: found.acts]
+        for slide in _labelled(project):
+            corrected = slide.corrections
             if found := corrected.extent():
                 labels[slide.slide_id] = found
                 times += [one.time for one in corrected.history()[: found.acts]]
         return cls(marks, labels, max(times))
 
     @classmethod
-    def by_time(cls, project: Project, until: str) -> Heard:
+    def by_time(cls, project: Project, teaching: Collection[str], until: str) -> Heard:
         """Return what a run heard that noted a moment alone, if clocks went right since.
 
         Parameters
         ----------
-        project : Project
+        project, teaching
+            See `now`.
         until : str
             UTC, ISO 8601 with milliseconds. What had been said by then begins each file; where a
             clock is behind, some of what follows seems to belong to it.
         """
         marks, labels = dict[str, Extent](), dict[str, Extent]()
-        for slide in project.slides():
+        for slide in _readable(project, teaching):
             said = _leading(slide.marks.times(), until)
-            corrected = _leading([one.time for one in slide.corrections.history()], until)
             if found := slide.marks.extent(acts=said):
                 marks[slide.slide_id] = found
+        for slide in _labelled(project):
+            corrected = _leading([one.time for one in slide.corrections.history()], until)
             if found := slide.corrections.extent(acts=corrected):
                 labels[slide.slide_id] = found
         return cls(marks, labels, until)
@@ -87,10 +100,11 @@ class Heard:
         return cls(found["marks"], found["labels"], until)
 
     def to_dict(self, slides: Collection[str]) -> dict[str, Json]:
-        """Return what a run notes of what it has heard of its slides."""
+        """Return what a run notes: of its slides the marks, of all slides the corrections."""
         told: dict[str, Json] = {}
-        for slide_id in sorted(slides):
-            kinds = {"marks": self.marks.get(slide_id), "labels": self.labels.get(slide_id)}
+        marks = {name: found for name, found in self.marks.items() if name in slides}
+        for slide_id in sorted(marks.keys() | self.labels.keys()):
+            kinds = {"marks": marks.get(slide_id), "labels": self.labels.get(slide_id)}
             own: dict[str, Json] = {
                 kind: [one.acts, one.sha256] for kind, one in kinds.items() if one is not None
             }
@@ -116,6 +130,25 @@ class Heard:
         for slide_id, was in self.labels.items():
             if project.slide(slide_id).corrections.extent(acts=was.acts) != was:
                 raise _changed(slide_id, run_id, "labels")
+
+
+def _readable(project: Project, teaching: Collection[str]) -> Iterator[SlideFolder]:
+    """Give the slides without those whose marks are damaged and teach nothing here."""
+    for slide in project.slides():
+        if slide.slide_id not in teaching:
+            try:
+                slide.marks.extent()
+            except ProjectError:
+                continue
+        yield slide
+
+
+def _labelled(project: Project) -> list[SlideFolder]:
+    """Return the slides whose labels are read: those of the table, with files or without."""
+    names = dict.fromkeys(slide.slide_id for slide in project.slides())
+    if project.labels_path.is_file():
+        names |= dict.fromkeys(row.slide_id for row in project.labels().rows)
+    return [project.slide(name) for name in names]
 
 
 def _changed(slide_id: str, run_id: str, kind: str) -> StaleArtifactError:

@@ -112,7 +112,7 @@ def _feedback(run_id: str, asked: Mapping[str, Any]) -> FeedbackConfig:
 def _heard(project: Project, run_id: str, asked: Mapping[str, Any]) -> Heard:
     """Return what the run had read of what reviewers said, if that still begins their files."""
     if "heard" not in asked:  # what is taken for it then proves right, or not, by its digests
-        return Heard.by_time(project, asked["reviewed_until"])
+        return Heard.by_time(project, asked["marks"], asked["reviewed_until"])
     try:
         heard = Heard.noted(asked["heard"], asked["reviewed_until"])
     except ValueError as error:

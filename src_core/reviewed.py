@@ -124,7 +124,8 @@ def gather_review(
     chosen = [_known(project, name) for name in names]
     if again is None:
         chosen = chosen or list(project.slides())
-    heard = Heard.now(project) if again is None else again.heard
+    teaching = {slide.slide_id for slide in chosen}
+    heard = Heard.now(project, teaching) if again is None else again.heard
     joinable = None if again is None else again.learned
     gathering = Gathering(project, meta, asked, heard=heard, joinable=joinable)
     gathering.understand(chosen)

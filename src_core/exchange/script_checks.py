@@ -12,7 +12,8 @@ from src_core.bags.edits import SelectionEdits
 from src_core.bags.targets import Labelled, read_targets
 from src_core.cohorts import cohort_slide, corrected_labels
 from src_core.errors import FusecpathError
-from src_core.exchange.script_records import Run, acts_until
+from src_core.exchange.script_records import Run
+from src_core.exchange.script_then import Then
 from src_core.patches.grid import PatchGrid
 from src_core.project import Project, SlideFolder
 from src_core.review.selection import SelectionStore
@@ -60,7 +61,7 @@ def _as_learned(slide: SlideFolder, run: Run, labelled: Labelled) -> CohortSlide
 
 
 def _edits_of_then(slide: SlideFolder, run: Run, grid: PatchGrid) -> SelectionEdits:
-    acts = acts_until(slide.selection.marks, run.time)
+    acts = Then(run.time).lines(slide.slide_id, "selection", slide.selection.marks)
     if not acts:
         return SelectionEdits.none(len(grid))
     with tempfile.TemporaryDirectory() as folder:

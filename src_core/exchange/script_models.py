@@ -12,6 +12,7 @@ from src_core.exchange.script_checks import changed_since
 from src_core.exchange.script_records import Run, table_of, when
 from src_core.exchange.script_state import State, Take, on
 from src_core.exchange.script_text import Call, Copy, Inside, Step, Word, given
+from src_core.exchange.script_then import Then, heard_by
 from src_core.provenance import read_json, recipe_id
 from src_core.training.feedback_config import FeedbackConfig
 from src_core.tuned_runs import CANDIDATE
@@ -28,7 +29,7 @@ def repeat_model(state: State, run: Run) -> None:
     if problem:
         state.steps.append(Step((f"{run.run_id} is not repeated: {problem}.",)))
         return
-    acts = state.marks(_time_of_review(state, run), run.run_id)
+    acts = state.marks(_then(state, run), run.run_id)
     said = ["Marks and selections that people made by hand are put in place."] * bool(acts)
     name, kind = _next_name(state), "Train"
     if repeats is not None:
@@ -47,18 +48,18 @@ def repeat_model(state: State, run: Run) -> None:
     state.steps.append(Step((head, *said), (*acts, *more, *_asked_of(state, run, name))))
 
 
-def _time_of_review(state: State, run: Run) -> str:
-    """Return when all had been marked that a run has to do with.
+def _then(state: State, run: Run) -> Then:
+    """Return how much had been marked and corrected that a run has to do with.
 
     A repeated fine-tuning hears nothing of later, but here all of it would seem to be of before.
     """
     until = run.asked.get("reviewed_until")
-    if isinstance(until, str) and run.asked.get("repeats") is None:
-        return until  # what was marked while it learned has no part in it
-    if run.parent is None or run.asked.get("repeats") is None:
-        return run.time
-    before = next((one for one in state.runs if one.run_id == run.asked["repeats"]), run)
-    return run.time if before is run else _time_of_review(state, before)
+    if isinstance(until, str) and run.repeats is None:
+        return Then(until, heard_by(run.asked))  # what was said while it learned has no part in it
+    if run.parent is None or run.repeats is None:
+        return Then(run.time)
+    before = next((one for one in state.runs if one.run_id == run.repeats), run)
+    return Then(run.time) if before is run else _then(state, before)
 
 
 def _problem(state: State, run: Run, parent: str | None) -> str:
@@ -85,7 +86,7 @@ def _train(state: State, run: Run) -> list[Take]:
     names = [name for key in ("trained_on", "held_back") for name in run.names(key)]
     names = [name for name in names if name in state.ids]
     acts = [*state.turn_to(run.config), *state.cluster(sorted(names))]
-    acts += [*_labels(state, run, names), *_split(state, run), *state.corrections(run.time)]
+    acts += [*_labels(state, run, names), *_split(state, run), *state.corrections(Then(run.time))]
     target = run.target
     words: list[Word] = ["--target", *given(*target.columns)]
     words += ["--task", target.task] if target.task != "classification" else []
@@ -150,7 +151,7 @@ def _finetune(state: State, run: Run) -> tuple[list[Take], list[str]]:
     if config != FeedbackConfig(epochs=config.epochs, tolerance=config.tolerance):
         said = ["It learned by settings that no command can give: what is made here will differ."]
     call = _call(run, "finetune", Inside(), *words)
-    return [*state.corrections(run.time), call], said
+    return [*state.corrections(_then(state, run)), call], said
 
 
 def _tuned_name(state: State, run: Run) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,12 +23,10 @@ from src_core.names import quoted_name
 from src_core.patches.grid import IMPORTED
 from src_core.project import Project, ProjectConfig, SlideFolder
 from src_core.provenance import read_json
-from src_core.review.marks import MarkStore
 from src_core.tuned_runs import CANDIDATE
 
 __all__ = [
     "Run",
-    "acts_until",
     "changed_settings",
     "device_of",
     "has_no_patches",
@@ -157,24 +154,6 @@ def device_of(
             devices.update(way.rpartition(" ")[2] for way in store.computed(encoder))
     devices = devices or {run.device for run in runs if run.device}
     return devices.pop() if len(devices) == 1 and devices <= set(get_args(DeviceName)) else None
-
-
-def acts_until(store: MarkStore, until: str | None) -> bytes:
-    """Return the lines of a reviewers' file that were written by then, all of them if None.
-
-    Raises
-    ------
-    ProjectError
-        If the file is damaged.
-    """
-    if not store.path.is_file() or not (store.current() or store.path.stat().st_size):
-        return b""
-    *whole, _ = store.path.read_bytes().split(b"\n")  # what has no end was torn by a crash
-    return b"".join(
-        line + b"\n"
-        for line in filter(bytes.strip, whole)
-        if until is None or json.loads(line)["time"] <= until
-    )
 
 
 def changed_settings(before: Config, after: Config, *, within: str = "") -> list[str]:

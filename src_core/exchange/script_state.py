@@ -9,7 +9,6 @@ from pathlib import Path
 from src_core.bags.label_table import LabelRow
 from src_core.exchange.script_records import (
     Run,
-    acts_until,
     changed_settings,
     device_of,
     has_no_patches,
@@ -17,7 +16,9 @@ from src_core.exchange.script_records import (
     table_of,
 )
 from src_core.exchange.script_text import Beside, Call, Copy, Inside, Step, Word, given
+from src_core.exchange.script_then import Kind, Then
 from src_core.project import Project, ProjectConfig, SlideFolder
+from src_core.review.marks import MarkStore
 
 __all__ = ["State", "Take", "on", "some"]
 
@@ -147,13 +148,16 @@ class State:
         last = Call((verb, Inside(), "--slides", *part, *words), self.threads)
         return [*calls, last] if part else []
 
-    def marks(self, until: str | None, place: str) -> list[Take]:
+    def marks(self, then: Then, place: str) -> list[Take]:
         """Put in force what reviewers had marked, excluded and pinned by then."""
         acts = list[Take]()
         for slide in self.slides:
-            stores = {"marks": slide.marks, "selection": slide.selection.marks}
+            stores: dict[Kind, MarkStore] = {
+                "marks": slide.marks,
+                "selection": slide.selection.marks,
+            }
             for name, store in stores.items():
-                content = acts_until(store, until)
+                content = then.lines(slide.slide_id, name, store)
                 target = f"slides/{slide.slide_id}/review/{name}.jsonl"
                 if content and content != self._placed.get(target):
                     self._placed[target] = content
@@ -172,12 +176,13 @@ class State:
         self.table = table_of(self.project, rows, table.targets, self.folder)
         return [self.prepare("--labels", self.beside("labels.csv", self.table), embed=False)]
 
-    def corrections(self, until: str | None) -> list[Take]:
+    def corrections(self, then: Then) -> list[Take]:
         """Correct labels as people had by then; what was said before is not said again."""
         calls = list[Take]()
         for slide in self.slides:
             every, known = slide.corrections.history(), self._corrected.get(slide.slide_id, 0)
-            past = [one for one in every if until is None or one.time <= until]
+            times = [one.time for one in every]
+            past = every[: then.n_acts(slide.slide_id, "labels", times)]
             for one in past[known:]:
                 words = [f"--reviewer={one.reviewer}", f"--target={one.target}"]
                 words += [] if one.label is None else [f"--label={one.label}"]

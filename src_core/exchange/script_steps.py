@@ -14,6 +14,7 @@ from src_core.exchange.script_records import when
 from src_core.exchange.script_slides import take_slides_in
 from src_core.exchange.script_state import State, Take, on
 from src_core.exchange.script_text import Copy, Inside, Step
+from src_core.exchange.script_then import NOW
 from src_core.progress import Stop, check
 from src_core.project import ProjectConfig, SlideFolder
 
@@ -48,7 +49,7 @@ def lay_steps(state: State, *, stop: Stop) -> None:
 
 def _today(state: State) -> None:
     """Lay what holds today and no run needed: clusters, labels, marks."""
-    acts = state.marks(None, "today")
+    acts = state.marks(NOW, "today")
     said = ["Marks and selections that people made by hand are put in place."] * bool(acts)
     acts += _in_common(state)
     groups = _clusterings(state)
@@ -58,7 +59,7 @@ def _today(state: State) -> None:
     acts += _legends(state)
     acts += state.turn_to(state.project.config)
     acts += [*state.whole_table(), *_mark_labels(state)]
-    acts += state.corrections(None) if state.table is not None else []
+    acts += state.corrections(NOW) if state.table is not None else []
     if acts:
         made = when(
             slide.current_clusters() / "meta.json" for slide in state.slides if _clustered(slide)

@@ -19,10 +19,11 @@ from src_core.cli import main
 from src_core.clustering.result import load_clusters
 from src_core.errors import FusecpathError, ProjectError
 from src_core.exchange import script_models
-from src_core.exchange.script_records import acts_until, table_of
+from src_core.exchange.script_records import table_of
 from src_core.exchange.script_state import State
 from src_core.exchange.script_steps import lay_steps
 from src_core.exchange.script_text import as_sh
+from src_core.exchange.script_then import Then
 from src_core.project import Project
 from src_core.provenance import file_sha256, read_json, write_json
 from src_core.review.marks import MarkStore
@@ -253,7 +254,7 @@ def test_acts_with_odd_white_space_are_read_by_then(tmp_path: Path) -> None:
     line = store.path.read_bytes()
     odd = line.replace(b'", "', b'",\r"', 1).replace(b'"id": "', b'"id":\x0d"b')
     store.path.write_bytes(odd + b"\r\n" + line + b'{"torn')
-    assert acts_until(MarkStore(store.path), "9") == odd + line
+    assert Then("9").lines("s", "marks", MarkStore(store.path)) == odd + line
 
 
 def test_slides_in_a_project_are_named_from_the_script_if_that_is_in_it_too(
