@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from src_core.embeddings.interchange.qupath import ENDINGS
 from src_core.exchange.script_records import imports_of, is_by_hand, when
 from src_core.exchange.script_state import State, Take, some
 from src_core.exchange.script_text import Beside, Call, Inside, Step, Word, given
@@ -16,6 +17,8 @@ from src_core.project import ProjectConfig, SlideFolder
 __all__ = ["take_slides_in"]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_ENDINGS = (".h5", ".hdf5", ".pt", *ENDINGS)
+"""By which a file of patches is known for what it is."""
 
 
 def take_slides_in(state: State, config: ProjectConfig) -> None:
@@ -78,7 +81,7 @@ def _imports(
     for encoder, told in found:
         file, digest = str(told.get("file")), str(told.get("sha256"))
         if "file" not in told or not is_safe_name(file):
-            file = f"{name}.geojson"
+            file = name + next((one for one in _ENDINGS if file.lower().endswith(one)), ".geojson")
         what = f"embeddings by {encoder}" if encoder else "patches"
         known = (
             f"{file} of SHA-256 {digest}"

@@ -291,3 +291,4 @@ def test_imported_embeddings_are_named_and_asked_for(
         assert "calc" not in text
         assert ".." not in text
         assert "were imported from a file that is not on record" in text
+        assert "imported/a-slide/a-slide.h5 in its folder of files" in text, "known by its ending"
