@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from napari_fusecpath.layers.canvas import camera_of
 from napari_fusecpath.layers.find import METADATA_KEY, find_layer
 from napari_fusecpath.layers.geometry import Placement, unit_of, xy_of_world
 from napari_fusecpath.layers.stack import insert_by_role, scale_in_view
-from src_core.review.measurements import Measurement, Size, is_tangled
+from src_core.review.measurements import MOST_DRAWN, Measurement, Size, is_tangled
 from src_core.types import Float64
 
 __all__ = [
@@ -72,7 +73,7 @@ def show_measurements(viewer: ViewerModel, found: Sequence[Measurement]) -> Shap
     """Draw measurements, and nothing else, on their layer; some outlines cannot be drawn."""
     layer = measures_layer(viewer)
     layer.data = []
-    drawn = _add(layer, [one for one in found if not _is_tangle(one)])
+    drawn = _add(layer, _drawable(found))
     mpp = scale_in_view(viewer, None)
     layer.features = {
         "id": np.array([one.id for one in drawn], object),
@@ -81,6 +82,13 @@ def show_measurements(viewer: ViewerModel, found: Sequence[Measurement]) -> Shap
     layer.feature_defaults = {"id": "", "size": ""}
     layer.selected_data = set()
     return layer
+
+
+def _drawable(found: Sequence[Measurement]) -> list[Measurement]:
+    """Return those that take a window no time: no tangles, and the first `MOST_DRAWN` points."""
+    points = accumulate(len(one.points) for one in found)
+    few = [one for one, count in zip(found, points, strict=True) if count <= MOST_DRAWN]
+    return [one for one in few if not (one.kind == "polygon" and is_tangled(one.points))]
 
 
 def _add(layer: Shapes, found: Sequence[Measurement]) -> Sequence[Measurement]:
@@ -111,10 +119,6 @@ def _has_inside(one: Measurement) -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _is_tangle(one: Measurement) -> bool:
-    return one.kind == "polygon" and is_tangled(one.points)
 
 
 def drawn_measurement(layer: Shapes, row: int, *, mpp: float | None) -> Measurement | None:

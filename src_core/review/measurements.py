@@ -17,11 +17,12 @@ import numpy as np
 
 from src_core.errors import ProjectError
 from src_core.locking import locked
-from src_core.provenance import read_json, write_json
+from src_core.provenance import MAX_JSON_BYTES, read_json, write_json
 from src_core.types import Float64
 
 __all__ = [
     "MOST",
+    "MOST_DRAWN",
     "Kind",
     "Measurement",
     "MeasurementStore",
@@ -34,12 +35,14 @@ Kind: TypeAlias = Literal["line", "path", "polygon", "rectangle", "ellipse"]
 
 MOST: Final = 200
 """Of a slide: a window that shows more of them no longer follows the pointer."""
+MOST_DRAWN: Final = 20_000
+"""Points of all that is drawn on a slide: more would take a window long."""
 
 _FORMAT = 1
 _MOST_POINTS = 5000
 _FARTHEST_PX = 1e7
-_MOST_IN_ALL = 20_000
-"""Points of all that is measured on a slide: more would take a window long to draw."""
+_MOST_STORED = MAX_JSON_BYTES // 64
+"""Points that a file holds, 64 bytes each at most: versions before had no other limit."""
 _ELLIPSE_CORNERS = 360
 _POINTS: dict[Kind, tuple[int, int]] = {
     "line": (2, 2),
@@ -158,8 +161,8 @@ class MeasurementStore:
             )
         try:
             found = {one.id: one for one in map(_from_dict, rows)}
-            if _n_points(found.values()) > _MOST_IN_ALL:
-                raise ValueError(f"its outlines have more than {_MOST_IN_ALL:,} points")
+            if _n_points(found.values()) > _MOST_STORED:
+                raise ValueError(f"its outlines have more than {_MOST_STORED:,} points")
         except ValueError as error:
             raise ProjectError(f"{self.path} is damaged: {error}; restore or remove it.") from error
         return tuple(found.values())
@@ -181,7 +184,8 @@ class MeasurementStore:
             If the file is damaged or full, or cannot be written.
         """
         with locked(self.path.parent):
-            held = {one.id: one for one in self.current()} | {one.id: one for one in put}
+            before = self.current()
+            held = {one.id: one for one in before} | {one.id: one for one in put}
             for name in drop:
                 held.pop(name, None)
             if len(held) > MOST:
@@ -189,9 +193,10 @@ class MeasurementStore:
                     f"A slide holds {MOST} measurements, and {self.path} is full; "
                     "delete some, or export them first."
                 )
-            if _n_points(held.values()) > _MOST_IN_ALL:
+            # A file of before may hold more: what takes some away is not refused.
+            if _n_points(held.values()) > max(MOST_DRAWN, _n_points(before)):
                 raise ProjectError(
-                    f"The outlines on a slide have at most {_MOST_IN_ALL:,} points, and those of "
+                    f"The outlines on a slide have at most {MOST_DRAWN:,} points, and those of "
                     f"{self.path} would have more; draw with fewer corners, or delete some."
                 )
             rows = [_to_dict(one) for one in held.values()]

@@ -107,10 +107,23 @@ def test_so_many_corners_that_a_window_would_hang_are_refused(tmp_path: Path) ->
     store.change([measured("polygon", circle) for _ in range(4)])
     with pytest.raises(ProjectError, match=r"at most 20,000 points, .*; draw with fewer"):
         store.change([measured("line", [(0, 0), (1, 1)])])
-    stored = json.loads(store.path.read_text())
-    assert len(store.current()) == 4
-    stored["measurements"].append(GOOD)
-    store.path.write_text(json.dumps(stored))
+
+
+def test_a_file_of_before_with_more_corners_is_read_and_only_grows_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    store = MeasurementStore(path)
+    rows = [
+        {"id": f"p{number}", "kind": "path", "points": [[n, number] for n in range(5000)]}
+        for number in range(27)
+    ]
+    path.write_text(json.dumps({"format": 1, "measurements": rows[:6]}))
+    assert len(store.current()) == 6
+    with pytest.raises(ProjectError, match=r"at most 20,000 points, .*; draw with fewer"):
+        store.change([measured("line", [(0, 0), (1, 1)])])
+    store.change(drop=["p0"])
+    store.change([measured("line", [(0, 0), (1, 1)], id="p1")])
+    assert [len(one.points) for one in store.current()] == [2, *[5000] * 4]
+    path.write_text(json.dumps({"format": 1, "measurements": rows}))
     with pytest.raises(ProjectError, match=r"m\.json is damaged: its outlines have more than"):
         store.current()
 

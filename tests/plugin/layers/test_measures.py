@@ -80,3 +80,10 @@ def test_outlines_that_cannot_be_drawn_cost_no_other() -> None:
     names = layer.features["id"].tolist()
     assert [name for name in names if name != jagged.id] == [first.id, last.id]
     assert layer.nshapes == len(names), "whether it draws the jagged one is napari's affair"
+
+
+def test_no_more_corners_are_drawn_than_a_window_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_fusecpath.layers.measures.MOST_DRAWN", 7)
+    drawn = [measured("path", [(0, 0), (9, n), (20, n)]) for n in range(3)]
+    layer = show_measurements(ViewerModel(), drawn)
+    assert layer.features["id"].tolist() == [one.id for one in drawn[:2]]
