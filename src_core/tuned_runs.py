@@ -24,6 +24,7 @@ from src_core.project import Project
 from src_core.provenance import file_sha256, read_json, write_bytes, write_json
 from src_core.reviewed import Reviewed
 from src_core.training.feedback_config import FeedbackConfig
+from src_core.tuning_check import change_in
 from src_core.types import Json
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def tuned_run(project: Project, run_id: str) -> TunedRun | None:
     if not (
         isinstance(parent, str)
         and isinstance(marks, dict)
-        and all(isinstance(told, dict) for told in marks.values())
+        and all(map(_are_counts, marks.values()))
         and isinstance(check, dict)
     ):
         raise ProjectError(f"{path} is damaged; fine-tune again.")
@@ -97,8 +98,14 @@ def tuned_run(project: Project, run_id: str) -> TunedRun | None:
         parent=parent,
         marks=marks,
         check=check,
-        tolerance=float(tolerance) if isinstance(tolerance, int | float) else None,
+        tolerance=change_in(tolerance),
         notes=tuple(names_in(metrics.get("notes"))),
+    )
+
+
+def _are_counts(told: object) -> bool:
+    return isinstance(told, dict) and all(
+        type(one) is int and 0 <= one < 2**31 for one in told.values()
     )
 
 
@@ -107,7 +114,7 @@ def place_to_tune(project: Project, *, report: Report, stop: Stop) -> Iterator[P
     """Yield the folder in which to write a new model; one fine-tuning of a project at a time.
 
     It is not there yet, and is gone afterwards unless it was renamed. What a call that was killed
-    while it wrote has left is removed.
+    while it wrote has left is removed by `src_core.deciding.settle_candidates`.
 
     Parameters
     ----------

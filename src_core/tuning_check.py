@@ -7,7 +7,7 @@ from typing import Any
 
 from src_core.errors import ProjectError
 
-__all__ = ["check_text", "drop_of", "needs_decision"]
+__all__ = ["change_in", "check_text", "drop_of", "needs_decision"]
 
 _FIGURES = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy"}
 _LEARNED = "it had learned from"
@@ -28,16 +28,20 @@ def check_text(check: Mapping[str, Any]) -> str:
     """
     try:
         return _told(check)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ProjectError("The check of this fine-tuning is damaged; fine-tune again.") from error
 
 
 def drop_of(check: object) -> float | None:
     """Return by how much the AUROC fell, None where the slides of the check cannot tell."""
-    drop = check.get("drop") if isinstance(check, Mapping) else None
-    if isinstance(drop, bool) or not isinstance(drop, int | float):
+    return change_in(check.get("drop")) if isinstance(check, Mapping) else None
+
+
+def change_in(value: object) -> float | None:
+    """Return a change of an AUROC as a file has it, None unless it is a number from -1 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(drop)
+    return float(value) if abs(value) <= 1 else None  # said of numbers that are no float, too
 
 
 def needs_decision(check: object, tolerance: float) -> bool:

@@ -57,7 +57,8 @@ def verdict_text(tuned: TunedRun) -> str:
         told = "The slides of the check cannot tell what was forgotten: a class is missing"
         return f"{told}, so {stays}" if tuned.is_candidate else f"{told}."
     if tuned.is_candidate:
-        few = "" if int(tuned.check.get("n_slides", 0)) >= 20 else _FEW
+        count = tuned.check.get("n_slides")
+        few = "" if isinstance(count, int) and count >= 20 else _FEW
         over = "" if tolerance is None or drop <= tolerance else f", more than {tolerance:g}"
         return f"The AUROC fell by {drop:.3f}{over}: {stays}{few}"
     if drop <= 0:

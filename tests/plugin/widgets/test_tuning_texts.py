@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from napari_fusecpath.widgets.tuning_texts import (
@@ -73,8 +75,17 @@ def test_a_candidate_says_what_is_to_be_decided() -> None:
     assert few == f"{text} With so few slides a single one moves it by hundredths."
 
 
-def test_a_damaged_check_is_noticed() -> None:
-    damaged = TunedRun(run_id="r", parent="p", marks={}, check={"before": {}}, tolerance=None)
+HUGE = {"auroc": {"value": 10**400}}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"before": {}}, {"before": HUGE, "after": HUGE}, {"n_slides": "many"}, {"n_slides": None}],
+)
+def test_a_damaged_check_is_noticed(wrong: dict[str, object]) -> None:
+    run = tuned(0.083, run_id=f"{CANDIDATE}ab12")
+    damaged = replace(run, check={**run.check, **wrong})
+    assert verdict_text(damaged).startswith("The AUROC fell by 0.083, more than 0.02:")
     with pytest.raises(ProjectError, match="The check of this fine-tuning is damaged"):
         check_text(damaged)
 
