@@ -32,7 +32,7 @@ class Kept(NamedTuple):
 
     run_id: str
     notes: list[str]
-    """Sentences on what was predicted by it and could not be read."""
+    """Sentences on what was predicted by it and is left out, or waits."""
 
 
 def keep_candidate(
@@ -59,8 +59,13 @@ def keep_candidate(
 
 def drop_candidate(
     project: Project, name: str, *, report: Report = ignore, stop: Stop = never
-) -> None:
+) -> list[str]:
     """Remove a candidate, and what was predicted by it; see `keep_candidate`.
+
+    Returns
+    -------
+    list of str
+        See `settle_candidates`.
 
     Raises
     ------
@@ -68,7 +73,7 @@ def drop_candidate(
         If the project has no such candidate: a run that was accepted stays.
     """
     with locked(project.root / "runs", report=report, stop=stop):
-        with_candidate_dropped(project, name)
+        return with_candidate_dropped(project, name)
 
 
 def with_candidate_kept(project: Project, name: str) -> Kept:
@@ -80,7 +85,7 @@ def with_candidate_kept(project: Project, name: str) -> Kept:
         run_id = next_run_id(project)
         # Not renamed: Windows does not let go of a folder whose maps somebody looks at.
         staged = predictions / f".{name}.{run_id}.tmp"
-        notes = list(_staged(predictions / name, staged, run_id))
+        notes = _staged(predictions / name, staged, run_id)
         try:
             project.run(name).rename(project.run(run_id))  # from here on it is kept
         except OSError as error:
@@ -88,11 +93,10 @@ def with_candidate_kept(project: Project, name: str) -> Kept:
             if not project.run(run_id).exists():  # else a training has just taken the number
                 raise _held(project, name, error) from error
         else:
-            settle_candidates(project)
-            return Kept(run_id, notes)
+            return Kept(run_id, [*notes, *settle_candidates(project)])
 
 
-def with_candidate_dropped(project: Project, name: str) -> None:
+def with_candidate_dropped(project: Project, name: str) -> list[str]:
     """Do what `drop_candidate` does, for a caller that holds the lock of the runs."""
     settle_candidates(project)
     _require(project, name)
@@ -101,43 +105,76 @@ def with_candidate_dropped(project: Project, name: str) -> None:
         project.run(name).rename(gone)  # at once: half a candidate would look like one
     except OSError as error:
         raise _held(project, name, error) from error
-    shutil.rmtree(gone, ignore_errors=True)
-    settle_candidates(project)
+    return settle_candidates(project)
 
 
-def settle_candidates(project: Project) -> None:
+def settle_candidates(project: Project) -> list[str]:
     """Finish what a decision has begun, also one that was killed; the lock of the runs is held.
 
     Predictions of a candidate that has become a run are moved to those of the run; what belongs to
-    no candidate any more, or to a decision that came to nothing, is removed.
+    no candidate any more, or to a decision that came to nothing, is removed. So is half a model,
+    which a drop or a fine-tuning that was killed has left: whoever writes one holds the lock.
+
+    Returns
+    -------
+    list of str
+        A sentence on each candidate whose predictions cannot be moved yet: the next call does it.
     """
     runs, predictions = project.root / "runs", project.root / "predictions"
+    for half in runs.glob(".*.tmp"):
+        shutil.rmtree(half, ignore_errors=True)
+    waiting = []
     for staged in sorted(predictions.glob(f".{CANDIDATE}*.tmp")):
         name, _, run_id = staged.name[1 : -len(".tmp")].partition(".")
-        is_kept = is_safe_name(run_id) and (runs / run_id).is_dir()
-        if is_kept and not (runs / name).exists():
-            _moved_in(staged, predictions / run_id)
-        shutil.rmtree(staged, ignore_errors=True)
+        is_kept = is_safe_name(run_id) and (runs / run_id).is_dir() and not staged.is_symlink()
+        try:
+            if is_kept and not (runs / name).exists():
+                _moved_in(staged, predictions / run_id)
+        except OSError as error:  # Windows: somebody looks at what has just been copied
+            waiting.append(
+                f"What {run_id} predicted as a candidate waits in {staged} "
+                f"({error.strerror or error}); close what reads it: the next decision or "
+                "fine-tuning puts it in its place."
+            )
+        else:
+            shutil.rmtree(staged, ignore_errors=True)
     for left in predictions.glob(f"{CANDIDATE}*"):
         if not (runs / left.name).exists():
             shutil.rmtree(left, ignore_errors=True)
+    return waiting
 
 
-def _staged(before: Path, staged: Path, run_id: str) -> Iterator[str]:
+def _staged(before: Path, staged: Path, run_id: str) -> list[str]:
     """Copy what a candidate has predicted to where nobody reads, under the name of a run.
 
-    Yields a sentence on each file that cannot be read, and leaves it out.
+    Returns a sentence on each link, and on each file that cannot be read; they are left out.
     """
     if not before.is_dir():
-        return
+        return []
+    links: list[Path] = []
+
+    def linked(folder: str, names: list[str]) -> list[str]:
+        """Name the links, which may lead out of the project, where nothing is to be written."""
+        found = [path for name in names if (path := Path(folder, name)).is_symlink()]
+        links.extend(found)
+        return [path.name for path in found]
+
     try:
-        shutil.copytree(before, staged, symlinks=True)
+        shutil.copytree(before, staged, ignore=linked)
+        return [
+            *(f"{path} is a link and is left out; predict it again by {run_id}." for path in links),
+            *_readdressed(staged, run_id),
+        ]
     except OSError as error:
         shutil.rmtree(staged, ignore_errors=True)
         raise ProjectError(
-            f"{before} cannot be copied beside itself ({error.strerror or error}); make room on "
-            "the disk, or mend its permissions, and decide again: the candidate waits as before."
+            f"{before} cannot be copied beside itself ({_why(error)}); let what predicts by it "
+            "end, make room on the disk, or mend its permissions, and decide again: the candidate "
+            "waits as before."
         ) from error
+
+
+def _readdressed(staged: Path, run_id: str) -> Iterator[str]:
     for path in [*staged.glob("*/prediction.json"), *staged.glob("*/explanation.json")]:
         try:
             values = read_json(path)
@@ -157,6 +194,13 @@ def _moved_in(staged: Path, predictions: Path) -> None:
     for one in sorted(staged.iterdir()):
         if not (predictions / one.name).exists():  # predicted again since
             one.rename(predictions / one.name)
+
+
+def _why(error: OSError) -> str:
+    """Return what an error says; of a folder's the first, for it has one of each file."""
+    if isinstance(error, shutil.Error):
+        return str(error.args[0][0][-1])
+    return error.strerror or str(error)
 
 
 def _held(project: Project, name: str, error: OSError) -> ProjectError:

@@ -9,6 +9,7 @@ from typing import Any
 from src_core.bags.cohort import Cohort
 from src_core.bags.digests import first_difference
 from src_core.cohorts import names_in
+from src_core.deciding import settle_candidates
 from src_core.errors import CheckpointError, ConfigError, ProjectError, StaleArtifactError
 from src_core.hearing import Heard
 from src_core.models.checkpoint_meta import TENSORS_NAME
@@ -60,6 +61,7 @@ def tune_again(
     parent, config = _same_parent(project, run_id, asked), _feedback(run_id, asked)
     of_parent = read_json(project.run(parent.run_id) / "config.json")
     with place_to_tune(project, report=report, stop=stop) as building:
+        settle_candidates(project)  # what a killed call has left
         review = _same_review(parent, of_parent, run_id, asked, stop=stop)
         told = told_of(parent, of_parent, review, config)
         _require_same(run_id, told, asked)

@@ -1,6 +1,7 @@
 """Runs that were fine-tuned: what they say of themselves, and how they are stored.
 
-A model that has forgotten more than is tolerated is a candidate, until somebody decides.
+A model that has forgotten more than is tolerated, or of which nobody knows how much it has
+forgotten, is a candidate until somebody decides.
 """
 
 from __future__ import annotations
@@ -124,8 +125,6 @@ def place_to_tune(project: Project, *, report: Report, stop: Stop) -> Iterator[P
     """
     runs = project.root / "runs"
     with locked(runs, report=report, stop=stop):
-        for left in runs.glob(".*.tmp"):
-            shutil.rmtree(left, ignore_errors=True)
         building = runs / f".{uuid.uuid4().hex}.tmp"
         try:
             yield building

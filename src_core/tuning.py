@@ -1,8 +1,9 @@
 """Fine-tuning a run of a project from what its reviewers say.
 
 The new model is a run of its own that names its parent; the parent stays. A model that has
-forgotten more than is tolerated becomes a candidate: it is stored, can be predicted with and
-looked at, and is the newest model only once it is accepted.
+forgotten more than is tolerated, or of which nobody knows how much it has forgotten, becomes a
+candidate: it is stored, can be predicted with and looked at, and is the newest model only once it
+is accepted.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Tuned:
     """What came of fine-tuning."""
 
     run_id: str
-    """Of the new model; it begins with `CANDIDATE` if it has forgotten too much."""
+    """Of the new model; it begins with `CANDIDATE` if it waits for a decision."""
     check: dict[str, Json]
     """What it knew before and knows now; see :class:`src_core.training.feedback.FineTuned`."""
     marks: dict[str, dict[str, int]]
@@ -145,7 +146,7 @@ def _made(making: _Making, told: dict[str, Json], *, accept_drop: bool) -> Kept:
     making.make(name, told)
     if name == candidate and (accept_drop or not _needs_decision(project, name, making.config)):
         return with_candidate_kept(project, name)
-    return Kept(name, [])
+    return Kept(name, settle_candidates(project))  # which says what cannot be moved yet
 
 
 def _require_news(run_id: str, review: Reviewed, asked: dict[str, Any]) -> None:

@@ -155,10 +155,17 @@ class DecideOptions(Config):
 def _decide(options: DecideOptions, report: Report, stop: Stop) -> Result:
     project = Project.open(options.project)
     if options.what == "drop":
-        drop_candidate(project, options.candidate, report=report, stop=stop)
-        return result_of(project, [], dropped=options.candidate)
-    kept = keep_candidate(project, options.candidate, report=report, stop=stop)
-    return result_of(project, [], run=kept.run_id, **({"notes": kept.notes} if kept.notes else {}))
+        told = {"dropped": options.candidate}
+        notes = drop_candidate(project, options.candidate, report=report, stop=stop)
+    else:
+        run_id, notes = keep_candidate(project, options.candidate, report=report, stop=stop)
+        told = {"run": run_id}
+    return result_of(project, [], **told, **({"notes": notes} if notes else {}))
+
+
+def _describe_decision(result: Result) -> str:
+    notes = result.get("notes")
+    return as_lines({**result, "notes": " ".join(notes)} if notes else result)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,10 +215,10 @@ FINETUNE = Verb(
 )
 DECIDE = Verb(
     "decide",
-    "keep or drop a fine-tuned model that has forgotten too much",
+    "keep or drop a fine-tuned model that waits for a decision",
     DecideOptions,
     _decide,
-    as_lines,
+    _describe_decision,
     positional=("project", "candidate", "what"),
 )
 RELABEL = Verb(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from src_core.project import Project
 from src_core.provenance import read_json
 from src_core.training_runs import next_run_id
 from src_core.verbs import run_verb
+from src_core.verbs.review import DECIDE
 from tests.core.interrupted import killed
 
 NAME = "candidate-0a1b"
@@ -84,6 +86,8 @@ def test_what_cannot_be_read_is_left_out_and_said(project: Project) -> None:
     left = project.prediction("run-0002", "a") / "prediction.json"
     assert read_json(left)["run_id"] == "run-0002"
     assert list(project.root.glob("*/*candidate*")) == []
+    said = DECIDE.describe(result).splitlines()
+    assert [line for line in said if line.startswith("notes: What was ")], "in words, no list"
 
 
 def test_a_number_that_a_training_takes_meanwhile_is_left_to_it(
@@ -124,11 +128,68 @@ def test_a_decision_that_is_killed_comes_to_all_or_nothing(project: Project, wit
 
 
 def test_what_a_killed_drop_has_left_is_removed_and_a_drop_takes_all(project: Project) -> None:
+    half = project.root / "runs" / ".0a1b2c.tmp" / "checkpoint"
+    half.mkdir(parents=True)  # of a drop that was killed while it removed the model
+    training = project.root / "runs" / ".0a1b2c.unfinished" / "state.json"
+    training.parent.mkdir()
+    training.write_text("{}")  # which may go on
     stray = project.root / "predictions" / "candidate-ffff" / "a"
     stray.mkdir(parents=True)  # of a candidate that is not there any more
     for left in (".candidate-ffff.tmp", ".candidate-ffff...tmp", ".candidate-ffff.run-0009.tmp"):
         (stray.parent.parent / left / "a").mkdir(parents=True)  # of keeps that came to nothing
-    drop_candidate(project, NAME)
-    assert list(files(project)) == ["runs/run-0001/checkpoint/checkpoint.json"]
+    assert drop_candidate(project, NAME) == []
+    assert sorted(files(project)) == [
+        "runs/.0a1b2c.unfinished/state.json",
+        "runs/run-0001/checkpoint/checkpoint.json",
+    ]
+    assert not half.parent.exists()
     assert list((project.root / "predictions").iterdir()) == []
     assert not (project.root / "a").exists()
+
+
+def test_links_among_predictions_are_left_out_and_nothing_is_written_where_they_lead(
+    project: Project, tmp_path: Path
+) -> None:
+    other = tmp_path / "other" / "predictions" / "run-0001"
+    other.mkdir(parents=True)
+    told_there = {"prediction.json": '{"run_id": "run-0001"}', "explanation.json": "{"}
+    for name, content in told_there.items():
+        (other / name).write_text(content)
+    predictions = project.root / "predictions"
+    link = predictions / NAME / "s"
+    try:
+        link.symlink_to(other, target_is_directory=True)
+    except OSError:
+        pytest.skip("links may not be made here")
+    (predictions / ".candidate-ffff.run-0001.tmp").symlink_to(other.parent)  # as if it had waited
+    kept = keep_candidate(project, NAME)
+    assert kept.notes == [f"{link} is a link and is left out; predict it again by run-0002."]
+    assert {path.name: path.read_text() for path in other.iterdir()} == told_there
+    assert sorted(path.name for path in (predictions / "run-0002").iterdir()) == ["a", "b"]
+    assert not (predictions / "run-0001").exists()
+
+
+def test_predictions_that_cannot_be_moved_wait_and_are_not_lost(project: Project) -> None:
+    predictions = project.root / "predictions"
+    waits = predictions / ".candidate-ffff.run-0001.tmp"
+    (waits / "a").mkdir(parents=True)
+    (waits / "a" / "prediction.json").write_text("{}")
+    (predictions / "run-0001").write_text("in the way")
+    (said,) = drop_candidate(project, NAME)
+    assert said.startswith(f"What run-0001 predicted as a candidate waits in {waits} (")
+    assert (waits / "a" / "prediction.json").is_file()
+    (predictions / "run-0001").unlink()
+    with locked(project.root / "runs"):
+        assert settle_candidates(project) == []
+    assert [path.name for path in predictions.iterdir()] == ["run-0001"]
+    assert (predictions / "run-0001" / "a" / "prediction.json").is_file()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes among this system's files")
+def test_what_cannot_be_copied_is_named_and_the_candidate_waits(project: Project) -> None:
+    os.mkfifo(project.prediction(NAME, "a") / "attention.pipe")
+    before = files(project)
+    with pytest.raises(ProjectError, match=r"beside itself \(`.*attention.pipe` is a named pipe\)"):
+        keep_candidate(project, NAME)
+    assert files(project) == before
+    assert NAME in project.runs()
