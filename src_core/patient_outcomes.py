@@ -11,7 +11,7 @@ import numpy as np
 from src_core.errors import FusecpathError
 from src_core.inference.prediction import prediction_meta
 from src_core.models.checkpoint_meta import CheckpointMeta
-from src_core.project import Project
+from src_core.project import Project, SlideFolder
 from src_core.types import Float64
 
 __all__ = ["PatientOutcome", "incomplete_note", "patient_outcome", "stored_outcomes", "told_of"]
@@ -88,8 +88,9 @@ def stored_outcomes(
 ) -> tuple[PatientOutcome, ...]:
     """Return what a run says of the patients of some slides, by its stored predictions.
 
-    A patient's other slides count too. A prediction on other patches than a slide has now, or a
-    damaged one, is none.
+    A patient's other slides count too. A prediction on other patches than a slide has now, from
+    before some were excluded or pinned, of other outputs than the model has, or a damaged one, is
+    none. A slide that neither the project nor the labels table knows is left out.
 
     Parameters
     ----------
@@ -107,14 +108,15 @@ def stored_outcomes(
     """
     if meta.per == "slide":
         return ()
-    owners, slides = project.patients() if owners is None else owners, tuple(slides)
+    owners = project.patients() if owners is None else owners
+    slides = [one for one in slides if one in owners or _is_slide(project, one)]
     own: dict[str, list[str]] = {owners.get(name, name): [] for name in slides}
     for name in dict.fromkeys((*owners, *slides)):
         if owners.get(name, name) in own:
             own[owners.get(name, name)].append(name)
     outcomes = []
     for patient, names in own.items():
-        read = {name: _logits(project, run_id, name) for name in names if name not in without}
+        read = {name: _logits(project, run_id, meta, name) for name in names if name not in without}
         logits = {name: one for name, one in read.items() if one is not None}
         lacking = [name for name in names if name not in logits]
         outcomes.append(patient_outcome(meta, patient, logits, lacking=lacking))
@@ -154,13 +156,28 @@ def _some(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _logits(project: Project, run_id: str, slide_id: str) -> Float64 | None:
+def _logits(project: Project, run_id: str, model: CheckpointMeta, slide_id: str) -> Float64 | None:
     """Return the logits of a stored prediction of a slide as it is now; None if there is none."""
-    folder = project.prediction(run_id, slide_id)
+    folder, slide = project.prediction(run_id, slide_id), project.slide(slide_id)
     if not (folder / "prediction.json").is_file():
         return None
+    outputs = (model.classes, model.student.task)
     try:
-        meta, record = prediction_meta(folder), project.slide(slide_id).record
+        meta = prediction_meta(folder)
+        of_now = (slide.record.grid_id, _edits_id(slide))
     except FusecpathError:
         return None  # whoever looks at that slide is told
-    return np.array(meta["logits"], np.float64) if meta["grid_id"] == record.grid_id else None
+    is_of_model = (tuple(meta["classes"]), meta["task"]) == outputs
+    is_of_now = (meta["grid_id"], meta["edits_id"]) == of_now
+    return np.array(meta["logits"], np.float64) if is_of_model and is_of_now else None
+
+
+def _is_slide(project: Project, slide_id: str) -> bool:
+    return (project.slide(slide_id).root / "slide.json").is_file()
+
+
+def _edits_id(slide: SlideFolder) -> str:
+    selection = slide.selection
+    if not selection.marks.path.is_file():
+        return ""  # nobody has edited it: its patches need not be read
+    return selection.edits(slide.load_grid()).edits_id
