@@ -118,7 +118,7 @@ def patient_text(outcome: PatientOutcome, task: Task) -> str:
         return f"{text}."
     rest = len(outcome.lacking) - _NAMED
     others = f" and {rest} more" if rest > 0 else ""
-    return f"{text}; not predicted yet: {', '.join(outcome.lacking[:_NAMED])}{others}."
+    return f"{text}; not predicted as they are now: {', '.join(outcome.lacking[:_NAMED])}{others}."
 
 
 def unlike_text(prediction: Prediction) -> str:

@@ -99,8 +99,8 @@ class Snapshot:
     hidden: Prediction | None = None
     """What is kept from a blind reviewer; patches to look at next are chosen by it."""
     patient: PatientOutcome | None = None
-    """What the model says of the slide's patient, where labels are patients' and it is predicted;
-    None to a blind reviewer."""
+    """What the model says of the slide's patient, where labels are patients' and some of the
+    patient's are predicted as they are now; None to a blind reviewer."""
     explanation: Explanation | None = None
     """What `prediction` becomes without some of the slide."""
     problems: tuple[str, ...] = ()
@@ -375,7 +375,8 @@ def _patient(
         return None
     owners = {} if table is None else {row.slide_id: row.patient_id for row in table.rows}
     run_id, slides = str(values["run_id"]), [slide.slide_id]
-    return next(iter(stored_outcomes(project, run_id, model, slides, owners=owners)), None)
+    outcomes = stored_outcomes(project, run_id, model, slides, owners=owners)
+    return next((one for one in outcomes if one.slides), None)
 
 
 def _explanation(folder: Path, prediction: Prediction) -> Explanation | None:
