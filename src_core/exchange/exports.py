@@ -18,6 +18,7 @@ from src_core.exchange.embedded import Written, in_a_name, tracked, whole_encode
 from src_core.exchange.patch_table import PatchTable
 from src_core.geojson import Polygon, write_polygons
 from src_core.inference.palette import cluster_colors
+from src_core.patient_outcomes import PatientOutcome
 from src_core.progress import Report, Stop, Tracker, ignore, never
 from src_core.project import SlideFolder
 from src_core.provenance import write_atomically, written_whole
@@ -62,13 +63,13 @@ def export_csv(
     table: PatchTable,
     path: Path,
     *,
+    patient: PatientOutcome | None = None,
     report: Report = ignore,
     stop: Stop = never,
 ) -> None:
     """Write what is known of a slide's patches as a table, a line each, in the grid's order.
 
-    A cell is empty where nothing is known: no cluster, no mark, a patch that no bag held. Where a
-    model speaks of patients, what it says of this one stands in every line.
+    A cell is empty where nothing is known: no cluster, no mark, a patch that no bag held.
 
     Parameters
     ----------
@@ -78,11 +79,13 @@ def export_csv(
         Of the slide.
     path : Path
         ``.csv``, in UTF-8.
+    patient : PatientOutcome, optional
+        What the model says of the slide's patient: it stands in every line.
     report, stop : callable, optional
         Progress in patches; see :mod:`src_core.progress`.
     """
     columns, clusterings = table.measurements(), table.clusterings()
-    called, of_patient = table.cluster_names(), table.of_patient()
+    called, of_patient = table.cluster_names(), _of_patient(patient)
     tracker = Tracker(report, stop, stage="Writing a table", total=len(table.grid), unit="patches")
     head = ["slide", "col", "row", "x", "y", "side", "mark", *clusterings, *called, *columns]
     head += of_patient
@@ -107,6 +110,15 @@ def export_csv(
         text.detach()  # who opened the stream closes it
 
     write_atomically(path, write)
+
+
+def _of_patient(one: PatientOutcome | None) -> dict[str, str | float]:
+    """Return what is the same for all patches, the patient's, by the name of its column."""
+    if one is None:
+        return {}
+    kind = "probability" if one.call else "value"
+    said = {f"patient {kind} {name}": value for name, value in one.values.items()}
+    return {"patient": one.patient, "predicted slides of patient": len(one.slides), **said}
 
 
 def _cell(value: Any) -> str | int:

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from src_core.clustering.legend import Legend
 from src_core.clustering.result import left_out_encoders, load_agreement, load_clusters
 from src_core.inference.prediction import Prediction
-from src_core.models.checkpoint_meta import checkpoint_meta
 from src_core.patches.grid import PatchGrid
-from src_core.patient_outcomes import PatientOutcome, stored_outcomes
 from src_core.project import Project, SlideFolder
 from src_core.review.raster import label_numbers
 from src_core.types import BoolArray, Float32, Labels
@@ -42,8 +40,6 @@ class PatchTable:
     """Shape (N,): whether a person has ``excluded`` the patch from the bags, or ``pinned`` it."""
     legends: Mapping[str, Legend] = field(default_factory=dict)
     """By the name of their column the clusterings that people have named, coloured or merged."""
-    patient: PatientOutcome | None = None
-    """What the model says of the slide's patient, where labels are patients'."""
 
     def clusterings(self) -> dict[str, Labels]:
         """Return the clusters by the name of their column, -1 for none."""
@@ -67,15 +63,6 @@ class PatchTable:
     def measurements(self) -> dict[str, NDArray[Any]]:
         """Return the flags and the numbers by the name of their column."""
         return {**self.flags, **self.numbers}
-
-    def of_patient(self) -> dict[str, str | float]:
-        """Return what is the same for all patches, the patient's, by the name of its column."""
-        one = self.patient
-        if one is None:
-            return {}
-        kind = "probability" if one.call else "value"
-        said = {f"patient {kind} {name}": value for name, value in one.values.items()}
-        return {"patient": one.patient, "predicted slides of patient": len(one.slides), **said}
 
 
 def patch_table(project: Project, slide: SlideFolder, *, run_id: str | None) -> PatchTable:
@@ -118,7 +105,6 @@ def patch_table(project: Project, slide: SlideFolder, *, run_id: str | None) -> 
         joint,
         {"excluded": edits.excluded, "pinned": edits.pinned},
         {column: legend for column, legend in legends.items() if legend.is_edited},
-        None if prediction is None else _patient(project, slide, str(run_id)),
     )
 
 
@@ -145,11 +131,6 @@ def _prediction(
     prediction = Prediction.load(folder)
     prediction.require_grid(grid.grid_id, len(grid))
     return prediction
-
-
-def _patient(project: Project, slide: SlideFolder, run_id: str) -> PatientOutcome | None:
-    meta = checkpoint_meta(project.run(run_id) / "checkpoint")
-    return next(iter(stored_outcomes(project, run_id, meta, [slide.slide_id])), None)
 
 
 def _numbers(prediction: Prediction) -> dict[str, NDArray[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,7 +10,7 @@ from typing import Annotated, Literal
 from src_core import pipeline, runs
 from src_core.config import Config, Help
 from src_core.embeddings.interchange.stamp_table import read_stamp_table
-from src_core.errors import ProjectError
+from src_core.errors import FusecpathError, ProjectError
 from src_core.exchange.cohort_files import import_cohort
 from src_core.exchange.embedded import Written
 from src_core.exchange.exports import export_anndata, export_csv, export_geojson, export_tissue
@@ -23,6 +24,8 @@ from src_core.exchange.imports import (
 from src_core.exchange.measured import export_measurements
 from src_core.exchange.patch_table import patch_table
 from src_core.exchange.to_trident import export_trident
+from src_core.models.checkpoint_meta import checkpoint_meta
+from src_core.patient_outcomes import PatientOutcome, stored_outcomes
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
 from src_core.verbs.base import (
@@ -137,21 +140,44 @@ def _export(options: ExportOptions, report: Report, stop: Stop) -> Result:
     if run_id is None and (options.format == "figure" or project.runs()):
         run_id = project.latest_run()
     out = Path(options.out) if options.out else project.root / "exports"
+    chosen = chosen_slides(project, options.slides)
     files: dict[str, list[str]] = {}
     noted: dict[str, list[str]] = {}
+    patients: dict[str, PatientOutcome] = {}
+    notes: list[str] = []
+    if options.format == "csv" and run_id is not None:
+        try:
+            patients = _patients(project, run_id, chosen)
+        except FusecpathError as error:
+            notes.append(f"The tables lack what is said of patients: {error}")
 
     def export(slide: SlideFolder) -> None:
-        written = _export_slide(project, slide, options.format, run_id, out, report, stop)
+        patient = patients.get(slide.slide_id)
+        written = _export_slide(project, slide, options.format, run_id, out, patient, report, stop)
         files[slide.slide_id] = [str(path) for path in written.files]
         for note in written.notes:
             noted.setdefault(note, []).append(slide.slide_id)
 
-    failures = pipeline.each_slide(chosen_slides(project, options.slides), export, stop=stop)
+    failures = pipeline.each_slide(chosen, export, stop=stop)
     if options.format == "figure":
         figures = {slide_id: paths[0] for slide_id, paths in files.items()}
         return result_of(project, failures, figures=figures)
-    notes = [f"{_some(slides)}: {note}." for note, slides in noted.items()]
+    notes += [f"{_some(slides)}: {note}." for note, slides in noted.items()]
     return result_of(project, failures, files=files, notes=notes)
+
+
+def _patients(
+    project: Project, run_id: str, slides: Iterable[SlideFolder]
+) -> dict[str, PatientOutcome]:
+    """Return by slide what is said of the patients of those that the run has predicted."""
+    names = [one.slide_id for one in slides]
+    predicted = [n for n in names if (project.prediction(run_id, n) / "prediction.json").is_file()]
+    if not predicted:
+        return {}
+    meta = checkpoint_meta(project.run(run_id) / "checkpoint")
+    outcomes = stored_outcomes(project, run_id, meta, predicted)
+    of_slide = {name: one for one in outcomes for name in (*one.slides, *one.lacking)}
+    return {name: of_slide[name] for name in predicted if name in of_slide}
 
 
 def _some(names: list[str]) -> str:
@@ -165,6 +191,7 @@ def _export_slide(
     form: str,
     run_id: str | None,
     out: Path,
+    patient: PatientOutcome | None,
     report: Report,
     stop: Stop,
 ) -> Written:
@@ -188,7 +215,7 @@ def _export_slide(
         return export_anndata(slide, table, out, report=report, stop=stop)
     if form == "csv":
         path = out / f"{slide.slide_id}-patches.csv"
-        export_csv(slide.slide_id, table, path, report=report, stop=stop)
+        export_csv(slide.slide_id, table, path, patient=patient, report=report, stop=stop)
         return Written([path])
     path = out / f"{slide.slide_id}.geojson.gz"
     export_geojson(table, path, report=report, stop=stop)
