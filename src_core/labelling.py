@@ -79,7 +79,8 @@ def correct_labels(
     Raises
     ------
     ProjectError
-        If the table has no such column or slide; nothing is then changed.
+        If the table has no such column or slide, or a slide's corrections are damaged; nothing is
+        then changed.
     ConfigError
         If the column has no such class.
     """
@@ -91,8 +92,11 @@ def correct_labels(
             raise ProjectError(f"The labels table names no slide {slide_id!r}; add a line.")
     if label and label not in (classes := table.classes(target)):
         raise ConfigError(f"{target} is never {label[:50]!r}; give one of {', '.join(classes)}.")
-    for slide_id in slides:
-        project.slide(slide_id).corrections.correct(target, label, reviewer=by, comment=comment)
+    stores = [project.slide(slide_id).corrections for slide_id in slides]
+    for store in stores:
+        store.history()  # a damaged file is told before the first is corrected
+    for store in stores:
+        store.correct(target, label, reviewer=by, comment=comment)
 
 
 def export_labels(project: Project, path: Path) -> int:
