@@ -63,7 +63,7 @@ class ReviewPanel(StepPanel):
         self.comment = QLineEdit(self)
         self.comment.setMaxLength(MAX_TEXT)
         self.slide_label.stored.connect(self.comment.clear)
-        self.comment.setPlaceholderText("Comment, stored with the next mark")
+        self.comment.setPlaceholderText("Comment, stored with the next mark or label")
         self.comment.setAccessibleName("Comment")
         self.body.addWidget(self.comment)
         self.undo, self.redo = QPushButton("Undo", self), QPushButton("Redo", self)
@@ -109,7 +109,7 @@ class ReviewPanel(StepPanel):
         self.reviewer.editingFinished.connect(self._named)
         self.blind = QCheckBox("Blind", self)
         self.blind.setToolTip(
-            "Hide what the model predicts, and what other reviewers have marked, in this step"
+            "Hide what the model predicts, and what other reviewers have said, in this step"
         )
         self.blind.toggled.connect(self._blind)
         row = QHBoxLayout()
@@ -138,6 +138,8 @@ class ReviewPanel(StepPanel):
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Turn to the marks of the slide in view."""
         is_other = self.painter.turn_to(snapshot)
+        if is_other:
+            self.warn("")
         self.slide_label.show_snapshot(snapshot)
         has_patches = snapshot.grid is not None and snapshot.slide is not None
         parts = (self.selected, self.suggestions, self.tuning, self.comparison)
@@ -157,7 +159,6 @@ class ReviewPanel(StepPanel):
             "train", "Train on labelled slides" if snapshot.labels else "", is_primary=False
         )
         if is_other:
-            self.warn("")
             self.selected.lasso.put_down()
             self._count()
         self._show_selected()
@@ -276,6 +277,7 @@ class ReviewPanel(StepPanel):
             return
         self.painter.store_strokes()  # they were painted among the marks that were shown
         bench.is_blind = wanted
+        self.slide_label.show_snapshot(self.session.snapshot)
         try:
             self.session.show_current()
         except FusecpathError as error:

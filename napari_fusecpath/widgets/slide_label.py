@@ -14,6 +14,7 @@ from napari_fusecpath.widgets.snapshot import Snapshot
 from src_core.errors import FusecpathError
 from src_core.labelling import correct_labels
 from src_core.project import Project
+from src_core.review.corrections import Correction, CorrectionStore
 
 __all__ = ["SlideLabel"]
 
@@ -56,11 +57,12 @@ class SlideLabel(QWidget):
         self._session, self._who, self._why = session, who, why
         self._slides: tuple[str, ...] = ()
         """Those that the label is of."""
-        self._now: str | None = None
-        """What a reviewer says it is; None where that is what the table says."""
+        self._in_force = 0
+        """Row of the box; -1 where the patient's slides differ, so that every choice mends it."""
         self.title = QLabel(self)
         self.box = QComboBox(self)
         self.box.setMinimumContentsLength(8)
+        self.box.setPlaceholderText("not the same on all slides")
         self.box.installEventFilter(WheelGuard(self.box))  # scrolling corrects nothing
         self.box.activated.connect(self._correct)
         row = QHBoxLayout(self)
@@ -69,52 +71,67 @@ class SlideLabel(QWidget):
         row.addWidget(self.box, stretch=1)
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
-        """Show the label in force; nothing where the model in use learns from none of the slide."""
+        """Show the label in force; nothing where the model in use learns from none of the slide.
+
+        Nor to a blind reviewer, whom it would tell what others have said.
+        """
         project, slide, model = snapshot.project, snapshot.slide, snapshot.model
         rows = () if snapshot.labels is None else snapshot.labels.rows
         own = next((row for row in rows if slide and row.slide_id == slide.slide_id), None)
-        is_known = model is not None and model.student.task == "classification"
-        given = own.labels.get(model.target_name) if own and model and is_known else None
-        self.setVisible(given is not None)
-        if project is None or slide is None or own is None or model is None or given is None:
+        is_shown = (
+            own is not None
+            and model is not None
+            and model.student.task == "classification"
+            and model.target_name in own.labels
+            and not self._session.workbench.is_blind
+        )
+        self.setVisible(is_shown)
+        if project is None or own is None or model is None or not is_shown:
             return
         is_of_patient = model.per == "patient"
-        self._slides = tuple(
-            row.slide_id
+        same = [
+            row
             for row in rows
             if row is own or (is_of_patient and row.patient_id == own.patient_id)
-        )
+        ]
+        self._slides = tuple(row.slide_id for row in same)
         self.title.setText("Patient is" if is_of_patient else "Slide is")
+        given = [row.labels[model.target_name] for row in same]
         self._show_labels(project, model.target_name, given, model.classes)
 
     def _show_labels(
-        self, project: Project, target: str, given: str, classes: tuple[str, ...]
+        self, project: Project, target: str, given: list[str], classes: tuple[str, ...]
     ) -> None:
         try:
-            corrections = project.slide(self._slides[0]).corrections
-            now, history = corrections.current().get(target), corrections.history()
+            last = [_last(project.slide(name).corrections, target) for name in self._slides]
         except FusecpathError as error:
             self.said.emit(str(error))
             self.hide()
             return
-        last = next((one for one in reversed(history) if one.target == target), None)
+        made = [one for one in last if one is not None and one.label is not None]
+        both = zip(given, last, strict=True)
+        now = {old if one is None or one.label is None else one.label for old, one in both} - {""}
         self.box.clear()
-        self.box.addItem(f"{given or _NONE} (by the labels table)", None)
-        for label in (*classes, ""):
+        table = " or ".join(dict.fromkeys(filter(None, given)))
+        self.box.addItem(f"{table or _NONE} (by the labels table)", None)
+        for label in dict.fromkeys((*classes, *(sorted(now) if made else ()), "")):
             self.box.addItem(label or _NONE, label)
-        self._now = now
-        self.box.setCurrentIndex(0 if now is None else max(0, self.box.findData(now)))
+        in_force = self.box.findData(next(iter(now), "")) if made else 0
+        self._in_force = -1 if len(now) > 1 else in_force
+        self.box.setCurrentIndex(self._in_force)
         told = f"{target}: fine-tuning learns from what you choose; the table stays as it is."
-        if last is not None and now is not None:
-            told += f" Corrected by {last.reviewer}. {last.comment}"
+        if len(now) > 1:
+            told += " The patient's slides differ: choose what holds for all."
+        if made:
+            latest = max(made, key=lambda one: one.time)
+            told += f" Corrected by {latest.reviewer}. {latest.comment}"
         self.box.setToolTip(f"<p>{escape(told)}</p>")  # else what a stranger wrote could be markup
 
-    def _correct(self, _row: int) -> None:
+    def _correct(self, row: int) -> None:
         snapshot = self._session.snapshot
-        label = self.box.currentData()
-        if snapshot.project is None or snapshot.model is None or label == self._now:
+        if snapshot.project is None or snapshot.model is None or row == self._in_force:
             return
-        target = snapshot.model.target_name
+        target, label = snapshot.model.target_name, self.box.itemData(row)
         by, comment = self._who(), self._why()
         try:
             correct_labels(snapshot.project, target, self._slides, label, by=by, comment=comment)
@@ -122,3 +139,8 @@ class SlideLabel(QWidget):
         except FusecpathError as error:
             self.said.emit(str(error))
         self._session.refresh_soon()
+
+
+def _last(corrections: CorrectionStore, target: str) -> Correction | None:
+    """Return what was said last of a label."""
+    return next((one for one in reversed(corrections.history()) if one.target == target), None)
