@@ -12,6 +12,7 @@ import pytest
 
 from src_core.cli import main
 from src_core.errors import ConfigError, DivergedError, ProjectError
+from src_core.inference.prediction import prediction_meta
 from src_core.models.checkpoint_meta import checkpoint_meta
 from src_core.patient_outcomes import stored_outcomes
 from src_core.progress import ignore, never
@@ -136,6 +137,58 @@ def test_a_patient_is_called_by_the_mean_of_the_slides(
     ]
 
 
+def only_predictions_of_today_count(project: Project, run_id: str) -> None:
+    """Another model's outputs, a slide that was edited since, and no slide at all."""
+    meta = checkpoint_meta(project.run(run_id) / "checkpoint")
+
+    def lacking() -> tuple[str, ...]:
+        (patient,) = stored_outcomes(project, run_id, meta, ["s0"])
+        assert set(patient.values) == {"low", "high"}
+        return patient.lacking
+
+    path = project.prediction(run_id, "s1") / "prediction.json"
+    stored = read_json(path)
+    vectors = ("probabilities", "logits", "spread", "bias")
+    longer = {name: [*stored[name], 0.5] for name in ("classes", *vectors)}
+    for other in (
+        {**longer, "classes": [*stored["classes"], "none"]},
+        {"classes": stored["classes"][::-1]},
+        {"task": "regression", "probabilities": [], "operating_point": None},
+    ):
+        write_json(path, {**stored, **other})
+        prediction_meta(path.parent)  # which is whole
+        assert lacking() == ("s1",)
+    write_json(path, stored)
+    slide = project.slide("s2")
+    slide.selection.exclude(slide.load_grid(), [0], reviewer="ada")
+    assert lacking() == ("s2",)
+    slide.selection.undo(reviewer="ada")
+    assert lacking() == ()
+    told = run("predict", project=str(project.root), device="cpu", slides=["typo"])
+    assert "not in project" in told["failures"][0]["message"]
+    assert "note" not in told
+
+
+def only_tables_tell_of_patients(project: Project, run_id: str, folder: Path) -> None:
+    """A checkpoint or a labels table that cannot be read ends no export."""
+    checkpoint = project.run(run_id) / "checkpoint" / "checkpoint.json"
+    for path in (checkpoint, project.labels_path):
+        whole = path.read_bytes()
+        path.write_text("{", encoding="utf-8")
+        root, out = str(project.root), str(folder / path.stem)
+        told = run("export", project=root, run=run_id, slides=["s1"], format="geojson", out=out)
+        assert (told["failures"], told["notes"]) == ([], [])
+        told = run("export", project=root, run=run_id, slides=["s1"], format="csv", out=out)
+        assert told["failures"] == []
+        (note,) = told["notes"]
+        assert note.startswith("The tables lack what is said of patients: ")
+        assert path.name in note
+        head = Path(told["files"]["s1"][0]).read_text(encoding="utf-8").split("\n")[0]
+        assert "probability low" in head
+        assert "patient" not in head
+        path.write_bytes(whole)
+
+
 def test_patients_whose_slides_are_not_all_predicted_are_named(root: str, tmp_path: Path) -> None:
     run_id = run("train", project=root, target=["grade"], per="patient", device="cpu")["run"]
     part = run("predict", project=root, device="cpu", slides=["s1"])
@@ -154,6 +207,9 @@ def test_patients_whose_slides_are_not_all_predicted_are_named(root: str, tmp_pa
     assert {tuple(row[name] for name in columns) for row in rows} == {("p0", "4", low)}
 
     project = Project.open(root)
+    meta = checkpoint_meta(project.run(run_id) / "checkpoint")
+    only_predictions_of_today_count(project, run_id)
+    only_tables_tell_of_patients(project, run_id, tmp_path)
     for name in ("s2", "s4"):  # one of four slides, and a patient's only one
         shutil.rmtree(project.slide(name).root / "lattices")
     told = run("predict", project=root, device="cpu")
@@ -162,7 +218,6 @@ def test_patients_whose_slides_are_not_all_predicted_are_named(root: str, tmp_pa
         "2 patients lack predictions of some slides, or of all: p0 (s2), p1 (s4)." in told["note"]
     )
     assert set(told["patients"]) == set(project.patients().values()) - {"p1"}
-    meta = checkpoint_meta(project.run(run_id) / "checkpoint")
     own = stored_outcomes(project, run_id, meta, ["s0"], without=["s2"])
     assert own[0].slides == ("s0", "s1", "s3")
     assert dict(own[0].values) == told["patients"]["p0"]

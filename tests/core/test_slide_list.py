@@ -166,6 +166,11 @@ def test_all_slides_of_a_patient_are_corrected_or_none(project: Project) -> None
     for slides, label in ((["a", "zzz"], "tumour"), (["a", "b"], "vessel")):
         with pytest.raises(FusecpathError, match=r"no slide 'zzz'|never 'vessel'"):
             correct_labels(project, "label", slides, label, by="bob")
+    stores[1].path.parent.mkdir(parents=True, exist_ok=True)
+    stores[1].path.write_text("{}", encoding="utf-8")
+    with pytest.raises(ProjectError, match=r"labels\.json is damaged"):
+        correct_labels(project, "label", ["a", "b"], "tumour", by="bob")
+    stores[1].path.unlink()
     assert [store.current() for store in stores] == [{}, {}]
     correct_labels(project, "label", ["a", "b"], "tumour", by="bob", comment="seen again")
     assert [store.current() for store in stores] == [{"label": "tumour"}] * 2

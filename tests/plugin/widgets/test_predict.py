@@ -123,6 +123,13 @@ def test_every_task_goes_the_same_way(
     if is_of_patients:
         said = f"Patient p0: log-hazard {stored.logits[0]:.4g} over 1 slide."
         assert predict.patient.text() == said
+        slide = project.slide("s0")
+        slide.selection.exclude(slide.load_grid(), [0], reviewer="ada")
+        dock.session.refresh()
+        assert predict.patient.isHidden(), "of before"
+        slide.selection.undo(reviewer="ada")
+        dock.session.refresh()
+        assert predict.patient.text() == said
     assert float(predict.table.item(0, 1).text()) == pytest.approx(stored.logits[0], rel=1e-3)
     assert {role_of(layer) for layer in viewer.layers if layer.visible} == {"slide", "contribution"}
     assert [predict.map_box.itemText(row) for row in range(predict.map_box.count())] == [

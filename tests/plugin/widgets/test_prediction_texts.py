@@ -170,8 +170,8 @@ def test_a_patient_is_told_with_the_slides_that_count_and_those_that_miss() -> N
     assert patient_text(one, "classification") == "Patient P: tumour 0.83 over 3 slides."
     unsure = replace(one, call="indeterminate", lacking=("d", "e", "f", "g", "h"))
     assert patient_text(unsure, "classification") == (
-        "Patient P: tumour 0.83 over 3 slides, called indeterminate; not predicted as they are now: "
-        "d, e, f and 2 more."
+        "Patient P: tumour 0.83 over 3 slides, called indeterminate; not predicted as they are "
+        "now: d, e, f and 2 more."
     )
     values = replace(one, slides=("a",), values={"TP53": 12.345678, "KRAS": 1.0}, call="")
     assert patient_text(values, "regression") == "Patient P: TP53 12.35 and 1 more over 1 slide."
