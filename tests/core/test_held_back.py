@@ -150,11 +150,12 @@ def only_predictions_of_today_count(project: Project, run_id: str) -> None:
     stored = read_json(path)
     vectors = ("probabilities", "logits", "spread", "bias")
     longer = {name: [*stored[name], 0.5] for name in ("classes", *vectors)}
-    for other in (
+    others: list[dict[str, Any]] = [
         {**longer, "classes": [*stored["classes"], "none"]},
         {"classes": stored["classes"][::-1]},
         {"task": "regression", "probabilities": [], "operating_point": None},
-    ):
+    ]
+    for other in others:
         write_json(path, {**stored, **other})
         prediction_meta(path.parent)  # which is whole
         assert lacking() == ("s1",)
