@@ -290,7 +290,7 @@ def summarise(task: str, found: dict[str, Any]) -> bool:
             taken = marks_to_reach(mine.mean(axis=0), level)
             told = "never" if taken is None else str(taken)
             print(f"  {level:.3f}: {told} marks suggested, {needed} at random")
-            if needed:
+            if needed >= 2 * BATCH:  # no half of one batch can be shown
                 held &= taken is not None and taken <= GOAL_SHARE * needed
     return held
 
