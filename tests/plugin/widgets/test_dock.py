@@ -75,28 +75,28 @@ def test_a_first_minute(window: Open, until_idle: Wait, sample: Path, home: Path
 
 
 def test_a_dock_that_is_closed_leaves_nothing_behind(
-    window: Open, sample: Path, tmp_path: Path, qtbot: Any
+    make_napari_viewer: Any, sample: Path, tmp_path: Path, qtbot: Any
 ) -> None:
     project = clustered_slide(tmp_path / "project", sample, lambda n: np.arange(n) % 3 == 0)
-    dock: Any = window(project.root)
-    viewer = dock.session.viewer
-    keys = dict(viewer.keymap)
+    viewer = make_napari_viewer(show=True)
+    viewer.open(project.root, plugin=PLUGIN)
+
+    def docks() -> dict[str, Any]:
+        found = viewer.window._qt_window.findChildren(QDockWidget)
+        return {one.windowTitle().split(" (")[0]: one for one in found}
+
+    dock = viewer.window.add_plugin_dock_widget(PLUGIN, "FuseCPath")[1]
+    dock.session.refresh()
     dock.go("cluster")
     dock.panels["cluster"].scatter.click()
     dock.go("review")
     dock.panels["review"].blind.click()
     assert workbench_of(viewer).is_blind
-    docks = viewer.window._qt_window.findChildren(QDockWidget)
-    (own,) = (one for one in docks if one.isAncestorOf(dock))
-    own.destroyOnClose()
-    with qtbot.waitSignal(dock.destroyed):
-        dock.deleteLater()  # as Python does where nobody holds it, as this test's fixture does
-
-    def titles() -> set[str]:
-        return {one.windowTitle() for one in viewer.window._qt_window.findChildren(QDockWidget)}
-
-    qtbot.waitUntil(lambda: not titles() & {"FuseCPath", "Scatter"})
-    assert not {*keys.values()} & {*viewer.keymap.values()}
+    assert viewer.keymap
+    del dock
+    docks()["FuseCPath"].destroyOnClose()
+    qtbot.waitUntil(lambda: not {*docks()} & {"FuseCPath", "Scatter"})
+    assert not viewer.keymap, "neither a key nor a listener is left"
     viewer.window.add_plugin_dock_widget(PLUGIN, "FuseCPath")
     assert not workbench_of(viewer).is_blind, "nobody would know why nothing is predicted"
 
