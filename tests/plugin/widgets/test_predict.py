@@ -88,6 +88,11 @@ def test_from_a_trained_run_to_maps_and_a_figure(
     predict.smooth.setChecked(False)
     assert np.array_equal(layer.data, plain, equal_nan=True)
 
+    replace(stored, unlikeness=None).save(project.prediction("run-0001", "s0"))
+    dock.session.refresh()
+    assert "the model cannot tell" in predict.unlike.text()
+    assert not predict.unlike.isHidden()
+
     predict.export.click()
     until_idle(dock)
     (figure,) = (project.root / "exports").glob("*.png")
