@@ -197,7 +197,7 @@ class ClusterLegend(QWidget):
     def _choose(self) -> None:
         self.paint()
         layer = find_layer(self._session.viewer, "clusters")
-        if layer is not None:
+        if layer is not None and self.table.chosen:  # what gives way does not come into view
             layer.visible = True
         self._offer()
         self.chosen.emit()

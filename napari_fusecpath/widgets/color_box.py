@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from qtpy.QtWidgets import QCheckBox, QWidget
 
 from napari_fusecpath.layers.find import about, find_layer
 from napari_fusecpath.notify import report_error
-from napari_fusecpath.widgets.threads import submit
+from napari_fusecpath.widgets.threads import end, submit
 from src_core.errors import FusecpathError
 from src_core.slides.color import Convert, DisplayLevel, to_srgb
 from src_core.slides.factory import open_slide
@@ -67,6 +68,7 @@ class ColorBox(QCheckBox):
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._refuse("There is no slide")
         pool = self._pool = ThreadPoolExecutor(1, thread_name_prefix="colours")
+        closed = self._closed = Event()
         self._found.connect(self._take, Qt.ConnectionType.QueuedConnection)
         self._made.connect(self._take_made, Qt.ConnectionType.QueuedConnection)
         self.toggled.connect(self._show)
@@ -74,7 +76,7 @@ class ColorBox(QCheckBox):
         heard = [(events.inserted, self._turn), (events.removed, self._turn)]
         for emitter, slot in heard:
             emitter.connect(slot)
-        self.destroyed.connect(partial(_leave, heard, pool))
+        self.destroyed.connect(partial(_leave, heard, pool, closed))
         self._turn()
 
     def _turn(self, _event: Any = None) -> None:
@@ -99,13 +101,15 @@ class ColorBox(QCheckBox):
             told = None if profile is None else to_srgb(profile, name=path.name)
         except FusecpathError as error:
             told = error
-        self._found.emit(slide, told)
+        if not self._closed.is_set():
+            self._found.emit(slide, told)
 
     def _make(self, slide: Image, convert: Convert) -> None:
         *fine, coarsest = slide.data
         pixels = np.asarray(coarsest)
         shown = [*(DisplayLevel(level, convert) for level in fine), convert(pixels)]
-        self._made.emit(slide, _Ready([*fine, pixels], shown))
+        if not self._closed.is_set():
+            self._made.emit(slide, _Ready([*fine, pixels], shown))
 
     def _take(self, slide: Image, told: Convert | FusecpathError | None) -> None:
         if slide is not self._slide:
@@ -143,7 +147,9 @@ class ColorBox(QCheckBox):
             self._session.refresh_soon()  # the second view may show the same
 
 
-def _leave(heard: list[tuple[Any, Any]], pool: ThreadPoolExecutor, _box: object = None) -> None:
-    pool.shutdown(wait=False, cancel_futures=True)
+def _leave(
+    heard: list[tuple[Any, Any]], pool: ThreadPoolExecutor, closed: Event, _box: object = None
+) -> None:
+    end(pool, closed)
     for emitter, slot in heard:
         emitter.disconnect(slot)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QButtonGroup,
     QFrame,
@@ -96,6 +97,16 @@ class FuseCPathWidget(QWidget):
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Return a size that leaves the canvas most of a small screen."""
         return QSize(_WIDTH_PX + 20, 640)
+
+    def event(self, event: QEvent | None) -> bool:
+        """Leave soon after napari has taken the dock out of the window.
+
+        It then only drops what it holds. Until Python has looked for cycles the dock would go on
+        listening, and store what is painted once more beside one that is opened anew.
+        """
+        if event is not None and event.type() == QEvent.Type.ParentChange and not self.parent():
+            QTimer.singleShot(0, gc.collect)
+        return super().event(event)
 
     @property
     def step(self) -> str:

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 from napari_fusecpath.layers.canvas import view_of
 from napari_fusecpath.layers.find import Role, find_layer
 from napari_fusecpath.layers.geometry import xy_of_world
+from napari_fusecpath.layers.stack import scale_in_view
 from napari_fusecpath.widgets.forms import WheelGuard
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.step import wrapped_label
@@ -157,10 +158,9 @@ class Keeping(QWidget):
 
     def _view(self) -> str:
         """Return what part of the slide the canvas shows, in level-0 pixels."""
-        low, high = (
-            xy_of_world(corner, mpp=self.session.snapshot.mpp)
-            for corner in view_of(self.session.viewer)
-        )
+        viewer = self.session.viewer
+        mpp = scale_in_view(viewer, self.session.snapshot.mpp)  # as typed: perhaps not stored yet
+        low, high = (xy_of_world(corner, mpp=mpp) for corner in view_of(viewer))
         return ",".join(f"{value:.1f}" for value in (*low, *(high - low)))
 
 

@@ -62,8 +62,9 @@ class Measuring(QObject):
     """
 
     turned = Signal()
-    _kept = Signal(object, object)
-    """From the thread: the slide's path, and its folder or what went wrong."""
+    _kept = Signal(object, object, object, object)
+    """From the thread: the slide's path, its folder or what went wrong, and what was to be stored
+    and taken away."""
 
     def __init__(self, session: Session, parent: QObject) -> None:
         super().__init__(parent)
@@ -103,6 +104,7 @@ class Measuring(QObject):
             self.put_down()
             return
         if find_layer(self._viewer, "slide") is None:
+            self.turned.emit()  # a click has put its button down
             return
         if self.tool is None:
             self._before = self._viewer.layers.selection.active
@@ -248,7 +250,7 @@ class Measuring(QObject):
             return
         drawn = self._all_drawn(layer)
         put = [one for name, one in drawn.items() if not _is_same(one, self._known.get(name))]
-        drop = [name for name in self._known if name not in drawn]
+        drop = [one for name, one in self._known.items() if name not in drawn]
         if not put and not drop:
             return
         self._known = drawn
@@ -284,28 +286,41 @@ class Measuring(QObject):
         root: Path,
         mpp: float | None,
         put: list[Measurement],
-        drop: list[str],
+        drop: list[Measurement],
     ) -> None:
         try:
             folder = slide or Project.create(root).add_slide(path, slide_mpp=mpp)
-            folder.measurements.change(put, drop)
+            folder.measurements.change(put, [one.id for one in drop])
             told: SlideFolder | FusecpathError = folder
         except FusecpathError as error:
             told = error
         if not self._closed.is_set():
-            self._kept.emit(path, told)
+            self._kept.emit(path, told, put, drop)
 
-    def _take_place(self, path: Path, told: SlideFolder | FusecpathError) -> None:
+    def _take_place(
+        self,
+        path: Path,
+        told: SlideFolder | FusecpathError,
+        put: list[Measurement],
+        drop: list[Measurement],
+    ) -> None:
         """Turn to the project that the slide has come into, or say why nothing is kept."""
         if isinstance(told, FusecpathError):
             report_error(told)
-            self._known = {}  # so that all is sent again with what is drawn next
+            if path == self._slide[0]:
+                self._send_again(put, drop)
             return
         workbench = self._session.workbench
         if path == self._slide[0] == workbench.slide_path and self._slide[1] is None:
             self._slide = (path, told)
             workbench.project, workbench.slide_id = told.project, told.slide_id
             self._session.refresh_soon()
+
+    def _send_again(self, put: list[Measurement], drop: list[Measurement]) -> None:
+        """Let what is drawn or deleted next take along what was not stored."""
+        for one in put:
+            self._known.pop(one.id, None)
+        self._known |= {one.id: one for one in drop}
 
     def _zoomed(self, _event: Any = None) -> None:
         if self._layer is not None and self._layer in self._viewer.layers:

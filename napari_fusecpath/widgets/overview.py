@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from qtpy.QtWidgets import QWidget
 from napari_fusecpath.layers.canvas import camera_of, view_of
 from napari_fusecpath.layers.find import find_layer, role_of
 from napari_fusecpath.layers.view import center_on, magnification, slide_box
-from napari_fusecpath.widgets.threads import submit
+from napari_fusecpath.widgets.threads import end, submit
 from napari_fusecpath.widgets.thumbnails import picture_of
 from src_core.errors import FusecpathError
 
@@ -80,6 +81,7 @@ class OverviewMap(QWidget):
         self.setAccessibleName("Overview map")
         self.setToolTip("The whole slide; the frame is what you see. Click or drag to go there.")
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="overview")
+        self._closed = Event()
         self._read.connect(self._show_picture, Qt.ConnectionType.QueuedConnection)
         canvas.installEventFilter(self)
         layers, camera = viewer.layers.events, camera_of(viewer).events
@@ -91,7 +93,7 @@ class OverviewMap(QWidget):
         ]
         for emitter, slot in heard:
             emitter.connect(slot)
-        self.destroyed.connect(partial(_leave, heard, self._pool))
+        self.destroyed.connect(partial(_leave, heard, self._pool, self._closed))
         self.hide()
         self._turn()
 
@@ -180,7 +182,9 @@ class OverviewMap(QWidget):
         except FusecpathError as error:  # napari reads the same and says so
             _log.info("There is no overview: %s", error)
             return
-        self._read.emit(slide, picture_of(pixels, min(_READ_AT_MOST, max(pixels.shape[:2]))))
+        picture = picture_of(pixels, min(_READ_AT_MOST, max(pixels.shape[:2])))
+        if not self._closed.is_set():
+            self._read.emit(slide, picture)
 
     def _show_picture(self, slide: Layer, picture: QImage) -> None:
         if slide is self._slide:
@@ -217,7 +221,9 @@ class OverviewMap(QWidget):
         return np.array([[0.0, 0.0], [1.0, 1.0]]) if slide is None else slide_box(slide)
 
 
-def _leave(heard: list[tuple[Any, Callable[..., None]]], pool: ThreadPoolExecutor, *_: Any) -> None:
-    pool.shutdown(wait=False, cancel_futures=True)
+def _leave(
+    heard: list[tuple[Any, Callable[..., None]]], pool: ThreadPoolExecutor, closed: Event, *_: Any
+) -> None:
+    end(pool, closed)
     for emitter, slot in heard:
         emitter.disconnect(slot)

@@ -202,7 +202,9 @@ class PredictPanel(StepPanel):
         prediction = snapshot.prediction
         for widget in (self.table, self.call, self.explain, self.results, self.export):
             widget.setVisible(prediction is not None)
-        self.unlike.setVisible(prediction is not None and prediction.is_unlike)
+        unlike = "" if prediction is None else unlike_text(prediction)
+        self.unlike.setText(unlike)
+        self.unlike.setVisible(bool(unlike))
         self.patient.setVisible(snapshot.patient is not None)
         self.reasons.show_snapshot(snapshot, busy=self.busy)
         if prediction is None:
@@ -213,7 +215,6 @@ class PredictPanel(StepPanel):
             self.export_text.clear()
         self._show_outputs(prediction)
         self._offer_maps(prediction)
-        self.unlike.setText(unlike_text(prediction))
         self.unlike.setStyleSheet(warning_style(self.session.viewer.theme))
         if snapshot.patient is not None:
             self.patient.setText(patient_text(snapshot.patient, prediction.task))

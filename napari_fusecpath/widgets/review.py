@@ -99,6 +99,7 @@ class ReviewPanel(StepPanel):
         keyed = (self.table, self.main, self.next, self.undo, self.redo)
         for widget in (*keyed, self.selected.lasso, self.selected.button):
             widget.installEventFilter(self)
+        self._keep_blind(False)  # a dock that was closed meanwhile has left it so
 
     def _who_row(self) -> QHBoxLayout:
         self.reviewer = QLineEdit(reviewer_name(), self)

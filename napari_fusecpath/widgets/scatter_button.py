@@ -56,6 +56,7 @@ class ScatterButton(QPushButton):
         if dock is None:  # new, or closed by its cross, which takes the panel out
             viewer = self._session.viewer
             dock = viewer.window.add_dock_widget(self.panel, name="Scatter", area="bottom")
+            self.destroyed.connect(dock.deleteLater)  # nobody would hear it any more
             # Across the whole width it would take the legend's height.
             window_of(viewer).setCorner(
                 Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea

@@ -5,6 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
@@ -27,7 +29,7 @@ from napari_fusecpath.widgets.linking import ALIGNED, Link, are_comparable
 from napari_fusecpath.widgets.overview import power_text
 from napari_fusecpath.widgets.slide_canvas import SlideCanvas
 from napari_fusecpath.widgets.snapshot import Snapshot
-from napari_fusecpath.widgets.threads import submit
+from napari_fusecpath.widgets.threads import end, submit
 from src_core.errors import FusecpathError
 from src_core.project import SlideFolder
 
@@ -107,10 +109,13 @@ class SecondView(QWidget):
         self._other: _Opened | None = None
         self._is_leading = False
         self._heard: list[tuple[Any, Any]] = []
+        self._root: Path | None = None
+        """Of the project whose slides are offered."""
         pool = self._pool = ThreadPoolExecutor(1, thread_name_prefix="second-slide")
+        closed = self._closed = Event()
         self._opened.connect(self._take_opened, Qt.ConnectionType.QueuedConnection)
         session.refreshed.connect(self._show)
-        self.destroyed.connect(partial(_leave, self._heard, pool))
+        self.destroyed.connect(partial(_leave, self._heard, pool, closed))
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
         """Listen to the first view."""
@@ -142,17 +147,17 @@ class SecondView(QWidget):
         """Offer the slides of the project."""
         if not self.isVisible():
             return
-        project = snapshot.project
-        names = [] if project is None else [slide.slide_id for slide in project.slides()]
+        chosen, before = self.slides.currentText(), self._root
+        self._root = None if snapshot.project is None else snapshot.project.root
         here = None if snapshot.slide is None else snapshot.slide.slide_id
-        wanted = [_THIS, *(name for name in names if name != here)]
+        wanted = [_THIS, *(name for name in snapshot.slide_ids if name != here)]
         if wanted != [self.slides.itemText(index) for index in range(self.slides.count())]:
-            chosen = self.slides.currentText()
             self.slides.clear()
             self.slides.addItems(wanted)
             self.slides.setCurrentIndex(max(0, self.slides.findText(chosen)))
-            if self.slides.currentText() != chosen:
-                self._turn()
+        is_of_another = self._root != before and self.slides.currentIndex() > 0
+        if self.slides.currentText() != chosen or is_of_another:
+            self._turn()
         if self._first is not None and self._are_other_pixels(self._first):
             self._take_levels()
         self._follow()  # the slide may have another scale now
@@ -191,12 +196,15 @@ class SecondView(QWidget):
         try:
             reader = slide.open()
             arrays = reader.levels(slide.pyramid)
+            levels = Levels(arrays, reader.pyramid_origin_xy, slide.slide_id)
+            told: _Opened | FusecpathError
+            told = _Opened(slide, levels, reader.properties.mpp, reader.close)
         except FusecpathError as error:
-            self._opened.emit(slide, error)
-            return
-        levels = Levels(arrays, reader.pyramid_origin_xy, slide.slide_id)
-        told = _Opened(slide, levels, reader.properties.mpp, reader.close)
-        self._opened.emit(slide, told)
+            told = error
+        if not self._closed.is_set():
+            self._opened.emit(slide, told)
+        elif isinstance(told, _Opened):
+            told.close()
 
     def _take_opened(self, slide: SlideFolder, told: _Opened | FusecpathError) -> None:
         is_wanted = self.isVisible() and self.slides.currentText() == slide.slide_id
@@ -301,6 +309,8 @@ def _forget(heard: list[tuple[Any, Any]]) -> None:
     heard.clear()
 
 
-def _leave(heard: list[tuple[Any, Any]], pool: ThreadPoolExecutor, _view: object = None) -> None:
-    pool.shutdown(wait=False, cancel_futures=True)
+def _leave(
+    heard: list[tuple[Any, Any]], pool: ThreadPoolExecutor, closed: Event, _view: object = None
+) -> None:
+    end(pool, closed)
     _forget(heard)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from threading import Event
 
 import numpy as np
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal  # type: ignore[attr-defined]
@@ -22,7 +23,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_fusecpath.layers.field import Levels, read_field
 from napari_fusecpath.layers.view import View
-from napari_fusecpath.widgets.threads import submit
+from napari_fusecpath.widgets.threads import end, submit
 from src_core.errors import FusecpathError
 from src_core.types import Rgb
 
@@ -77,8 +78,9 @@ class SlideCanvas(QWidget):
         self.setCursor(Qt.CursorShape.OpenHandCursor)
         self.setAccessibleName("Second view of a slide")
         pool = self._pool = ThreadPoolExecutor(1, thread_name_prefix="second-view")
+        closed = self._closed = Event()
         self._read.connect(self._take, Qt.ConnectionType.QueuedConnection)
-        self.destroyed.connect(partial(_leave, pool))
+        self.destroyed.connect(partial(_leave, pool, closed))
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Return a size that leaves the main canvas as much on a small screen."""
@@ -214,7 +216,8 @@ class SlideCanvas(QWidget):
             told = None if field is None else _Picture(_image(field.pixels), field.box_xywh)
         except FusecpathError as error:
             told = str(error)
-        self._read.emit(levels, told, False)
+        if not self._closed.is_set():
+            self._read.emit(levels, told, False)
 
     def _work_whole(self, levels: Levels) -> None:
         width, height = levels.size_xy
@@ -224,7 +227,7 @@ class SlideCanvas(QWidget):
             field = read_field(levels, view, (_WHOLE_PX, _WHOLE_PX))
         except FusecpathError:
             return  # reading what is in view says what is wrong
-        if field is not None:
+        if field is not None and not self._closed.is_set():
             self._read.emit(levels, _Picture(_image(field.pixels), field.box_xywh), True)
 
     def _take(self, levels: Levels, told: _Picture | str | None, is_whole: bool) -> None:
@@ -248,5 +251,5 @@ def _image(pixels: Rgb) -> QImage:
     return QImage(flat, width, height, 3 * width, QImage.Format.Format_RGB888).copy()
 
 
-def _leave(pool: ThreadPoolExecutor, _canvas: object = None) -> None:
-    pool.shutdown(wait=False, cancel_futures=True)
+def _leave(pool: ThreadPoolExecutor, closed: Event, _canvas: object = None) -> None:
+    end(pool, closed)

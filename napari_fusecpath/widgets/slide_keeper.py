@@ -10,7 +10,7 @@ from threading import Event
 
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 
-from napari_fusecpath.reviewer import user_name
+from napari_fusecpath.reviewer import reviewer_name
 from napari_fusecpath.widgets.threads import submit
 from src_core.errors import FusecpathError, JobCancelled
 from src_core.labelling import export_labels, set_labels
@@ -62,7 +62,7 @@ class SlideKeeper(QObject):
         """Store a label of some slides."""
 
         def store(project: Project) -> tuple[str, object]:
-            set_labels(project, target, dict.fromkeys(slides, label), by=user_name())
+            set_labels(project, target, dict.fromkeys(slides, label), by=reviewer_name())
             return "stored", ""
 
         submit(self._labels, self._work, root, store, "failed")

@@ -158,7 +158,7 @@ class SuggestionStrip(QWidget):
             return False
         if event.type() == QEvent.Type.ShortcutOverride:
             event.accept()  # no shortcut of napari's, but a key for us
-        elif event.type() == QEvent.Type.KeyPress:
+        elif event.type() == QEvent.Type.KeyPress and not _is_held(event):
             act()
         return True
 
@@ -307,6 +307,11 @@ class SuggestionStrip(QWidget):
         button.installEventFilter(self)
         button.clicked.connect(lambda: self.mark(index))
         return button
+
+
+def _is_held(event: QEvent) -> bool:
+    """Tell whether a letter or digit repeats itself: one long press would judge many patches."""
+    return isinstance(event, QKeyEvent) and event.isAutoRepeat() and event.text().isalnum()
 
 
 def _judged_by(snapshot: Snapshot) -> Prediction | None:

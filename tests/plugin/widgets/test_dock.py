@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QDockWidget, QFileDialog
 
 from napari_fusecpath.layers.find import find_layer, role_of
 from napari_fusecpath.layers.geometry import cells_of_world
+from napari_fusecpath.state import workbench_of
 from napari_fusecpath.widgets.bag_frames import one_bag
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.project import Project
+from tests.plugin.widgets.clustered_slide import clustered_slide
+from tests.plugin.widgets.conftest import PLUGIN
 
 Open = Callable[..., FuseCPathWidget]
 Wait = Callable[[FuseCPathWidget], None]
@@ -69,6 +72,33 @@ def test_a_first_minute(window: Open, until_idle: Wait, sample: Path, home: Path
     assert shown(again) == {"slide", "clusters"}
     assert again.session.snapshot.is_cluster_recipe_current
     assert again.session.runner.engine_pid is None
+
+
+def test_a_dock_that_is_closed_leaves_nothing_behind(
+    make_napari_viewer: Any, sample: Path, tmp_path: Path, qtbot: Any
+) -> None:
+    project = clustered_slide(tmp_path / "project", sample, lambda n: np.arange(n) % 3 == 0)
+    viewer = make_napari_viewer(show=True)
+    viewer.open(project.root, plugin=PLUGIN)
+
+    def docks() -> dict[str, Any]:
+        found = viewer.window._qt_window.findChildren(QDockWidget)
+        return {one.windowTitle().split(" (")[0]: one for one in found}
+
+    dock = viewer.window.add_plugin_dock_widget(PLUGIN, "FuseCPath")[1]
+    dock.session.refresh()
+    dock.go("cluster")
+    dock.panels["cluster"].scatter.click()
+    dock.go("review")
+    dock.panels["review"].blind.click()
+    assert workbench_of(viewer).is_blind
+    assert viewer.keymap
+    del dock
+    docks()["FuseCPath"].destroyOnClose()
+    qtbot.waitUntil(lambda: not {*docks()} & {"FuseCPath", "Scatter"})
+    assert not viewer.keymap, "neither a key nor a listener is left"
+    viewer.window.add_plugin_dock_widget(PLUGIN, "FuseCPath")
+    assert not workbench_of(viewer).is_blind, "nobody would know why nothing is predicted"
 
 
 def test_a_step_that_lacks_its_input_runs_the_one_that_gives_it(

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt  # type: ignore[attr-defined]
+from qtpy.QtCore import QEvent, Qt  # type: ignore[attr-defined]
+from qtpy.QtGui import QKeyEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_fusecpath.jobs import JobRunner, JobState
 from napari_fusecpath.layers.canvas import camera_of
@@ -166,6 +168,11 @@ def test_keys_judge_and_a_blind_reviewer_sees_nothing_of_the_model(
     strip.step(1)
     first, second, third = (item.row for item in strip.items[:3])
     qtbot.keyClick(strip, Qt.Key.Key_A)
+    held = QKeyEvent(
+        QEvent.Type.KeyPress, Qt.Key.Key_A, Qt.KeyboardModifier.NoModifier, "a", autorep=True
+    )
+    QApplication.sendEvent(strip, held)
+    assert len(slide.marks.current()) == 1, "a key that is held judges one patch"
     qtbot.keyClick(strip, Qt.Key.Key_R)
     names = [mark.label for mark in slide.marks.current()]
     assert names == [classes[odds[first].argmax()], classes[odds[second].argmin()]]

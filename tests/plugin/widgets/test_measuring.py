@@ -147,6 +147,18 @@ def _check_trouble(dock: FuseCPathWidget, root: Path, qtbot: Any) -> None:
     store.path.unlink()
     layer.add([[20, 20], [200, 20]], shape_type="line")
     qtbot.waitUntil(lambda: len(store.current()) == 2)
+    first, second = (one.id for one in store.current())
+    stored = store.path.read_bytes()
+    store.path.write_text("{")
+    before = len(notification_manager.records)
+    layer.selected_data = {0}
+    layer.remove_selected()
+    qtbot.waitUntil(lambda: len(notification_manager.records) > before)
+    store.path.write_bytes(stored)
+    layer.add([[30, 30], [200, 30]], shape_type="line")
+    qtbot.waitUntil(lambda: len({one.id for one in store.current()} - {first}) == 2)
+    assert second in {one.id for one in store.current()}
+    assert first not in {one.id for one in store.current()}, "what was deleted stays so"
 
 
 def _check_many(dock: FuseCPathWidget, root: Path, qtbot: Any) -> None:

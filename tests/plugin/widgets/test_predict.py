@@ -88,6 +88,11 @@ def test_from_a_trained_run_to_maps_and_a_figure(
     predict.smooth.setChecked(False)
     assert np.array_equal(layer.data, plain, equal_nan=True)
 
+    replace(stored, unlikeness=None).save(project.prediction("run-0001", "s0"))
+    dock.session.refresh()
+    assert "the model cannot tell" in predict.unlike.text()
+    assert not predict.unlike.isHidden()
+
     predict.export.click()
     until_idle(dock)
     (figure,) = (project.root / "exports").glob("*.png")
@@ -219,8 +224,10 @@ def test_what_a_prediction_rests_on_is_chosen_as_in_the_legend(
     assert reasons.table.item(row, 3).text() == change
     reasons.table.selectRow(names.index(kept[1]))
     assert legend.table.chosen == [number]
+    dock.session.bring("prediction")
     reasons.table.selectRow(row)
     assert legend.table.chosen == []
+    assert not find_layer(viewer, "clusters").visible, "the map in view stays"  # type: ignore[union-attr]
     assert dock.session.workbench.selected == tuple(picked.tolist()), "a click selects them again"
 
     dock.session.workbench.selected = tuple(range(len(clusters)))
@@ -409,6 +416,12 @@ def test_figures_and_the_script_are_saved(
     middle = np.array([300, 256]) / mpp
     np.testing.assert_allclose(view, [*(middle - size / 2), *size], atol=0.1)
     assert Image.open(saved[-1]).width == round(60 / 25.4 * 300)
+    box = dock.panels["prepare"].mpp  # type: ignore[attr-defined]
+    box.setValue(2 * mpp)  # typed, and nothing is made by it yet
+    camera.center, camera.zoom = (0, 256, 300), 4.0
+    typed = np.array([float(part) for part in keeping._view().split(",")])
+    np.testing.assert_allclose(typed, view / 2, atol=0.1)
+    box.setValue(mpp)
 
     saved.append(tmp_path / "whole.png")
     keeping.what.setCurrentText("Agreement")

@@ -13,6 +13,7 @@ from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QFileDialog, QLineEdit
 
 from napari_fusecpath.layers.find import find_layer, find_layers
+from napari_fusecpath.reviewer import remember_reviewer
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.slide_list import SlideList
 from napari_fusecpath.widgets.slide_model import Column, SlideListing, SlideModel
@@ -176,6 +177,11 @@ def test_a_pathologist_goes_through_the_slides(
     assert model.data(model.index_of("a", Column.LABEL)) == "benign"
     assert model.setData(model.index(1, Column.LABEL), "metastasis"), "of a patient: all slides"
     qtbot.waitUntil(lambda: label_of(project, "c") == "metastasis")
+    corrections = project.slide("c").corrections
+    corrections.correct("label", "other", reviewer="Bob")
+    remember_reviewer("Ada")
+    panel.keeper.set_labels(project.root, "label", ["c"], "metastasis")
+    qtbot.waitUntil(lambda: [one.reviewer for one in corrections.history()] == ["Bob", "Ada"])
     panel.columns.name.setText("grade")
     qtbot.keyClick(panel.columns.name, Qt.Key.Key_Return)
     type_label(slides, "a", "2", qtbot)
