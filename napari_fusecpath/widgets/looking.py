@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QSlider, QWidget
@@ -14,6 +14,7 @@ from napari_fusecpath.layers.view import POWERS, magnify
 from napari_fusecpath.notify import report_error
 from napari_fusecpath.widgets.overview import OverviewMap
 from napari_fusecpath.widgets.snapshot import Snapshot
+from napari_fusecpath.widgets.viewer_keys import Keys, take_keys
 from src_core.errors import SlideScaleError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HIDE_KEY", "POWER_KEYS", "LookingRow"]
 
-Keys: TypeAlias = dict[str, Callable[[Any], Any]]
 
 # Letters that napari 0.9 gives to no layer and no viewer, neighbours on every Latin keyboard.
 POWER_KEYS = dict(zip(POWERS, "GHJK", strict=True))
@@ -72,12 +72,11 @@ class LookingRow(QWidget):
         row.addSpacing(6)
         row.addWidget(self.map_button)
         keys = self._keys()
-        for key, act in keys.items():
-            self._viewer.bind_key(key, act, overwrite=True)
+        take_keys(self._viewer, keys, self)
         self._canvas.installEventFilter(self)
         session.refreshed.connect(self._show)
         # By then the row has gone, and with it what would be a method of it.
-        self.destroyed.connect(partial(_leave, self._viewer, keys, self.hider, self.fader))
+        self.destroyed.connect(partial(_leave, self._viewer, self.hider, self.fader))
         self.destroyed.connect(self.overview.deleteLater)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
@@ -140,13 +139,8 @@ class LookingRow(QWidget):
         return slider
 
 
-def _leave(
-    viewer: Viewer, keys: Keys, hider: OverlayHider, fader: OverlayFader, _row: object = None
-) -> None:
-    """Give back the keys, and the overlays as they were."""
-    for key, act in keys.items():
-        if act in viewer.keymap.values():  # a dock that came later has its own
-            viewer.bind_key(key, None)
+def _leave(viewer: Viewer, hider: OverlayHider, fader: OverlayFader, _row: object = None) -> None:
+    """Leave the overlays as they were."""
     if getattr(viewer.window, "_qt_window", None) is not None:  # else the canvas has gone too
         hider.show()
     fader.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
@@ -12,10 +11,9 @@ from napari_fusecpath.widgets.color_box import ColorBox
 from napari_fusecpath.widgets.measuring import Measuring, Tool
 from napari_fusecpath.widgets.second_button import SecondViewButton
 from napari_fusecpath.widgets.snapshot import Snapshot
+from napari_fusecpath.widgets.viewer_keys import take_keys
 
 if TYPE_CHECKING:
-    from napari.viewer import Viewer
-
     from napari_fusecpath.widgets.session import Session
 
 __all__ = ["TOOL_KEYS", "MeasuringRow"]
@@ -63,9 +61,7 @@ class MeasuringRow(QWidget):
         self.measuring.turned.connect(self._show_tool)
         session.refreshed.connect(self._show)
         keys = {key: self._key(tool) for tool, key in TOOL_KEYS.items()}
-        for key, act in keys.items():
-            session.viewer.bind_key(key, act, overwrite=True)
-        self.destroyed.connect(partial(_leave, session.viewer, keys))
+        take_keys(session.viewer, keys, self)
         self._show_tool()
 
     def _key(self, tool: Tool) -> Any:
@@ -94,9 +90,3 @@ class MeasuringRow(QWidget):
             button.setChecked(self.measuring.tool == tool)
         self.delete_button.setEnabled(is_there and self.measuring.is_anything_drawn)
         self.second.setEnabled(is_there)
-
-
-def _leave(viewer: Viewer, keys: dict[str, Any], _row: object = None) -> None:
-    for key, act in keys.items():
-        if act in viewer.keymap.values():  # a dock that came later has its own
-            viewer.bind_key(key, None)

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QDockWidget, QPushButton, QWidget
 
 from napari_fusecpath.layers.canvas import window_of
 from napari_fusecpath.widgets.second_view import SecondView
+from napari_fusecpath.widgets.viewer_keys import take_keys
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -51,8 +52,7 @@ class SecondViewButton(QPushButton):
         def toggle(_viewer: Any) -> None:  # napari asks for the name of what is bound
             self.toggle()
 
-        session.viewer.bind_key(SECOND_KEY, toggle, overwrite=True)
-        self.destroyed.connect(partial(_give_back, session.viewer, toggle))
+        take_keys(session.viewer, {SECOND_KEY: toggle}, self)
 
     @property
     def is_open(self) -> bool:
@@ -124,8 +124,3 @@ _RIGHT = Qt.DockWidgetArea.RightDockWidgetArea
 def _half_of_canvas(viewer: Viewer) -> int:
     canvas = viewer.window._qt_viewer.canvas.native  # noqa: SLF001 - napari has no public name
     return int(canvas.width()) // 2
-
-
-def _give_back(viewer: Viewer, toggle: Any, _button: object = None) -> None:
-    if toggle in viewer.keymap.values():  # a dock that came later has its own
-        viewer.bind_key(SECOND_KEY, None)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
@@ -19,11 +18,9 @@ from napari_fusecpath.widgets.slide_list import SlideList
 from napari_fusecpath.widgets.slide_model import Column, SlideListing
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import wrapped_label
+from napari_fusecpath.widgets.viewer_keys import take_keys
 from src_core.errors import FusecpathError, ProjectError
 from src_core.relocating import Relocated
-
-if TYPE_CHECKING:
-    from napari.viewer import Viewer
 
 __all__ = ["STEP_KEYS", "SlidesPanel"]
 
@@ -65,10 +62,8 @@ class SlidesPanel(QWidget):
         self._soon.timeout.connect(self._turn)
         self._lay_out()
         self._connect()
-        self._keys = {key: _stepper(self, by) for key, by in STEP_KEYS.items()}
-        for key, act in self._keys.items():
-            session.viewer.bind_key(key, act, overwrite=True)
-        self.destroyed.connect(partial(_give_back, session.viewer, dict(self._keys)))
+        keys = {key: _stepper(self, by) for key, by in STEP_KEYS.items()}
+        take_keys(session.viewer, keys, self)
 
     def step(self, by: int) -> None:
         """Turn to the next slide of the list, or another one after or before."""
@@ -291,9 +286,3 @@ def _stepper(panel: SlidesPanel, by: int) -> Callable[[Any], None]:
         panel.step(by)
 
     return turn
-
-
-def _give_back(viewer: Viewer, keys: dict[str, Callable[[Any], None]], _panel: Any = None) -> None:
-    for key, act in keys.items():
-        if act in viewer.keymap.values():  # a dock that came later has its own
-            viewer.bind_key(key, None)
