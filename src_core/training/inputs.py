@@ -13,12 +13,10 @@ from src_core.bags.batch import Batch
 from src_core.devices import lone_threads
 from src_core.embeddings.stored import Stored
 from src_core.models.standardise import Standardiser
+from src_core.training.gather import gather_standardised
+from src_core.types import Float32
 
 __all__ = ["Inputs"]
-
-_BLOCK = 2**21
-"""Numbers that a thread gathers and standardises at a time: 8 MB. A core's cache would hold fewer,
-but then threads wait for one another between more operations, and that costs more."""
 
 
 class Inputs:
@@ -26,7 +24,7 @@ class Inputs:
 
     Clearing fresh pages for each batch would take longer than all that is done here. On the CPU
     each of as many threads as torch has takes whole bags from where they are stored to where they
-    are learned from in one pass; what another device learns from is sent to it as it is stored.
+    are learned from; what another device learns from is sent to it as it is stored.
 
     Parameters
     ----------
@@ -60,27 +58,18 @@ class Inputs:
             self._send(batch, bags)
         else:
             each = zip(*batch.stored, strict=True)  # bag by bag, its views
-            for _ in self._threads.map(self._gather, each, bags):
+            for _ in self._threads.map(self._gather, each, bags.numpy()):
                 pass  # what a thread raised is raised here
         if not batch.mask.all():
             bags[torch.from_numpy(~batch.mask).to(self._device)] = 0.0
         return bags
 
-    def _gather(self, views: Sequence[Stored], out: Tensor) -> None:
+    def _gather(self, views: Sequence[Stored], out: Float32) -> None:
         """Write a bag's patches, standardised, to `out`, shape (L, D)."""
-        step = max(1, _BLOCK // len(self._mean))
-        for start in range(0, len(out), step):
-            rows = out[start : start + step]
-            for part, view in zip(rows.split(self._dims, dim=-1), views, strict=True):
-                part.copy_(torch.from_numpy(view.as_stored(start, start + step)))
-            self._standardise(rows)
+        gather_standardised(views, self._mean.numpy(), self._scale.numpy(), out)
 
     def _send(self, batch: Batch, out: Tensor) -> None:
         """Write all bags to `out`, shape (B, L, D); they are widened once they are there."""
         for part, view in zip(out.split(self._dims, dim=-1), batch.views(), strict=True):
             part.copy_(torch.from_numpy(view).to(self._device))
-        self._standardise(out)
-
-    def _standardise(self, rows: Tensor) -> None:
-        """Standardise patches (..., D) in place."""
-        rows.sub_(self._mean).mul_(self._scale)
+        out.sub_(self._mean).mul_(self._scale)

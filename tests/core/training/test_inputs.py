@@ -51,16 +51,14 @@ def test_bags_are_standardised_to_the_last_bit_as_rows_are(kind: Any) -> None:
     np.testing.assert_array_equal(bags[one.mask], expected[one.mask])
 
 
-def test_a_bag_of_many_pieces_is_gathered_by_several_threads(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_bags_are_the_same_however_many_threads_gather_them() -> None:
     one = batch(5, 40)
-    whole = Inputs(scales(), torch.device("cpu")).bags(one).clone()
-    monkeypatch.setattr("src_core.training.inputs._BLOCK", 7 * sum(DIMS))
+    with few_threads(1):
+        whole = Inputs(scales(), torch.device("cpu")).bags(one).clone()
     with few_threads(2):
-        pieces = Inputs(scales(), torch.device("cpu"))
-    assert torch.equal(pieces.bags(one), whole)
-    assert torch.equal(pieces.bags(one.in_memory()), whole)
+        shared = Inputs(scales(), torch.device("cpu"))
+    assert torch.equal(shared.bags(one), whole)
+    assert torch.equal(shared.bags(one.in_memory()), whole)
 
 
 def test_padding_is_zero_whatever_is_stored_there() -> None:
