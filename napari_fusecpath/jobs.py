@@ -315,8 +315,9 @@ def _emit_progress(job: Job, values: Mapping[str, Any]) -> None:
             unit=str(values.get("unit", "")),
             detail=str(values.get("detail", "")),
             seconds_left=None if left is None else float(left),
+            figures={str(key): float(one) for key, one in values.get("figures", {}).items()},
         )
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         _log.warning("A report of progress that cannot be read: %s", repr(values)[:200])
         return
     job.progress.emit(progress)

@@ -8,8 +8,8 @@ and ``stop``, asked between batches; when ``stop()`` is true it raises
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from src_core.errors import JobCancelled
@@ -31,6 +31,8 @@ class Progress:
     """A slide's name, a rate, a loss."""
     seconds_left: float | None = None
     """Time to go at the rate so far, None while it is not known."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What a curve gains by this moment, such as an epoch's losses; told once, never left out."""
 
     @property
     def fraction(self) -> float:
@@ -138,7 +140,9 @@ class Tracker:
         self._start += units
         self.advance(units)
 
-    def advance(self, units: int, *, detail: str = "") -> None:
+    def advance(
+        self, units: int, *, detail: str = "", figures: Mapping[str, float] | None = None
+    ) -> None:
         """Add finished units, report them, and stop if asked to."""
         check(self._stop)
         self.done += units
@@ -152,5 +156,6 @@ class Tracker:
                 unit=self._unit,
                 detail=detail,
                 seconds_left=left,
+                figures=figures or {},
             )
         )

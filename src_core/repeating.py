@@ -87,6 +87,7 @@ def _train_again(
         _train_config(asked, run_id),
         held_back=names_in(asked.get("held_back")),
         repeats=run_id,
+        until_epoch=asked.get("until_epoch"),
         threads=asked["threads"],
         report=report,
         stop=stop,
@@ -101,7 +102,9 @@ def _noted(project: Project, run_id: str) -> tuple[dict[str, Any], CheckpointMet
     asked, meta = read_json(folder / "config.json"), checkpoint_meta(folder / "checkpoint")
     threads = asked.get("threads")
     noted = isinstance(asked.get("slides"), dict) and isinstance(asked.get("versions"), dict)
-    if not noted or type(threads) is not int or not 1 <= threads <= 4096:  # True is an int
+    until = asked.get("until_epoch", 1)
+    noted = noted and type(until) is int and until >= 1  # True is an int
+    if not noted or type(threads) is not int or not 1 <= threads <= 4096:
         raise ProjectError(
             f"{run_id} has not noted what it was made of, so it cannot be repeated; runs that are "
             "trained from now on can."

@@ -59,7 +59,13 @@ _MOST_IN_TITLE = 6
 
 
 def train(
-    project: Project, target: Target | str, *, device: DeviceName, report: Report, stop: Stop
+    project: Project,
+    target: Target | str,
+    *,
+    device: DeviceName,
+    until_epoch: int | None = None,
+    report: Report,
+    stop: Stop,
 ) -> tuple[str, list[Failure]]:
     """Train on the slides that are not held back.
 
@@ -68,7 +74,7 @@ def train(
     project : Project
     target : Target or str
         See :func:`src_core.cohorts.load_cohort`.
-    device, report, stop
+    device, until_epoch, report, stop
         See :func:`src_core.training.fit`.
 
     Returns
@@ -89,7 +95,15 @@ def train(
     learn, held_back = split_cohort(project, cohort)
     config = project.config.training.replace(device=device)
     held = [slide.slide_id for slide in held_back.slides]
-    run_id = train_run(project, learn, config, held_back=held, report=report, stop=stop)
+    run_id = train_run(
+        project,
+        learn,
+        config,
+        held_back=held,
+        until_epoch=until_epoch,
+        report=report,
+        stop=stop,
+    )
     return run_id, failures
 
 

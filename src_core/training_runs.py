@@ -33,6 +33,7 @@ def train_run(
     *,
     held_back: Sequence[str],
     repeats: str | None = None,
+    until_epoch: int | None = None,
     threads: int | None = None,
     report: Report,
     stop: Stop,
@@ -52,6 +53,8 @@ def train_run(
         Names of slides, to be scored later.
     repeats : str, optional
         The run that is trained again.
+    until_epoch : int, optional
+        After which it ends, with the best weights until then: so a cancelled training is kept.
     threads : int, optional
         Of the CPU; by default as many as torch has.
     report, stop
@@ -76,13 +79,16 @@ def train_run(
             config,
             sources=sources_of(project, learn),
             keep=Keep(begun.folder, begun.training),
+            until_epoch=until_epoch,
             threads=begun.threads,
             report=report,
             stop=stop,
         )
         building = begun.folder / "run"
         shutil.rmtree(building, ignore_errors=True)  # of a call that was killed while it wrote
-        asked = _asked(project, learn, held_back, result, digests, repeats)
+        asked = _asked(project, learn, held_back, result, digests)
+        asked |= {} if repeats is None else {"repeats": repeats}
+        asked |= {} if until_epoch is None else {"until_epoch": until_epoch}
         _write_run(project, learn, result, building, asked, notes=begun.notes)
         check(stop)
         return named_run(project, building)
@@ -113,7 +119,6 @@ def _asked(
     held_back: Sequence[str],
     result: FitResult,
     digests: Mapping[str, Mapping[str, Json]],
-    repeats: str | None,
 ) -> dict[str, Any]:
     from src_core.training.unfinished import versions
 
@@ -133,7 +138,6 @@ def _asked(
         "device": result.metrics["device"],
         "versions": versions(),
         "licences": {one.name: one.licence for one in (*meta.encoders, *meta.teachers)},
-        **({} if repeats is None else {"repeats": repeats}),
     }
 
 

@@ -100,7 +100,7 @@ class _Reporter:
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
         same = progress.stage == self._stage and progress.done < progress.total
-        if same and now - self._last < _SECONDS_BETWEEN_REPORTS:
+        if same and not progress.figures and now - self._last < _SECONDS_BETWEEN_REPORTS:
             return
         self._last, self._stage = now, progress.stage
         self._channel.send(
@@ -112,6 +112,7 @@ class _Reporter:
             unit=progress.unit,
             detail=progress.detail,
             seconds_left=progress.seconds_left,
+            **({"figures": dict(progress.figures)} if progress.figures else {}),
         )
 
 

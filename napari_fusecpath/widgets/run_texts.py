@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from pathlib import Path
 
 from napari_fusecpath.widgets.result_texts import number, score_text
 from src_core.cohorts import names_in
-from src_core.errors import FusecpathError
+from src_core.errors import FusecpathError, ProjectError
 from src_core.project import Project
 from src_core.provenance import MAX_SCORES_BYTES, read_json
 from src_core.training.figures import SKILL, SKILL_NAME
 
-__all__ = ["report_page", "run_text", "stored_score"]
+__all__ = ["epochs_of", "report_page", "run_text", "stored_score"]
 
+_MOST_EPOCHS = 10_000
 _SKILLS = [(key, SKILL_NAME[task]) for task, key in SKILL.items()]
 
 
@@ -28,11 +30,10 @@ def run_text(project: Project, run_id: str) -> str:
     learned = f"learned from {number(len(trained), 'slide')}, {len(held)} held back"
     task = asked.get("task", "classification")
     lines = [f"{run_id}: {task} of {asked.get('target')}, {learned}."]
-    history = folder / "history.jsonl"
     try:
-        last = _last_epoch(history)
-    except (KeyError, TypeError, ValueError, RecursionError):  # a run may come from anywhere
-        last = f"{history} is damaged."
+        last = _last_epoch(epochs_of(project, run_id))
+    except ProjectError as error:
+        last = str(error)
     if last:
         lines.append(last)
     notes = metrics.get("notes")
@@ -40,11 +41,34 @@ def run_text(project: Project, run_id: str) -> str:
     return "\n".join(lines)
 
 
-def _last_epoch(path: Path) -> str:
-    rows = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+def epochs_of(project: Project, run_id: str) -> list[dict[str, float]]:
+    """Return what was measured at each epoch of a run; empty if it has not noted that.
+
+    Raises
+    ------
+    ProjectError
+        If its history is damaged: a run may come from anywhere.
+    """
+    path = project.run(run_id) / "history.jsonl"
+    try:
+        with path.open(encoding="utf-8") as stream:
+            rows = [json.loads(line) for line in islice(stream, _MOST_EPOCHS)]
+        return [_numbers(row) for row in rows]
+    except FileNotFoundError:
+        return []
+    except (AttributeError, KeyError, OSError, TypeError, ValueError, RecursionError) as error:
+        raise ProjectError(f"{path} is damaged.") from error
+
+
+def _numbers(row: dict[str, object]) -> dict[str, float]:
+    found = {key: float(one) for key, one in row.items() if isinstance(one, int | float)}
+    return {"epoch": found["epoch"], "loss": found["loss"], **found}
+
+
+def _last_epoch(rows: list[dict[str, float]]) -> str:
     if not rows:
         return ""
-    row = json.loads(rows[-1])
+    row = rows[-1]
     text = f"{number(len(rows), 'epoch')}, loss {row['loss']:.3f}"
     seen = [(name, row.get(f"inner_{key}")) for key, name in _SKILLS]
     watched = "".join(

@@ -17,8 +17,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
+from napari_fusecpath.widgets.learning_curves import LearningCurves
 from napari_fusecpath.widgets.readiness import Readiness
-from napari_fusecpath.widgets.run_texts import report_page, run_text, stored_score
+from napari_fusecpath.widgets.run_texts import epochs_of, report_page, run_text, stored_score
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number, wrapped_label
 from napari_fusecpath.widgets.target_choice import TargetChoice, labelled_text
@@ -52,7 +53,7 @@ class TrainPanel(StepPanel):
         )
         self.import_button.clicked.connect(self._ask_table)
         self.choice = TargetChoice(self)
-        self.choice.changed.connect(self.session.refresh_soon)
+        self.choice.changed.connect(self._choice_changed)
         self.preset = QComboBox(self)
         self.preset.addItems([*get_args(Preset), _OWN])
         self.preset.activated.connect(self._take_preset)
@@ -66,6 +67,19 @@ class TrainPanel(StepPanel):
         for widget in above:
             self.body.addWidget(widget)
         self.body.addWidget(Fold("All settings", self.form, self))
+        self._build_foot()
+        self._config_shown: object = None
+        self._project_shown: Path | None = None
+        self._todo: list[str] = []
+        self._readiness = Readiness()
+        self._is_due = False
+        """What there is to learn from is not shown yet."""
+        self._run_drawn: Path | None = None
+        """Whose curves are shown; none while a training draws its own."""
+        self._asked: dict[str, Json] = {}
+        """Of the last training, for what is kept of it when it is cancelled."""
+
+    def _build_foot(self) -> None:
         self.train_ready = QPushButton(self)
         self.train_ready.clicked.connect(self._train_ready)
         self.train_ready.hide()
@@ -85,17 +99,20 @@ class TrainPanel(StepPanel):
         buttons = QHBoxLayout()
         buttons.addWidget(self.score)
         buttons.addWidget(self.report)
+        self.curves = LearningCurves(self)
+        self.keep_best = QPushButton(self)
+        self.keep_best.setToolTip(
+            "The weights that did best on the watched slides become a run; Train goes on instead"
+        )
+        self.keep_best.clicked.connect(self._keep_best)
+        self.keep_best.hide()
         self.foot.addWidget(self.live)
+        self.foot.addWidget(self.curves)
+        self.foot.addWidget(self.keep_best)
         self.foot.addWidget(self.run_text)
         self.foot.addLayout(buttons)
         self.foot.addWidget(self.score_text)
         self.foot.addStretch(1)
-        self._config_shown: object = None
-        self._project_shown: Path | None = None
-        self._todo: list[str] = []
-        self._readiness = Readiness()
-        self._is_due = False
-        """What there is to learn from is not shown yet."""
 
     def is_done(self, snapshot: Snapshot) -> bool:
         """Tell whether the project has a trained model."""
@@ -215,9 +232,27 @@ class TrainPanel(StepPanel):
 
     def _train(self, project: Project) -> None:
         self.score_text.clear()
+        self._submit_training({"project": str(project.root), **self.choice.options()})
+
+    def _submit_training(self, options: dict[str, Json]) -> None:
         self.live.clear()
-        options: dict[str, Json] = {"project": str(project.root), **self.choice.options()}
-        self.submit("train", options).progress.connect(self._show_progress)
+        self.curves.show_rows([])
+        self._run_drawn, self._asked = None, options
+        job = self.submit("train", options)
+        job.progress.connect(self._show_progress)
+        job.cancelled.connect(self._offer_best)
+
+    def _offer_best(self) -> None:
+        """After a cancel: whole epochs are kept, and can be made a run as they are."""
+        n_epochs = self.curves.n_epochs
+        self.keep_best.setText(f"Keep the best of {number(n_epochs, 'epoch')}")
+        self.keep_best.setVisible(n_epochs > 0)
+        if n_epochs:
+            self.warn("Cancelled. Train goes on from the last whole epoch.")
+
+    def _keep_best(self) -> None:
+        if not self.busy:
+            self._submit_training({**self._asked, "until_epoch": self.curves.n_epochs})
 
     def on_done(self, result: dict[str, Any]) -> None:
         """Cluster what was prepared; show a new run."""
@@ -236,6 +271,7 @@ class TrainPanel(StepPanel):
         super()._show_busy()
         if self.busy:
             self.train_ready.setEnabled(False)
+            self.keep_best.hide()
 
     def _ask_table(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Labels table", "", "Tables (*.csv *.tsv)")
@@ -276,11 +312,19 @@ class TrainPanel(StepPanel):
         if name != _OWN:
             self._fill_form(TrainConfig.preset(name))  # type: ignore[arg-type]
 
+    def _choice_changed(self) -> None:
+        self.keep_best.hide()
+        self.session.refresh_soon()
+
     def _settings_changed(self) -> None:
         self.preset.setCurrentText(_OWN)
+        self.keep_best.hide()  # with other settings it would be another training
 
     def _show_progress(self, progress: Progress) -> None:
-        self.live.setText(f"{progress.stage}: {progress.detail}" if progress.detail else "")
+        if progress.figures:
+            self.curves.add(progress.figures)
+        elif progress.detail:
+            self.live.setText(f"{progress.stage}: {progress.detail}")
 
     def _show_run(self, snapshot: Snapshot) -> None:
         project, runs = snapshot.project, snapshot.runs
@@ -290,10 +334,22 @@ class TrainPanel(StepPanel):
         self.live.setVisible(self.busy)
         self.report.hide()
         if project is not None and runs:
+            self._draw_run(project, runs[-1])
             self.run_text.setText(run_text(project, runs[-1]))
             self.score_text.setText(stored_score(project, runs[-1]))
             self.report.setVisible(report_page(project, runs[-1]) is not None)
         self.score.setEnabled(has_run and not self.busy)
+
+    def _draw_run(self, project: Project, run_id: str) -> None:
+        """Show the curves of the newest run, unless those of a training are in view."""
+        is_training = self.busy or not self.keep_best.isHidden()
+        if is_training or project.run(run_id) == self._run_drawn:
+            return
+        self._run_drawn = project.run(run_id)
+        try:
+            self.curves.show_rows(epochs_of(project, run_id))
+        except ProjectError:
+            self.curves.show_rows([])  # `run_text` says that it is damaged
 
     def _score(self) -> None:
         project, runs = self.session.snapshot.project, self.session.snapshot.runs

@@ -91,6 +91,7 @@ def _train(state: State, run: Run) -> list[Take]:
     words: list[Word] = ["--target", *given(*target.columns)]
     words += ["--task", target.task] if target.task != "classification" else []
     words += ["--per", target.level] if target.level == "patient" else []
+    words += [] if run.until_epoch is None else ["--until-epoch", str(run.until_epoch)]
     return [*acts, _call(run, "train", Inside(), *words)]
 
 

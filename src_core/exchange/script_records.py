@@ -84,6 +84,12 @@ class Run:
         return threads if type(threads) is int and threads > 0 else None
 
     @property
+    def until_epoch(self) -> int | None:
+        """The epoch after which it was ended; None if it went on to its own end."""
+        until = self.asked.get("until_epoch")
+        return until if type(until) is int and until > 0 else None
+
+    @property
     def config(self) -> ProjectConfig:
         """The project's settings of then."""
         try:

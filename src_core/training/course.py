@@ -56,8 +56,16 @@ class Course:
     teacher_weights: dict[str, float] = field(default_factory=dict)
     """What each of them counts, from 0 to 1."""
     history: list[dict[str, Json]] = field(default_factory=list)
+    until_epoch: int | None = None
+    """Number of epochs after which it ends, of those that the settings plan; all if None."""
     why_no_inner: str = "no patient is left that the model never learned from"
     """Where `inner` is None, as the end of a sentence."""
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs that are learned at most, in the training whose weights are kept."""
+        planned = self.config.epochs
+        return planned if self.until_epoch is None else min(planned, self.until_epoch)
 
     @classmethod
     def begin(cls, cohort: Cohort, config: TrainConfig, report: Report, stop: Stop) -> Course:

@@ -47,6 +47,7 @@ def fit(
     *,
     sources: Mapping[str, EmbeddingSource] | None = None,
     keep: Keep | None = None,
+    until_epoch: int | None = None,
     threads: int | None = None,
     report: Report = ignore,
     stop: Stop = never,
@@ -70,6 +71,10 @@ def fit(
     keep : Keep, optional
         Where the state is stored after every epoch. If the same training has left one there, it
         goes on from it, and ends as if nothing had happened.
+    until_epoch : int, optional
+        After so many epochs it ends, with the best weights until then, though the settings plan
+        more; what teachers are worth is found out as ever. A state that `keep` has of more epochs
+        is set aside.
     threads : int, optional
         Of the CPU; by default as many as torch has now.
     report, stop : callable
@@ -91,7 +96,12 @@ def fit(
     """
     with few_threads(threads or torch.get_num_threads()):
         trained = train_student(
-            cohort, config or TrainConfig(), keep=keep, report=report, stop=stop
+            cohort,
+            config or TrainConfig(),
+            keep=keep,
+            until_epoch=until_epoch,
+            report=report,
+            stop=stop,
         )
         return trained.pack(sources or {})
 
@@ -127,13 +137,19 @@ def train_student(
     config: TrainConfig,
     *,
     keep: Keep | None = None,
+    until_epoch: int | None = None,
     report: Report = ignore,
     stop: Stop = never,
 ) -> Trained:
     """Do the first part of `fit`, which says what the arguments are and what is raised."""
     cohort.label_set.require_learnable()
     course = Course.begin(cohort, config, report, stop)
+    course.until_epoch = until_epoch
     trainee, probes = _trained(course, keep or Keep(), _device(config))
+    if len(course.history) == course.n_epochs < config.epochs:
+        course.notes.append(
+            f"It was ended after epoch {course.n_epochs} of {config.epochs}, as asked."
+        )
     return Trained(course=course, trainee=trainee, probes=probes)
 
 
@@ -181,7 +197,8 @@ def _run_course(
 def _check_saved(course: Course, saved: Saved) -> None:
     known = course.train.teacher_dims
     fits = all(name in known and 0 < weight <= 1 for name, weight in saved.teachers.items())
-    if not fits or len(saved.history) > course.config.epochs:
+    most = course.n_epochs if saved.stage == "whole" else course.config.epochs
+    if not fits or len(saved.history) > most:
         raise UnusableStateError("it is of other teachers, or of more epochs")
 
 
@@ -268,8 +285,11 @@ def _train(
     keep.go_on(stage, trainee, best, course)
     n_done, before = len(course.history), tracker.left - n_batches if stage == "whole" else 0
     tracker.skip(before + n_done * (n_batches // config.epochs))
+    for row in course.history:
+        _tell(tracker, row, stage)
+    n_epochs = course.n_epochs if stage == "whole" else config.epochs
     with course.datasets() as (train, inner):
-        for epoch in range(n_done, config.epochs):
+        for epoch in range(n_done, n_epochs):
             if epoch and inner is not None and _is_over(epoch - 1, best, config):
                 break
             began = time.monotonic()
@@ -278,8 +298,16 @@ def _train(
                 row |= _look(course, trainee, inner, best, epoch)
             course.history.append(row | {"seconds": time.monotonic() - began})
             keep.write(stage, trainee, best, course, probes or {})
+            _tell(tracker, course.history[-1], stage)
     best.restore(trainee)
     return trainee
+
+
+def _tell(tracker: Tracker, row: Mapping[str, Json], stage: Stage) -> None:
+    """Report an epoch of what is learned in the end, once it is kept."""
+    if stage == "whole":
+        figures = {key: float(one) for key, one in row.items() if isinstance(one, int | float)}
+        tracker.advance(0, figures=figures)
 
 
 def _is_over(epoch: int, best: BestWeights, config: TrainConfig) -> bool:

@@ -61,6 +61,11 @@ class TrainOptions(Config):
     labels: Annotated[str | None, Help("Table of slides and labels (CSV)")] = None
     preset: Annotated[Preset | None, Help("Training settings; the project's own if none")] = None
     device: Device = "auto"
+    until_epoch: Annotated[
+        int | None,
+        Range(1, 10_000),
+        Help("End after this epoch with the best so far: keeps what a cancelled training has"),
+    ] = None
     from_run: Annotated[
         str | None,
         Help("Repeat this run exactly, by its own slides, settings and marks", advanced=True),
@@ -77,7 +82,14 @@ def _train(options: TrainOptions, report: Report, stop: Stop) -> Result:
     if options.preset is not None:
         training = TrainConfig.preset(options.preset)
         project = project.reconfigured(project.config.replace(training=training.to_dict()))
-    run_id, failures = runs.train(project, target, device=options.device, report=report, stop=stop)
+    run_id, failures = runs.train(
+        project,
+        target,
+        device=options.device,
+        until_epoch=options.until_epoch,
+        report=report,
+        stop=stop,
+    )
     return result_of(project, failures, run=run_id, metrics=runs.metrics(project, run_id))
 
 

@@ -192,6 +192,16 @@ def repeat(root: Path) -> dict[str, Any]:
     return run_verb("train", options, report=ignore, stop=never)
 
 
+def test_a_run_that_was_ended_by_hand_is_repeated_as_far(again: Path) -> None:
+    ended = run("train", project=str(again), until_epoch=1)["run"]
+    rows = (again / "runs" / ended / "history.jsonl").read_text().splitlines()
+    assert len(rows) == 1
+    words = {"project": str(again), "from_run": ended}
+    assert run_verb("train", words, report=ignore, stop=never)["identical"]
+    script = run_verb("script", {"project": str(again)}, report=ignore, stop=never)["script"]
+    assert "--until-epoch 1" in Path(script).read_text()
+
+
 def test_a_repetition_of_other_data_is_refused_and_says_which(again: Path, tmp_path: Path) -> None:
     project = Project.open(again)
     learned = read_json(again / "runs" / "run-0001" / "config.json")["trained_on"]

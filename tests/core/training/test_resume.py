@@ -70,6 +70,24 @@ def timeless(result: Any) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in result.history]
 
 
+def test_what_a_stopped_training_has_is_kept_and_made_again(
+    cohort: Any, short: TrainConfig, tmp_path: Path
+) -> None:
+    per_epoch = cut_short(cohort, short, Keep(tmp_path, "t"), after=1)[0].total // short.epochs
+    seen = cut_short(cohort, short, Keep(tmp_path, "t"), after=2 * per_epoch + 4)
+    told = [one.figures["epoch"] for one in seen if one.figures]
+    assert told == [0.0, 1.0]
+    kept = fit(cohort, short, keep=Keep(tmp_path, "t"), until_epoch=2)
+    anew = fit(cohort, short, until_epoch=2)
+    assert len(kept.history) == 2
+    assert same(kept, anew)
+    assert timeless(kept) == timeless(anew)
+    assert kept.metrics["notes"] == ["It was ended after epoch 2 of 4, as asked."]
+    fewer = fit(cohort, short, keep=Keep(tmp_path, "t"), until_epoch=1)
+    assert any("or of more epochs" in note for note in fewer.metrics["notes"])
+    assert same(fewer, fit(cohort, short, until_epoch=1))
+
+
 @pytest.mark.parametrize("changes", [{}, {"optimiser": "sgd"}, {"n_branches": 0, "patience": None}])
 def test_it_goes_on_to_the_same_bytes(
     cohort: Any, short: TrainConfig, tmp_path: Path, changes: dict[str, Any]
@@ -77,7 +95,7 @@ def test_it_goes_on_to_the_same_bytes(
     config = short.replace(**changes)
     whole = fit(cohort, config)
     keep = Keep(tmp_path, "t")
-    seen = cut_short(cohort, config, keep, after=13)
+    seen = cut_short(cohort, config, keep, after=15)  # two epochs, a report of each, a batch
     per_epoch = seen[0].total // config.epochs
     assert sum(path.suffix == ".safetensors" for path in tmp_path.iterdir()) == 1
     torch.manual_seed(99)  # another process

@@ -18,6 +18,7 @@ from src_core.bags.targets import Target
 from src_core.clustering.result import ClusterResult, save_clusters
 from src_core.patches.grid import PatchGrid
 from src_core.patches.lattice import Lattice
+from src_core.progress import Progress
 from src_core.project import Project, SlideRecord
 from src_core.provenance import write_json
 
@@ -452,3 +453,43 @@ def test_a_warning_can_be_read_in_the_theme_that_is_turned_to(
     dark = train.warning.styleSheet()
     dock.session.viewer.theme = "light"
     qtbot.waitUntil(lambda: train.warning.styleSheet() != dark, timeout=2000)
+
+
+def epoch(number: int, **figures: float) -> Progress:
+    row = {"epoch": float(number), "loss": 1 / (number + 1), **figures}
+    return Progress(stage="Training", done=number, total=9, unit="batches", figures=row)
+
+
+def test_curves_grow_while_it_learns_and_the_best_of_a_cancelled_training_is_kept(
+    dock: FuseCPathWidget, jobs: list[Job]
+) -> None:
+    train: Any = dock.panels["train"]
+    train.main.click()
+    assert train.curves.isHidden()
+    for number, loss in enumerate((0.7, 0.5, 0.6)):
+        jobs[0].progress.emit(epoch(number, inner_loss=loss, inner_auroc=0.9))
+    told = "epoch 3: loss 0.333, watched 0.600, AUROC 0.900; best at epoch 2"
+    assert train.curves.words() == told
+    assert train.keep_best.isHidden()
+    jobs[0].state = JobState.CANCELLED
+    jobs[0].cancelled.emit()
+    dock.session.refresh()
+    assert train.keep_best.text() == "Keep the best of 3 epochs"
+    assert train.curves.n_epochs == 3, "they stay in view"
+    train.keep_best.click()
+    assert jobs[1].options == {**jobs[0].options, "until_epoch": 3}
+    assert train.keep_best.isHidden()
+    assert train.curves.isHidden()
+
+
+def test_of_a_training_by_other_settings_nothing_can_be_kept(
+    dock: FuseCPathWidget, jobs: list[Job]
+) -> None:
+    train: Any = dock.panels["train"]
+    train.main.click()
+    jobs[0].progress.emit(epoch(0))
+    jobs[0].state = JobState.CANCELLED
+    jobs[0].cancelled.emit()
+    assert not train.keep_best.isHidden()
+    train.form.changed.emit()
+    assert train.keep_best.isHidden()
