@@ -47,17 +47,12 @@ def train_run(
     ----------
     project : Project
         With the choices that the slides were gathered by.
-    learn : Cohort
-    config : TrainConfig
+    learn, config : Cohort, TrainConfig
     held_back : sequence of str
         Names of slides, to be scored later.
     repeats : str, optional
         The run that is trained again.
-    until_epoch : int, optional
-        After which it ends, with the best weights until then: so a cancelled training is kept.
-    threads : int, optional
-        Of the CPU; by default as many as torch has.
-    report, stop
+    until_epoch, threads, report, stop
         See :func:`src_core.training.fit`.
 
     Returns
@@ -86,9 +81,8 @@ def train_run(
         )
         building = begun.folder / "run"
         shutil.rmtree(building, ignore_errors=True)  # of a call that was killed while it wrote
-        asked = _asked(project, learn, held_back, result, digests)
-        asked |= {} if repeats is None else {"repeats": repeats}
-        asked |= {} if until_epoch is None else {"until_epoch": until_epoch}
+        more: dict[str, Json] = {"repeats": repeats, "until_epoch": until_epoch}
+        asked = _asked(project, learn, held_back, result, digests, more)
         _write_run(project, learn, result, building, asked, notes=begun.notes)
         check(stop)
         return named_run(project, building)
@@ -119,6 +113,7 @@ def _asked(
     held_back: Sequence[str],
     result: FitResult,
     digests: Mapping[str, Mapping[str, Json]],
+    more: Mapping[str, Json],
 ) -> dict[str, Any]:
     from src_core.training.unfinished import versions
 
@@ -138,6 +133,7 @@ def _asked(
         "device": result.metrics["device"],
         "versions": versions(),
         "licences": {one.name: one.licence for one in (*meta.encoders, *meta.teachers)},
+        **{key: value for key, value in more.items() if value is not None},
     }
 
 

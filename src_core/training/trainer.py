@@ -69,12 +69,9 @@ def fit(
     sources : mapping of str to EmbeddingSource, optional
         Licence and recipe of encoders and teachers, by name, to travel with the checkpoint.
     keep : Keep, optional
-        Where the state is stored after every epoch. If the same training has left one there, it
-        goes on from it, and ends as if nothing had happened.
+        Where the state is stored after every epoch; the same training goes on from what is there.
     until_epoch : int, optional
-        After so many epochs it ends, with the best weights until then, though the settings plan
-        more; what teachers are worth is found out as ever. A state that `keep` has of more epochs
-        is set aside.
+        After so many it ends, with the best weights until then; a state of more is set aside.
     threads : int, optional
         Of the CPU; by default as many as torch has now.
     report, stop : callable
