@@ -76,6 +76,8 @@ class MarkPainter(QObject):
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self.store_strokes)
         self.names: list[str] = []
+        self._given: list[str] = []
+        """Of `names` those that need no mark to be known."""
         self.layer: Labels | None = None
         self._store: MarkStore | None = None
         self._lattice: Lattice | None = None
@@ -97,6 +99,7 @@ class MarkPainter(QObject):
             return False
         shown = (snapshot.slide.root, snapshot.grid.lattice_id)
         if shown == self._shown:
+            self._follow_names(snapshot)
             return False
         self.store_strokes()  # what was painted last on the slide before
         self._shown = shown
@@ -280,7 +283,15 @@ class MarkPainter(QObject):
             return True  # drawing says what is wrong with the file
 
     def _take_names(self, snapshot: Snapshot) -> None:
-        self.names = _label_names(snapshot)
+        self._given = _label_names(snapshot)
+        self.names = list(self._given)
+
+    def _follow_names(self, snapshot: Snapshot) -> None:
+        """Take the classes of a table or a model that came while the slide was in view."""
+        before = self._given
+        self._try(lambda: self._take_names(snapshot) if _label_names(snapshot) != before else None)
+        if self._given != before and self._known is not None:
+            self.draw()
 
     def _keep_names(self) -> None:
         project = self._session.snapshot.project

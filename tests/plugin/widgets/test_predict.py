@@ -318,31 +318,6 @@ def test_train_anew_and_score(
     assert not again.report.isHidden()
 
 
-def test_a_table_brings_its_slides_the_whole_way(
-    window: Open, until_idle: Wait, trained: Path, home: Path
-) -> None:
-    dock = window()
-    train: Any = dock.panels["train"]
-    dock.go("train")
-    dock.session.new_project = home / "cohort"
-    table = home / "two.csv"
-    lines = (trained / "labels.csv").read_text().splitlines()[:3]
-    table.write_text("\n".join(line.replace(",s", f",{trained}/s") for line in lines))
-    dock.session.import_labels(table)
-    project = Project.open(home / "cohort")
-    project.reconfigured(project.config.replace(encoders=["texture"], grid={"patch_px": 128}))
-    dock.session.refresh()
-    assert train.main.text() == "Prepare and cluster 2 slides"
-    train.main.click()
-    until_idle(dock)
-    assert train.warning.text() == ""
-    assert [slide.record.clusters_id is not None for slide in project.slides()] == [True, True]
-    assert train.main.text() == "Train on 2 slides"
-    assert dock.project.slides.list.slides == ("s0", "s1")
-    assert not train.main.isEnabled()
-    assert "1 patient" in train.say.text(), "too few: said before the click"
-
-
 def test_turn_to_the_next_slide(window: Open, project: Project, qtbot: Any) -> None:
     dock = window(project.root)
     clusters = find_layer(dock.session.viewer, "clusters")
