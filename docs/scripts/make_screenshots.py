@@ -15,54 +15,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
-import napari
-import numpy as np
+from camera import IMAGES, Camera
 from PIL import Image
-from qtpy.QtTest import QTest
 
-from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.project import Project
 from src_core.provenance import read_json
 
-IMAGES = Path(__file__).resolve().parents[1] / "images"
-PLUGIN = "napari-fusecpath"
-SMALL, LARGE = (1366, 768), (1600, 1000)
-
-
-class Camera:
-    """A window with the dock, and where its pictures go."""
-
-    def __init__(self, project: Path) -> None:
-        self.viewer: Any = napari.Viewer(show=True)
-        self.viewer.window.resize(*SMALL)
-        _, dock = self.viewer.window.add_plugin_dock_widget(PLUGIN, "FuseCPath")
-        self.dock: FuseCPathWidget = dock
-        self.viewer.open(project, plugin=PLUGIN)
-        self.rest()
-        self.viewer.reset_view()
-
-    def rest(self, milliseconds: int = 1500) -> None:
-        """Let napari draw what is due."""
-        QTest.qWait(milliseconds)
-
-    def turn(self, step: str) -> Any:
-        """Turn to a step as a click on its button does."""
-        index = list(self.dock.panels).index(step)
-        self.dock._buttons.button(index).click()  # noqa: SLF001
-        self.rest()
-        return self.dock.panels[step]
-
-    def shoot(self, name: str) -> None:
-        """Save the whole window."""
-        self.rest()
-        pixels = self.viewer.screenshot(canvas_only=False, flash=False)
-        picture = Image.fromarray(np.asarray(pixels)[..., :3]).quantize(
-            256, method=Image.Quantize.MAXCOVERAGE
-        )
-        picture.save(IMAGES / f"{name}.png", optimize=True)
-        print(IMAGES / f"{name}.png")
+LARGE = (1600, 1000)
 
 
 def best_slide(project: Project) -> str:
@@ -72,14 +32,6 @@ def best_slide(project: Project) -> str:
     return max(rows, key=lambda row: ("nodule" in row.labels.values(), row.slide_id)).slide_id
 
 
-def wait(camera: Camera) -> None:
-    """Wait until the engine has done what it was asked."""
-    runner = camera.dock.session.runner
-    while runner.running is not None or runner.queued:
-        QTest.qWait(100)
-    camera.rest()
-
-
 def shoot_review(camera: Camera, project: Project) -> None:
     """Mark suggested patches of a slide that was learned from, and let the model learn."""
     learned = read_json(project.run("run-0001") / "config.json")["trained_on"]
@@ -87,7 +39,7 @@ def shoot_review(camera: Camera, project: Project) -> None:
     slide_id = next(name for name in reversed(learned) if "nodule" in rows[name])
     camera.dock.session.show_slide(slide_id)
     camera.turn("predict").main.click()
-    wait(camera)
+    camera.wait()
     review = camera.turn("review")
     review.reviewer.setText("Ada")
     strip, classes = review.suggestions.strip, camera.dock.session.snapshot.model.classes
@@ -99,7 +51,7 @@ def shoot_review(camera: Camera, project: Project) -> None:
     camera.rest()
     camera.viewer.reset_view()
     review.tuning.button.click()
-    wait(camera)
+    camera.wait()
     camera.dock.stack.currentWidget().verticalScrollBar().setValue(10_000)
     camera.shoot("review")
 
@@ -129,8 +81,7 @@ def shoot_all(root: Path) -> None:
     camera.rest()
     camera.viewer.reset_view()
     camera.shoot("window")
-    camera.dock.session.runner.close()
-    camera.viewer.close()
+    camera.close()
     figures = sorted((root / "exports").glob("*.png"))
     figure = next((path for path in figures if slide_id in path.name), figures[-1])
     Image.open(figure).convert("RGB").quantize(256).save(IMAGES / "demo-figure.png", optimize=True)
@@ -140,7 +91,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("project", nargs="?", type=Path)
     given = parser.parse_args().project
-    IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "demo"
         if given is None:

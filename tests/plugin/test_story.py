@@ -187,6 +187,7 @@ def test_from_a_dropped_slide_to_a_corrected_model_and_all_is_there_after_a_rest
     now = again.dock.session.snapshot
     assert now.runs == before.runs == ("run-0001", "run-0002")
     assert now.clusters is not None
+    assert before.clusters is not None
     assert np.array_equal(now.clusters, before.clusters)
     grid = project.slide("s3").load_grid()
     assert np.flatnonzero(project.slide("s3").selection.edits(grid).excluded).tolist() == rows
