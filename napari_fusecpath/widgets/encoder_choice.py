@@ -103,8 +103,12 @@ class EncoderChoice(QWidget):
 
     def look(self) -> None:
         """Find out how this user stands to every encoder; the network is not used."""
-        for name in list_encoders():
-            standing, told = standing_of(encoder_card(name)), self._answers.get(name)
+        for name in list_encoders():  # means last
+            card = encoder_card(name)
+            if is_mean(card):  # needs what its patch encoder needs
+                self._standings[name] = replace(self._standings[str(card.patch_encoder)], file=None)
+                continue
+            standing, told = standing_of(card), self._answers.get(name)
             if told is not None and standing.access.status == "gated":
                 standing = replace(standing, access=replace(told, lacks=standing.access.lacks))
             self._standings[name] = standing

@@ -148,7 +148,7 @@ class EncoderTable(QTableView):
         head.setHighlightSections(False)
         head.setSectionsClickable(True)
         head.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        head.sectionClicked.connect(lambda at: self.order.sort_by(Column(at)))
+        head.sectionClicked.connect(self._sort_by)
         head.resizeSection(Column.USE, _BOX_PX)
         for column, text in _WIDEST.items():
             width = self.fontMetrics().horizontalAdvance(text) + _PADDING_PX
@@ -156,6 +156,10 @@ class EncoderTable(QTableView):
         side.setDefaultSectionSize(max(side.minimumSectionSize(), self.fontMetrics().height() + 6))
         side.hide()
         return head, side
+
+    def _sort_by(self, column: int) -> None:
+        self.order.sort_by(Column(column))
+        self.scrollToTop()
 
     def _fit(self) -> None:
         """Take the height of some rows."""

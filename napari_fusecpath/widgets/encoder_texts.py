@@ -184,9 +184,8 @@ class EncoderLine:
         unlike = "" if self.unlike is None else f"{self.unlike}. "
         millions = card.parameters_m
         size = "" if millions is None else f", {millions:,.0f} M parameters"
-        return (
-            f"{card.honest_name}{size}. {_reads(card)}. {unlike}Licence: {_licence(card)}. {state}."
-        )
+        what = f"{self.name}: {card.honest_name}{size}. {_reads(card)}"
+        return f"{what}. {unlike}Licence: {_licence(card)}. {state}."
 
     @property
     def tip(self) -> str:
