@@ -436,10 +436,10 @@ def test_too_large_a_slide_offers_fewer_patches_or_none(
     dock = window(sample)
     dock.panels["prepare"].main.click()
     until_idle(dock)
-    panel, project = panel_of(dock), dock.session.require_project()
+    panel, made = panel_of(dock), dock.session.require_project()
     assert panel.most.isHidden(), "no teacher heeds it"
     chosen = {"encoders": ["texture"], "teachers": ["gigapath-slide"]}
-    project.reconfigured(project.config.replace(**chosen))  # elsewhere, where its weights are
+    made.reconfigured(made.config.replace(**chosen))  # elsewhere, where its weights are
     dock.session.workbench.encoders = ()
     dock.session.refresh()
     assert (panel.choice.encoders, panel.choice.teachers) == (["texture"], ["gigapath-slide"])
