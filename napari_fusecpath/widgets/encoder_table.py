@@ -27,7 +27,7 @@ from napari_fusecpath.widgets.encoder_texts import EncoderLine
 __all__ = ["EncoderTable"]
 
 _FONT = 0.9
-_ROWS_IN_VIEW = 8
+_ROWS_IN_VIEW = 7
 _PADDING_PX = 7
 _BOX_PX = 22
 _WIDEST = {
@@ -181,7 +181,6 @@ class _Cells(QStyledItemDelegate):
             colour = option.palette.color(QPalette.ColorRole.Text)
             colour.setAlphaF(_FAINT)
             option.palette.setColor(QPalette.ColorRole.Text, colour)
-            option.palette.setColor(QPalette.ColorRole.HighlightedText, colour)
         if index.column() != Column.LICENCE:
             return
         room = option.rect.width() - _PADDING_PX

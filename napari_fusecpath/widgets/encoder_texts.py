@@ -181,11 +181,10 @@ class EncoderLine:
         if self.changed is not None:
             what = "weights" if self.changed == "weights" else "settings"
             state += f". Embedded with other {what}: made anew by the next run"
-        unlike = "" if self.unlike is None else f"{self.unlike}. "
         millions = card.parameters_m
         size = "" if millions is None else f", {millions:,.0f} M parameters"
-        what = f"{self.name}: {card.honest_name}{size}. {_reads(card)}"
-        return f"{what}. {unlike}Licence: {_licence(card)}. {state}."
+        what = f"{card.honest_name}{size}. {_reads(card, unlike=self.unlike)}"
+        return f"{what}. Licence: {_licence(card)}. {state}."
 
     @property
     def tip(self) -> str:
@@ -227,11 +226,13 @@ def _scale(card: EncoderCard) -> str:
     return "any scale" if card.mpp is None else f"{card.mpp:g} µm"
 
 
-def _reads(card: EncoderCard) -> str:
+def _reads(card: EncoderCard, *, unlike: str | None) -> str:
     if card.varies:
         return f"Any number of numbers a {card.kind}"
-    length = number(card.dim, "number")
-    return f"{length} a {card.kind}, from {card.patch_px} px at {_scale(card)}"
+    length = f"{number(card.dim, 'number')} a {card.kind}"
+    if unlike is not None:
+        return f"{length}. {unlike}"
+    return f"{length}, from {card.patch_px} px at {_scale(card)}"
 
 
 def _needs_consent(card: EncoderCard, standing: Standing) -> bool:
