@@ -186,7 +186,10 @@ def test_the_table_tells_sorts_and_is_ticked_by_keys_and_presets(
     viewport, heads = table.viewport(), table.horizontalHeader()
     qtbot.waitUntil(lambda: heads.length() <= viewport.width())  # no column is out of view
 
-    for of, first in ((Column.SIZE, "4608"), (Column.SIZE, "any"), (Column.ACCESS, "gated")):
+    firsts = [(Column.SIZE, "4608"), (Column.SIZE, "any"), (Column.NAME, "abmil")]
+    firsts += [(Column.TASK, "patch"), (Column.LICENCE, "Apache-2.0"), (Column.WEIGHTS, "here")]
+    firsts += [(Column.WEIGHTS, "import"), (Column.FITS, "yes"), (Column.ACCESS, "gated")]
+    for of, first in firsts:
         middle = heads.sectionViewportPosition(of) + heads.sectionSize(of) // 2
         qtbot.mouseClick(
             heads.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(middle, heads.height() // 2)
