@@ -66,7 +66,7 @@ def shoot_all(root: Path) -> None:
     camera.viewer.reset_view()
     camera.turn("prepare")
     camera.shoot("prepare")
-    camera.turn("embed")
+    camera.turn("embed").choice.table.choose("uni2-h")
     camera.shoot("embed")
     camera.turn("cluster")
     camera.shoot("cluster")

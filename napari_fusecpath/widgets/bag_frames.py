@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QCheckBox, QWidget
 from napari_fusecpath.layers.find import about, find_layer
 from napari_fusecpath.layers.selection import Frames, show_frames
 from napari_fusecpath.layers.shade import show_shade
-from napari_fusecpath.widgets.encoder_boxes import set_quietly
+from napari_fusecpath.widgets.quiet_boxes import set_quietly
 from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot

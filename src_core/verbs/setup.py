@@ -9,17 +9,15 @@ from typing import Annotated, Any
 
 from src_core.config import Config, Help
 from src_core.doctor import examine
+from src_core.encoders.giving import give_file
 from src_core.encoders.hub import hub_answers
 from src_core.encoders.hub_refusals import hub_name, size_text
-from src_core.encoders.local_weights import forget_file, use_file
+from src_core.encoders.local_weights import forget_file
 from src_core.encoders.registry import (
     encoder_access,
     encoder_card,
-    import_problem,
     list_encoders,
 )
-from src_core.encoders.remote_code import brings_code
-from src_core.encoders.state_dicts import check_weights_file
 from src_core.errors import ConfigError
 from src_core.progress import Report, Stop, Tracker
 from src_core.verbs.base import Result, Verb
@@ -28,7 +26,6 @@ __all__ = ["DOCTOR", "ENCODERS"]
 
 _WIDTH = 100
 _MEAN = "mean-"
-_NO_FILE = ("code:", "random:", "mean:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,19 +71,7 @@ def _use(pair: str) -> None:
     name, _, file = pair.partition("=")
     if not file:
         raise ConfigError(f"{pair!r} names no file; write NAME=FILE.")
-    if encoder_card(name).weights.startswith(_NO_FILE):
-        raise ConfigError(f"{name} needs no file of weights.")
-    problem = import_problem(name)
-    if problem is not None:
-        raise ConfigError(problem)
-    if brings_code(encoder_card(name)):
-        raise ConfigError(
-            f"{name} is loaded by its own code from the Hugging Face cache and takes no file; "
-            "download it there, or import its slide embedding."
-        )
-    path = Path(file).expanduser()
-    check_weights_file(path, what=name)
-    use_file(name, path)
+    give_file(name, Path(file).expanduser())
 
 
 def _encoder_lines(result: Result) -> str:

@@ -74,8 +74,9 @@ def prepared(story: Story) -> Project:
     story.press(prepare.main, prepare)
     project = Project.open(story.dock.session.snapshot.project.root)  # type: ignore[union-attr]
     embed = story.turn("embed")
-    for name, box in embed.boxes.items():
-        box.setChecked(name == "texture")
+    embed.choice.set_ticked("texture", True)
+    for name in set(embed.choice.encoders) - {"texture"}:
+        embed.choice.set_ticked(name, False)
     cluster: Any = story.dock.panels["cluster"]
     cluster.form.set_values({"n_clusters": 4})
     story.press(embed.main, embed)

@@ -24,8 +24,10 @@ Wait = Callable[[FuseCPathWidget], None]
 
 
 def only_texture(dock: FuseCPathWidget) -> None:
-    for name, box in dock.panels["embed"].boxes.items():  # type: ignore[attr-defined]
-        box.setChecked(name == "texture")
+    embed: Any = dock.panels["embed"]
+    embed.choice.set_ticked("texture", True)
+    for name in set(embed.choice.encoders) - {"texture"}:
+        embed.choice.set_ticked(name, False)
 
 
 def shown(dock: FuseCPathWidget) -> set[str | None]:

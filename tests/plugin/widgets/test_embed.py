@@ -13,14 +13,21 @@ from typing import Any
 import huggingface_hub.hf_api
 import numpy as np
 import pytest
+import safetensors.numpy
 from huggingface_hub import constants
 from napari.utils.notifications import notification_manager
-from qtpy.QtWidgets import QApplication, QLabel, QLineEdit
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QLineEdit, QMenu
 
 from napari_fusecpath.widgets.asking import ConsentDialog, TokenDialog
 from napari_fusecpath.widgets.dock import FuseCPathWidget
+from napari_fusecpath.widgets.encoder_model import SHORT, Column
+from napari_fusecpath.widgets.encoder_texts import EncoderLine
 from src_core.embeddings.extract import save_slide_embedding
 from src_core.embeddings.store import EmbeddingStore
+from src_core.encoders.local_weights import local_files
+from src_core.encoders.presets import PRESETS
 from src_core.encoders.registry import encoder_card
 from src_core.encoders.remote_code import agree, agreed_revision
 from src_core.preparing import prepare_grid
@@ -103,41 +110,167 @@ def panel_of(dock: FuseCPathWidget) -> Any:
     return dock.panels["embed"]
 
 
+def line_of(panel: Any, name: str) -> EncoderLine:
+    (line,) = [one for one in panel.choice.table.encoders.lines if one.name == name]
+    return line
+
+
+def text_of(panel: Any, name: str) -> str:
+    return line_of(panel, name).text
+
+
+def only(panel: Any, *names: str) -> None:
+    for name in {*panel.choice.encoders, *names}:
+        panel.choice.set_ticked(name, name in names)
+
+
 def ask(panel: Any, name: str, kind: type) -> Any:
-    panel.rows[name].button.click()
+    panel.choice.table.choose(name)
+    panel.choice.detail.buttons["token" if kind is TokenDialog else "consent"].click()
     (dialog,) = [one for one in panel.findChildren(kind) if one.isVisible()]
     return dialog
 
 
 def test_every_encoder_says_how_it_stands(window: Open, sample: Path) -> None:
     panel = panel_of(window(sample))
-    texts = {name: row.text.text() for name, row in panel.rows.items()}
+    lines = {line.name: line for line in panel.choice.table.encoders.lines}
+    texts = {name: line.text for name, line in lines.items()}
     assert texts["lite0"].endswith("256 px at any scale. Licence: Apache-2.0. Ready.")
     assert texts["phikon-v2"].endswith("research only. Downloads 1.2 GB.")
+    assert ", 681 M parameters. " in texts["uni2-h"]
     assert "licence on huggingface.co/MahmoodLab/UNI2-h; needs a token." in texts["uni2-h"]
     assert "256 px at 0.5 µm. Licence: CC-BY-NC-ND-4.0, research only." in texts["uni2-h"]
     assert texts["hibou-b"].endswith("Import only.")
     assert texts["chief"].endswith("Import only.")
     assert texts["titan"].endswith("Runs code of its own: needs your consent.")
     assert "licence on huggingface.co/MahmoodLab/TITAN; needs a token. " in texts["titan"]
-    assert panel.rows["titan"].remedy == panel.rows["prism"].remedy == "consent"
-    enabled = {name for name, row in panel.rows.items() if row.box.isEnabled()}
-    assert {"lite0", "phikon-v2", "mean-lite0"} <= enabled
-    assert not {"uni2-h", "hibou-b", "chief", "titan", "mean-hibou-b"} & enabled
-    remedies = {row.remedy for name, row in panel.rows.items() if name in enabled}
-    assert remedies == {""}
-    tip = panel.rows["hibou-b"].text.toolTip()
+    assert "these are 256 px at 0.5 (128 µm across). Licence" in texts["conch_v15"]
+    for name in ("titan", "prism"):
+        assert lines[name].actions == {"consent": "Let its code run…", "page": "Ask for access"}
+    can = {name for name, line in lines.items() if line.can_tick}
+    assert {"lite0", "phikon-v2", "mean-lite0"} <= can
+    assert not {"uni2-h", "hibou-b", "chief", "titan", "mean-hibou-b"} & can
+    assert not any({"token", "consent"} & lines[name].actions.keys() for name in can)
     for told in ("224 px at 0.5 µm", "Licence: Apache-2.0", "fusecpath import"):
-        assert told in tip
-    shown = {name for name in panel.teachers if not panel.rows[name].isHidden()}
+        assert told in lines["hibou-b"].tip
+    order = panel.choice.table.order
+    shown = [order.line_at(order.index(row, 0)).name for row in range(order.rowCount())]
     assert {name for name in shown if name.startswith("mean-")} == {"mean-lite0", "mean-texture"}
-    titles = [fold.button.text() for fold in panel.folds]
-    assert [title[:10] for title in titles] == [
-        "▸ Open pat",
-        "▸ Gated pa",
-        "▸ Import o",
-        "▸ Teachers",
-    ]
+    assert len(shown) == len(lines) - sum(name.startswith("mean-") for name in lines) + 2
+
+
+def test_the_table_tells_sorts_and_is_ticked_by_keys_and_presets(
+    window: Open, qtbot: Any, sample: Path
+) -> None:
+    dock = window(sample)
+    panel = panel_of(dock)
+    choice = panel.choice
+    table, order = choice.table, choice.table.order
+
+    def column(of: Column) -> list[str]:
+        return [str(order.index(row, of).data()) for row in range(order.rowCount())]
+
+    def cells(name: str) -> list[str]:
+        row = column(Column.NAME).index(name)
+        return [order.index(row, of).data() for of in Column if of != Column.USE]
+
+    mark = order.index(column(Column.NAME).index("phikon-v2"), Column.LICENCE).data(SHORT)
+    said = order.index(0, Column.NAME).data(Qt.ItemDataRole.AccessibleTextRole)
+    assert (mark, said) == ("NC", "lite0, ticked")
+    known = ["phikon-v2", "patch", "1024", "Owkin non-commercial", "open", "1.2 GB", "yes"]
+    assert cells("phikon-v2") == known
+    assert cells("conch_v15")[4:] == ["gated", "token", "no"], "256 px are not its 512"
+    assert cells("titan")[1:] == ["slide", "768", "CC-BY-NC-ND-4.0", "gated", "consent", "own"]
+    assert cells("keep")[4:] == ["", "import", "yes"]
+    assert column(Column.NAME)[:4] == ["lite0", "texture", "lite1", "lite2"], "in use, then ready"
+    viewport, heads = table.viewport(), table.horizontalHeader()
+    qtbot.waitUntil(lambda: heads.length() <= viewport.width())  # no column is out of view
+
+    firsts = [(Column.SIZE, "4608"), (Column.SIZE, "any"), (Column.NAME, "abmil")]
+    firsts += [(Column.TASK, "patch"), (Column.LICENCE, "Apache-2.0"), (Column.WEIGHTS, "here")]
+    firsts += [(Column.WEIGHTS, "import"), (Column.FITS, "yes"), (Column.ACCESS, "gated")]
+    for of, first in firsts:
+        middle = heads.sectionViewportPosition(of) + heads.sectionSize(of) // 2
+        qtbot.mouseClick(
+            heads.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(middle, heads.height() // 2)
+        )
+        assert column(of)[0] == first
+    assert order.headerData(Column.ACCESS, Qt.Orientation.Horizontal) == "▴Access"
+
+    table.choose("lite1")
+    qtbot.keyClick(table, Qt.Key.Key_Space)
+    assert choice.encoders == ["lite0", "lite1", "texture"]
+    assert dock.session.workbench.encoders == ("lite0", "lite1", "texture")
+    assert table.current.name == "lite1", "its row stays where it is"
+    table.choose("mean-lite1")
+    qtbot.keyClick(table, Qt.Key.Key_Space)
+    assert choice.teachers == ["mean-lite1"]
+    table.choose("uni2-h")
+    qtbot.keyClick(table, Qt.Key.Key_Space)
+    assert "uni2-h" not in choice.encoders, "it cannot be had"
+    index = order.index_of("lite1").siblingAtColumn(Column.USE)
+    table.scrollTo(index)
+    qtbot.mouseClick(viewport, Qt.MouseButton.LeftButton, pos=table.visualRect(index).center())
+    assert (choice.encoders, choice.teachers) == (["lite0", "texture"], []), "nor can its mean be"
+    assert not order.index_of("mean-lite1").isValid()
+
+    # Presets, sorted by what is in use.
+    order.sort_by(Column.USE)
+    choice.presets["open"].click()
+    assert set(choice.encoders) == set(PRESETS["open"].encoders)
+    assert dock.session.workbench.encoders == tuple(choice.encoders)
+    assert panel.warning.text() == ""
+    assert column(Column.NAME)[0] in PRESETS["open"].encoders, "what is ticked is in view"
+    choice.presets["paper"].click()
+    assert set(choice.encoders) == set(PRESETS["open"].encoders), "none of them can be had yet"
+    assert "Not ticked: conch_v15, virchow2, gigapath, gigapath-slide" in panel.warning.text()
+    assert choice.table.current.name == "conch_v15"
+    assert not choice.detail.buttons["token"].isHidden()
+    choice.presets["offline"].click()
+    assert choice.encoders == list(PRESETS["offline"].encoders)
+    assert panel.warning.text() == ""
+
+
+def test_what_a_row_asks_for_is_a_key_away_and_a_file_will_do(
+    window: Open, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = panel_of(window())
+    choice = panel.choice
+    opened: list[str] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toString()))
+    choice.table.choose("uni2-h")
+    buttons = choice.detail.buttons
+    shown = [button.text() for button in buttons.values() if not button.isHidden()]
+    assert shown == ["Log in…", "Use a local file…", "Ask for access"]
+    assert buttons["token"].accessibleName() == "uni2-h: Log in…"
+    qtbot.keyClick(choice.table, Qt.Key.Key_Return)
+    (menu,) = [one for one in choice.detail.findChildren(QMenu) if one.isVisible()]
+    assert [entry.text() for entry in menu.actions()] == shown
+    qtbot.keyClick(menu, Qt.Key.Key_Up)
+    qtbot.keyClick(menu, Qt.Key.Key_Return)
+    page = encoder_card("uni2-h").source_url
+    assert opened == [page]
+    assert page in panel.warning.text(), "no browser has opened"
+
+    panel.warn("")
+    given = tmp_path / "uni2.safetensors"
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(given), ""))
+    choice.detail.buttons["file"].click()
+    qtbot.waitUntil(lambda: "uni2.safetensors" in panel.warning.text())
+    assert local_files() == {}, "it is not there"
+    safetensors.numpy.save_file({"weight": np.ones((2, 2), np.float32)}, given)
+    choice.detail.buttons["file"].click()
+    qtbot.waitUntil(lambda: line_of(panel, "uni2-h").weights == "here")
+    assert panel.warning.text() == ""
+    assert local_files() == {"uni2-h": given}
+    assert line_of(panel, "uni2-h").can_tick
+    assert choice.detail.buttons["file"].text() == "Another file…"
+    given.unlink()
+    panel.on_enter()
+    assert "uni2.safetensors" in choice.detail.text.text(), "a file that is gone is told"
+    choice.detail.buttons["forget"].click()
+    qtbot.waitUntil(lambda: line_of(panel, "uni2-h").weights == "token")
+    assert local_files() == {}
 
 
 def test_an_imported_encoder_stays_ticked(window: Open, until_idle: Wait, sample: Path) -> None:
@@ -154,13 +287,14 @@ def test_an_imported_encoder_stays_ticked(window: Open, until_idle: Wait, sample
     writer.commit()
     dock.session.refresh()
     panel = panel_of(dock)
-    row = panel.rows["hibou-b"]
-    assert row.text.text().endswith("Import only, and imported.")
-    assert row.box.isEnabled()
+    assert text_of(panel, "hibou-b").endswith("Import only, and imported.")
+    assert line_of(panel, "hibou-b").can_tick
     project.reconfigured(project.config.replace(encoders=["texture", "hibou-b"]))
     again = panel_of(window(sample))
-    assert again.boxes["hibou-b"].isChecked()
-    assert again.folds[2].button.isChecked(), "the fold of what is ticked is open"
+    assert again.choice.encoders == ["texture", "hibou-b"]
+    order = again.choice.table.order
+    top = {order.line_at(order.index(row, 0)).name for row in range(2)}
+    assert top == {"texture", "hibou-b"}, "what is ticked is in view"
 
 
 def test_embeddings_by_other_weights_are_told_and_made_anew(
@@ -182,7 +316,7 @@ def test_embeddings_by_other_weights_are_told_and_made_anew(
     dock = window(sample)
     panel = panel_of(dock)
     assert dock.session.snapshot.outdated == {}
-    assert panel.rows["texture"].text.text().endswith("Ready.")
+    assert text_of(panel, "texture").endswith("Ready.")
     assert panel.main.text() == "Embed again"
     assert panel.is_done(dock.session.snapshot)
 
@@ -195,9 +329,9 @@ def test_embeddings_by_other_weights_are_told_and_made_anew(
     assert dock.session.snapshot.problems == ()
     assert dock.session.snapshot.outdated == {"texture": "weights", "mean-texture": "weights"}
     for name in ("texture", "mean-texture"):
-        told = panel.rows[name].text.text()
+        told = text_of(panel, name)
         assert told.endswith("Ready. Embedded with other weights: made anew by the next run.")
-    assert "other weights" not in panel.rows["lite0"].text.text()
+    assert "other weights" not in text_of(panel, "lite0")
     assert panel.main.text() == f"Embed {len(grid)} patches by texture"
     assert panel.say.text() == "texture changed since this slide was embedded: it is done anew."
     panel.note("Said below a long list.")
@@ -227,19 +361,20 @@ def test_a_token_is_asked_for_and_told_to_nobody(
     dock.session.runner.changed.connect(lambda: asked.append(dock.session.runner.running))
     with qtbot.waitSignal(dialog.stored, timeout=10_000):
         dialog.yes.click()
-    assert panel.rows["uni2-h"].box.isEnabled(), "at once, before the hub was asked"
+    assert line_of(panel, "uni2-h").can_tick, "at once, before the hub was asked"
     until_idle(dock)
-    texts = {name: panel.rows[name].text.text() for name in ("uni2-h", "virchow2")}
+    texts = {name: text_of(panel, name) for name in ("uni2-h", "virchow2")}
     assert "You were accepted: downloads" in texts["uni2-h"]
     assert "your account was not accepted yet" in texts["virchow2"]
-    titan = panel.rows["titan"]
-    assert "your account was not accepted yet" in titan.text.text()
-    assert titan.text.text().endswith("needs your consent.")
-    agree(titan.card)
+    titan = text_of(panel, "titan")
+    assert "your account was not accepted yet" in titan
+    assert titan.endswith("needs your consent.")
+    agree(encoder_card("titan"))
     panel.on_enter()
-    assert "your account was not accepted yet" in titan.text.text(), "what the hub said stays true"
-    assert "needs your consent" not in titan.text.text()
-    assert titan.remedy == "token"
+    titan = text_of(panel, "titan")
+    assert "your account was not accepted yet" in titan, "what the hub said stays true"
+    assert "needs your consent" not in titan
+    assert next(iter(line_of(panel, "titan").actions)) == "token"
     assert panel.warning.text() == ""
 
     options = [job.options for job in asked if job is not None]
@@ -281,7 +416,7 @@ def test_consent_is_given_for_one_commit(window: Open, tmp_path: Path) -> None:
     assert not (tmp_path / "trusted.json").exists()
     dialog.yes.click()
     assert agreed_revision(titan) == titan.revision
-    assert "needs your consent" not in panel.rows["titan"].text.text()
+    assert "needs your consent" not in text_of(panel, "titan")
 
     dialog = ask(panel, "prism", ConsentDialog)
     assert dialog.field.text() == ""
@@ -294,7 +429,7 @@ def test_consent_is_given_for_one_commit(window: Open, tmp_path: Path) -> None:
     assert agreed_revision(prism) == "e" * 40
     (tmp_path / "trusted.json").write_text("{}[")
     panel.on_enter()
-    assert "trusted.json" in panel.rows["titan"].text.text(), "a damaged list is told"
+    assert "trusted.json" in text_of(panel, "titan"), "a damaged list is told"
 
 
 @asks_the_hub
@@ -304,10 +439,14 @@ def test_too_large_a_slide_offers_fewer_patches_or_none(
     dock = window(sample)
     dock.panels["prepare"].main.click()
     until_idle(dock)
-    panel = panel_of(dock)
-    for name, box in panel.boxes.items():
-        box.setChecked(name == "texture")
-    panel.teachers["gigapath-slide"].setChecked(True)
+    panel, made = panel_of(dock), dock.session.require_project()
+    assert panel.most.isHidden(), "no teacher heeds it"
+    chosen = {"encoders": ["texture"], "teachers": ["gigapath-slide"]}
+    made.reconfigured(made.config.replace(**chosen))  # elsewhere, where its weights are
+    dock.session.workbench.encoders = ()
+    dock.session.refresh()
+    assert (panel.choice.encoders, panel.choice.teachers) == (["texture"], ["gigapath-slide"])
+    assert not panel.most.isHidden()
     panel.most.set_value(500)
     panel.main.click()
     until_idle(dock)
@@ -348,8 +487,7 @@ def test_patches_unlike_those_of_the_training_are_noted(
     dock.panels["prepare"].main.click()
     until_idle(dock)
     panel = panel_of(dock)
-    for name, row in panel.rows.items():
-        row.box.setChecked(name == "texture")
+    only(panel, "texture")
     panel.main.click()
     until_idle(dock)
     assert panel.notes.text().startswith("texture was made for patches of 256 px at 0.5 µm")

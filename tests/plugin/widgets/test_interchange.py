@@ -70,7 +70,9 @@ def test_files_come_in_and_go_out(
     assert snapshot.imported == {"mine": "clam"}
     assert snapshot.is_embedded
     assert embed.theirs.text() == "Imported, and kept as they are: mine (CLAM)."
-    assert [name for name, box in embed.boxes.items() if box.isChecked()] == ["mine"]
+    assert embed.choice.encoders == ["mine"]
+    (mine,) = [one for one in embed.choice.table.encoders.lines if one.name == "mine"]
+    assert (mine.weights, mine.actions) == ("imported", {}), "nobody knows more of it"
 
     prepare: Any = dock.panels["prepare"]
     assert "18 patches of 64 µm" in prepare.say.text()

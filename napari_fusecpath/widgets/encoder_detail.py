@@ -1,0 +1,89 @@
+"""What lies below the table of encoders: all that is known of one, and what can be done."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QPoint, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
+
+from napari_fusecpath.widgets.encoder_texts import Action, EncoderLine
+from napari_fusecpath.widgets.step import wrapped_label
+
+__all__ = ["EncoderDetail"]
+
+_LINES = 4
+_ACTIONS: tuple[Action, ...] = ("token", "consent", "file", "forget", "page")
+
+
+class EncoderDetail(QWidget):
+    """A few sentences about an encoder, and buttons for what it may ask of the user.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Usual.
+
+    Signals
+    -------
+    wanted(str)
+        The `Action` that the user wants.
+    """
+
+    wanted = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.text = wrapped_label(parent=self)
+        self.text.setAccessibleName("About the encoder")
+        # Else the button below moves while one walks along the rows.
+        self.text.setMinimumHeight(_LINES * self.fontMetrics().lineSpacing())
+        self.buttons: dict[Action, QPushButton] = {}
+        line = QHBoxLayout()
+        line.setContentsMargins(0, 0, 0, 0)
+        for action in _ACTIONS:
+            button = self.buttons[action] = QPushButton(self)
+            button.clicked.connect(lambda _on=False, action=action: self.wanted.emit(action))
+            line.addWidget(button)
+        line.addStretch(1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(3)
+        layout.addWidget(self.text)
+        layout.addLayout(line)
+        self._shown: EncoderLine | None = None
+
+    def show_line(self, line: EncoderLine | None) -> None:
+        """Show another encoder, or none."""
+        if line == self._shown and line is not None:
+            return
+        self._shown = line
+        self.text.setText("" if line is None else line.text)
+        self.text.setToolTip("" if line is None else line.tip)
+        actions = {} if line is None else line.actions
+        for action, button in self.buttons.items():
+            button.setText(actions.get(action, ""))
+            button.setVisible(action in actions)
+            if line is not None and action in actions:
+                button.setAccessibleName(f"{line.name}: {actions[action]}")
+        url = "" if line is None or line.card is None else line.card.source_url
+        self.buttons["page"].setToolTip(f"Opens {url} in the browser")
+
+    def pop_up(self, place: QPoint) -> None:
+        """Offer the same as a menu.
+
+        Parameters
+        ----------
+        place : QPoint
+            Where on the screen.
+        """
+        actions = {} if self._shown is None else self._shown.actions
+        if not actions:
+            return
+        menu = QMenu(self)
+        menu.aboutToHide.connect(menu.deleteLater)
+        for action, text in actions.items():
+            entry = menu.addAction(text)
+            if entry is not None:
+                entry.triggered.connect(lambda _on=False, action=action: self.wanted.emit(action))
+        first = menu.actions()[0]
+        menu.popup(place)
+        menu.setActiveAction(first)
