@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from napari_fusecpath.widgets.result_texts import number
 from src_core.review.acts import Act, Mark
 
-__all__ = ["latest_text", "said_text"]
+__all__ = ["annotations_text", "latest_text", "said_text"]
 
 _MOST_SAID = 5
 """Reviewers of one patch that are told."""
@@ -25,6 +26,19 @@ def latest_text(act: Act | None) -> str:
     what = "wiped" if act.label is None else _cut(act.label)
     comment = f", “{_cut(act.comment)}”" if act.comment else ""
     return f"Last: {what}, {number(len(act.squares), 'patch', 'patches')}{comment}."
+
+
+def annotations_text(made: Iterable[Mapping[str, Any]]) -> str:
+    """Return what came of files of annotations, a line each."""
+    lines = []
+    for one in made:
+        counts = [f"{count:,} {_cut(name)}" for name, count in one["counts"].items()]
+        marked = f"{', '.join(counts)} patches marked" if counts else "No patch was marked"
+        known = f"; {number(one['known'], 'patch', 'patches')} were so before" * (one["known"] > 0)
+        left = number(one["unclassified"], "annotation")
+        without = f"; {left} without a class left out" * (one["unclassified"] > 0)
+        lines.append(f"{marked}{known}{without}.")
+    return "\n".join(lines)
 
 
 def said_text(marks: Sequence[Mark]) -> str:

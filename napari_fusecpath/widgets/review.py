@@ -11,6 +11,7 @@ from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
+    QFileDialog,
     QHBoxLayout,
     QLabel,
     QLineEdit,
@@ -21,7 +22,7 @@ from qtpy.QtWidgets import (
 from napari_fusecpath.reviewer import remember_reviewer, reviewer_name, user_name
 from napari_fusecpath.widgets.finetune import FineTuning
 from napari_fusecpath.widgets.forms import Fold
-from napari_fusecpath.widgets.mark_texts import latest_text
+from napari_fusecpath.widgets.mark_texts import annotations_text, latest_text
 from napari_fusecpath.widgets.painting import N_LABELS, MarkPainter
 from napari_fusecpath.widgets.selected_marks import SelectedMarks
 from napari_fusecpath.widgets.slide_label import SlideLabel
@@ -66,10 +67,6 @@ class ReviewPanel(StepPanel):
         self.comment.setPlaceholderText("Comment, stored with the next mark or label")
         self.comment.setAccessibleName("Comment")
         self.body.addWidget(self.comment)
-        self.undo, self.redo = QPushButton("Undo", self), QPushButton("Redo", self)
-        steps = QHBoxLayout()
-        steps.addWidget(self.undo)
-        steps.addWidget(self.redo)
         self.latest = wrapped_label(parent=self)
         self.painter = MarkPainter(self.session, self._who, self._why, self)
         self.painter.drawn.connect(self._count)
@@ -82,7 +79,7 @@ class ReviewPanel(StepPanel):
         self.selected.labelled.connect(self._show_selected)
         self.reviewers = TwoReviewers(self.session, self)
         self.reviewers.asked.connect(self._compare)
-        self.foot.addLayout(steps)
+        self.foot.addLayout(self._steps_row())
         self.foot.addWidget(self.latest)
         self.foot.addWidget(self.selected)
         self.foot.addWidget(self.suggestions)
@@ -118,6 +115,18 @@ class ReviewPanel(StepPanel):
         row.addWidget(self.reviewer, stretch=1)
         row.addWidget(self.blind)
         return row
+
+    def _steps_row(self) -> QHBoxLayout:
+        self.undo, self.redo = QPushButton("Undo", self), QPushButton("Redo", self)
+        self.annotations = QPushButton("Annotations…", self)
+        self.annotations.setToolTip(
+            "Take the classes of QuPath's annotations (GeoJSON) as your marks of this slide"
+        )
+        self.annotations.clicked.connect(self._ask_annotations)
+        steps = QHBoxLayout()
+        for button in (self.undo, self.redo, self.annotations):
+            steps.addWidget(button)
+        return steps
 
     def is_done(self, snapshot: Snapshot) -> bool:
         """Tell whether the slide has marks."""
@@ -184,6 +193,9 @@ class ReviewPanel(StepPanel):
         if "run" in result:
             self.tuning.show_done(result["run"])
             self._has_come = True
+        if "marked" in result:
+            self.painter.draw()
+            self.note(annotations_text(result["marked"]))
         if "pairs" in result:
             self.reviewers.show_result(result)
 
@@ -193,6 +205,19 @@ class ReviewPanel(StepPanel):
             job = self.submit(verb, options)
             self.tuning.follow(job)
             self._settled.start(_SETTLE_MS)
+
+    def _ask_annotations(self) -> None:
+        snapshot = self.session.snapshot
+        if self.busy or snapshot.project is None or snapshot.slide is None:
+            return
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Annotations of QuPath", "", "GeoJSON (*.geojson *.json *.geojson.gz *.json.gz)"
+        )
+        if path:
+            self.painter.store_strokes()
+            options: dict[str, Json] = {"project": str(snapshot.project.root), "files": [path]}
+            options |= {"slide": snapshot.slide.slide_id, "reviewer": self._who()}
+            self.submit("import", {**options, "format": "annotations"})
 
     def _compare(self, options: dict[str, Json]) -> None:
         if not self.busy:

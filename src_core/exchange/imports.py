@@ -41,6 +41,7 @@ __all__ = [
     "imported_encoders",
     "is_called",
     "is_embedded",
+    "slide_called",
     "use_imported",
 ]
 
@@ -205,20 +206,28 @@ def _slide_of(
         _ = slide.record  # raises if it is not in the project
         return slide
     stem = found.path.stem.removesuffix("_patches")
-    matches = {
-        name: [slide for slide in project.slides() if is_called(slide, name)]
-        for name in dict.fromkeys((found.slide, stem))
-    }
-    slides = {slide.slide_id: slide for some in matches.values() for slide in some}
+    return slide_called(project, found.path, (found.slide, stem))
+
+
+def slide_called(project: Project, path: Path, names: Sequence[str]) -> SlideFolder:
+    """Return the one slide that another program may call so, in a file of it.
+
+    Raises
+    ------
+    ExchangeError
+        If there are several, or none.
+    """
+    every = project.slides()
+    slides = {one.slide_id: one for one in every if any(is_called(one, name) for name in names)}
     if len(slides) == 1:
         return next(iter(slides.values()))
     if slides:
         raise ExchangeError(
-            f"{found.path} may be of {' or '.join(sorted(slides))}; say which slide it is of."
+            f"{path} may be of {' or '.join(sorted(slides))}; say which slide it is of."
         )
-    known = ", ".join(slide.slide_id for slide in project.slides()[:10]) or "none"
+    known = ", ".join(slide.slide_id for slide in every[:10]) or "none"
     raise ExchangeError(
-        f"{found.path} is of slide {found.slide!r}, which the project does not have "
+        f"{path} is of slide {names[0]!r}, which the project does not have "
         f"(it has {known}); say which slide it is of."
     )
 

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 from src_core import pipeline, runs
 from src_core.config import Config, Help
+from src_core.embeddings.interchange.qupath import outlines_name
 from src_core.embeddings.interchange.stamp_table import read_stamp_table
-from src_core.errors import FusecpathError, ProjectError
+from src_core.errors import ConfigError, FusecpathError, ProjectError
 from src_core.exchange.cohort_files import import_cohort
 from src_core.exchange.embedded import Written
 from src_core.exchange.exports import export_anndata, export_csv, export_geojson, export_tissue
@@ -19,6 +20,7 @@ from src_core.exchange.imports import (
     files_in,
     import_file,
     imported_encoders,
+    slide_called,
     use_imported,
 )
 from src_core.exchange.measured import export_measurements
@@ -28,6 +30,8 @@ from src_core.models.checkpoint_meta import checkpoint_meta
 from src_core.patient_outcomes import PatientOutcome, stored_outcomes
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
+from src_core.review.annotations import mark_annotations
+from src_core.types import Json
 from src_core.verbs.base import (
     ProjectPath,
     Result,
@@ -53,12 +57,17 @@ class ImportOptions(Config):
     slide: Annotated[str | None, Help("Slide that the file is of; by its name if none")] = None
     encoder: Annotated[str | None, Help("Encoder that made it; as the file says if none")] = None
     format: Annotated[
-        Literal["auto", "trident", "clam", "stamp", "qupath"], Help("Program that made it")
+        Literal["auto", "trident", "clam", "stamp", "qupath", "annotations"],
+        Help("Program that made it; annotations: QuPath's, whose classes become marks"),
     ] = "auto"
+    reviewer: Annotated[str, Help("Whose annotations they are")] = ""
 
 
 def _import(options: ImportOptions, report: Report, stop: Stop) -> Result:
     project = Project.open(options.project)
+    form = options.format
+    if form == "annotations":
+        return _import_annotations(project, options, stop)
     found: list[Imported] = []
     files: list[Path] = []
     failures: list[pipeline.Failure] = []
@@ -68,7 +77,7 @@ def _import(options: ImportOptions, report: Report, stop: Stop) -> Result:
         files.extend(files_in(path))
 
     def take(path: Path) -> None:
-        tool = None if options.format == "auto" else options.format
+        tool = None if form == "auto" else form
         vectors = read_stamp_table(path) if tool in (None, "stamp") else ()
         if vectors:
             cohort = import_cohort(
@@ -101,9 +110,35 @@ def _import(options: ImportOptions, report: Report, stop: Stop) -> Result:
     return result_of(project, failures, imported=rows, encoders=names, notes=notes)
 
 
+def _import_annotations(project: Project, options: ImportOptions, stop: Stop) -> Result:
+    """Take what QuPath's annotations say of patches as marks of a reviewer."""
+    if not options.reviewer.strip():
+        raise ConfigError("ImportOptions.reviewer is empty; say whose annotations they are.")
+    told: list[dict[str, Json]] = []
+
+    def take(path: Path) -> None:
+        names = (outlines_name(path),)
+        slide = (
+            slide_called(project, path, names)
+            if options.slide is None
+            else project.slide(options.slide)
+        )
+        made = mark_annotations(slide.marks, slide.load_grid(), path, reviewer=options.reviewer)
+        told.append({"slide_id": slide.slide_id, **asdict(made)})
+
+    paths = [Path(name) for name in options.files]
+    failures = pipeline.each(paths, take, name=lambda path: path.name, stop=stop)
+    return result_of(project, failures, marked=told)
+
+
 def _describe(result: Result) -> str:
-    lines = []
-    for row in result["imported"]:
+    lines = [
+        f"{row['slide_id']}: {', '.join(f'{n} {name}' for name, n in row['counts'].items()) or 0}"
+        f" patches marked, {row['known']} were so before"
+        for row in result.get("marked", ())
+    ]
+    result = {key: value for key, value in result.items() if key != "marked"}
+    for row in result.get("imported", ()):
         what = f"{row['n_patches']} patches" if row["n_patches"] else "the slide"
         by = f" by {row['encoder']}" if row["encoder"] else ""
         notes = f" ({'; '.join(row['notes'])})" if row["notes"] else ""

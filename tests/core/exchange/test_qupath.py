@@ -13,7 +13,7 @@ import pytest
 
 from src_core.embeddings.interchange import qupath
 from src_core.embeddings.interchange.qupath import read_squares
-from src_core.errors import ExchangeError
+from src_core.errors import ConfigError, ExchangeError
 from src_core.geojson import Polygon, read_polygons, write_polygons
 from src_core.patches.grid import IMPORTED
 from src_core.project import Project
@@ -41,6 +41,23 @@ def test_tissue_goes_to_qupath_and_comes_back(
     assert again.is_by_hand
     np.testing.assert_array_equal(again.mask, tissue.mask)
     np.testing.assert_array_equal(target.slides()[0].load_grid().cells, embedded(source)[0].cells)
+
+
+def test_annotations_become_marks_of_a_reviewer(
+    source: Project, target: Project, tmp_path: Path
+) -> None:
+    verb("export", project=str(source.root), format="tissue", out=str(tmp_path))
+    verb("prepare", project=str(target.root), tissue=str(tmp_path / "tissue"), embed=False)
+    path = str(tmp_path / "tissue" / "a-slide.geojson.gz")
+    options = {"project": str(target.root), "files": [path], "format": "annotations"}
+    with pytest.raises(ConfigError, match="reviewer is empty"):
+        verb("import", **options)
+    (row,) = verb("import", reviewer="ada", **options)["marked"]
+    (slide,) = target.slides()
+    assert row["counts"] == {"Tissue": len(slide.marks.current())}
+    assert row["counts"]["Tissue"] > 0.9 * len(slide.load_grid())
+    (failure,) = verb("import", reviewer="ada", **{**options, "files": ["b.geojson"]})["failures"]
+    assert "is of slide 'b', which the project does not have" in failure["message"]
 
 
 def test_our_patches_come_back_from_qupath(

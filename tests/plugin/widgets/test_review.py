@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog
 
 from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.widgets.dock import FuseCPathWidget
+from src_core.geojson import Polygon, write_polygons
 from src_core.preparing import find_tissue
 from src_core.progress import ignore, never
 from src_core.project import Project, ProjectConfig
@@ -212,3 +214,30 @@ def test_two_reviewers_are_blind_to_each_other_and_compared(
     assert cells == [["label 1", "3", "2", "2", "80 %"], ["label 2", "0", "1", "0", "0 %"]]
     review.reviewers.differ.click()
     assert dock.session.workbench.selected == (2,)
+
+
+def test_annotations_of_qupath_become_the_reviewers_marks(
+    window: Open,
+    until_idle: Wait,
+    project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "drawn.geojson"
+    ring = np.array([(256, 256), (768, 256), (768, 768), (256, 768)], float)
+    write_polygons(path, [Polygon(exterior=ring, classification="Tumor"), Polygon(exterior=ring)])
+    dock = window(project.root)
+    review: Any = dock.panels["review"]
+    dock.run("review")
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
+    review.reviewer.setText("Ada")
+    review.annotations.click()
+    until_idle(dock)
+    marks = project.slide("a").marks.current()
+    assert {(mark.label, mark.reviewer) for mark in marks} == {("Tumor", "Ada")}
+    told = f"{len(marks)} Tumor patches marked; 1 annotation without a class left out."
+    assert review.notes.text() == told
+    layer: Any = find_layer(dock.session.viewer, "marks")
+    assert np.count_nonzero(layer.data) == len(marks) > 4
+    row = review.painter.names.index("Tumor")
+    assert review.table.item(row, 1).text() == str(len(marks))
