@@ -101,7 +101,7 @@ class SlideFolder:
         return self.grid(grid_id) / "clusters" / checked_name(clusters_id, what="clustering")
 
     def scatter(self, grid_id: str, scatter_id: str) -> Path:
-        """Folder of one scatter of a grid's patches."""
+        """Folder of one scatter of a grid's patches: along axes, or by neighbours."""
         return self.grid(grid_id) / "scatter" / checked_name(scatter_id, what="scatter")
 
     def sweep(self, grid_id: str, sweep_id: str) -> Path:

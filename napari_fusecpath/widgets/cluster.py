@@ -248,5 +248,10 @@ class ClusterPanel(StepPanel):
             self.wanted.emit(self.key)
             return
         root = str(snapshot.project.root)
+        panel = self.scatter.panel
+        if panel is not None and panel.kind == "tsne":
+            asked: dict[str, Json] = {"slides": [snapshot.slide.slide_id], "joint": self._is_joint}
+            self.submit("scatter", {"project": root, **asked})
+            return
         slides: list[Json] = [] if self._is_joint else [snapshot.slide.slide_id]
         self.submit("cluster", {"project": root, "slides": slides, "joint": self._is_joint})

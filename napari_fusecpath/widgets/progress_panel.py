@@ -21,6 +21,7 @@ __all__ = ["ProgressPanel", "time_text"]
 _STARTING = {
     "prepare": "Finding tissue and patches",
     "cluster": "Clustering",
+    "scatter": "Laying patches out",
     "train": "Training",
     "evaluate": "Scoring",
     "predict": "Predicting",

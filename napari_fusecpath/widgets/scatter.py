@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from napari_fusecpath.layers.canvas import look_at
 from napari_fusecpath.layers.geometry import patch_side, scale_ratio, world_of_cells
 from napari_fusecpath.layers.stack import scale_in_view
+from napari_fusecpath.widgets.progress_panel import ProgressPanel
 from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.scatter_colors import (
     DENSITY,
@@ -28,12 +29,13 @@ from napari_fusecpath.widgets.scatter_colors import (
     coloring_of,
     colorings_at_hand,
 )
+from napari_fusecpath.widgets.scatter_kind import KindSwitch
 from napari_fusecpath.widgets.scatter_view import ScatterView, Theme
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import wrapped_label
 from src_core.clustering.result import load_clusters
-from src_core.clustering.scatter import Scatter, load_scatter, scatter_recipe
+from src_core.clustering.scatter import Scatter, ScatterKind, load_scatter, scatter_recipe
 from src_core.errors import FusecpathError
 from src_core.provenance import recipe_id
 from src_core.types import Int64
@@ -41,6 +43,8 @@ from src_core.types import Int64
 __all__ = ["ScatterPanel"]
 
 _SIDE_PX, _HEIGHT_PX = 170, 230
+_LEAST_MINUTES, _PATCHES_PER_MINUTE = 0.6, 70_000
+"""What it takes to lay patches out by their neighbours, about: in any case, and each minute more."""
 
 
 class ScatterPanel(QWidget):
@@ -58,7 +62,7 @@ class ScatterPanel(QWidget):
     lassoed(ndarray)
         The patches that are to be selected, as rows of the grid.
     asked()
-        The user wants the scatter to be made.
+        The user wants the scatter of the kind that is chosen to be made.
     """
 
     lassoed = Signal(object)
@@ -73,6 +77,7 @@ class ScatterPanel(QWidget):
         self.view.setToolTip(
             "Drag: select (Shift: as well). Wheel: zoom. Right drag: move. Double-click: go there"
         )
+        self.switch = KindSwitch(self)
         self.colors = QComboBox(self)
         self.colors.setAccessibleName("Colour by")
         self.text = wrapped_label(parent=self)
@@ -83,8 +88,11 @@ class ScatterPanel(QWidget):
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.make = QPushButton("Cluster", self)
         self.make.clicked.connect(self.asked)
+        self.progress = ProgressPanel(session.runner, self)
         self.pages = QStackedWidget(self)
+        self.side = QWidget(self)
         self._lay_out()
+        self.switch.switched.connect(lambda: self._refresh(session.snapshot))
         self.colors.activated.connect(lambda _index: self._color())
         self.whole.clicked.connect(self.view.fit)
         self.clear.clicked.connect(lambda: self._select(np.empty(0, np.int64), is_more=False))
@@ -92,6 +100,12 @@ class ScatterPanel(QWidget):
         self.view.pointed.connect(self._say)
         self.view.wanted.connect(self._go)
         session.refreshed.connect(self._refresh)
+        session.runner.changed.connect(self._follow)
+
+    @property
+    def kind(self) -> ScatterKind:
+        """Which scatter the user wants to see."""
+        return self.switch.kind
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Return a height that leaves the slide most of a small screen."""
@@ -103,37 +117,36 @@ class ScatterPanel(QWidget):
         self._refresh(self._session.snapshot)
 
     def _lay_out(self) -> None:
-        side, words = QWidget(self), QWidget(self)
-        side.setFixedWidth(_SIDE_PX)
-        column = QVBoxLayout(side)
+        words = QWidget(self)
+        self.side.setFixedWidth(_SIDE_PX)
+        column = QVBoxLayout(self.side)
         column.setContentsMargins(0, 0, 0, 0)
         row = QHBoxLayout()
         row.addWidget(self.whole)
         row.addWidget(self.clear)
-        column.addWidget(QLabel("Colour by", side))
+        column.addWidget(self.switch)
+        column.addWidget(QLabel("Colour by", self.side))
         column.addWidget(self.colors)
         column.addWidget(self.text, stretch=1)
         column.addLayout(row)
-        plot = QWidget(self)
-        line = QHBoxLayout(plot)
-        line.setContentsMargins(4, 4, 4, 4)
-        line.addWidget(side)
-        line.addWidget(self.view, stretch=1)
         middle = QVBoxLayout(words)
         middle.addStretch()
         middle.addWidget(self.empty)
         middle.addWidget(self.make, alignment=Qt.AlignmentFlag.AlignCenter)
+        middle.addWidget(self.progress)
         middle.addStretch()
-        self.pages.addWidget(plot)
+        self.pages.addWidget(self.view)
         self.pages.addWidget(words)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.pages)
+        line = QHBoxLayout(self)
+        line.setContentsMargins(4, 4, 4, 4)
+        line.addWidget(self.side)
+        line.addWidget(self.pages, stretch=1)
 
     def _refresh(self, snapshot: Snapshot) -> None:
         if not self.isVisible():
             return
-        scatter, folder = _stored(snapshot, is_joint=self._session.workbench.is_joint)
+        is_joint = self._session.workbench.is_joint
+        scatter, folder = _stored(snapshot, self.kind, is_joint=is_joint)
         if scatter is None or folder is None or snapshot.grid is None:
             self._shown = None
             self._say_what_is_missing(snapshot)
@@ -143,28 +156,49 @@ class ScatterPanel(QWidget):
         stamp = (folder, (folder / "meta.json").stat().st_mtime_ns)
         if stamp != self._shown:
             self._shown = stamp
-            first, second = (f"{share:.0%} of the variance" for share in scatter.shares)
-            axes = (f"1st axis, {first} →", f"↑ 2nd axis, {second}")
-            self.view.show_points(np.asarray(scatter.points), axes)
-        self.pages.setCurrentIndex(0)
+            self.view.show_points(np.asarray(scatter.points), _captions(scatter))
+        self.side.show()
+        self._show_page(0)
         self._offer_colors()
         self._color()
         self.view.show_selected(self._session.selected)
         self.clear.setEnabled(len(self._session.selected) > 0)
         self._say(-1)
 
+    def _show_page(self, number: int) -> None:
+        """Show the points or words; how to show points is of no use without them."""
+        self.pages.setCurrentIndex(number)
+        for widget in (self.colors, self.whole, self.clear):
+            widget.setEnabled(number == 0)
+        if number == 1:
+            self.text.clear()
+
     def _say_what_is_missing(self, snapshot: Snapshot) -> None:
-        self.pages.setCurrentIndex(1)
+        self._show_page(1)
+        is_clustered = snapshot.clusters is not None or snapshot.joint is not None
+        button = "Run 3 Cluster"
         if snapshot.slide_path is None:
             text = "Open a slide first: drop a file on the window."
-        elif snapshot.clusters is None and snapshot.joint is None:
+        elif not is_clustered:
             text = "The scatter shows the patches by how alike they are; Cluster makes it."
-        else:
+        elif self.kind == "pca":
             text = "These clusters have no scatter yet; it is made in seconds."
+            button = "Make the scatter"
+        else:
+            text = f"{_time_it_takes(snapshot)} You can work on meanwhile."
+            button = "Lay out by neighbours"
         self.empty.setText(text)
-        self.make.setText("Make the scatter" if "seconds" in text else "Run 3 Cluster")
-        self.make.setVisible(snapshot.slide_path is not None)
-        self.make.setEnabled(self._session.runner.running is None)
+        self.make.setText(button)
+        self.side.setVisible(is_clustered)
+        self._follow()
+
+    def _follow(self) -> None:
+        """Show how far the scatter is while it is being made, else what makes it."""
+        running = self._session.runner.running
+        is_made = running is not None and running.verb == "scatter" and self.kind == "tsne"
+        self.progress.setVisible(is_made)
+        self.make.setVisible(not is_made and self._session.snapshot.slide_path is not None)
+        self.make.setEnabled(running is None)
 
     def _offer_colors(self) -> None:
         """Offer the maps that are on the slide; the chosen one stays while it is there."""
@@ -224,7 +258,25 @@ class ScatterPanel(QWidget):
             look_at(viewer, middle, patch_side(lattice) * ratio)
 
 
-def _stored(snapshot: Snapshot, *, is_joint: bool) -> tuple[Scatter | None, Path | None]:
+def _captions(scatter: Scatter) -> tuple[str, str]:
+    """Return what stands at the axes, across and up."""
+    if scatter.shares is None:
+        return "Near means alike; gaps and sizes of groups mean little", ""
+    first, second = (f"{share:.0%} of the variance" for share in scatter.shares)
+    return f"1st axis, {first} →", f"↑ 2nd axis, {second}"
+
+
+def _time_it_takes(snapshot: Snapshot) -> str:
+    count = 0 if snapshot.grid is None else len(snapshot.grid)
+    minutes = round(_LEAST_MINUTES + count / _PATCHES_PER_MINUTE)
+    takes = "a minute at most" if minutes <= 1 else f"about {minutes} minutes"
+    patches = number(count, "patch", "patches")
+    return f"To lay {patches} out by their neighbours (t-SNE) takes {takes}."
+
+
+def _stored(
+    snapshot: Snapshot, kind: ScatterKind, *, is_joint: bool
+) -> tuple[Scatter | None, Path | None]:
     """Return the scatter by the encoders of the clusters in view, and where it is stored.
 
     A damaged one counts as missing: making it again mends it.
@@ -234,7 +286,7 @@ def _stored(snapshot: Snapshot, *, is_joint: bool) -> tuple[Scatter | None, Path
         return None, None
     try:
         _, meta = load_clusters(slide.shown_clusters(joint=is_joint))
-        recipe = scatter_recipe(grid.grid_id, meta["recipe"].get("views") or {})
+        recipe = scatter_recipe(grid.grid_id, meta["recipe"].get("views") or {}, kind)
         folder = slide.scatter(grid.grid_id, recipe_id(recipe))
         scatter = load_scatter(folder)
     except FusecpathError:

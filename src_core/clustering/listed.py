@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from src_core.clustering.kmeans import k_means
-from src_core.progress import Stop, check, never
+from src_core.progress import Report, Stop, Tracker, ignore, never
 from src_core.seeding import generator
 
 __all__ = ["Lists", "listed_neighbours"]
@@ -32,7 +32,9 @@ _TIE = 1024 * torch.finfo(torch.float32).eps
 """Of a patch's own squared length: more than rounding makes of it, less than patches differ by."""
 
 
-def listed_neighbours(lists: Lists, n_neighbors: int, *, stop: Stop = never) -> torch.Tensor:
+def listed_neighbours(
+    lists: Lists, n_neighbors: int, *, report: Report = ignore, stop: Stop = never
+) -> torch.Tensor:
     """Return nearly the nearest points of each point, itself first.
 
     Parameters
@@ -41,8 +43,8 @@ def listed_neighbours(lists: Lists, n_neighbors: int, *, stop: Stop = never) -> 
         Of all N points; their device computes.
     n_neighbors : int
         At least 1; all N of them where N is smaller.
-    stop : callable
-        Asked between lists.
+    report, stop : callable
+        Progress over points; `stop` is asked between lists.
 
     Returns
     -------
@@ -52,13 +54,14 @@ def listed_neighbours(lists: Lists, n_neighbors: int, *, stop: Stop = never) -> 
     n_points = len(lists.points)
     k = min(n_neighbors, n_points)
     out = torch.empty((n_points, k), dtype=torch.int64)
+    tracker = Tracker(report, stop, stage="Finding neighbours", total=n_points, unit="patches")
     for own in range(len(lists)):
-        check(stop)
         members = lists.span(own)
         distances, rows = lists.measure(lists.points[members], own, at_least=k)
         distances.fill_diagonal_(-torch.inf)  # itself comes first: its list is read first
         nearest = distances.topk(k, largest=False).indices
         out[lists.rows[members].cpu()] = rows[nearest].cpu()
+        tracker.advance(len(nearest))
     return out
 
 

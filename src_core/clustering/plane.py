@@ -13,7 +13,7 @@ from src_core.clustering.views import View, moments
 from src_core.progress import Report, Stop, Tracker, ignore, never
 from src_core.types import Float32, Float64
 
-__all__ = ["find_scatter"]
+__all__ = ["find_scatter", "place_patches", "turn_to_two"]
 
 _SAMPLE = 8192
 """Patches from which the views are standardised and their leading axes found."""
@@ -53,11 +53,13 @@ def find_scatter(views: Sequence[View], *, report: Report = ignore, stop: Stop =
     found = find_fused_space(sample, seed=_SEED)
     space = FusedSpace(found.mean, np.ascontiguousarray(found.axes[:, :_AXES]))
     variance = sum(float((moments(view).scale > 0).double().mean()) for view in sample)
-    return _along_two(_placed(views, space, report, stop), variance)
+    return turn_to_two(place_patches(views, space, report=report, stop=stop), variance)
 
 
-def _placed(views: Sequence[View], space: FusedSpace, report: Report, stop: Stop) -> Float32:
-    """Return all patches in a space, shape (N, d)."""
+def place_patches(
+    views: Sequence[View], space: FusedSpace, *, report: Report, stop: Stop
+) -> Float32:
+    """Return all patches in a space, shape (N, d), read in chunks."""
     n_patches = len(views[0])
     tracker = Tracker(report, stop, stage="Drawing the scatter", total=n_patches, unit="patches")
     out = np.empty((n_patches, space.axes.shape[1]), dtype=np.float32)
@@ -68,7 +70,7 @@ def _placed(views: Sequence[View], space: FusedSpace, report: Report, stop: Stop
     return out
 
 
-def _along_two(points: Float32, variance: float) -> Scatter:
+def turn_to_two(points: Float32, variance: float) -> Scatter:
     """Turn points, shape (N, d), so that two coordinates hold the most of `variance`."""
     middle = points.mean(axis=0, dtype=np.float64)
     spread = _covariance(points, middle)

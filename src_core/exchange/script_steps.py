@@ -17,6 +17,7 @@ from src_core.exchange.script_text import Copy, Inside, Step
 from src_core.exchange.script_then import NOW
 from src_core.progress import Stop, check
 from src_core.project import ProjectConfig, SlideFolder
+from src_core.scattering import find_neighbour_scatter
 
 __all__ = ["lay_steps"]
 
@@ -56,7 +57,7 @@ def _today(state: State) -> None:
     for key in sorted(groups, key=lambda one: groups[one][0] == state.project.config):
         config, names = groups[key]
         acts += [*state.turn_to(config), *state.cluster(names)]
-    acts += _legends(state)
+    acts += [*_scatters(state), *_legends(state)]
     acts += state.turn_to(state.project.config)
     acts += [*state.whole_table(), *_mark_labels(state)]
     acts += state.corrections(NOW) if state.table is not None else []
@@ -95,6 +96,17 @@ def _settings(state: State, clusters: Path) -> ProjectConfig:
     if views != list(config.encoders):
         config = config.replace(encoders=views)
     return config.replace(clustering=recipe.get("config"))
+
+
+def _scatters(state: State) -> list[Take]:
+    """Lay patches out by their neighbours where someone has asked for it."""
+    own, joint = (
+        {slide.slide_id: find_neighbour_scatter(slide, joint=of_all) for slide in state.slides}
+        for of_all in (False, True)
+    )
+    in_common = [name for name, folder in joint.items() if folder not in (None, own[name])]
+    calls = state.over([name for name, folder in own.items() if folder], "scatter")
+    return [*calls, *state.over(in_common, "scatter", "--joint")]
 
 
 def _legends(state: State) -> list[Take]:

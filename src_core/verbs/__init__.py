@@ -21,6 +21,7 @@ from src_core.verbs.models import EVALUATE, PREDICT, TRAIN
 from src_core.verbs.prepare import PREPARE
 from src_core.verbs.relocate import RELOCATE
 from src_core.verbs.review import DECIDE, FINETUNE, RELABEL, SUGGEST
+from src_core.verbs.scatter import SCATTER
 from src_core.verbs.script import SCRIPT
 from src_core.verbs.setup import DOCTOR, ENCODERS
 from src_core.verbs.similar import SIMILAR
@@ -36,6 +37,7 @@ VERBS: dict[str, Verb] = {
         PREPARE,
         RELOCATE,
         CLUSTER,
+        SCATTER,
         SIMILAR,
         COMPARE,
         TRAIN,
