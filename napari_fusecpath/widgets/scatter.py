@@ -44,7 +44,8 @@ __all__ = ["ScatterPanel"]
 
 _SIDE_PX, _HEIGHT_PX = 170, 230
 _LEAST_MINUTES, _PATCHES_PER_MINUTE = 0.6, 70_000
-"""What it takes to lay patches out by their neighbours, about: in any case, and each minute more."""
+"""What it takes to lay patches out by their neighbours, about: in any case, and a minute more for
+so many of them."""
 
 
 class ScatterPanel(QWidget):

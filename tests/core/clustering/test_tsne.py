@@ -35,8 +35,8 @@ def test_the_same_views_give_the_same_bytes(
     views: list[NDArray], monkeypatch: pytest.MonkeyPatch, most_exact: int
 ) -> None:
     monkeypatch.setattr(tsne, "_MOST_EXACT", most_exact)
-    monkeypatch.setattr(tsne, "_GATHERING", 20)
-    monkeypatch.setattr(tsne, "_SPREADING", 20)
+    monkeypatch.setattr(tsne, "_GATHERING", 8)
+    monkeypatch.setattr(tsne, "_SPREADING", 8)
     first, second = (find_tsne(views).points for _ in range(2))
     assert first.tobytes() == second.tobytes()
 

@@ -17,7 +17,8 @@ from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.layers.overlays import show_attention
 from napari_fusecpath.widgets import bag_frames
 from napari_fusecpath.widgets.dock import FuseCPathWidget
-from src_core.clustering.scatter import Scatter, save_scatter, scatter_recipe
+from napari_fusecpath.widgets.scatter import ScatterPanel
+from src_core.clustering.scatter import Scatter, ScatterKind, save_scatter, scatter_recipe
 from src_core.inference.palette import cluster_colors
 from src_core.project import Project
 from src_core.provenance import recipe_id
@@ -34,13 +35,15 @@ def project(tmp_path: Path, sample: Path) -> Project:
     return clustered_slide(tmp_path / "project", sample, lambda n: np.arange(n) % 3 == 0)
 
 
-def add_scatter(project: Project) -> None:
+def add_scatter(project: Project, kind: ScatterKind = "pca") -> None:
+    """Store points, the second cluster to the right of the first; by neighbours, upside down."""
     slide = project.slide("a")
     grid = slide.load_grid()
-    recipe = scatter_recipe(grid.grid_id, dict.fromkeys(project.config.encoders, "r"))
+    recipe = scatter_recipe(grid.grid_id, dict.fromkeys(project.config.encoders, "r"), kind)
     points = np.random.default_rng(0).random((len(grid), 2)).astype(np.float32)
     points[:, 0] += 3 * (np.arange(len(grid)) % 3 == 0)
-    scatter = Scatter(points=points, shares=(0.5, 0.25))
+    points[:, 1] *= 1 if kind == "pca" else -1
+    scatter = Scatter(points=points, shares=(0.5, 0.25) if kind == "pca" else None)
     save_scatter(slide.scatter(grid.grid_id, recipe_id(recipe)), scatter, recipe)
 
 
@@ -167,3 +170,70 @@ def test_patches_are_drawn_around_and_found_on_the_slide(
     assert panel.parentWidget() is None
     cluster.scatter.click()  # type: ignore[attr-defined]
     qtbot.waitUntil(panel.view.isVisible)
+
+
+def test_the_switch_shows_either_scatter_asks_for_what_is_not_made_and_is_remembered(
+    window: Callable[..., FuseCPathWidget], project: Project, qtbot: Any
+) -> None:
+    add_scatter(project)
+    dock = window()
+    session, cluster = dock.session, dock.panels["cluster"]
+    session.open_project(project.root)
+    session.refresh()
+    dock.go("cluster")
+    cluster.scatter.click()  # type: ignore[attr-defined]
+    panel = cluster.scatter.panel  # type: ignore[attr-defined]
+    pca, tsne = (panel.switch.buttons[kind] for kind in ("pca", "tsne"))
+    qtbot.waitUntil(panel.view.isVisible)
+    assert pca.isChecked()
+    along_axes = panel.view._xy
+    session.workbench.selected = (3, 4)
+    session.refresh()
+
+    qtbot.mouseClick(tsne, LEFT)
+    assert not panel.view.isVisible()
+    assert "neighbours (t-SNE) takes a minute at most" in panel.empty.text()
+    assert panel.make.isEnabled()
+    assert not panel.colors.isEnabled()
+    panel.make.click()
+    qtbot.waitUntil(lambda: session.runner.running is not None)
+    running = session.runner.running
+    assert running.verb == "scatter"
+    asked = {"project": str(project.root), "slides": ["a"], "joint": False}
+    assert running.options == asked
+    assert panel.progress.isVisible()
+    assert not panel.make.isVisible()
+    qtbot.mouseClick(pca, LEFT)
+    assert panel.view.isVisible(), "the other one is there all the while"
+    qtbot.mouseClick(tsne, LEFT)
+    with qtbot.waitSignal(running.cancelled, timeout=3000):
+        panel.progress.cancel.click()
+    assert panel.make.isVisible()
+    assert panel.make.isEnabled()
+
+    add_scatter(project, "tsne")
+    session.refresh()
+    assert panel.view.isVisible()
+    np.testing.assert_array_equal(panel.view._xy[:, 1], -along_axes[:, 1])
+    assert np.flatnonzero(panel.view._selected).tolist() == [3, 4], "it is one selection"
+    assert panel.view._captions == ("Near means alike; gaps and sizes of groups mean little", "")
+    assert panel.colors.isEnabled()
+    legend = np.round(255 * cluster_colors(2)).astype(np.uint8)
+    np.testing.assert_array_equal(panel.view._colors, legend[session.snapshot.clusters])
+    width, height = panel.view.width(), panel.view.height()
+    corners = [(0, 0), (width // 2, 0), (width // 2, height - 1), (0, height - 1)]
+    drag_over(panel.view, [QPoint(*corner) for corner in corners], LEFT)
+    left = np.flatnonzero(session.snapshot.clusters == 0).tolist()
+    assert list(session.workbench.selected) == left
+
+    assert ScatterPanel(session).kind == "tsne", "remembered"
+    qtbot.mouseClick(pca, LEFT)
+    np.testing.assert_array_equal(panel.view._xy, along_axes)
+    slide = project.slide("a")
+    clusters = slide.current_clusters()
+    meta = clusters / "meta.json"
+    meta.write_text(meta.read_text().replace('"r"', '"embedded anew"'))
+    session.refresh()
+    for button in (pca, tsne):
+        button.click()
+        assert not panel.view.isVisible(), "what is stored is of other clusters"
