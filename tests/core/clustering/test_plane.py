@@ -37,6 +37,7 @@ def test_axes_are_the_leading_ones_of_all_views_side_by_side(
     expected = exact.fit_transform(np.hstack(prepare_views(views)))
     turned = np.sign((found.points * expected).sum(axis=0))
     np.testing.assert_allclose(found.points * turned, expected, rtol=1e-3, atol=1e-4)
+    assert found.shares is not None
     np.testing.assert_allclose(found.shares, exact.explained_variance_ratio_, rtol=1e-3)
     farthest = np.abs(found.points).argmax(axis=0)
     assert (found.points[farthest, [0, 1]] > 0).all()
@@ -62,6 +63,7 @@ def test_few_or_equal_patches_have_a_place(n_patches: int) -> None:
     assert found.shares == (0.0, 0.0)
     line = find_scatter([np.arange(n_patches, dtype=np.float32)[:, None]])
     np.testing.assert_array_equal(line.points[:, 1], 0)
+    assert line.shares is not None
     assert line.shares[0] == pytest.approx(float(n_patches > 1), abs=1e-6)
 
 

@@ -58,12 +58,12 @@ def test_progress_rises_to_the_end_of_each_stage_and_a_stop_ends_any(
     for stage in stages:
         heard: list[str] = []
         with pytest.raises(JobCancelled):
-            find_tsne(
-                views,
-                report=lambda one, heard=heard: heard.append(one.stage),
-                stop=lambda stage=stage, heard=heard: stage in heard,
-            )
+            stopped_in(stage, views, heard)
         assert heard[-1] == stage
+
+
+def stopped_in(stage: str, views: list[NDArray], heard: list[str]) -> None:
+    find_tsne(views, report=lambda one: heard.append(one.stage), stop=lambda: stage in heard)
 
 
 @pytest.mark.parametrize("n_patches", [1, 2, 3, 5, 16, 40])

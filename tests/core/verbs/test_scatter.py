@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,9 @@ def embed(slide: SlideFolder, encoder: str, version: str) -> None:
     if encoder in store.encoders():
         store.renew(encoder, recipe)
     writer = store.open_writer(encoder, recipe, 6)
-    writer.append(grid.cells, np.random.default_rng(0).normal(size=(len(grid), 6)))
+    writer.append(
+        grid.cells, np.random.default_rng(0).normal(size=(len(grid), 6)).astype(np.float32)
+    )
     writer.commit()
 
 
@@ -45,35 +48,40 @@ def project(tmp_path: Path) -> Project:
     return project
 
 
+def run(verb: str, project: Project, **options: bool) -> dict[str, Any]:
+    asked = {"project": str(project.root), **options}
+    return run_verb(verb, asked, report=ignore, stop=never)
+
+
 def files_of(slide: SlideFolder) -> dict[str, bytes]:
     found = slide.grid(slide.load_grid().grid_id).rglob("scatter/*/*")
     return {str(path): path.read_bytes() for path in found}
 
 
 def test_a_scatter_by_neighbours_is_kept_beside_the_other_and_repeated(project: Project) -> None:
-    (slide,), asked = project.slides(), {"project": str(project.root)}
-    run = {"report": ignore, "stop": never}
-    failed = run_verb("scatter", asked, **run)["failures"]
+    (slide,) = project.slides()
+    failed = run("scatter", project)["failures"]
     assert "run Cluster first" in failed[0]["message"]
-    run_verb("cluster", asked, **run)
+    run("cluster", project)
     before = files_of(slide)
     assert find_neighbour_scatter(slide, joint=False) is None
 
-    def stop_while_it_spreads(progress: Progress) -> None:
+    heard: list[str] = []
+
+    def hear(progress: Progress) -> None:
         heard.append(progress.stage)
 
-    heard: list[str] = []
     with pytest.raises(JobCancelled):
         run_verb(
             "scatter",
-            asked,
-            report=stop_while_it_spreads,
+            {"project": str(project.root)},
+            report=hear,
             stop=lambda: "Spreading groups out" in heard,
         )
     assert files_of(slide) == before, "nothing is left half made"
 
     n_patches = len(slide.load_grid())
-    result = run_verb("scatter", asked, **run)
+    result = run("scatter", project)
     assert result["scattered"] == {slide.slide_id: n_patches}
     folder = find_neighbour_scatter(slide, joint=False)
     assert folder is not None
@@ -81,9 +89,10 @@ def test_a_scatter_by_neighbours_is_kept_beside_the_other_and_repeated(project: 
     assert scatter.points.shape == (n_patches, 2)
     assert scatter.shares is None
     assert before.items() < made.items(), "the other one stays"
-    assert run_verb("scatter", asked, **run) == result
+    assert run("scatter", project) == result
     assert files_of(slide) == made
 
+    run("cluster", project, joint=True)
     state = State(project, project.root / "repeat-files")
     lay_steps(state, stop=never)
     calls = [act.words for step in state.steps for act in step.acts if isinstance(act, Call)]
@@ -93,22 +102,21 @@ def test_a_scatter_by_neighbours_is_kept_beside_the_other_and_repeated(project: 
 
 
 def test_patches_that_are_embedded_anew_ask_for_clusters_first(project: Project) -> None:
-    (slide,), asked = project.slides(), {"project": str(project.root)}
-    run = {"report": ignore, "stop": never}
-    run_verb("cluster", asked, **run)
-    run_verb("scatter", asked, **run)
+    (slide,) = project.slides()
+    run("cluster", project)
+    run("scatter", project)
     first = find_neighbour_scatter(slide, joint=False)
     embed(slide, "two", "1")
     project.reconfigured(project.config.replace(encoders=["one", "two"]))
-    run_verb("cluster", asked, **run)
+    run("cluster", project)
     assert find_neighbour_scatter(slide, joint=False) is None, "it is of the clusters before"
     assert first is not None
     assert first.is_dir()
-    run_verb("scatter", asked, **run)
+    run("scatter", project)
     assert find_neighbour_scatter(slide, joint=False) not in (None, first)
     for path in slide.grid(slide.load_grid().grid_id).glob("scatter/*/meta.json"):
         path.unlink()
     embed(slide, "two", "2")
-    (failure,) = run_verb("scatter", asked, **run)["failures"]
+    (failure,) = run("scatter", project)["failures"]
     assert "embedded anew since it was clustered; cluster it again" in failure["message"]
     assert find_neighbour_scatter(slide, joint=False) is None

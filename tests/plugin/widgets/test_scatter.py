@@ -197,7 +197,7 @@ def test_the_switch_shows_either_scatter_asks_for_what_is_not_made_and_is_rememb
     assert not panel.colors.isEnabled()
     panel.make.click()
     qtbot.waitUntil(lambda: session.runner.running is not None)
-    running = session.runner.running
+    running: Any = session.runner.running
     assert running.verb == "scatter"
     asked = {"project": str(project.root), "slides": ["a"], "joint": False}
     assert running.options == asked
