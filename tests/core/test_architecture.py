@@ -236,7 +236,7 @@ def test_tests_mirror_the_code() -> None:
     assert strays == []
 
 
-DISTRIBUTIONS = {"PIL": "pillow", "openslide": "openslide-python"} | {
+DISTRIBUTIONS = {"PIL": "pillow", "openTSNE": "opentsne", "openslide": "openslide-python"} | {
     name: f"scikit-{rest}" for name, rest in (("skimage", "image"), ("sklearn", "learn"))
 }
 USED_UNSEEN = {
