@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import platformdirs
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QWidget
 
 from src_core.clustering.scatter import ScatterKind
@@ -54,8 +55,8 @@ class KindSwitch(QWidget):
     def _take(self, kind: ScatterKind) -> None:
         if kind != self.kind:
             self.kind = kind
-            _remember(kind)
             self.switched.emit()
+            QTimer.singleShot(0, partial(_remember, kind))  # a disk may take its time
 
 
 def _file() -> Path:

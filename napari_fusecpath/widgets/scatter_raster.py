@@ -44,7 +44,8 @@ class PlaneView:
         """Return the view that shows all points, shape (N, 2)."""
         if not len(points):
             return cls(low=(-1.0, -1.0), high=(1.0, 1.0), middle=(0.0, 0.0))
-        low, high = points.min(axis=0).astype(float), points.max(axis=0).astype(float)
+        sides = np.ascontiguousarray(points.T)  # along memory the extremes are found at once
+        low, high = sides.min(axis=1).astype(float), sides.max(axis=1).astype(float)
         reach = np.where(high > low, (high - low) * _MARGIN, 1.0)
         low, high = low - reach, high + reach
         middle = (low + high) / 2

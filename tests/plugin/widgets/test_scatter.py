@@ -17,7 +17,7 @@ from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.layers.overlays import show_attention
 from napari_fusecpath.widgets import bag_frames
 from napari_fusecpath.widgets.dock import FuseCPathWidget
-from napari_fusecpath.widgets.scatter import ScatterPanel
+from napari_fusecpath.widgets.scatter_kind import KindSwitch
 from src_core.clustering.scatter import Scatter, ScatterKind, save_scatter, scatter_recipe
 from src_core.inference.palette import cluster_colors
 from src_core.project import Project
@@ -226,7 +226,7 @@ def test_the_switch_shows_either_scatter_asks_for_what_is_not_made_and_is_rememb
     left = np.flatnonzero(session.snapshot.clusters == 0).tolist()
     assert list(session.workbench.selected) == left
 
-    assert ScatterPanel(session).kind == "tsne", "remembered"
+    assert KindSwitch().kind == "tsne", "remembered"
     qtbot.mouseClick(pca, LEFT)
     np.testing.assert_array_equal(panel.view._xy, along_axes)
     slide = project.slide("a")
