@@ -73,6 +73,7 @@ class ReviewPanel(StepPanel):
         self.painter.stored.connect(self.comment.clear)
         self.painter.said.connect(self.warn)
         self.suggestions = SuggestionStrip(self.session, self.painter, self)
+        self.body.insertWidget(1, self.suggestions)  # the work itself: a small screen shows it
         self.tuning = FineTuning(self.session, self)
         self.tuning.asked.connect(self._ask)
         self.selected = SelectedMarks(self.session, self.painter, self)
@@ -82,7 +83,6 @@ class ReviewPanel(StepPanel):
         self.foot.addLayout(self._steps_row())
         self.foot.addWidget(self.latest)
         self.foot.addWidget(self.selected)
-        self.foot.addWidget(self.suggestions)
         self.foot.addWidget(self.tuning)
         self.comparison = Fold("Two reviewers compared", self.reviewers, self)
         self.foot.addWidget(self.comparison)
