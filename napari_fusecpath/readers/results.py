@@ -269,6 +269,7 @@ def _tidy(viewer: Viewer, known: set[Role | None], shown: set[Role]) -> None:
             "lasso",
             "shade",
             "selection",
+            "pointed",
             "measures",
         ):  # no results: their steps turn them over
             continue

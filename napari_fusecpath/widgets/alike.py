@@ -8,15 +8,14 @@ from typing import Any
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_fusecpath.layers.canvas import camera_of
-from napari_fusecpath.layers.geometry import world_of_xy
-from napari_fusecpath.layers.stack import scale_in_view
+from napari_fusecpath.layers.patch_view import look_at_patch
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.tables import Table
 from src_core.patches.grid import PatchGrid
+from src_core.types import Json
 
-__all__ = ["AlikePatches"]
+__all__ = ["AlikePatches", "row_of_match", "similar_options"]
 
 _SHOWN_ROWS = 6
 
@@ -80,17 +79,10 @@ class AlikePatches(QWidget):
         self._select()
 
     def _ask(self) -> None:
-        snapshot, selected = self._session.snapshot, self._session.workbench.selected
-        if snapshot.project is None or snapshot.slide is None or len(selected) != 1:
-            return
-        self.asked.emit(
-            {
-                "project": str(snapshot.project.root),
-                "slide": snapshot.slide.slide_id,
-                "row": selected[0],
-                "cohort": self.everywhere.isVisibleTo(self) and self.everywhere.isChecked(),
-            }
-        )
+        everywhere = self.everywhere.isVisibleTo(self) and self.everywhere.isChecked()
+        options = similar_options(self._session, everywhere=everywhere)
+        if options is not None:
+            self.asked.emit(options)
 
     def _go(self) -> None:
         """Turn to the slide of the chosen patch, and bring the patch to the middle."""
@@ -102,22 +94,33 @@ class AlikePatches(QWidget):
             self._session.show_slide(one["slide_id"])
             self._session.refresh()
             self._select()
-        grid, viewer = self._session.snapshot.grid, self._session.viewer
-        if grid is not None:
-            mpp = scale_in_view(viewer, grid.lattice.slide_mpp)
-            middle = world_of_xy(_middle(grid, one), mpp=mpp)
-            camera = camera_of(viewer)
-            camera.center = (*camera.center[:-2], float(middle[0]), float(middle[1]))
+        grid = self._session.snapshot.grid
+        row = None if grid is None else row_of_match(grid, one)
+        if grid is not None and row is not None:
+            look_at_patch(self._session.viewer, grid, row)
 
     def _select(self) -> None:
         grid, slide = self._session.snapshot.grid, self._session.snapshot.slide
         if grid is not None and slide is not None:
             here = [one for one in self._found if one["slide_id"] == slide.slide_id]
-            rows = {row for one in here if (row := grid.row_at(_middle(grid, one))) is not None}
+            rows = {row for one in here if (row := row_of_match(grid, one)) is not None}
             self._session.workbench.selected = tuple(sorted(rows))
 
 
-def _middle(grid: PatchGrid, one: Mapping[str, Any]) -> tuple[float, float]:
-    """Return the middle of a found patch: its row may be another's once the grid has changed."""
+def similar_options(session: Session, *, everywhere: bool) -> dict[str, Json] | None:
+    """Return what the verb ``similar`` is asked for the selected patch; None unless it is one."""
+    snapshot, selected = session.snapshot, session.selected
+    if snapshot.project is None or snapshot.slide is None or len(selected) != 1:
+        return None
+    return {
+        "project": str(snapshot.project.root),
+        "slide": snapshot.slide.slide_id,
+        "row": int(selected[0]),
+        "cohort": everywhere,
+    }
+
+
+def row_of_match(grid: PatchGrid, one: Mapping[str, Any]) -> int | None:
+    """Return the row of a found patch: it may have been another's before the grid changed."""
     half = grid.lattice.patch_l0 / 2
-    return one["x"] + half, one["y"] + half
+    return grid.row_at((one["x"] + half, one["y"] + half))

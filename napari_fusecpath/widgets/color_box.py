@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from qtpy.QtWidgets import QCheckBox, QWidget
 
 from napari_fusecpath.layers.find import about, find_layer
 from napari_fusecpath.notify import report_error
-from napari_fusecpath.widgets.threads import end, submit
+from napari_fusecpath.widgets.threads import SideThread
 from src_core.errors import FusecpathError
 from src_core.slides.color import Convert, DisplayLevel, to_srgb
 from src_core.slides.factory import open_slide
@@ -67,8 +65,7 @@ class ColorBox(QCheckBox):
         self.setAccessibleName("Colours by the slide's ICC profile")
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._refuse("There is no slide")
-        pool = self._pool = ThreadPoolExecutor(1, thread_name_prefix="colours")
-        closed = self._closed = Event()
+        self._thread = SideThread("colours", self)
         self._found.connect(self._take, Qt.ConnectionType.QueuedConnection)
         self._made.connect(self._take_made, Qt.ConnectionType.QueuedConnection)
         self.toggled.connect(self._show)
@@ -76,7 +73,7 @@ class ColorBox(QCheckBox):
         heard = [(events.inserted, self._turn), (events.removed, self._turn)]
         for emitter, slot in heard:
             emitter.connect(slot)
-        self.destroyed.connect(partial(_leave, heard, pool, closed))
+        self.destroyed.connect(partial(_leave, heard))
         self._turn()
 
     def _turn(self, _event: Any = None) -> None:
@@ -88,7 +85,7 @@ class ColorBox(QCheckBox):
         self._convert = self._ready = None
         self._refuse("Looking for the slide's ICC profile" if slide else "There is no slide")
         if self._slide is not None:
-            submit(self._pool, self._look, self._slide, Path(about(self._slide)["path"]))
+            self._thread.submit(self._look, self._slide, Path(about(self._slide)["path"]))
 
     def _look(self, slide: Image, path: Path) -> None:
         told: Convert | FusecpathError | None
@@ -101,14 +98,14 @@ class ColorBox(QCheckBox):
             told = None if profile is None else to_srgb(profile, name=path.name)
         except FusecpathError as error:
             told = error
-        if not self._closed.is_set():
+        if not self._thread.is_closed:
             self._found.emit(slide, told)
 
     def _make(self, slide: Image, convert: Convert) -> None:
         *fine, coarsest = slide.data
         pixels = np.asarray(coarsest)
         shown = [*(DisplayLevel(level, convert) for level in fine), convert(pixels)]
-        if not self._closed.is_set():
+        if not self._thread.is_closed:
             self._made.emit(slide, _Ready([*fine, pixels], shown))
 
     def _take(self, slide: Image, told: Convert | FusecpathError | None) -> None:
@@ -139,7 +136,7 @@ class ColorBox(QCheckBox):
             return
         if ready is None:
             if is_wanted:
-                submit(self._pool, self._make, slide, self._convert)
+                self._thread.submit(self._make, slide, self._convert)
             return
         levels = ready.shown if is_wanted else ready.plain
         if slide.data[0] is not levels[0]:
@@ -147,9 +144,6 @@ class ColorBox(QCheckBox):
             self._session.refresh_soon()  # the second view may show the same
 
 
-def _leave(
-    heard: list[tuple[Any, Any]], pool: ThreadPoolExecutor, closed: Event, _box: object = None
-) -> None:
-    end(pool, closed)
+def _leave(heard: list[tuple[Any, Any]], _box: object = None) -> None:
     for emitter, slot in heard:
         emitter.disconnect(slot)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +24,8 @@ from qtpy.QtWidgets import QWidget
 from napari_fusecpath.layers.canvas import camera_of, view_of
 from napari_fusecpath.layers.find import find_layer, role_of
 from napari_fusecpath.layers.view import center_on, magnification, slide_box
-from napari_fusecpath.widgets.threads import end, submit
-from napari_fusecpath.widgets.thumbnails import picture_of
+from napari_fusecpath.widgets.pictures import picture_of
+from napari_fusecpath.widgets.threads import SideThread
 from src_core.errors import FusecpathError
 
 if TYPE_CHECKING:
@@ -80,8 +78,7 @@ class OverviewMap(QWidget):
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setAccessibleName("Overview map")
         self.setToolTip("The whole slide; the frame is what you see. Click or drag to go there.")
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="overview")
-        self._closed = Event()
+        self._thread = SideThread("overview", self)
         self._read.connect(self._show_picture, Qt.ConnectionType.QueuedConnection)
         canvas.installEventFilter(self)
         layers, camera = viewer.layers.events, camera_of(viewer).events
@@ -93,7 +90,7 @@ class OverviewMap(QWidget):
         ]
         for emitter, slot in heard:
             emitter.connect(slot)
-        self.destroyed.connect(partial(_leave, heard, self._pool, self._closed))
+        self.destroyed.connect(partial(_leave, heard))
         self.hide()
         self._turn()
 
@@ -174,7 +171,7 @@ class OverviewMap(QWidget):
         self._slide, self._picture = slide, None
         self.hide()
         if slide is not None:
-            submit(self._pool, self._work, slide)
+            self._thread.submit(self._work, slide)
 
     def _work(self, slide: Layer) -> None:
         try:
@@ -183,7 +180,7 @@ class OverviewMap(QWidget):
             _log.info("There is no overview: %s", error)
             return
         picture = picture_of(pixels, min(_READ_AT_MOST, max(pixels.shape[:2])))
-        if not self._closed.is_set():
+        if not self._thread.is_closed:
             self._read.emit(slide, picture)
 
     def _show_picture(self, slide: Layer, picture: QImage) -> None:
@@ -221,9 +218,6 @@ class OverviewMap(QWidget):
         return np.array([[0.0, 0.0], [1.0, 1.0]]) if slide is None else slide_box(slide)
 
 
-def _leave(
-    heard: list[tuple[Any, Callable[..., None]]], pool: ThreadPoolExecutor, closed: Event, *_: Any
-) -> None:
-    end(pool, closed)
+def _leave(heard: list[tuple[Any, Callable[..., None]]], _map: object = None) -> None:
     for emitter, slot in heard:
         emitter.disconnect(slot)

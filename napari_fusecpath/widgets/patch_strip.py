@@ -15,7 +15,8 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]  # Signal: an alias in q
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QListView, QWidget
 
-from napari_fusecpath.widgets.thumbnails import Thumbnails
+from napari_fusecpath.widgets.pictures import icon_of
+from napari_fusecpath.widgets.thumbnails import PatchKey, PatchSource, Thumbnails
 from src_core.patches.grid import PatchGrid
 from src_core.project import SlideFolder
 
@@ -41,12 +42,10 @@ class _Patches(QAbstractListModel):
         super().__init__(parent)
         self.items: list[StripItem] = []
         self.thumbnails = Thumbnails(_SIDE, parent)
-        self._pictures: dict[int, QIcon] = {}
-        self._problems: dict[int, str] = {}
+        self._source: PatchSource | None = None
         self._blank = _plain("#808080")
         self._refused = _plain("#3a2a2a")
-        self.thumbnails.came.connect(self._take)
-        self.thumbnails.failed.connect(self._refuse)
+        self.thumbnails.came.connect(self._changed)
 
     def show_items(self, items: Sequence[StripItem]) -> None:
         """Show other patches of the same slide."""
@@ -54,10 +53,11 @@ class _Patches(QAbstractListModel):
         self.items = list(items)
         self.endResetModel()
 
-    def forget(self) -> None:
-        """Drop the pictures: those that come are of another slide."""
-        self._pictures.clear()
-        self._problems.clear()
+    def turn_to(self, source: PatchSource | None) -> None:
+        """Turn to another slide; nothing of it is shown yet."""
+        self.thumbnails.forget()
+        self._source = source
+        self.show_items(())
 
     def rowCount(self, _parent: QModelIndex | None = None) -> int:  # noqa: N802
         return len(self.items)
@@ -73,33 +73,28 @@ class _Patches(QAbstractListModel):
         texts = {
             Qt.ItemDataRole.DisplayRole: item.caption,
             Qt.ItemDataRole.AccessibleTextRole: f"{item.caption}: {item.tip}",
-            Qt.ItemDataRole.ToolTipRole: self._problems.get(item.row, item.tip),
+            Qt.ItemDataRole.ToolTipRole: self._problem(item.row) or item.tip,
         }
         return texts.get(Qt.ItemDataRole(role))
 
     def is_read(self, row: int) -> bool:
         """Tell whether the picture of a row of the grid has come."""
-        return row in self._pictures
+        source = self._source
+        return source is not None and self.thumbnails.has(self.thumbnails.key(source, row))
 
-    def _picture(self, row: int) -> QIcon:
-        if row in self._problems:
-            return self._refused
-        if row not in self._pictures:
-            self.thumbnails.ask(row)
-            return self._blank
-        return self._pictures[row]
+    def _picture(self, row: int) -> QIcon | None:
+        if self._source is None:
+            return None
+        icon = self.thumbnails.icon(self.thumbnails.key(self._source, row))
+        return icon or (self._refused if self._problem(row) else self._blank)
 
-    def _take(self, row: int, picture: Any) -> None:
-        self._pictures[row] = _icon(QPixmap.fromImage(picture))
-        self._changed(row)
+    def _problem(self, row: int) -> str:
+        source = self._source
+        return "" if source is None else self.thumbnails.problem(self.thumbnails.key(source, row))
 
-    def _refuse(self, row: int, why: str) -> None:
-        self._problems[row] = why
-        self._changed(row)
-
-    def _changed(self, row: int) -> None:
+    def _changed(self, key: PatchKey) -> None:
         for place, item in enumerate(self.items):
-            if item.row == row:
+            if item.row == key.row:
                 self.dataChanged.emit(self.index(place), self.index(place))
 
 
@@ -157,9 +152,7 @@ class PatchStrip(QListView):
 
     def turn_to(self, slide: SlideFolder | None, grid: PatchGrid | None) -> None:
         """Turn to another slide; nothing of it is shown yet."""
-        self._patches.forget()
-        self._patches.thumbnails.turn_to(slide, grid)
-        self._patches.show_items(())
+        self._patches.turn_to(None if slide is None or grid is None else PatchSource(slide, grid))
 
     def show_items(self, items: Sequence[StripItem]) -> None:
         """Show some patches; the highlighted one stays, or its place is taken by the next."""
@@ -190,11 +183,4 @@ class PatchStrip(QListView):
 def _plain(color: str) -> QIcon:
     picture = QPixmap(_SIDE, _SIDE)
     picture.fill(QColor(color))
-    return _icon(picture)
-
-
-def _icon(picture: QPixmap) -> QIcon:
-    """Return a picture that keeps its colours while it is highlighted: they are to be judged."""
-    icon = QIcon(picture)
-    icon.addPixmap(picture, QIcon.Mode.Selected)
-    return icon
+    return icon_of(picture)

@@ -9,8 +9,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QWidget
 
-from napari_fusecpath.layers.geometry import xy_of_world
-from napari_fusecpath.layers.stack import scale_in_view
+from napari_fusecpath.layers.patch_view import patch_at
 from napari_fusecpath.widgets.session import Session
 from src_core.types import Float64
 
@@ -62,8 +61,4 @@ class PatchPicker(QObject):
     def _row_at(self, world: Float64) -> int:
         """Return the row of the patch that holds a world point (row, column), -1 if none does."""
         grid = self._session.snapshot.grid
-        if grid is None:
-            return -1
-        mpp = scale_in_view(self._session.viewer, grid.lattice.slide_mpp)
-        row = grid.row_at(xy_of_world(world, mpp=mpp))
-        return -1 if row is None else row
+        return -1 if grid is None else patch_at(self._session.viewer, grid, world)

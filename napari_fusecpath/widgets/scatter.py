@@ -18,9 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_fusecpath.layers.canvas import look_at
-from napari_fusecpath.layers.geometry import patch_side, scale_ratio, world_of_cells
-from napari_fusecpath.layers.stack import scale_in_view
+from napari_fusecpath.layers.patch_view import look_at_patch
 from napari_fusecpath.widgets.progress_panel import ProgressPanel
 from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.scatter_colors import (
@@ -251,12 +249,9 @@ class ScatterPanel(QWidget):
 
     def _go(self, row: int) -> None:
         """Bring a patch to the middle of the canvas."""
-        grid, viewer = self._session.snapshot.grid, self._session.viewer
+        grid = self._session.snapshot.grid
         if grid is not None:
-            lattice = grid.lattice
-            ratio = scale_ratio(lattice.slide_mpp, scale_in_view(viewer, lattice.slide_mpp))
-            (middle,) = world_of_cells(lattice, grid.cells[row : row + 1]) * ratio
-            look_at(viewer, middle, patch_side(lattice) * ratio)
+            look_at_patch(self._session.viewer, grid, row)
 
 
 def _captions(scatter: Scatter) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_fusecpath.layers.find import Role, about, find_layer
 from src_core.patches.grid import PatchGrid
 
-__all__ = ["DENSITY", "Coloring", "coloring_of", "colorings_at_hand"]
+__all__ = ["DENSITY", "Coloring", "coloring_of", "colorings_at_hand", "label_at"]
 
 DENSITY = "density"
 _ROLES: tuple[tuple[Role, str], ...] = (
@@ -72,6 +72,19 @@ def coloring_of(viewer: ViewerModel, grid: PatchGrid, key: str) -> Coloring:
     if isinstance(layer, Labels):
         return _of_labels(layer, values)
     return _of_map(layer, values)
+
+
+def label_at(viewer: ViewerModel, grid: PatchGrid, role: Role, row: int) -> str:
+    """Return what a map of labels calls one patch, in view or not; empty where it says nothing."""
+    layer = find_layer(viewer, role)
+    raster = _raster(layer, grid)
+    if raster is None or not isinstance(layer, Labels):
+        return ""
+    factor = raster.shape[0] // grid.lattice.shape_hw[0]
+    column, line = grid.cells[row] * factor + factor // 2
+    names = ["", *layer.features.get("name", ())]
+    value = int(raster[line, column])
+    return str(names[value]) if value < len(names) else ""
 
 
 def _raster(layer: object, grid: PatchGrid) -> NDArray[Any] | None:

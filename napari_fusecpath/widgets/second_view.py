@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
@@ -29,7 +27,7 @@ from napari_fusecpath.widgets.linking import ALIGNED, Link, are_comparable
 from napari_fusecpath.widgets.overview import power_text
 from napari_fusecpath.widgets.slide_canvas import SlideCanvas
 from napari_fusecpath.widgets.snapshot import Snapshot
-from napari_fusecpath.widgets.threads import end, submit
+from napari_fusecpath.widgets.threads import SideThread
 from src_core.errors import FusecpathError
 from src_core.project import SlideFolder
 
@@ -111,11 +109,10 @@ class SecondView(QWidget):
         self._heard: list[tuple[Any, Any]] = []
         self._root: Path | None = None
         """Of the project whose slides are offered."""
-        pool = self._pool = ThreadPoolExecutor(1, thread_name_prefix="second-slide")
-        closed = self._closed = Event()
+        self._thread = SideThread("second-slide", self)
         self._opened.connect(self._take_opened, Qt.ConnectionType.QueuedConnection)
         session.refreshed.connect(self._show)
-        self.destroyed.connect(partial(_leave, self._heard, pool, closed))
+        self.destroyed.connect(partial(_forget, self._heard))
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
         """Listen to the first view."""
@@ -173,7 +170,7 @@ class SecondView(QWidget):
             self._layers_changed()
         else:
             self.canvas.say(f"Opening {name} …")
-            submit(self._pool, self._open, project.slide(name))
+            self._thread.submit(self._open, project.slide(name))
 
     def _layers_changed(self, _event: Any = None) -> None:
         slide = find_layer(self._viewer, "slide")
@@ -201,7 +198,7 @@ class SecondView(QWidget):
             told = _Opened(slide, levels, reader.properties.mpp, reader.close)
         except FusecpathError as error:
             told = error
-        if not self._closed.is_set():
+        if not self._thread.is_closed:
             self._opened.emit(slide, told)
         elif isinstance(told, _Opened):
             told.close()
@@ -303,14 +300,7 @@ def _levels_of(slide: Layer) -> Levels:
     return Levels(list(slide.data), notes["origin_xy"], slide.name)
 
 
-def _forget(heard: list[tuple[Any, Any]]) -> None:
+def _forget(heard: list[tuple[Any, Any]], _view: object = None) -> None:
     for emitter, slot in heard:
         emitter.disconnect(slot)
     heard.clear()
-
-
-def _leave(
-    heard: list[tuple[Any, Any]], pool: ThreadPoolExecutor, closed: Event, _view: object = None
-) -> None:
-    end(pool, closed)
-    _forget(heard)

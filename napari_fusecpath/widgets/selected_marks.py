@@ -59,7 +59,9 @@ class SelectedMarks(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(row)
         layout.addWidget(self.text)
-        PatchPicker(session, panel).picked.connect(self._pick)
+        PatchPicker(session, panel).picked.connect(
+            lambda row, is_more: session.pick_patch(row, is_more=is_more)
+        )
 
     def show_selected(self, label: int | None) -> None:
         """Say what is selected, and offer a label for it.
@@ -113,12 +115,3 @@ class SelectedMarks(QWidget):
             self._session.workbench.turn_to_grid(grid.grid_id)
             self._session.workbench.selected = tuple(rows.tolist())
             self.lasso.setFocus()  # the canvas has had it, and the keys are to act here
-
-    def _pick(self, row: int, is_more: bool) -> None:
-        """Select the patch that was clicked on the slide, beside those before if there is more."""
-        kept = set(self._session.selected.tolist()) if is_more else set()
-        clicked = {row} if row >= 0 else set()
-        grid = self._session.snapshot.grid
-        if grid is not None:
-            self._session.workbench.turn_to_grid(grid.grid_id)
-            self._session.workbench.selected = tuple(sorted(kept ^ clicked))

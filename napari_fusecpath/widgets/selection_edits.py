@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
@@ -14,9 +12,9 @@ from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import wrapped_label
 from src_core.errors import FusecpathError
 from src_core.review.selection import EXCLUDED, PINNED
-from src_core.types import BoolArray
+from src_core.types import BoolArray, Int64
 
-__all__ = ["SelectionEditor"]
+__all__ = ["SelectionEditor", "edit_patches", "undo_edit"]
 
 
 class SelectionEditor(QWidget):
@@ -80,32 +78,56 @@ class SelectionEditor(QWidget):
 
     def _edit(self, label: str) -> None:
         """Exclude or pin what is selected; if all of that is so already, take it back."""
-        snapshot, rows = self._session.snapshot, self._session.selected
-        slide, grid, edits = snapshot.slide, snapshot.grid, snapshot.edits
-        if slide is None or grid is None or edits is None or not len(rows):
-            return
-        store = slide.selection
-        acts = {EXCLUDED: (store.exclude, edits.excluded), PINNED: (store.pin, edits.pinned)}
-        act, of = acts[label]
-        if self._are_all(of):
-            act = store.release
-        self._try(lambda: act(grid, rows, reviewer=reviewer_name()))
+        self.said.emit(edit_patches(self._session, label, self._session.selected))
 
     def _undo(self) -> None:
-        slide = self._session.snapshot.slide
-        if slide is not None:
-            self._try(lambda: slide.selection.undo(reviewer=reviewer_name()), nothing="to undo")
+        self.said.emit(undo_edit(self._session))
 
-    def _try(self, act: Callable[[], object], *, nothing: str = "") -> None:
-        try:
-            done = act()
-        except FusecpathError as error:
-            self.said.emit(str(error))
-            return
-        self.said.emit(
-            f"There is nothing of {reviewer_name()} {nothing}." if nothing and done is None else ""
-        )
-        self._session.refresh()
+
+def edit_patches(session: Session, label: str, rows: Int64) -> str:
+    """Exclude or pin patches of the slide in view; if all of them are so already, take it back.
+
+    Parameters
+    ----------
+    session : Session
+    label : str
+        ``EXCLUDED`` or ``PINNED``.
+    rows : ndarray of int64, shape (n,)
+        Of the grid.
+
+    Returns
+    -------
+    str
+        Why it could not be done; empty where it was.
+    """
+    snapshot = session.snapshot
+    slide, grid, edits = snapshot.slide, snapshot.grid, snapshot.edits
+    if slide is None or grid is None or edits is None or not len(rows):
+        return ""
+    store = slide.selection
+    acts = {EXCLUDED: (store.exclude, edits.excluded), PINNED: (store.pin, edits.pinned)}
+    act, of = acts[label]
+    if of[rows].all():
+        act = store.release
+    try:
+        act(grid, rows, reviewer=reviewer_name())
+    except FusecpathError as error:
+        return str(error)
+    session.refresh()
+    return ""
+
+
+def undo_edit(session: Session) -> str:
+    """Take back what the reviewer has excluded or pinned last; return why it could not be done."""
+    slide = session.snapshot.slide
+    if slide is None:
+        return ""
+    try:
+        done = slide.selection.undo(reviewer=reviewer_name())
+    except FusecpathError as error:
+        return str(error)
+    session.refresh()
+    return f"There is nothing of {reviewer_name()} to undo." if done is None else ""
 
 
 def _words(snapshot: Snapshot, n_selected: int) -> str:

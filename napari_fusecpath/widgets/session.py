@@ -276,8 +276,23 @@ class Session(QObject):
 
     def choose_patches(self, rows: Int64) -> None:
         """Select rows of the grid, and no cluster in the legend."""
+        if self.snapshot.grid is not None:
+            self.workbench.turn_to_grid(self.snapshot.grid.grid_id)
         self.clusters_chosen.emit([])
         self.workbench.selected = tuple(rows.tolist())
+
+    def pick_patch(self, row: int, *, is_more: bool) -> None:
+        """Select a row of the grid, -1 for none.
+
+        Parameters
+        ----------
+        row : int
+        is_more : bool
+            Beside those selected before; one of them is selected no more.
+        """
+        clicked = np.array([row] if row >= 0 else [], np.int64)
+        kept = self.selected if is_more else clicked[:0]
+        self.choose_patches(np.setxor1d(kept, clicked))
 
     def take_legend(self, legend: Legend, *, is_joint: bool) -> None:
         """Tell soon what clusters are called now; nothing else that is stored has changed.

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from threading import Event
 
-import numpy as np
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import (
     QColor,
@@ -23,9 +19,9 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_fusecpath.layers.field import Levels, read_field
 from napari_fusecpath.layers.view import View
-from napari_fusecpath.widgets.threads import end, submit
+from napari_fusecpath.widgets.pictures import image_of
+from napari_fusecpath.widgets.threads import SideThread
 from src_core.errors import FusecpathError
-from src_core.types import Rgb
 
 __all__ = ["SlideCanvas"]
 
@@ -77,10 +73,8 @@ class SlideCanvas(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setCursor(Qt.CursorShape.OpenHandCursor)
         self.setAccessibleName("Second view of a slide")
-        pool = self._pool = ThreadPoolExecutor(1, thread_name_prefix="second-view")
-        closed = self._closed = Event()
+        self._thread = SideThread("second-view", self)
         self._read.connect(self._take, Qt.ConnectionType.QueuedConnection)
-        self.destroyed.connect(partial(_leave, pool, closed))
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Return a size that leaves the main canvas as much on a small screen."""
@@ -98,11 +92,11 @@ class SlideCanvas(QWidget):
         """
         before, self._release = self._release, release
         if before is not None:
-            submit(self._pool, before)
+            self._thread.submit(before)
         self.levels, self._pictures, self._problem = levels, {}, ""
         self._is_due = False
         if levels is not None:
-            submit(self._pool, self._work_whole, levels)
+            self._thread.submit(self._work_whole, levels)
         self.update()
 
     def show_view(self, view: View) -> None:
@@ -207,16 +201,16 @@ class SlideCanvas(QWidget):
             ratio = self.devicePixelRatioF()
             fine = View(self.view.center_xy, self.view.l0_per_px / ratio)
             size = (round(self.width() * ratio), round(self.height() * ratio))
-            submit(self._pool, self._work, self.levels, fine, size)
+            self._thread.submit(self._work, self.levels, fine, size)
 
     def _work(self, levels: Levels, view: View, size: tuple[int, int]) -> None:
         told: _Picture | str | None
         try:
             field = read_field(levels, view, size)
-            told = None if field is None else _Picture(_image(field.pixels), field.box_xywh)
+            told = None if field is None else _Picture(image_of(field.pixels), field.box_xywh)
         except FusecpathError as error:
             told = str(error)
-        if not self._closed.is_set():
+        if not self._thread.is_closed:
             self._read.emit(levels, told, False)
 
     def _work_whole(self, levels: Levels) -> None:
@@ -227,8 +221,8 @@ class SlideCanvas(QWidget):
             field = read_field(levels, view, (_WHOLE_PX, _WHOLE_PX))
         except FusecpathError:
             return  # reading what is in view says what is wrong
-        if field is not None and not self._closed.is_set():
-            self._read.emit(levels, _Picture(_image(field.pixels), field.box_xywh), True)
+        if field is not None and not self._thread.is_closed:
+            self._read.emit(levels, _Picture(image_of(field.pixels), field.box_xywh), True)
 
     def _take(self, levels: Levels, told: _Picture | str | None, is_whole: bool) -> None:
         self._is_reading &= is_whole
@@ -243,13 +237,3 @@ class SlideCanvas(QWidget):
             self.update()
         if self._is_due:
             self._ask()
-
-
-def _image(pixels: Rgb) -> QImage:
-    height, width, _ = pixels.shape
-    flat = np.ascontiguousarray(pixels).tobytes()
-    return QImage(flat, width, height, 3 * width, QImage.Format.Format_RGB888).copy()
-
-
-def _leave(pool: ThreadPoolExecutor, closed: Event, _canvas: object = None) -> None:
-    end(pool, closed)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
 from typing import NamedTuple
 
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 
-from napari_fusecpath.widgets.threads import end, submit
+from napari_fusecpath.widgets.threads import SideThread
 from src_core.errors import FusecpathError
 from src_core.project import Project
 from src_core.slide_stages import StageReader
@@ -46,15 +44,13 @@ class SlideFacts(QObject):
         self._reader = StageReader()
         self._wanted: deque[_Question] = deque(maxlen=1)
         """Only the latest question is answered."""
-        pool = self._pool = ThreadPoolExecutor(1, thread_name_prefix="slide facts")
+        self._thread = SideThread("slide facts", parent)
         self._read.connect(self.came, Qt.ConnectionType.QueuedConnection)
-        closed = self._closed = Event()
-        parent.destroyed.connect(lambda: end(pool, closed))
 
     def ask(self, root: Path, run_id: str | None) -> None:
         """Read a project; `came` follows, once for many questions while one is being answered."""
         self._wanted.append(_Question(root, run_id))
-        submit(self._pool, self._work)
+        self._thread.submit(self._work)
 
     def _work(self) -> None:
         try:
@@ -67,5 +63,5 @@ class SlideFacts(QObject):
             found = {one.slide_id: one for one in stages}
         except FusecpathError:  # the window says so, from its snapshot
             return
-        if not self._closed.is_set():
+        if not self._thread.is_closed:
             self._read.emit(asked.root, found)

@@ -18,7 +18,7 @@ from qtpy.QtGui import QFont, QIcon
 
 from napari_fusecpath.widgets.slide_texts import STAGES, count_text, marks_of, state_tip
 from napari_fusecpath.widgets.slide_thumbnails import SlideThumbnails
-from src_core.project import Project
+from src_core.project import Project, SlideFolder
 from src_core.slide_stages import SlideStages
 
 __all__ = ["Column", "SlideListing", "SlideModel"]
@@ -305,7 +305,7 @@ class SlideModel(QAbstractItemModel):
     def _patient(self, slides: tuple[str, ...]) -> str:
         return self.listing.patients.get(slides[0], slides[0])
 
-    def _repaint(self, slide_id: str) -> None:
-        index = self.index_of(slide_id)
+    def _repaint(self, slide: SlideFolder) -> None:
+        index = self.index_of(slide.slide_id)
         if index.isValid():
             self.dataChanged.emit(index, index, [_Role.DecorationRole])

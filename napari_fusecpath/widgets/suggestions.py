@@ -18,9 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_fusecpath.layers.canvas import look_at
-from napari_fusecpath.layers.geometry import patch_side, scale_ratio, world_of_cells
-from napari_fusecpath.layers.stack import scale_in_view
+from napari_fusecpath.layers.patch_view import look_at_patch
 from napari_fusecpath.widgets.painting import MarkPainter
 from napari_fusecpath.widgets.patch_strip import PatchStrip, StripItem
 from napari_fusecpath.widgets.session import Session
@@ -263,14 +261,10 @@ class SuggestionStrip(QWidget):
 
     def _go(self, row: int) -> None:
         """Bring a patch to the middle of the canvas, framed."""
-        grid, viewer = self._session.snapshot.grid, self._session.viewer
+        grid, bench = self._session.snapshot.grid, self._session.workbench
         if grid is None:
             return
-        lattice = grid.lattice
-        ratio = scale_ratio(lattice.slide_mpp, scale_in_view(viewer, lattice.slide_mpp))
-        (middle,) = world_of_cells(lattice, grid.cells[row : row + 1]) * ratio
-        look_at(viewer, middle, patch_side(lattice) * ratio)
-        bench = self._session.workbench
+        look_at_patch(self._session.viewer, grid, row)
         bench.turn_to_grid(grid.grid_id)
         bench.highlighted, bench.selected = row, (row,)
         self._say()

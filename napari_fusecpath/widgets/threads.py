@@ -5,12 +5,42 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
 from threading import Event
 from typing import Any
 
-__all__ = ["end", "submit"]
+from qtpy.QtCore import QObject
+
+__all__ = ["SideThread", "submit"]
 
 _log = logging.getLogger(__name__)
+
+
+class SideThread:
+    """One thread that does what it is given, one after the other, as long as something lives.
+
+    Parameters
+    ----------
+    name : str
+        Of the thread, for logs.
+    owner : QObject
+        With it the thread ends; what it has not begun by then is dropped.
+    """
+
+    def __init__(self, name: str, owner: QObject) -> None:
+        pool = self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+        closed = self._closed = Event()
+        owner.destroyed.connect(partial(_end, pool, closed))
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the owner has gone: nobody hears what the thread still does."""
+        return self._closed.is_set()
+
+    def submit(self, work: Callable[..., object], *args: Any) -> None:
+        """Do something in the thread; a bug in it is logged."""
+        if not self.is_closed:
+            submit(self._pool, work, *args)
 
 
 def submit(pool: Executor, work: Callable[..., object], *args: Any) -> None:
@@ -18,7 +48,7 @@ def submit(pool: Executor, work: Callable[..., object], *args: Any) -> None:
     pool.submit(work, *args).add_done_callback(_log_bug)
 
 
-def end(pool: ThreadPoolExecutor, closed: Event) -> None:
+def _end(pool: ThreadPoolExecutor, closed: Event, _owner: object = None) -> None:
     """Drop what a pool has not begun, and let it know that nobody hears what it still does."""
     closed.set()
     pool.shutdown(wait=False, cancel_futures=True)

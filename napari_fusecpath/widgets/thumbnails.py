@@ -1,120 +1,113 @@
-"""Patches as small pictures, read from the slide in a thread when they are first looked at."""
+"""Patches as small pictures, read from their slides in a thread when they are first looked at."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-import numpy as np
-from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject
 from qtpy.QtGui import QImage
 
-from napari_fusecpath.widgets.threads import submit
+from napari_fusecpath.widgets.lazy_pictures import LazyPictures
+from napari_fusecpath.widgets.pictures import picture_of
 from src_core.errors import FusecpathError
 from src_core.patches.grid import PatchGrid
 from src_core.patches.reader import read_patch
 from src_core.project import SlideFolder
 from src_core.slides import SlideReader
-from src_core.types import Rgb
 
-__all__ = ["Thumbnails", "picture_of"]
+__all__ = ["PatchKey", "PatchSource", "Thumbnails"]
+
+_PIXELS = 12_000_000
+"""In memory at most, in all pictures: 48 MB."""
+_WAITING = 512
+_OPEN = 4
+"""Slides that are open at once."""
 
 
-@dataclass(slots=True, eq=False)
-class _Source:
-    """A slide, opened in the thread by the first patch that is read."""
+@dataclass(frozen=True, slots=True)
+class PatchSource:
+    """A slide with its patches; equal for the same slide and the same patches."""
 
     slide: SlideFolder
-    grid: PatchGrid
-    asked: set[int] = field(default_factory=set)
-    is_closed: bool = False
-    reader: SlideReader | None = None
+    grid: PatchGrid = field(compare=False)
+    grid_id: str = field(init=False)
 
-    def read(self, row: int) -> Rgb | None:
-        """Return a patch, None once nobody wants it any more."""
-        if self.is_closed:
-            return None
-        if self.reader is None:
-            self.reader = self.slide.open()
-        return read_patch(self.reader, self.grid.lattice, self.grid.cells[row])
-
-    def close(self) -> None:
-        if self.reader is not None:
-            self.reader.close()
-            self.reader = None
+    def __post_init__(self) -> None:
+        """Take the name of the grid."""
+        object.__setattr__(self, "grid_id", self.grid.grid_id)
 
 
-class Thumbnails(QObject):
-    """Reads patches of one slide after the other.
+class PatchKey(NamedTuple):
+    """One picture of a patch."""
+
+    source: PatchSource
+    row: int
+    """Of the grid."""
+    side: int
+    """Screen pixels."""
+
+
+class Thumbnails(LazyPictures):
+    """Gives pictures of patches; slides are opened in the thread by the first that is read.
 
     Parameters
     ----------
     side : int
         Of a picture, screen pixels.
-    parent : QObject, optional
+    parent : QObject
         With it the thread ends.
-
-    Signals
-    -------
-    came(int, QImage)
-        Row of the grid, and its picture.
-    failed(int, str)
-        Row of the grid, and why it cannot be read.
     """
 
-    came = Signal(int, object)
-    failed = Signal(int, str)
-    _read = Signal(object, int, object)
-    """From the thread: source, row, and a picture or a sentence."""
+    def __init__(self, side: int, parent: QObject) -> None:
+        super().__init__("thumbnails", kept=0, waiting=_WAITING, parent=parent)
+        self._open: OrderedDict[PatchSource, SlideReader] = OrderedDict()
+        """Used in the thread alone."""
+        self.side = side
 
-    def __init__(self, side: int, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+    @property
+    def side(self) -> int:
+        """Of the pictures that are given, screen pixels."""
+        return self._side
+
+    @side.setter
+    def side(self, side: int) -> None:
         self._side = side
-        self._source: _Source | None = None
-        pool = self._pool = ThreadPoolExecutor(1, thread_name_prefix="thumbnails")
-        self._read.connect(self._tell, Qt.ConnectionType.QueuedConnection)
-        if parent is not None:
-            parent.destroyed.connect(lambda: pool.shutdown(wait=False, cancel_futures=True))
+        self.kept = max(1, _PIXELS // side**2)
 
-    def turn_to(self, slide: SlideFolder | None, grid: PatchGrid | None) -> None:
-        """Read patches of another slide or grid from now on, or of none."""
-        before = self._source
-        if before is not None:
-            before.is_closed = True
-            self._pool.submit(before.close)
-        self._source = None if slide is None or grid is None else _Source(slide, grid)
+    def key(self, source: PatchSource, row: int) -> PatchKey:
+        """Return what a picture of a patch is asked for by."""
+        return PatchKey(source, row, self._side)
 
-    def ask(self, row: int) -> None:
-        """Read a patch; `came` or `failed` follows, once however often it is asked for."""
-        source = self._source
-        if source is not None and row not in source.asked:
-            source.asked.add(row)
-            submit(self._pool, self._work, source, row)
+    def rest(self) -> None:
+        """Read nothing that waits, and hold no slide open; pictures stay."""
+        self.want(())
+        self.thread_beside.submit(self._close)
 
-    def _work(self, source: _Source, row: int) -> None:
+    def forget(self) -> None:
+        """Drop all pictures, and close the slides."""
+        super().forget()
+        self.thread_beside.submit(self._close)
+
+    def read(self, key: PatchKey) -> QImage | str:
+        """Read a patch."""
+        grid = key.source.grid
         try:
-            patch = source.read(row)
+            reader = self._reader(key.source)
+            patch = read_patch(reader, grid.lattice, grid.cells[key.row])
         except FusecpathError as error:
-            self._read.emit(source, row, str(error))
-            return
-        if patch is not None:
-            self._read.emit(source, row, picture_of(patch, self._side))
+            return str(error)
+        return picture_of(patch, key.side)
 
-    def _tell(self, source: _Source, row: int, found: QImage | str) -> None:
-        if source is self._source:
-            signal = self.failed if isinstance(found, str) else self.came
-            signal.emit(row, found)
+    def _reader(self, source: PatchSource) -> SlideReader:
+        if source not in self._open:
+            self._open[source] = source.slide.open()
+            if len(self._open) > _OPEN:
+                self._open.popitem(last=False)[1].close()
+        self._open.move_to_end(source)
+        return self._open[source]
 
-
-def picture_of(pixels: Rgb, side: int) -> QImage:
-    """Return pixels, (height, width, 3), as a small picture whose longer side is `side`."""
-    height, width, _ = pixels.shape
-    flat = np.ascontiguousarray(pixels).tobytes()
-    whole = QImage(flat, width, height, 3 * width, QImage.Format.Format_RGB888)
-    small = whole.scaled(
-        side,
-        side,
-        Qt.AspectRatioMode.KeepAspectRatio,
-        Qt.TransformationMode.SmoothTransformation,
-    )
-    return small.copy()  # with pixels of its own
+    def _close(self) -> None:
+        while self._open:
+            self._open.popitem()[1].close()
