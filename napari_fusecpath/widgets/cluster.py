@@ -14,6 +14,7 @@ from napari_fusecpath.widgets.bag_frames import BagFrames
 from napari_fusecpath.widgets.cluster_legend import ClusterLegend
 from napari_fusecpath.widgets.cohort_clusters import CohortClusters
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
+from napari_fusecpath.widgets.gallery_button import GalleryButton
 from napari_fusecpath.widgets.picking import PatchPicker
 from napari_fusecpath.widgets.scatter_button import ScatterButton
 from napari_fusecpath.widgets.selection_edits import SelectionEditor
@@ -48,13 +49,17 @@ class ClusterPanel(StepPanel):
         self.scatter = ScatterButton(self.session, self)
         self.scatter.lassoed.connect(self._select_rows)
         self.scatter.asked.connect(self._make_scatter)
-        self.agreement = QPushButton("Agreement map", self)
+        self.gallery = GalleryButton(self.session, self)
+        self.gallery.asked.connect(lambda options: self.submit("similar", options))
+        self.gallery.wanted.connect(self.wanted)
+        self.agreement = QPushButton("Agreement", self)
         self.agreement.setToolTip(
             "How far the encoders agree about each patch, instead of clusters"
         )
         self.agreement.setCheckable(True)
         self.agreement.clicked.connect(self._show_agreement)
         row = QHBoxLayout()
+        row.addWidget(self.gallery)
         row.addWidget(self.scatter)
         row.addWidget(self.agreement)
         self.foot.addLayout(row)
@@ -96,6 +101,7 @@ class ClusterPanel(StepPanel):
         """Show what was found or made for comparison."""
         if "similar" in result:
             self.alike.show_found(result)
+            self.gallery.show_found(result)
         elif "patches_of_cluster" in result:
             self.cohort.show_made()
         elif "sweeps" in result:
@@ -230,16 +236,12 @@ class ClusterPanel(StepPanel):
         self.session.workbench.selected = tuple(sorted(int(row) for row in rows[rows >= 0]))
 
     def _pick(self, row: int, is_more: bool) -> None:
-        """Select the patch that was clicked on the slide, beside those before if there is more."""
-        kept = set(self.session.selected.tolist()) if is_more and not self.table.chosen else set()
-        clicked = {row} if row >= 0 else set()
-        self.table.clearSelection()
-        self.session.workbench.selected = tuple(sorted(kept ^ clicked))
+        """Select the patch that was clicked on the slide; a chosen cluster gives way to it."""
+        self.session.pick_patch(row, is_more=is_more and not self.table.chosen)
 
     def _select_rows(self, rows: Int64) -> None:
         """Select what was drawn around in the scatter."""
-        self.table.clearSelection()
-        self.session.workbench.selected = tuple(rows.tolist())
+        self.session.choose_patches(rows)
 
     def _make_scatter(self) -> None:
         """Make the scatter of the clusters in view: what is stored of the clusters is kept."""

@@ -79,12 +79,20 @@ def test_typical_patches_and_a_number_of_clusters_are_chosen(
     assert len(sweep.plot.rows) == 3, "the other settings are those of the sweep"
 
 
-def test_patches_alike_are_listed_and_gone_to(dock: FuseCPathWidget, until_idle: Wait) -> None:
+def test_patches_alike_are_listed_and_gone_to(
+    dock: FuseCPathWidget, until_idle: Wait, qtbot: Any
+) -> None:
     panel: Any = dock.panels["cluster"]
     session = dock.session
     assert not panel.alike.ask.isEnabled()
     session.workbench.selected = (3,)
     session.refresh()
+    panel.gallery.click()
+    gallery = panel.gallery.panel
+    gallery.sources.setCurrentIndex(gallery.sources.findData("alike"))
+    gallery.sources.activated.emit(gallery.sources.currentIndex())
+    assert gallery.ask.isEnabled()
+    assert "Select one patch" in gallery.empty.text()
     panel.alike.everywhere.setChecked(True)
     panel.alike.ask.click()
     until_idle(dock)
@@ -94,11 +102,26 @@ def test_patches_alike_are_listed_and_gone_to(dock: FuseCPathWidget, until_idle:
     distances = [float(table.item(row, 1).text()) for row in range(table.rowCount())]
     assert distances == sorted(distances)
     assert 3 not in session.workbench.selected
+    items = gallery.view.patches
+    qtbot.waitUntil(lambda: items.rowCount() == table.rowCount())
+    assert [items.items.note(place) for place in range(table.rowCount())] == [
+        f"distance {distance:.2f}" for distance in distances
+    ]
+    assert {source.slide.slide_id for source in items.items.sources} == slides
     row = next(row for row in range(table.rowCount()) if table.item(row, 0).text() == "small")
     table.selectRow(row)
     assert session.workbench.slide_id == "small"
     assert session.snapshot.grid is not None
     assert len(session.workbench.selected) > 0
+
+    place = next(at for at in range(table.rowCount()) if table.item(at, 0).text() == "other")
+    source, chosen = items.items.at(place)
+    gallery.view.setCurrentIndex(items.index(place))
+    qtbot.keyClick(gallery.view, Qt.Key.Key_Return)
+    assert session.workbench.slide_id == "other", "its slide is turned to"
+    assert session.selected.tolist() == [chosen]
+    assert session.snapshot.grid.grid_id == source.grid_id
+    assert items.rowCount() == table.rowCount(), "the others stay to be gone to"
 
 
 def test_clusters_of_all_slides_are_shown_and_put_away(

@@ -91,13 +91,17 @@ def test_a_dock_that_is_closed_leaves_nothing_behind(
     dock.session.refresh()
     dock.go("cluster")
     dock.panels["cluster"].scatter.click()
+    dock.panels["cluster"].gallery.click()
+    assert {*docks()} >= {"Gallery", "Scatter"}
+    assert viewer.mouse_move_callbacks
     dock.go("review")
     dock.panels["review"].blind.click()
     assert workbench_of(viewer).is_blind
     assert viewer.keymap
     del dock
     docks()["FuseCPath"].destroyOnClose()
-    qtbot.waitUntil(lambda: not {*docks()} & {"FuseCPath", "Scatter"})
+    qtbot.waitUntil(lambda: not {*docks()} & {"FuseCPath", "Scatter", "Gallery"})
+    assert not viewer.mouse_move_callbacks
     assert not viewer.keymap, "neither a key nor a listener is left"
     viewer.window.add_plugin_dock_widget(PLUGIN, "FuseCPath")
     assert not workbench_of(viewer).is_blind, "nobody would know why nothing is predicted"

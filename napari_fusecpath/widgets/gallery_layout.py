@@ -1,0 +1,138 @@
+"""How the dock "Gallery" is laid out: what to choose at the left, the patches beside it."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QHBoxLayout,
+    QPushButton,
+    QSizePolicy,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_fusecpath.widgets.gallery_sources import SOURCES, TITLES, Lack, Source
+from napari_fusecpath.widgets.gallery_view import GalleryView
+from napari_fusecpath.widgets.step import wrapped_label
+
+__all__ = ["GalleryLayout"]
+
+_SIDE_PX = 220
+_SIZES = {"Small": 84, "Medium": 128, "Full": 224}
+"""Side of a picture, pixels of the window; patches have mostly 224."""
+_STEPS = {
+    "prepare": "Run 1 Prepare",
+    "embed": "Run 2 Embed",
+    "cluster": "Run 3 Cluster",
+    "train": "Run 5 Train",
+    "predict": "Run 6 Predict",
+}
+
+
+class GalleryLayout(QWidget):
+    """The widgets of the gallery, without what they do.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Usual.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.sources, self.sizes = QComboBox(self), QComboBox(self)
+        for source in SOURCES:
+            self.sources.addItem(TITLES[source], source)
+        self.sources.setAccessibleName("Show")
+        self.sources.setToolTip("Which patches are shown")
+        for name, side in _SIZES.items():
+            self.sizes.addItem(name, side)
+        self.sizes.setAccessibleName("Size of the patches")
+        self.sizes.setToolTip("Size of the patches")
+        self.view = GalleryView(_SIZES["Small"], self)
+        self.view.setToolTip(
+            "Click or Enter: go there (Ctrl or Shift: select it as well). "
+            "X excludes, P pins, Ctrl+Z takes it back"
+        )
+        self.sizes.activated.connect(lambda _at: self.view.show_side(self.sizes.currentData()))
+        self.hold = QPushButton("Hold", self)
+        self.hold.setCheckable(True)
+        self.hold.setToolTip(
+            "Stay with this cluster; a click on a patch of the slide holds its own"
+        )
+        self.ask = QPushButton("Find patches like it", self)
+        self.ask.setToolTip("The nearest patches to the selected one, by all encoders")
+        self.everywhere = QCheckBox("on all slides", self)
+        self.everywhere.setToolTip("Look through every slide of the project that is embedded")
+        self.count, self.text = wrapped_label(parent=self), wrapped_label(parent=self)
+        self.text.setAlignment(Qt.AlignmentFlag.AlignTop)
+        # However much it says, the dock takes no more of the slide.
+        self.text.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored)
+        self.empty = wrapped_label(parent=self)
+        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.to_step = QPushButton(self)
+        self.pages = QStackedWidget(self)
+        self._lay_out()
+
+    @property
+    def source(self) -> Source:
+        """What is to be shown."""
+        source: Source = self.sources.currentData()
+        return source
+
+    def show_tools(self, source: Source, *, can_find: bool, n_slides: int) -> None:
+        """Offer what a source has a use for.
+
+        Parameters
+        ----------
+        source : Source
+        can_find : bool
+            There is one patch that others can be like.
+        n_slides : int
+            Of the project.
+        """
+        self.hold.setVisible(source == "cluster")
+        self.ask.setVisible(source == "alike")
+        self.ask.setEnabled(can_find)
+        self.everywhere.setVisible(source == "alike" and n_slides > 1)
+
+    def show_lack(self, lack: Lack) -> None:
+        """Say why there are no patches to be seen, and offer the step that gives them."""
+        self.empty.setText(lack.text)
+        self.to_step.setVisible(bool(lack.step))
+        self.to_step.setText(_STEPS.get(lack.step, ""))
+        self.count.setText("")
+        self.text.setText("")
+        self.pages.setCurrentIndex(1)
+
+    def show_patches(self) -> None:
+        """Show the patches."""
+        self.pages.setCurrentIndex(0)
+
+    def _lay_out(self) -> None:
+        side, words = QWidget(self), QWidget(self)
+        side.setFixedWidth(_SIDE_PX)
+        row, column = QHBoxLayout(), QVBoxLayout(side)
+        row.addWidget(self.everywhere)
+        row.addWidget(self.hold)
+        row.addWidget(self.sizes, stretch=1)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.sources)
+        column.addLayout(row)
+        column.addWidget(self.ask)
+        column.addWidget(self.count)
+        column.addWidget(self.text, stretch=1)
+        middle = QVBoxLayout(words)
+        middle.addStretch()
+        middle.addWidget(self.empty)
+        middle.addWidget(self.to_step, alignment=Qt.AlignmentFlag.AlignCenter)
+        middle.addStretch()
+        self.pages.addWidget(self.view)
+        self.pages.addWidget(words)
+        line = QHBoxLayout(self)
+        line.setContentsMargins(4, 4, 4, 4)
+        line.addWidget(side)
+        line.addWidget(self.pages, stretch=1)

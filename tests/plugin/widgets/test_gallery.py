@@ -1,0 +1,221 @@
+"""The gallery in a real window: it follows the pointer, and the slide follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QEvent, QObject, QPoint, Qt
+from qtpy.QtWidgets import QApplication
+
+from napari_fusecpath.layers.canvas import camera_of
+from napari_fusecpath.layers.find import find_layer
+from napari_fusecpath.layers.geometry import world_of_cells
+from napari_fusecpath.widgets.dock import FuseCPathWidget
+from napari_fusecpath.widgets.thumbnails import PatchSource, Thumbnails
+from src_core.patches.reader import read_patch
+from src_core.project import Project
+from tests.plugin.widgets.clustered_slide import clustered_slide
+from tests.plugin.widgets.predicted import predicted
+
+LEFT, CONTROL = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ControlModifier
+NO_KEY = Qt.KeyboardModifier.NoModifier
+
+
+@pytest.fixture
+def project(tmp_path: Path, sample: Path) -> Project:
+    """A slide in two clusters, with attention that rises from patch to patch."""
+    project = clustered_slide(tmp_path / "project", sample, lambda n: np.arange(n) % 3 == 0)
+    slide = project.slide("a")
+    grid = slide.load_grid()
+    n = len(grid)
+    stored = predicted(np.arange(1, n + 1) / n, np.linspace(0.5, 1, n), grid_id=grid.grid_id)
+    stored.save(project.prediction("run-0001", "a"))
+    checkpoint = project.run("run-0001") / "checkpoint"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "checkpoint.json").write_text("{}")
+    return project
+
+
+@pytest.fixture
+def dock(window: Callable[..., FuseCPathWidget], project: Project) -> FuseCPathWidget:
+    dock = window()
+    dock.go("cluster")
+    dock.panels["cluster"].gallery.click()  # type: ignore[attr-defined]
+    return dock
+
+
+def gallery_of(dock: FuseCPathWidget) -> Any:
+    return dock.panels["cluster"].gallery.panel  # type: ignore[attr-defined]
+
+
+def show(panel: Any, source: str) -> None:
+    panel.sources.setCurrentIndex(panel.sources.findData(source))
+    panel.sources.activated.emit(panel.sources.currentIndex())
+
+
+def shown(panel: Any) -> list[int]:
+    return panel.view.patches.items.rows.tolist()  # type: ignore[no-any-return]
+
+
+def click(qtbot: Any, view: Any, place: int, keys: Any = NO_KEY) -> None:
+    at = view.visualRect(view.patches.index(place)).center()
+    qtbot.mouseClick(view.viewport(), LEFT, keys, at)
+
+
+def framed(viewer: Any) -> Any:
+    """Return the middle of the frame around the patch that is pointed at, None without one."""
+    layer = find_layer(viewer, "pointed")
+    if layer is None or not layer.visible:
+        return None
+    lines = layer.data[layer.edge_color[:, 3] > 0]
+    starts, ends = lines[:, 0], lines.sum(axis=1)
+    return np.concatenate([starts, ends]).mean(axis=0)
+
+
+def test_the_cluster_under_the_pointer_is_shown_held_and_edited(
+    dock: FuseCPathWidget, project: Project, qtbot: Any
+) -> None:
+    session, panel, viewer = dock.session, gallery_of(dock), dock.session.viewer
+    assert panel.isVisible()
+    assert "Open a slide first" in panel.empty.text()
+    session.open_project(project.root)
+    session.refresh()
+    assert "Rest the pointer" in panel.empty.text()
+    assert not panel.hold.isEnabled()
+    clusters, grid = session.snapshot.clusters, session.snapshot.grid
+    assert clusters is not None
+    assert grid is not None
+    middles = world_of_cells(grid.lattice, grid.cells)
+    left, right = (np.flatnonzero(clusters == number).tolist() for number in (0, 1))
+
+    def move(row: int) -> None:
+        for callback in viewer.mouse_move_callbacks:
+            callback(viewer, SimpleNamespace(position=middles[row]))
+
+    move(right[1])
+    move(left[2])
+    qtbot.waitUntil(lambda: shown(panel) == left)
+    assert panel.count.text() == f"cluster 0: {len(left)} patches"
+    move(right[0])
+    canvas = viewer.window._qt_viewer.canvas.native
+    QApplication.sendEvent(canvas, QEvent(QEvent.Type.Leave))
+    qtbot.wait(150)
+    assert shown(panel) == left, "who leaves the canvas has not rested"
+    panel.hold.click()
+    move(right[0])
+    qtbot.wait(150)
+    assert shown(panel) == left
+    camera_of(viewer).center, camera_of(viewer).zoom = middles[right[0]], 1.0
+    qtbot.mouseClick(canvas, LEFT, NO_KEY, QPoint(canvas.width() // 2, canvas.height() // 2))
+    qtbot.waitUntil(lambda: shown(panel) == right)
+    assert panel.hold.isChecked(), "a click holds"
+
+    view = panel.view
+    view.setFocus()
+    qtbot.keyClick(view, Qt.Key.Key_Home)
+    qtbot.keyClick(view, Qt.Key.Key_Right)
+    assert view.place == 1
+    np.testing.assert_allclose(framed(viewer), middles[right[1]], atol=1)
+    assert panel.text.text().startswith(f"patch {right[1]} · cluster 1 · attention ")
+    qtbot.keyClick(view, Qt.Key.Key_X)
+    store = project.slide("a").selection
+    assert np.flatnonzero(store.edits(grid).excluded).tolist() == [right[1]]
+    assert panel.text.text().endswith("· excluded")
+    assert view.patches.frames.excluded[right[1]]
+    qtbot.keyClick(view, Qt.Key.Key_X)
+    assert not store.edits(grid).excluded.any()
+    qtbot.keyClick(view, Qt.Key.Key_End)
+    qtbot.keyClick(view, Qt.Key.Key_P)
+    assert np.flatnonzero(store.edits(grid).pinned).tolist() == [right[-1]]
+    qtbot.keyClick(view, Qt.Key.Key_Z, CONTROL)
+    assert not store.edits(grid).pinned.any()
+    QApplication.sendEvent(view, QEvent(QEvent.Type.Leave))
+    assert framed(viewer) is None
+
+
+def test_patches_are_chosen_in_the_gallery_and_on_the_slide(
+    dock: FuseCPathWidget, project: Project, qtbot: Any
+) -> None:
+    session, panel, viewer = dock.session, gallery_of(dock), dock.session.viewer
+    session.open_project(project.root)
+    session.refresh()
+    grid, view = session.snapshot.grid, panel.view
+    assert grid is not None
+    everything = list(range(len(grid)))
+    for source, wanted in (
+        ("unattended", everything),
+        ("uncertain", everything),
+        ("attended", everything[::-1]),
+    ):
+        show(panel, source)
+        qtbot.waitUntil(lambda wanted=wanted: shown(panel) == wanted)
+
+    click(qtbot, view, 2)
+    session.refresh()
+    chosen = everything[-3]
+    assert session.selected.tolist() == [chosen]
+    (middle,) = world_of_cells(grid.lattice, grid.cells[[chosen]])
+    assert camera_of(viewer).center[-2:] == pytest.approx(middle)
+    click(qtbot, view, 4, CONTROL)
+    session.refresh()
+    assert session.selected.tolist() == [everything[-5], chosen]
+    assert camera_of(viewer).center[-2:] == pytest.approx(middle), "who selects more stays"
+    assert np.flatnonzero(view.patches.frames.selected).tolist() == [everything[-5], chosen]
+
+    show(panel, "selected")
+    assert shown(panel) == [everything[-5], chosen]
+    click(qtbot, view, 1)
+    session.refresh()
+    assert session.selected.tolist() == [chosen]
+    assert shown(panel) == [everything[-5], chosen], "a click leaves the others to be gone to"
+    session.choose_patches(np.array([5, 6, 7]))  # by a lasso, say
+    session.refresh()
+    assert shown(panel) == [5, 6, 7]
+    session.choose_patches(np.empty(0, np.int64))
+    session.refresh()
+    assert "Nothing is selected" in panel.empty.text()
+    assert not view.isVisible()
+
+    dock.panels["review"].blind.setChecked(True)  # type: ignore[attr-defined]
+    show(panel, "attended")
+    assert "kept from you" in panel.empty.text()
+
+
+def test_only_patches_in_view_are_read_and_few_are_kept(
+    project: Project, qtbot: Any, qapp: Any
+) -> None:
+    holder = QObject()
+    pictures = Thumbnails(64, holder)
+    source = PatchSource(project.slide("a"), project.slide("a").load_grid())
+    assert source == PatchSource(project.slide("a"), project.slide("a").load_grid())
+    keys = [pictures.key(source, row) for row in range(6)]
+    came: list[Any] = []
+    pictures.came.connect(came.append)
+    pictures.thread_beside.submit(lambda: qapp.thread().msleep(100))
+    assert [pictures.icon(key) for key in keys] == [None] * 6
+    pictures.want(keys[3:5])
+    qtbot.waitUntil(lambda: len(came) == 2)
+    assert came == [keys[4], keys[3]], "the last one that was asked for comes first"
+    reader = source.slide.open()
+    pixels = read_patch(reader, source.grid.lattice, source.grid.cells[4])
+    reader.close()
+    seen = pictures.icon(keys[4]).pixmap(64, 64).toImage()
+    assert seen.pixelColor(32, 32).red() == pytest.approx(pixels[62:66, 62:66, 0].mean(), abs=12)
+    pictures.kept = 2
+    pictures.icon(keys[0])
+    qtbot.waitUntil(lambda: len(came) == 3)
+    assert [pictures.has(key) for key in keys] == [True, False, False, False, True, False]
+
+    project.slide("a").remember(path="gone.tiff")
+    pictures.rest()
+    pictures.icon(keys[1])
+    qtbot.waitUntil(lambda: len(came) == 4)
+    assert "gone.tiff" in pictures.problem(keys[1])
+    with qtbot.waitSignal(holder.destroyed):
+        holder.deleteLater()
+    assert pictures.thread_beside.is_closed
