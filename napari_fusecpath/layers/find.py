@@ -25,7 +25,6 @@ Role: TypeAlias = Literal[
     "lasso",
     "shade",
     "selection",
-    "pointed",
     "measures",
 ]
 """What a layer shows, from the bottom of the stack to its top."""

@@ -1,4 +1,4 @@
-"""Frames the few patches that are selected, excluded or pinned, and the one that is pointed at."""
+"""Frames the few patches that are selected, or that a person has excluded or pinned."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari.utils.colormaps.standardize_color import transform_color
 from numpy.typing import ArrayLike
 
 from napari_fusecpath.layers.canvas import camera_of
-from napari_fusecpath.layers.find import METADATA_KEY, Role, about, find_layer
+from napari_fusecpath.layers.find import METADATA_KEY, about, find_layer
 from napari_fusecpath.layers.geometry import (
     patch_side,
     scale_ratio,
@@ -24,13 +24,12 @@ from napari_fusecpath.layers.stack import insert_by_role, place_layer, scale_in_
 from src_core.patches.grid import Lattice
 from src_core.types import Float64
 
-__all__ = ["Frames", "show_frames", "show_pointed", "show_selection"]
+__all__ = ["Frames", "show_frames", "show_selection"]
 
 _FRAME_SHARE = 0.06
 """Width of a frame as a share of the patch's side."""
-_ROOM: dict[Role, int] = {"selection": 2048, "pointed": 16}
+_ROOM = 2048
 """Lines that a layer has at least: a new one takes tenths of a second, other lines do not."""
-_NAMES: dict[Role, str] = {"selection": "Selected patches", "pointed": "Patch under the pointer"}
 _MOST_ROOM = 4096
 """Lines that a layer keeps when fewer are wanted; the unseen ones cost time too."""
 _UNSEEN = (0.5, 0.5, 0.5, 0.0)
@@ -56,31 +55,7 @@ def show_selection(
     return show_frames(viewer, lattice, [Frames(cells=cells, color=color)])
 
 
-def show_pointed(viewer: ViewerModel, lattice: Lattice, cell: ArrayLike | None) -> None:
-    """Frame the one patch, (col, row), that is pointed at elsewhere, in black and white; or none.
-
-    It has a layer of its own, which stays: a frame that follows the pointer has to be quick.
-    """
-    before = find_layer(viewer, "pointed")
-    if cell is None:
-        if before is not None:
-            before.visible = False
-        return
-    active = viewer.layers.selection.active
-    black = Frames(cells=cell, color="black", rings=(1,))
-    layer = show_frames(viewer, lattice, [black, Frames(cells=cell, color="white")], role="pointed")
-    layer.visible = True
-    if before is None and active in viewer.layers:  # its value goes on standing in the status bar
-        viewer.layers.selection.active = active
-
-
-def show_frames(
-    viewer: ViewerModel,
-    lattice: Lattice,
-    groups: Sequence[Frames],
-    *,
-    role: Role = "selection",
-) -> Vectors:
+def show_frames(viewer: ViewerModel, lattice: Lattice, groups: Sequence[Frames]) -> Vectors:
     """Frame chosen patches; a frame lies around its patch and hides none of it.
 
     Lines, for they stay thin and quick: points are cut off once their centre leaves the canvas
@@ -94,8 +69,6 @@ def show_frames(
         Of the cells.
     groups : sequence of Frames
         The last lies on top; some thousands of patches at most.
-    role : Role
-        Whose layer shows them.
 
     Returns
     -------
@@ -110,8 +83,8 @@ def show_frames(
     frames = np.concatenate([np.empty((0, 2, 2)), *lines])
     colors = [transform_color(group.color) for group in groups]
     counts = [len(one) for one in lines]
-    before = find_layer(viewer, role)
-    spare = _room_for(len(frames), before, _ROOM[role]) - len(frames)
+    before = find_layer(viewer, "selection")
+    spare = _room_for(len(frames), before) - len(frames)
     frames = np.concatenate([frames, _unseen(lattice, ratio, spare)])
     color = np.repeat(np.concatenate([*colors, np.array([_UNSEEN])]), [*counts, spare], axis=0)
     # A slice of more vectors that is still on its way would be looked up among the fewer new ones.
@@ -124,13 +97,13 @@ def show_frames(
     layer = Vectors(
         frames,
         ndim=2,
-        name=_NAMES[role],
+        name="Selected patches",
         vector_style="line",
         edge_width=width,
         edge_color=color,
         opacity=1.0,
         visible=before is None or before.visible,
-        metadata={METADATA_KEY: {"role": role, "mpp": place.mpp, "side": side}},
+        metadata={METADATA_KEY: {"role": "selection", "mpp": place.mpp, "side": side}},
         **place.kwargs(),
     )
     if before is not None:
@@ -140,12 +113,12 @@ def show_frames(
     return layer
 
 
-def _room_for(count: int, before: object, least: int) -> int:
+def _room_for(count: int, before: object) -> int:
     """Return how many lines a layer shall have: as many as the one before, if that will do."""
     there = len(before.data) if isinstance(before, Vectors) else 0
-    if max(count, least) <= there <= max(_MOST_ROOM, 2 * count):
+    if max(count, _ROOM) <= there <= max(_MOST_ROOM, 2 * count):
         return there
-    return max(least, 1 << count.bit_length())
+    return max(_ROOM, 1 << count.bit_length())
 
 
 def _unseen(lattice: Lattice, ratio: float, count: int) -> Float64:

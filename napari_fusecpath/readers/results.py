@@ -269,7 +269,6 @@ def _tidy(viewer: Viewer, known: set[Role | None], shown: set[Role]) -> None:
             "lasso",
             "shade",
             "selection",
-            "pointed",
             "measures",
         ):  # no results: their steps turn them over
             continue

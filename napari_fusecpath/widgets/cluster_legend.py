@@ -108,6 +108,8 @@ class ClusterLegend(QWidget):
         if not self._hidden.isdisjoint(numbers):
             self._hidden.difference_update(numbers)
             self._fill()
+        elif not numbers and not self.table.chosen:  # to paint them again takes its time
+            return
         self.table.choose(*numbers)
         self._choose()
 

@@ -12,7 +12,6 @@ from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QWidget
 
 from napari_fusecpath.layers.patch_view import look_at_patch
-from napari_fusecpath.layers.selection import show_pointed
 from napari_fusecpath.notify import report_error
 from napari_fusecpath.widgets.alike import similar_options
 from napari_fusecpath.widgets.gallery_found import items_of_matches
@@ -22,6 +21,7 @@ from napari_fusecpath.widgets.gallery_pointer import PatchPointer
 from napari_fusecpath.widgets.gallery_sources import Lack, Source, clusters_shown, lack_of, rows_of
 from napari_fusecpath.widgets.gallery_texts import cluster_text, count_text, patch_text
 from napari_fusecpath.widgets.gallery_view import MOST_SHOWN
+from napari_fusecpath.widgets.patch_outline import PatchOutline
 from napari_fusecpath.widgets.picking import PatchPicker
 from napari_fusecpath.widgets.scatter_colors import label_at
 from napari_fusecpath.widgets.selection_edits import edit_patches, undo_edit
@@ -81,6 +81,7 @@ class GalleryPanel(GalleryLayout):
         self._thread = SideThread("gallery", self)
         self._gathered.connect(self._take, Qt.ConnectionType.QueuedConnection)
         self._pointer = PatchPointer(session, self)
+        self.outline = PatchOutline(session.viewer, self)
         self._listen()
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
@@ -302,11 +303,10 @@ class GalleryPanel(GalleryLayout):
         self._say(self._words(place) if is_there else "")
 
     def _outline(self, row: int | None) -> None:
-        here = self._here
-        if here is None:
-            return
-        cell = None if row is None else here.grid.cells[row]
-        show_pointed(self._session.viewer, here.grid.lattice, cell)
+        if self._here is None or row is None:
+            self.outline.hide()
+        else:
+            self.outline.show_patch(self._here.grid, row)
 
     def _words(self, place: int) -> str:
         items, snapshot = self.view.patches.items, self._session.snapshot

@@ -17,7 +17,7 @@ from napari_fusecpath.widgets.gallery_model import GAP, GalleryDelegate, Gallery
 
 __all__ = ["MOST_SHOWN", "GalleryView"]
 
-MOST_SHOWN = 5000
+MOST_SHOWN = 2000
 """Qt lays out every place at each change: of more the window would stand still."""
 _MORE = Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.ControlModifier
 _LETTERS = {"x": "excluded", "p": "pinned"}

@@ -273,6 +273,8 @@ class Session(QObject):
             self.show_current()
             self.refresh()
         self.clusters_chosen.emit(numbers)
+        if not numbers:
+            self.workbench.selected = ()
 
     def choose_patches(self, rows: Int64) -> None:
         """Select rows of the grid, and no cluster in the legend."""

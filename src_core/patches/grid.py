@@ -103,12 +103,17 @@ class PatchGrid:
             Level-0 pixels of the whole slide. Of patches that overlap there, the one whose middle
             is nearest.
         """
-        if not len(self):
+        point, lattice = np.asarray(xy, dtype=np.float64), self.lattice
+        # Of many patches only those in its rows of the lattice; windows ask at each move.
+        y = float(point[1]) - lattice.origin_xy[1]
+        lines = [(y - lattice.patch_l0) // lattice.stride_l0 - 1, y // lattice.stride_l0 + 2]
+        first, end = np.searchsorted(self.cells[:, 1], lines).tolist()
+        if first == end:
             return None
-        middles = self.coords_xy + self.lattice.patch_l0 / 2
-        away = np.abs(middles - np.asarray(xy, dtype=np.float64)).max(axis=1)  # (N,)
+        middles = lattice.corners(self.cells[first:end]) + lattice.patch_l0 / 2
+        away = np.abs(middles - point).max(axis=1)
         row = int(np.argmin(away))
-        return row if away[row] <= self.lattice.patch_l0 / 2 else None
+        return first + row if away[row] <= lattice.patch_l0 / 2 else None
 
     @property
     def lattice_id(self) -> str:

@@ -25,7 +25,7 @@ from napari_fusecpath.layers.overlays import (
     show_quality,
     show_tissue,
 )
-from napari_fusecpath.layers.selection import show_pointed, show_selection
+from napari_fusecpath.layers.selection import show_selection
 from napari_fusecpath.layers.shade import show_shade
 from napari_fusecpath.layers.slide import set_slide_mpp, slide_layer
 from napari_fusecpath.layers.smoothing import draw_smoothly
@@ -68,7 +68,6 @@ def show_all(viewer: Any, grid: PatchGrid) -> None:
     show_measurements(viewer, [Measurement(kind="polygon", points=ROI)])
     show_shade(viewer, grid, np.zeros(len(grid), np.bool_))
     show_selection(viewer, grid.lattice, grid.cells[[0, -1]])
-    show_pointed(viewer, grid.lattice, grid.cells[1])
 
 
 def places(viewer: Any) -> dict[Any, NDArray[np.float64]]:

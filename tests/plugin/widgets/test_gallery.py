@@ -12,8 +12,7 @@ import pytest
 from qtpy.QtCore import QEvent, QObject, QPoint, Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_fusecpath.layers.canvas import camera_of
-from napari_fusecpath.layers.find import find_layer
+from napari_fusecpath.layers.canvas import camera_of, view_of
 from napari_fusecpath.layers.geometry import world_of_cells
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.thumbnails import PatchSource, Thumbnails
@@ -67,14 +66,11 @@ def click(qtbot: Any, view: Any, place: int, keys: Any = NO_KEY) -> None:
     qtbot.mouseClick(view.viewport(), LEFT, keys, at)
 
 
-def framed(viewer: Any) -> Any:
-    """Return the middle of the frame around the patch that is pointed at, None without one."""
-    layer = find_layer(viewer, "pointed")
-    if layer is None or not layer.visible:
-        return None
-    lines = layer.data[layer.edge_color[:, 3] > 0]
-    starts, ends = lines[:, 0], lines.sum(axis=1)
-    return np.concatenate([starts, ends]).mean(axis=0)
+def outlined(panel: Any) -> Any:
+    """Return the world point that the outline on the canvas is around."""
+    viewer, box = panel._session.viewer, panel.outline.geometry()
+    top_left, _ = view_of(viewer)
+    return top_left + np.array([box.center().y(), box.center().x()]) / camera_of(viewer).zoom
 
 
 def test_the_cluster_under_the_pointer_is_shown_held_and_edited(
@@ -120,7 +116,12 @@ def test_the_cluster_under_the_pointer_is_shown_held_and_edited(
     qtbot.keyClick(view, Qt.Key.Key_Home)
     qtbot.keyClick(view, Qt.Key.Key_Right)
     assert view.place == 1
-    np.testing.assert_allclose(framed(viewer), middles[right[1]], atol=1)
+    assert panel.outline.isVisible()
+    np.testing.assert_allclose(outlined(panel), middles[right[1]], atol=1)
+    camera_of(viewer).zoom = 2.0
+    np.testing.assert_allclose(outlined(panel), middles[right[1]], atol=1)
+    camera_of(viewer).center = middles[right[1]] - 20
+    np.testing.assert_allclose(outlined(panel), middles[right[1]], atol=1)
     assert panel.text.text().startswith(f"patch {right[1]} · cluster 1 · attention ")
     qtbot.keyClick(view, Qt.Key.Key_X)
     store = project.slide("a").selection
@@ -135,7 +136,7 @@ def test_the_cluster_under_the_pointer_is_shown_held_and_edited(
     qtbot.keyClick(view, Qt.Key.Key_Z, CONTROL)
     assert not store.edits(grid).pinned.any()
     QApplication.sendEvent(view, QEvent(QEvent.Type.Leave))
-    assert framed(viewer) is None
+    assert panel.outline.isHidden()
 
 
 def test_patches_are_chosen_in_the_gallery_and_on_the_slide(
