@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QPushButton, QWidget
 
@@ -17,12 +19,12 @@ _OURS = "fusecpath_bottom"
 class BottomButton(QPushButton):
     """Opens a dock at the bottom, once; it may be closed and come again.
 
-    Who inherits makes what is in it; until the button is pressed nothing of it is loaded.
-
     Parameters
     ----------
     name : str
         Of dock and button.
+    make : callable
+        Returns what is in the dock; until the button is pressed nothing of it is loaded.
     tip : str
         What it is.
     session : Session
@@ -31,21 +33,25 @@ class BottomButton(QPushButton):
         Usual.
     """
 
-    def __init__(self, name: str, tip: str, session: Session, parent: QWidget | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        make: Callable[[], QWidget],
+        *,
+        tip: str,
+        session: Session,
+        parent: QWidget | None,
+    ) -> None:
         super().__init__(name, parent)
-        self._session = session
+        self._session, self._make = session, make
         self._made: QWidget | None = None
         self.setToolTip(tip)
         self.clicked.connect(self.open)
 
-    def make(self) -> QWidget:
-        """Return what is shown."""
-        raise NotImplementedError
-
     def open(self) -> None:
         """Show the dock, in front of the others."""
         if self._made is None:
-            self._made = self.make()
+            self._made = self._make()
         dock = self._made.parentWidget()
         if dock is None:  # new, or closed by its cross, which takes the panel out
             dock = self._put_at_bottom(self._made)

@@ -52,7 +52,7 @@ class ClusterPanel(StepPanel):
         self.gallery = GalleryButton(self.session, self)
         self.gallery.asked.connect(lambda options: self.submit("similar", options))
         self.gallery.wanted.connect(self.wanted)
-        self.agreement = QPushButton("Agreement", self)
+        self.agreement = QPushButton("Agreement map", self)
         self.agreement.setToolTip(
             "How far the encoders agree about each patch, instead of clusters"
         )

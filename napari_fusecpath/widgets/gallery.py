@@ -68,7 +68,8 @@ class GalleryPanel(GalleryLayout):
         super().__init__(parent)
         self._session = session
         self._here: PatchSource | None = None
-        self._cluster = -1
+        self._pointed = -1
+        """The row of the grid whose cluster is shown."""
         self._own: tuple[int, ...] | None = None
         """What was selected by a click in the gallery itself, which goes on showing what it did."""
         self._taken = _NONE
@@ -147,7 +148,7 @@ class GalleryPanel(GalleryLayout):
         here = None if slide is None or grid is None else PatchSource(slide, grid)
         if here == self._here:
             return
-        self._here, self._cluster, self._taken, self._own = here, -1, _NONE, None
+        self._here, self._pointed, self._taken, self._own = here, -1, _NONE, None
         self.hold.setChecked(False)
         self.hold.setEnabled(False)
         self.view.rest()
@@ -266,14 +267,22 @@ class GalleryPanel(GalleryLayout):
 
     def _turn_to_cluster_of(self, row: int) -> bool:
         """Show the cluster of a patch; tell whether it has one."""
-        snapshot = self._session.snapshot
-        clusters = clusters_shown(snapshot, is_joint=self._is_joint)
-        if clusters is None or not 0 <= row < len(clusters) or clusters[row] < 0:
+        if self._cluster_of(row) < 0:
             return False
-        self._cluster = int(clusters[row])
+        self._pointed = row
         self.hold.setEnabled(True)
-        self._gather("cluster", snapshot)
+        self._gather("cluster", self._session.snapshot)
         return True
+
+    def _cluster_of(self, row: int) -> int:
+        """Return the cluster in view of a row of the grid, -1 for none."""
+        clusters = clusters_shown(self._session.snapshot, is_joint=self._is_joint)
+        is_there = clusters is not None and 0 <= row < len(clusters)
+        return int(clusters[row]) if clusters is not None and is_there else -1
+
+    @property
+    def _cluster(self) -> int:
+        return self._cluster_of(self._pointed)
 
     def _choose(self, place: int, *, is_more: bool) -> None:
         """Select a patch; go there, if need be on another slide, unless more are selected."""

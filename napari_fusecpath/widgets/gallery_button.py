@@ -40,12 +40,11 @@ class GalleryButton(BottomButton):
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         tip = "Patches at full resolution: of a cluster, the most attended, those like one, …"
-        super().__init__("Gallery", tip, session, parent)
+        super().__init__("Gallery", self._panel, tip=tip, session=session, parent=parent)
         self.panel: GalleryPanel | None = None
         self._found: Mapping[str, Any] | None = None
 
-    def make(self) -> QWidget:
-        """Return the gallery."""
+    def _panel(self) -> QWidget:
         from napari_fusecpath.widgets.gallery import GalleryPanel
 
         self.panel = GalleryPanel(self._session)

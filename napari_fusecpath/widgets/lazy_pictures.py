@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Container, Hashable
+from collections.abc import Callable, Container, Hashable
 from threading import Lock
 from typing import Any
 
@@ -17,10 +17,12 @@ __all__ = ["LazyPictures"]
 
 
 class LazyPictures(QObject):
-    """Gives pictures, at once or later; who inherits says how one is read.
+    """Gives pictures, at once or later.
 
     Parameters
     ----------
+    read : callable
+        Key -> picture, or a sentence that says why there is none; called in the thread.
     name : str
         Of the thread.
     kept : int
@@ -40,8 +42,17 @@ class LazyPictures(QObject):
     _read = Signal(object, object)
     """From the thread: key, and its picture or a sentence."""
 
-    def __init__(self, name: str, *, kept: int, waiting: int, parent: QObject) -> None:
+    def __init__(
+        self,
+        read: Callable[[Any], QImage | str],
+        *,
+        name: str,
+        kept: int,
+        waiting: int,
+        parent: QObject,
+    ) -> None:
         super().__init__(parent)
+        self._read_one = read
         self.kept = kept
         self._most_waiting = waiting
         self._icons: OrderedDict[Hashable, QIcon] = OrderedDict()
@@ -53,10 +64,6 @@ class LazyPictures(QObject):
         """Of `_waiting`."""
         self.thread_beside = SideThread(name, parent)
         self._read.connect(self._take, Qt.ConnectionType.QueuedConnection)
-
-    def read(self, key: Any) -> QImage | str:
-        """Return a picture, or why there is none; called in the thread."""
-        raise NotImplementedError
 
     def icon(self, key: Hashable) -> QIcon | None:
         """Return a picture; if it is not there yet, it is asked for and `came` tells."""
@@ -109,7 +116,7 @@ class LazyPictures(QObject):
             if not self._waiting:  # it has gone by
                 return
             key = self._waiting.pop()
-        told = self.read(key)
+        told = self._read_one(key)
         if not self.thread_beside.is_closed:
             self._read.emit(key, told)
 

@@ -39,11 +39,10 @@ class ScatterButton(BottomButton):
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         tip = "All patches in two dimensions: what is near is alike to all encoders"
-        super().__init__("Scatter", tip, session, parent)
+        super().__init__("Scatter", self._panel, tip=tip, session=session, parent=parent)
         self.panel: ScatterPanel | None = None
 
-    def make(self) -> QWidget:
-        """Return the scatter."""
+    def _panel(self) -> QWidget:
         from napari_fusecpath.widgets.scatter import ScatterPanel
 
         self.panel = ScatterPanel(self._session)

@@ -30,10 +30,12 @@ class SlideThumbnails(LazyPictures):
     """
 
     def __init__(self, side: int, parent: QObject) -> None:
-        super().__init__("slide thumbnails", kept=_KEPT, waiting=_WAITING, parent=parent)
+        super().__init__(
+            self._read_slide, name="slide thumbnails", kept=_KEPT, waiting=_WAITING, parent=parent
+        )
         self._side = side
 
-    def read(self, key: SlideFolder) -> QImage | str:
+    def _read_slide(self, key: SlideFolder) -> QImage | str:
         """Read or make the picture of a slide; opening the slide says what else is wrong."""
         try:
             pixels = slide_thumbnail(key)

@@ -61,7 +61,9 @@ class Thumbnails(LazyPictures):
     """
 
     def __init__(self, side: int, parent: QObject) -> None:
-        super().__init__("thumbnails", kept=0, waiting=_WAITING, parent=parent)
+        super().__init__(
+            self._read_patch, name="thumbnails", kept=0, waiting=_WAITING, parent=parent
+        )
         self._open: OrderedDict[PatchSource, SlideReader] = OrderedDict()
         """Used in the thread alone."""
         self.side = side
@@ -90,8 +92,7 @@ class Thumbnails(LazyPictures):
         super().forget()
         self.thread_beside.submit(self._close)
 
-    def read(self, key: PatchKey) -> QImage | str:
-        """Read a patch."""
+    def _read_patch(self, key: PatchKey) -> QImage | str:
         grid = key.source.grid
         try:
             reader = self._reader(key.source)
