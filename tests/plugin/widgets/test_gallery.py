@@ -205,7 +205,9 @@ def test_only_patches_in_view_are_read_and_few_are_kept(
     reader = source.slide.open()
     pixels = read_patch(reader, source.grid.lattice, source.grid.cells[4])
     reader.close()
-    seen = pictures.icon(keys[4]).pixmap(64, 64).toImage()
+    icon = pictures.icon(keys[4])
+    assert icon is not None
+    seen = icon.pixmap(64, 64).toImage()
     assert seen.pixelColor(32, 32).red() == pytest.approx(pixels[62:66, 62:66, 0].mean(), abs=12)
     pictures.kept = 2
     pictures.icon(keys[0])
