@@ -9,6 +9,7 @@ import napari
 import numpy as np
 from PIL import Image
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QDockWidget
 
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 
@@ -80,6 +81,13 @@ class Camera:
         )
         picture.save(self.out / f"{name}.png", optimize=True)
         print(self.out / f"{name}.png")
+
+    def close_bottom(self) -> None:
+        """Close the docks at the bottom."""
+        for dock in self.viewer.window._qt_window.findChildren(QDockWidget):  # noqa: SLF001
+            if dock.property("fusecpath_bottom"):
+                dock.close()
+        self.rest()
 
     def close(self) -> None:
         """End the engine and the window."""

@@ -47,16 +47,17 @@ def inspect_and_exclude(camera: Camera) -> None:
     cluster.table.selectRow(1)
     camera.rest()
     rows = camera.dock.session.selected[:2]
-    cluster.gallery.click()
     cluster.scatter.click()
     camera.rest(3000)
-    camera.shoot("5-inspect")
+    camera.shoot("5-scatter")
+    cluster.gallery.click()
+    camera.rest(5000)
+    camera.shoot("6-gallery")
     camera.dock.session.workbench.selected = tuple(rows.tolist())
     camera.rest()
     cluster.editor.exclude.click()
     camera.rest()
-    cluster.gallery.click()
-    cluster.scatter.click()
+    camera.close_bottom()
 
 
 def train(camera: Camera, table: Path) -> None:
@@ -68,7 +69,7 @@ def train(camera: Camera, table: Path) -> None:
         panel.main.click()
         camera.wait()
     camera.dock.stack.currentWidget().verticalScrollBar().setValue(10_000)
-    camera.shoot("6-train")
+    camera.shoot("7-train")
 
 
 def predict(camera: Camera) -> None:
@@ -81,7 +82,7 @@ def predict(camera: Camera) -> None:
     camera.viewer.reset_view()
     camera.turn("predict").main.click()
     camera.wait()
-    camera.shoot("7-predict")
+    camera.shoot("8-predict")
 
 
 def correct(camera: Camera) -> None:
@@ -96,11 +97,11 @@ def correct(camera: Camera) -> None:
         is_nodule = any(f"nodule {odds}" in tip for odds in ("0.9", "1.0"))
         review.suggestions.mark(names.index("nodule" if is_nodule else "normal"))
     camera.rest()
-    camera.shoot("8-review")
+    camera.shoot("9-review")
     review.tuning.button.click()
     camera.wait()
     camera.dock.stack.currentWidget().verticalScrollBar().setValue(10_000)
-    camera.shoot("9-tuned")
+    camera.shoot("10-tuned")
 
 
 def main() -> None:
