@@ -20,10 +20,11 @@ from src_core.patches.grid import PatchGrid
 from src_core.patches.lattice import Lattice
 from src_core.project import Project
 from src_core.provenance import read_json, write_json
-from src_core.review.acts import Act, Mark
+from src_core.review.acts import MAX_TEXT, Act, Mark
+from src_core.review.drawing import MarkDrawing
 from src_core.review.marks import MarkStore
 from src_core.review.meanings import palette, plain_label
-from src_core.review.raster import label_numbers, marks_raster, squares_of
+from src_core.review.raster import label_numbers, squares_of
 from src_core.types import BoolArray
 
 __all__ = ["N_LABELS", "MarkPainter"]
@@ -80,6 +81,9 @@ class MarkPainter(QObject):
         """Of `names` those that need no mark to be known."""
         self.layer: Labels | None = None
         self._store: MarkStore | None = None
+        self._drawing: MarkDrawing | None = None
+        self._dressed: list[str] = []
+        """Names that the layer shows."""
         self._lattice: Lattice | None = None
         self._known: NDArray[np.integer] | None = None
         self._shown: tuple[object, ...] = ()
@@ -94,17 +98,18 @@ class MarkPainter(QObject):
         """Turn to the slide in view; True if it is another one, or has other patches."""
         if snapshot.grid is None or snapshot.slide is None or snapshot.project is None:
             self.store_strokes()
-            self._store = self._lattice = self._known = None
+            self._store = self._lattice = self._known = self._drawing = None
             self._shown = ()
             return False
         shown = (snapshot.slide.root, snapshot.grid.lattice_id)
         if shown == self._shown:
             self._follow_names(snapshot)
             return False
+        self.said.emit("")  # it was of the slide before
         self.store_strokes()  # what was painted last on the slide before
         self._shown = shown
         self._store, self._lattice = snapshot.slide.marks, snapshot.grid.lattice
-        self._known = None
+        self._known = self._drawing = None
         self._try(lambda: self._take_names(snapshot))
         if self._has_marks() or find_layer(self._session.viewer, "marks") is not None:
             self.draw()
@@ -112,21 +117,29 @@ class MarkPainter(QObject):
 
     def draw(self) -> None:
         """Show what the file holds."""
+        self._try(self._draw)
+        self.drawn.emit()
+
+    def _draw(self) -> None:
         store, lattice = self._store, self._lattice
         if store is None or lattice is None:
             return
-
-        def draw() -> None:
-            marks = store.current(reviewer=self.only)
-            used = dict.fromkeys(mark.label for mark in marks)
-            self.names += [label for label in used if label not in self.names]
-            raster = marks_raster(lattice, marks, self.names)
+        if self._drawing is None or self._drawing.reviewer != self.only:
+            self._drawing = MarkDrawing(store, lattice, reviewer=self.only)
+        raster = self._drawing.follow(self.names)
+        layer = self.layer
+        is_there = layer is not None and find_layer(self._session.viewer, "marks") is layer
+        if layer is None or not is_there or self._known is None or self._dressed != self.names:
             layer = show_marks(self._session.viewer, lattice, raster, names=self.names)
-            self._known = np.array(layer.data)
+            self._dressed = list(self.names)
             self._listen(layer)
-
-        self._try(draw)
-        self.drawn.emit()
+        else:
+            data = np.asarray(layer.data)
+            changed = data != raster
+            if changed.any():  # what was painted by hand is there already
+                data[changed] = raster[changed]
+                layer.refresh(extent=False)
+        self._known = raster.copy()
 
     def store_strokes(self) -> None:
         """Store what the layer shows and the file does not yet; one act for each label."""
@@ -228,6 +241,10 @@ class MarkPainter(QObject):
         self.said.emit("")
         if not new or new in self.names:
             self.said.emit("A label needs a name of its own.")
+        elif len(new) > MAX_TEXT:
+            self.said.emit(
+                f"A label has at most {MAX_TEXT:,} characters, not {len(new):,}; shorten it."
+            )
         else:
 
             def rename() -> None:

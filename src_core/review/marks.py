@@ -158,6 +158,19 @@ class MarkStore:
             count = len(self._acts) if acts is None else acts
             return Extent(count, self._sums[count - 1]) if 0 < count <= len(self._acts) else None
 
+    def acts_since(self, extent: Extent | None) -> tuple[Act, ...] | None:
+        """Return the acts that came after those an extent stands for, or after none.
+
+        None where the file does not begin with these: somebody has put another one there.
+        """
+        with self._lock:
+            self._catch_up()
+            if extent is None:
+                return tuple(self._acts)
+            count = extent.acts
+            is_same = count <= len(self._acts) and self._sums[count - 1] == extent.sha256
+            return tuple(self._acts[count:]) if is_same else None
+
     def times(self) -> tuple[str, ...]:
         """Return when each act was made, by the clock of who made it, in the file's order."""
         with self._lock:

@@ -15,7 +15,14 @@ from src_core.review.acts import Mark, Square
 from src_core.tissue.outlines import fill_outlines
 from src_core.types import Float64, Int64
 
-__all__ = ["label_numbers", "marks_raster", "rows_inside", "squares_of"]
+__all__ = [
+    "boxes_of",
+    "fill_boxes",
+    "label_numbers",
+    "marks_raster",
+    "rows_inside",
+    "squares_of",
+]
 
 _EPS = 1e-6
 """Cells; a square's edge on a centre belongs to one side, whatever the last digit."""
@@ -59,19 +66,50 @@ def marks_raster(
     raster = np.zeros(lattice.shape_hw, np.result_type(np.uint16, np.min_scalar_type(len(names))))
     numbers = {name: index + 1 for index, name in enumerate(names)}
     values = np.array([numbers.get(mark.label, 0) for mark in known], dtype=raster.dtype)
-    squares = np.array([mark.square for mark in known]).reshape(-1, 4)
-    corners = np.stack([squares[:, :2], squares[:, :2] + squares[:, 2:]])  # (2, n, xy)
+    fill_boxes(raster, boxes_of(lattice, [mark.square for mark in known]), values)
+    return raster
+
+
+def boxes_of(lattice: Lattice, squares: Sequence[Square]) -> Int64:
+    """Return the cells whose centres lie in squares, whatever lattice these were made on.
+
+    Parameters
+    ----------
+    lattice : Lattice
+        Of the cells.
+    squares : sequence of Square
+        Level-0 pixels.
+
+    Returns
+    -------
+    ndarray of int64, shape (n, 4)
+        First column and row, last column and row + 1; a square without a centre has no cells
+        between these.
+    """
+    found = np.array(squares, dtype=np.float64).reshape(-1, 4)
+    corners = np.stack([found[:, :2], found[:, :2] + found[:, 2:]], axis=1)  # (n, 2, xy)
     # A cell whose centre lies on a square's edge is inside if the edge is the first one.
     cells = np.ceil((corners - _first_centre(lattice)) / lattice.stride_l0 - _EPS)
-    first, end = np.clip(cells, 0, lattice.shape_hw[::-1]).astype(np.int64)  # (n, xy)
-    there = (end > first).all(axis=1)
-    first, end, values = first[there], end[there], values[there]
-    if (end - first == 1).all():  # of repeated cells NumPy keeps the last value, and so do we
-        raster[first[:, 1], first[:, 0]] = values
-        return raster
-    for (left, top), (right, bottom), value in zip(first, end, values, strict=True):
+    return np.clip(cells, 0, lattice.shape_hw[::-1]).astype(np.int64).reshape(-1, 4)
+
+
+def fill_boxes(raster: NDArray[Any], boxes: Int64, values: NDArray[Any]) -> None:
+    """Give the cells of boxes a value each, in place; of two on a cell the later one holds.
+
+    Parameters
+    ----------
+    raster : ndarray, shape (rows, cols)
+    boxes : ndarray of int64, shape (n, 4)
+        See `boxes_of`.
+    values : ndarray, shape (n,)
+    """
+    there = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    boxes, values = boxes[there], values[there]
+    if (boxes[:, 2:] - boxes[:, :2] == 1).all():  # of repeated cells NumPy keeps the last, as we do
+        raster[boxes[:, 1], boxes[:, 0]] = values
+        return
+    for (left, top, right, bottom), value in zip(boxes, values, strict=True):
         raster[top:bottom, left:right] = value
-    return raster
 
 
 def _first_centre(lattice: Lattice) -> Float64:
