@@ -25,7 +25,9 @@ def dress_labels(layer: Labels, names: Sequence[str], colors: NDArray[np.floatin
     colors : ndarray, shape (n, 3 or 4)
         Red, green, blue and perhaps opacity, from 0 to 1.
     """
-    layer.colormap = label_colormap(colors)
+    colormap = label_colormap(colors)
+    if not _are_same(layer.colormap, colormap):  # else napari would draw all of the layer anew
+        layer.colormap = colormap
     if list(names) != list(layer.features.get("name", ())):
         layer.features = label_features(names)
 
@@ -36,6 +38,15 @@ def label_colormap(colors: NDArray[np.floating[Any]]) -> DirectLabelColormap:
     for number, color in enumerate(np.asarray(colors, dtype=np.float32), start=1):
         table[number] = color if len(color) == 4 else np.append(color, np.float32(1))
     return DirectLabelColormap(color_dict=table)
+
+
+def _are_same(now: object, wanted: DirectLabelColormap) -> bool:
+    if not isinstance(now, DirectLabelColormap):
+        return False
+    there = now.color_dict
+    return wanted.color_dict.keys() == there.keys() and all(
+        np.array_equal(color, there[number]) for number, color in wanted.color_dict.items()
+    )
 
 
 def label_features(names: Sequence[str]) -> pd.DataFrame:

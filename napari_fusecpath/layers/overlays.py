@@ -21,7 +21,7 @@ from napari_fusecpath.layers.geometry import (
     mask_placement,
     raster_placement,
 )
-from napari_fusecpath.layers.label_look import label_colormap, label_features
+from napari_fusecpath.layers.label_look import dress_labels, label_colormap, label_features
 from napari_fusecpath.layers.stack import insert_by_role, place_layer, scale_in_view
 from src_core.inference.maps import robust_limits
 from src_core.inference.palette import cluster_colors
@@ -295,22 +295,22 @@ def _show_labels(
     brush_size: int = 1,
     editable: bool = True,
 ) -> Labels:
-    colormap = label_colormap(cluster_colors(len(names)) if colors is None else colors)
+    colors = cluster_colors(len(names)) if colors is None else colors
     place = place.at(scale_in_view(viewer, place.mpp))
-    features = label_features(names)
     layer = find_layer(viewer, role)
     if isinstance(layer, Labels):
-        layer.data = raster
+        now = np.asarray(layer.data)
+        if now.dtype != raster.dtype or not np.array_equal(now, raster):
+            layer.data = raster
         place_layer(layer, place)
-        layer.colormap = colormap
-        layer.features = features
+        dress_labels(layer, names, colors)
         return layer
     layer = Labels(
         raster,
         name=name,
         opacity=opacity,
-        colormap=colormap,
-        features=features,
+        colormap=label_colormap(colors),
+        features=label_features(names),
         metadata={METADATA_KEY: {"role": role, "mpp": place.mpp}},
         **place.kwargs(),
     )

@@ -89,9 +89,8 @@ def show_frames(viewer: ViewerModel, lattice: Lattice, groups: Sequence[Frames])
     color = np.repeat(np.concatenate([*colors, np.array([_UNSEEN])]), [*counts, spare], axis=0)
     # A slice of more vectors that is still on its way would be looked up among the fewer new ones.
     if isinstance(before, Vectors) and before.data.shape == frames.shape:
-        before.data = frames
-        about(before)["side"], before.edge_width = side, width
-        before.edge_color = color
+        about(before)["side"] = side
+        _redraw(before, frames, color, width)
         place_layer(before, place)
         return before
     layer = Vectors(
@@ -113,20 +112,36 @@ def show_frames(viewer: ViewerModel, lattice: Lattice, groups: Sequence[Frames])
     return layer
 
 
+def _redraw(layer: Vectors, lines: Float64, color: ArrayLike, width: float) -> None:
+    """Give a layer as many other lines, drawn once: napari would do it for each attribute."""
+    with layer.events.blocker_all():
+        layer.data = lines
+        layer.edge_color = color
+    if layer.edge_width == width:
+        layer.refresh(extent=False)  # which the unseen lines keep
+    else:
+        layer.edge_width = width
+
+
 def _room_for(count: int, before: object) -> int:
-    """Return how many lines a layer shall have: as many as the one before, if that will do."""
+    """Return how many lines a layer shall have, two unseen ones at least.
+
+    As many as the one before, if that will do.
+    """
     there = len(before.data) if isinstance(before, Vectors) else 0
-    if max(count, _ROOM) <= there <= max(_MOST_ROOM, 2 * count):
+    if max(count + 2, _ROOM) <= there <= max(_MOST_ROOM, 2 * count):
         return there
-    return max(_ROOM, 1 << count.bit_length())
+    return max(_ROOM, 1 << (count + 1).bit_length())
 
 
 def _unseen(lattice: Lattice, ratio: float, count: int) -> Float64:
-    """Return lines of next to no length in the middle of the first cell, shape (count, 2, 2)."""
-    line = np.zeros((1, 2, 2))
-    line[:, 0] = world_of_cells(lattice, [[0, 0]]) * ratio
-    line[:, 1, 1] = 1e-3 * patch_side(lattice) * ratio
-    return np.repeat(line, count, axis=0)
+    """Return lines of next to no length in the first and the last cell, shape (count, 2, 2)."""
+    rows, columns = lattice.shape_hw
+    ends = world_of_cells(lattice, [[0, 0], [columns - 1, rows - 1]]) * ratio
+    lines = np.zeros((count, 2, 2))
+    lines[:, 0], lines[-1:, 0] = ends
+    lines[:, 1, 1] = 1e-3 * patch_side(lattice) * ratio
+    return lines
 
 
 def _lines(group: Frames, lattice: Lattice, ratio: float) -> Float64:

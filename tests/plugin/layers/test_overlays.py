@@ -215,3 +215,22 @@ def test_frames_change_in_the_layer_that_is_there_unless_they_are_many() -> None
     assert layer not in viewer.layers
     assert (large.edge_color[:, 3] > 0).sum() == 6000
     assert show_selection(viewer, grid.lattice, grid.cells[:1]) is not large, "it is too large"
+
+
+def test_a_layer_is_drawn_once_and_only_for_what_has_changed() -> None:
+    viewer, grid = ViewerModel(), grid_of()
+    labels, drawn = np.arange(40) % 4, []
+    clusters = show_clusters(viewer, grid, labels)
+    frames = show_selection(viewer, grid.lattice, grid.cells[:3])
+    for layer in (clusters, frames):
+        layer.events.set_data.connect(lambda event: drawn.append(event.source.name))
+    show_clusters(viewer, grid, labels)
+    assert drawn == [], "it is as it was"
+    show_clusters(viewer, grid, labels, colors=cluster_colors(4)[::-1])
+    assert drawn == ["Clusters"], "its raster stays"
+    show_clusters(viewer, grid, labels[::-1], colors=cluster_colors(4)[::-1])
+    assert drawn == ["Clusters"] * 2
+    extent = viewer.layers.extent.world.copy()
+    show_selection(viewer, grid.lattice, grid.cells[5:9])
+    assert drawn[2:] == ["Selected patches"]
+    np.testing.assert_allclose(viewer.layers.extent.world, extent)
