@@ -14,6 +14,7 @@ from napari_fusecpath.widgets.snapshot import Snapshot
 from src_core.errors import FusecpathError
 from src_core.labelling import correct_labels
 from src_core.project import Project
+from src_core.provenance import stat_sign
 from src_core.review.corrections import Correction, CorrectionStore
 
 __all__ = ["SlideLabel"]
@@ -57,6 +58,8 @@ class SlideLabel(QWidget):
         self._session, self._who, self._why = session, who, why
         self._slides: tuple[str, ...] = ()
         """Those that the label is of."""
+        self._sign: object = None
+        """Of what the box shows: it is filled again only when that changes."""
         self._in_force = 0
         """Row of the box; -1 where the patient's slides differ, so that every choice mends it."""
         self.title = QLabel(self)
@@ -102,12 +105,19 @@ class SlideLabel(QWidget):
     def _show_labels(
         self, project: Project, target: str, given: list[str], classes: tuple[str, ...]
     ) -> None:
+        stores = [project.slide(name).corrections for name in self._slides]
+        files = [(store.path, stat_sign(store.path)) for store in stores]
+        sign = (target, given, classes, files)
+        if sign == self._sign:
+            return
+        self._sign = None
         try:
-            last = [_last(project.slide(name).corrections, target) for name in self._slides]
+            last = [_last(store, target) for store in stores]
         except FusecpathError as error:
             self.said.emit(str(error))
             self.hide()
             return
+        self._sign = sign
         made = [one for one in last if one is not None and one.label is not None]
         both = zip(given, last, strict=True)
         now = {old if one is None or one.label is None else one.label for old, one in both} - {""}
@@ -137,6 +147,7 @@ class SlideLabel(QWidget):
             correct_labels(snapshot.project, target, self._slides, label, by=by, comment=comment)
             self.stored.emit()
         except FusecpathError as error:
+            self._sign = None  # the box goes back to what is in force
             self.said.emit(str(error))
         self._session.refresh_soon()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
@@ -35,6 +35,7 @@ from src_core.types import Json
 __all__ = ["TrainPanel"]
 
 _OWN = "own settings"
+_States: TypeAlias = tuple[tuple[Labelled, ...], tuple[str, ...], list[tuple[bool, str]]]
 
 
 class TrainPanel(StepPanel):
@@ -147,14 +148,29 @@ class TrainPanel(StepPanel):
             self.offer(text, "Train", enabled=False)
             return
         try:
-            labelled, outputs = self._labelled(corrected_labels(project, table=table))
+            sign = (snapshot.labels_sign, *self._sign(project, table))
+            known = self._readiness.kept(sign, lambda: self._states(project, table))
         except FusecpathError as error:
             self.offer(str(error), "Train", enabled=False)
             return
-        self._offer_training(project, labelled, outputs)
+        labelled, outputs, states = known
+        self.table_text.setText(labelled_text(self.choice.target(), outputs, labelled))
+        self._offer_training(project, labelled, outputs, states)
+
+    def _sign(self, project: Project, table: LabelTable) -> tuple[object, ...]:
+        """Return what changes when `_states` may: to turn to another slide changes nothing."""
+        files = self._readiness.sign_of(project, [row.slide_id for row in table.rows])
+        asked = (project.config.encoders, project.config.clustering, self.choice.target())
+        return project.root, asked, files
+
+    def _states(self, project: Project, table: LabelTable) -> _States:
+        """Return the slides that have what is to be learned, its names, and their readiness."""
+        labelled, outputs = self._labelled(corrected_labels(project, table=table))
+        states = [self._readiness.state_of(project, one.row.slide_id) for one in labelled]
+        return labelled, outputs, states
 
     def _labelled(self, table: LabelTable) -> tuple[tuple[Labelled, ...], tuple[str, ...]]:
-        """Return the slides that have what is to be learned, and its names, and say what that is.
+        """Return the slides that have what is to be learned, and its names.
 
         Raises
         ------
@@ -168,11 +184,14 @@ class TrainPanel(StepPanel):
                 f"{table.source} gives no slide a value of {target.name}; fill the table, or "
                 "choose other columns."
             )
-        self.table_text.setText(labelled_text(target, outputs, labelled))
         return labelled, outputs
 
     def _offer_training(
-        self, project: Project, labelled: tuple[Labelled, ...], outputs: tuple[str, ...]
+        self,
+        project: Project,
+        labelled: tuple[Labelled, ...],
+        outputs: tuple[str, ...],
+        found: list[tuple[bool, str]],
     ) -> None:
         """Offer what comes next, or say before the click why the engine would not train."""
 
@@ -183,7 +202,7 @@ class TrainPanel(StepPanel):
                 return str(error)
             return ""
 
-        states = [(one, *self._readiness.state_of(project, one.row.slide_id)) for one in labelled]
+        states = [(one, *state) for one, state in zip(labelled, found, strict=True)]
         ready = [one for one, is_ready, why in states if is_ready and not why]
         left_out = [why for _, is_ready, why in states if is_ready and why]
         self._todo = [one.row.slide_id for one, is_ready, _ in states if not is_ready]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from qtpy.QtCore import Qt
 
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.labelling import correct_labels
@@ -58,6 +59,9 @@ def test_a_patient_is_what_all_of_the_slides_say(window: Open, project: Project)
     stores[1].correct("label", "vessel", reviewer="Bob")
     dock.session.refresh()
     assert box.currentIndex() == -1, "the table says normal of the other slide"
+    box.setItemData(0, "not filled again", Qt.ItemDataRole.UserRole + 1)
+    dock.session.refresh()
+    assert box.itemData(0, Qt.ItemDataRole.UserRole + 1), "nothing has changed"
     assert "differ" in box.toolTip()
     review.reviewer.setText("Ada")
     for wanted in ("tumour", "tumour", None):

@@ -21,6 +21,7 @@ from src_core.patches.lattice import Lattice
 from src_core.progress import Progress
 from src_core.project import Project, SlideRecord
 from src_core.provenance import write_json
+from src_core.review.corrections import CorrectionStore
 
 Open = Callable[..., FuseCPathWidget]
 
@@ -290,6 +291,24 @@ def test_corrected_labels_are_what_is_counted(dock: FuseCPathWidget, project: Pr
     dock.session.refresh()
     assert "5 a, 1 b" in train.table_text.text()
     assert not train.main.isEnabled()
+
+
+def test_the_slides_are_read_again_only_when_they_have_changed(
+    dock: FuseCPathWidget, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    current = CorrectionStore.current
+
+    def noted(store: CorrectionStore, **options: Any) -> dict[str, str]:
+        read.append(store.path.parent.parent.name)
+        return current(store, **options)
+
+    monkeypatch.setattr(CorrectionStore, "current", noted)
+    dock.session.refresh()
+    assert read == [], "as after each turn to another slide"
+    project.slide("s1").corrections.correct("label", "a", reviewer="ada")
+    dock.session.refresh()
+    assert "s5" in read
 
 
 def test_a_slide_of_which_all_is_excluded_is_told(dock: FuseCPathWidget, project: Project) -> None:
