@@ -82,7 +82,7 @@ class OverviewMap(QWidget):
         self._read.connect(self._show_picture, Qt.ConnectionType.QueuedConnection)
         canvas.installEventFilter(self)
         layers, camera = viewer.layers.events, camera_of(viewer).events
-        heard = [
+        heard: list[tuple[Any, Callable[..., None]]] = [
             (layers.inserted, self._turn),
             (layers.removed, self._turn),
             (camera.center, self._moved),
@@ -90,7 +90,8 @@ class OverviewMap(QWidget):
         ]
         for emitter, slot in heard:
             emitter.connect(slot)
-        self.destroyed.connect(partial(_leave, heard))
+        self._heard_slide: list[tuple[Any, Callable[..., None]]] = []
+        self.destroyed.connect(partial(_leave, heard, self._heard_slide))
         self.hide()
         self._turn()
 
@@ -169,9 +170,17 @@ class OverviewMap(QWidget):
         if slide is self._slide:
             return
         self._slide, self._picture = slide, None
+        _forget(self._heard_slide)
         self.hide()
         if slide is not None:
+            slide.events.data.connect(self._read_again)
+            self._heard_slide.append((slide.events.data, self._read_again))
             self._thread.submit(self._work, slide)
+
+    def _read_again(self, _event: Any = None) -> None:
+        """Show the slide in the colours that it has got."""
+        if self._slide is not None:
+            self._thread.submit(self._work, self._slide)
 
     def _work(self, slide: Layer) -> None:
         try:
@@ -218,6 +227,16 @@ class OverviewMap(QWidget):
         return np.array([[0.0, 0.0], [1.0, 1.0]]) if slide is None else slide_box(slide)
 
 
-def _leave(heard: list[tuple[Any, Callable[..., None]]], _map: object = None) -> None:
+def _leave(
+    heard: list[tuple[Any, Callable[..., None]]],
+    heard_slide: list[tuple[Any, Callable[..., None]]],
+    _map: object = None,
+) -> None:
+    _forget(heard)
+    _forget(heard_slide)
+
+
+def _forget(heard: list[tuple[Any, Callable[..., None]]]) -> None:
     for emitter, slot in heard:
         emitter.disconnect(slot)
+    heard.clear()

@@ -28,7 +28,7 @@ from napari_fusecpath.widgets.overview import power_text
 from napari_fusecpath.widgets.slide_canvas import SlideCanvas
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.threads import SideThread
-from src_core.errors import FusecpathError
+from src_core.errors import FusecpathError, SlideReadError
 from src_core.project import SlideFolder
 
 if TYPE_CHECKING:
@@ -170,7 +170,8 @@ class SecondView(QWidget):
             self._layers_changed()
         else:
             self.canvas.say(f"Opening {name} …")
-            self._thread.submit(self._open, project.slide(name))
+            slide = project.slide(name)
+            self._thread.submit(self._open, slide, failed=partial(self._tell_bug, slide))
 
     def _layers_changed(self, _event: Any = None) -> None:
         slide = find_layer(self._viewer, "slide")
@@ -202,6 +203,10 @@ class SecondView(QWidget):
             self._opened.emit(slide, told)
         elif isinstance(told, _Opened):
             told.close()
+
+    def _tell_bug(self, slide: SlideFolder, text: str) -> None:
+        if not self._thread.is_closed:
+            self._opened.emit(slide, SlideReadError(text))
 
     def _take_opened(self, slide: SlideFolder, told: _Opened | FusecpathError) -> None:
         is_wanted = self.isVisible() and self.slides.currentText() == slide.slide_id

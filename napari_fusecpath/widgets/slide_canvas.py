@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import (
@@ -29,6 +30,10 @@ _WHOLE_PX = 512
 """Longer side of the picture of the whole slide that is there while a part is read."""
 _ZOOM_A_NOTCH = 1.2
 _NOTCH = 120
+_CLOSEST = 1 / 64
+"""Level-0 pixels per pixel of the screen."""
+_WIDEST = 8.0
+"""Times of what shows the whole slide."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,11 +166,24 @@ class SlideCanvas(QWidget):
         if event is None:
             return
         step = self.view.l0_per_px * _ZOOM_A_NOTCH ** (-event.angleDelta().y() / _NOTCH)
+        step = self._within_reach(step)
         aside = event.position() - QRectF(self.rect()).center()
         lost = self.view.l0_per_px - step
         x, y = self.view.center_xy
         self._go(View((x + aside.x() * lost, y + aside.y() * lost), step))
         event.accept()
+
+    def _within_reach(self, step: float) -> float:
+        """Return a magnification at which there is something to see, nearest to another one.
+
+        What the main view shows while both are linked goes on from there, and no further.
+        """
+        if self.levels is None:
+            return step
+        sizes = zip(self.levels.size_xy, (self.width(), self.height()), strict=True)
+        widest = _WIDEST * max(side / room for side, room in sizes)
+        now = self.view.l0_per_px
+        return min(max(step, min(_CLOSEST, now)), max(widest, now))
 
     def _go(self, view: View) -> None:
         if self.levels is not None:
@@ -201,7 +219,8 @@ class SlideCanvas(QWidget):
             ratio = self.devicePixelRatioF()
             fine = View(self.view.center_xy, self.view.l0_per_px / ratio)
             size = (round(self.width() * ratio), round(self.height() * ratio))
-            self._thread.submit(self._work, self.levels, fine, size)
+            failed = partial(self._tell, self.levels, is_whole=False)
+            self._thread.submit(self._work, self.levels, fine, size, failed=failed)
 
     def _work(self, levels: Levels, view: View, size: tuple[int, int]) -> None:
         told: _Picture | str | None
@@ -210,8 +229,11 @@ class SlideCanvas(QWidget):
             told = None if field is None else _Picture(image_of(field.pixels), field.box_xywh)
         except FusecpathError as error:
             told = str(error)
+        self._tell(levels, told, is_whole=False)
+
+    def _tell(self, levels: Levels, told: _Picture | str | None, *, is_whole: bool) -> None:
         if not self._thread.is_closed:
-            self._read.emit(levels, told, False)
+            self._read.emit(levels, told, is_whole)
 
     def _work_whole(self, levels: Levels) -> None:
         width, height = levels.size_xy
@@ -221,8 +243,8 @@ class SlideCanvas(QWidget):
             field = read_field(levels, view, (_WHOLE_PX, _WHOLE_PX))
         except FusecpathError:
             return  # reading what is in view says what is wrong
-        if field is not None and not self._thread.is_closed:
-            self._read.emit(levels, _Picture(image_of(field.pixels), field.box_xywh), True)
+        if field is not None:
+            self._tell(levels, _Picture(image_of(field.pixels), field.box_xywh), is_whole=True)
 
     def _take(self, levels: Levels, told: _Picture | str | None, is_whole: bool) -> None:
         self._is_reading &= is_whole

@@ -37,15 +37,35 @@ class SideThread:
         """Whether the owner has gone: nobody hears what the thread still does."""
         return self._closed.is_set()
 
-    def submit(self, work: Callable[..., object], *args: Any) -> None:
-        """Do something in the thread; a bug in it is logged."""
+    def submit(
+        self,
+        work: Callable[..., object],
+        *args: Any,
+        failed: Callable[[str], object] | None = None,
+    ) -> None:
+        """Do something in the thread; a bug in it is logged, and told as by `submit`."""
         if not self.is_closed:
-            submit(self._pool, work, *args)
+            submit(self._pool, work, *args, failed=failed)
 
 
-def submit(pool: Executor, work: Callable[..., object], *args: Any) -> None:
-    """Let a pool do something; a bug in it is logged, where else it would pass unseen."""
-    pool.submit(work, *args).add_done_callback(_log_bug)
+def submit(
+    pool: Executor,
+    work: Callable[..., object],
+    *args: Any,
+    failed: Callable[[str], object] | None = None,
+) -> None:
+    """Let a pool do something; a bug in it is logged, where else it would pass unseen.
+
+    Parameters
+    ----------
+    pool : Executor
+        Whose thread works.
+    work, *args : callable
+        What is done, and with what.
+    failed : callable, optional
+        Takes a sentence about a bug, in the thread.
+    """
+    pool.submit(work, *args).add_done_callback(partial(_tell_bug, failed))
 
 
 def _end(pool: ThreadPoolExecutor, closed: Event, _owner: object = None) -> None:
@@ -54,6 +74,8 @@ def _end(pool: ThreadPoolExecutor, closed: Event, _owner: object = None) -> None
     pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _log_bug(work: Future[object]) -> None:
+def _tell_bug(failed: Callable[[str], object] | None, work: Future[object]) -> None:
     if not work.cancelled() and (error := work.exception()) is not None:
         _log.error("What was done in a thread has failed.", exc_info=error)
+        if failed is not None:
+            failed(f"The window met a bug ({type(error).__name__}); the log has the details.")

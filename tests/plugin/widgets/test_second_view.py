@@ -16,12 +16,14 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDockWidget
 
 from napari_fusecpath.layers.canvas import camera_of
+from napari_fusecpath.layers.field import Levels
 from napari_fusecpath.layers.find import find_layer
-from napari_fusecpath.layers.view import slide_view
+from napari_fusecpath.layers.view import View, slide_view
 from napari_fusecpath.readers.slide import open_in
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.second_button import SECOND_KEY
 from napari_fusecpath.widgets.second_view import SecondView
+from napari_fusecpath.widgets.slide_canvas import SlideCanvas
 from src_core.project import Project
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 from tests.core.profiled_files import write_profiled
@@ -107,7 +109,7 @@ def test_the_second_view(
     KEYS.mouseMove(view.canvas, QPoint(80, 70))
     KEYS.mouseRelease(view.canvas, Qt.MouseButton.LeftButton, pos=QPoint(80, 70))
     assert list(camera.center[-2:]) == pytest.approx([315, 390])
-    _turn_wheel(view, QPointF(view.canvas.rect().center()))
+    _turn_wheel(view.canvas, QPointF(view.canvas.rect().center()))
     assert camera.zoom == pytest.approx(2.4)
     # Apart, and together again with what lies between.
     camera.zoom = 2.0
@@ -127,14 +129,51 @@ def test_the_second_view(
     _check_colours(dock, view, tmp_path / "profiled.svs", canvas_of, qtbot)
 
 
-def _turn_wheel(view: SecondView, place: QPointF) -> None:
-    up = QPoint(0, 120)
+def _turn_wheel(canvas: SlideCanvas, place: QPointF, turns: int = 120) -> None:
+    up = QPoint(0, turns)
     none = Qt.MouseButton.NoButton
     event = QWheelEvent(
         place, place, QPoint(), up, none, Qt.KeyboardModifier.NoModifier,
         Qt.ScrollPhase.NoScrollPhase, False,
     )  # fmt: skip
-    QApplication.sendEvent(view.canvas, event)
+    QApplication.sendEvent(canvas, event)
+
+
+def _is_like(image: QImage, wanted: np.ndarray[Any, Any]) -> bool:
+    """Tell whether a picture has the colour near its top left corner."""
+    color = image.pixelColor(6, 6)
+    seen = np.array([color.red(), color.green(), color.blue()])
+    return bool(np.abs(seen - wanted).max() <= 12)
+
+
+class _Trouble:
+    """A level that cannot be read, and then can."""
+
+    shape = (512, 512, 3)
+    is_over = False
+
+    def __getitem__(self, _place: object) -> np.ndarray[Any, Any]:
+        if not self.is_over:
+            raise ZeroDivisionError
+        return np.full((512, 512, 3), 128, np.uint8)
+
+
+def test_a_bug_in_reading_is_said_and_the_next_move_reads_again(qtbot: Any) -> None:
+    canvas, level = SlideCanvas(), _Trouble()
+    qtbot.addWidget(canvas)
+    canvas.resize(200, 200)
+    canvas.show()
+    canvas.show_levels(Levels([level], (0.0, 0.0), "a"))
+    canvas.show_view(View((256.0, 256.0), 1.0))
+    qtbot.waitUntil(lambda: "bug (ZeroDivisionError)" in canvas._problem)
+    assert canvas.is_at_rest
+    level.is_over = True
+    canvas.show_view(View((200.0, 256.0), 1.0))
+    qtbot.waitUntil(lambda: not canvas._problem and bool(canvas._pictures))
+    for turns, most in ((120, 1 / 64), (-120, 8 * 512 / 200)):
+        for _ in range(60):
+            _turn_wheel(canvas, QPointF(canvas.rect().center()), turns)
+        assert canvas.view.l0_per_px == pytest.approx(most)
 
 
 def _check_another(dock: FuseCPathWidget, view: SecondView, qtbot: Any) -> None:
@@ -207,8 +246,11 @@ def _check_colours(
     place = after.shape[0] // 2, after.shape[1] // 2
     assert np.abs(before[place].astype(int) - RED).max() <= 4
     assert np.abs(after[place].astype(int) - RED[::-1]).max() <= 8
+    overview = dock.looking.overview
+    qtbot.waitUntil(lambda: _is_like(overview.grab().toImage(), RED[::-1]))
     box.click()
     assert np.array_equal(canvas_of(viewer, wait=200), plain)
+    qtbot.waitUntil(lambda: _is_like(overview.grab().toImage(), RED))
     # Wanted once, it is kept for the slides that come; one without a profile says so.
     box.click()
     dock.session.show_slide("sample")
