@@ -137,7 +137,7 @@ def drawn_measurement(layer: Shapes, row: int, *, mpp: float | None) -> Measurem
     world = np.asarray(layer.data[row], np.float64)[:, -2:] @ turn.T + start
     kind: Any = str(layer.shape_type[row])
     try:
-        return Measurement(kind=kind, points=xy_of_world(world, mpp=mpp))
+        return Measurement.drawn(kind, xy_of_world(world, mpp=mpp))
     except ValueError:  # two corners of an area, or a corner beyond everything
         return None
 

@@ -40,6 +40,8 @@ MOST_DRAWN: Final = 20_000
 
 _FORMAT = 1
 _MOST_POINTS = 5000
+_SIMPLER = (1e-5, 1e-4, 1e-3)
+"""Shares of a line's extent by which it is simplified, the first that does."""
 _FARTHEST_PX = 1e7
 _MOST_STORED = MAX_JSON_BYTES // 64
 """Points that a file holds, 64 bytes each at most: versions before had no other limit."""
@@ -95,6 +97,32 @@ class Measurement:
             raise ValueError("a point lies outside of any slide")
         if not self.id or len(self.id) > 40 or not self.id.isalnum() or not self.id.isascii():
             raise ValueError("its name is none that was given here")
+
+    @classmethod
+    def drawn(cls, kind: Kind, points: Float64) -> Measurement:
+        """Return what was drawn by hand; a line of more points than are stored gets simpler.
+
+        By as little as it takes, and by a thousandth of its extent at most.
+
+        Parameters
+        ----------
+        kind, points : Kind, ndarray
+            As of the measurement.
+
+        Raises
+        ------
+        ValueError
+            If it is none.
+        """
+        if kind in ("path", "polygon") and len(points) > _MOST_POINTS:
+            from skimage.measure import approximate_polygon  # a window need not wait for it
+
+            extent = float(np.ptp(points, axis=0).max())
+            for share in _SIMPLER:
+                simpler = approximate_polygon(points, extent * share)
+                if len(simpler) <= _MOST_POINTS:
+                    return cls(kind=kind, points=simpler)
+        return cls(kind=kind, points=points)
 
     @property
     def is_area(self) -> bool:

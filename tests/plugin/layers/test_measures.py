@@ -87,3 +87,14 @@ def test_no_more_corners_are_drawn_than_a_window_can(monkeypatch: pytest.MonkeyP
     drawn = [measured("path", [(0, 0), (9, n), (20, n)]) for n in range(3)]
     layer = show_measurements(ViewerModel(), drawn)
     assert layer.features["id"].tolist() == [one.id for one in drawn[:2]]
+
+
+def test_an_outline_of_very_many_corners_is_measured_with_fewer() -> None:
+    angle = np.linspace(0, 2 * np.pi, 6000, endpoint=False)
+    ring = 4000 + 1000 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    layer = show_measurements(ViewerModel(), [])
+    layer.add([ring], shape_type="path")
+    one = drawn_measurement(layer, 0, mpp=None)
+    assert one is not None
+    assert 100 < len(one.points) <= 5000
+    assert one.size(None).length == pytest.approx(2000 * np.pi, rel=1e-3)
