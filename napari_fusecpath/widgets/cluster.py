@@ -32,6 +32,7 @@ class ClusterPanel(StepPanel):
     """Settings of the clustering, and the table of what came of it."""
 
     key, title = "cluster", "Cluster"
+    follows_selection = True
 
     def build(self) -> None:
         """Add settings and legend."""
@@ -121,6 +122,7 @@ class ClusterPanel(StepPanel):
             self._config_shown = snapshot.config.clustering
             self.form.set_values(snapshot.config.clustering.to_dict())
         self._fill(snapshot)
+        self.legend.follow()
         self._show_bag()
         self.sweep.show_snapshot(snapshot)
         map_of_it = find_layer(self.session.viewer, "agreement")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import ref
 
 import numpy as np
 from napari.layers import Labels
@@ -59,6 +60,8 @@ class ClusterLegend(QWidget):
         self._summary: ClusterSummary | None = None
         self._stored: LegendStore | None = None
         self._legend, self._is_filled = Legend(n_clusters=0), False
+        self._painted: Callable[[], Labels | None] = lambda: None
+        """The layer that shows what is chosen here, while it is there."""
         self._hidden: set[int] = set()
         """Numbers of clusters, as found, that are not drawn."""
         self.table = ClusterTable(self)
@@ -118,6 +121,7 @@ class ClusterLegend(QWidget):
         layer = find_layer(self._session.viewer, "clusters")
         if not isinstance(layer, Labels) or not self._legend.n_clusters:
             return
+        self._painted = ref(layer)
         numbers, chosen = np.arange(self._legend.n_clusters), self.table.members
         alpha = np.where(np.isin(numbers, chosen) | (not chosen), 1.0, _DIMMED)
         alpha[sorted(self._hidden)] = 0.0
@@ -126,6 +130,12 @@ class ClusterLegend(QWidget):
         dress_labels(layer, self._legend.all_names(), colors)
         if len(self.table.chosen) == 1:
             layer.selected_label = chosen[0] + 1
+
+    def follow(self) -> None:
+        """Dress the layer on the slide if it is another one: it was deleted, and has come back."""
+        layer = find_layer(self._session.viewer, "clusters")
+        if layer is not None and layer is not self._painted():
+            self.paint()
 
     def _lay_out(self) -> None:
         buttons = QHBoxLayout()
@@ -199,7 +209,8 @@ class ClusterLegend(QWidget):
     def _choose(self) -> None:
         self.paint()
         layer = find_layer(self._session.viewer, "clusters")
-        if layer is not None and self.table.chosen:  # what gives way does not come into view
+        # What gives way does not come into view, and what is in view is not drawn once more.
+        if layer is not None and self.table.chosen and not layer.visible:
             layer.visible = True
         self._offer()
         self.chosen.emit()
@@ -253,9 +264,9 @@ class ClusterLegend(QWidget):
         """Give a cluster a colour such as ``#e69f00``; None brings its usual one back."""
         self._edit(lambda legend: legend.recolored(number, color))
 
-    def _toggle(self, number: int) -> None:
-        """Show a cluster that is hidden, hide one that is shown."""
-        self._hidden ^= set(self._legend.members(number))
+    def _toggle(self, numbers: Sequence[int]) -> None:
+        """Show clusters that are hidden, hide those that are shown."""
+        self._hidden ^= {one for number in numbers for one in self._legend.members(number)}
         self._fill()
         self.paint()
 

@@ -122,13 +122,13 @@ class ClusterTable(Table):
         A cluster's number and its new name.
     color_wanted(int)
         The number of the cluster whose colour is to be changed.
-    show_toggled(int)
-        The number of the cluster that is to be shown, or hidden.
+    show_toggled(list)
+        Numbers of the clusters that are to be shown if they are hidden, or hidden if not.
     """
 
     renamed = Signal(int, str)
     color_wanted = Signal(int)
-    show_toggled = Signal(int)
+    show_toggled = Signal(list)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(
@@ -225,7 +225,7 @@ class ClusterTable(Table):
         if row < 0 or column not in (_SHOWN, _COLOR):
             super().mousePressEvent(event)
         elif column == _SHOWN:
-            self.show_toggled.emit(self._rows[row].number)
+            self.show_toggled.emit([self._rows[row].number])
         else:
             self.color_wanted.emit(self._rows[row].number)
 
@@ -240,8 +240,7 @@ class ClusterTable(Table):
         """Show or hide the chosen clusters by the space bar, rename the one that is by F2."""
         key, chosen = None if event is None else event.key(), self.chosen
         if key == Qt.Key.Key_Space and chosen:
-            for number in chosen:
-                self.show_toggled.emit(number)
+            self.show_toggled.emit(chosen)
         elif key == Qt.Key.Key_F2 and len(chosen) == 1:  # whichever column has the focus
             self.rename(chosen[0])
         else:

@@ -52,6 +52,7 @@ class PredictPanel(StepPanel):
     """The run, the classes with their probability, and the maps."""
 
     key, title = "predict", "Predict"
+    follows_selection = True
 
     def build(self) -> None:
         """Add run, classes, maps and the foot."""

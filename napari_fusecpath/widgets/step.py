@@ -49,6 +49,8 @@ class StepPanel(QWidget):
     title: ClassVar[str]
     runs_when_sent: ClassVar[bool] = True
     """Another step that sends the user here also presses the main button."""
+    follows_selection: ClassVar[bool] = False
+    """What it shows depends on which patches are selected; the other steps need not hear of it."""
     wanted = Signal(str)
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
@@ -56,6 +58,7 @@ class StepPanel(QWidget):
         self.session = session
         self._job: Job | None = None
         self._redirect: str | None = None
+        self._seen: Snapshot | None = None
         self.say = wrapped_label(parent=self)
         self.main = QPushButton(self)
         self.main.clicked.connect(self.click)
@@ -115,8 +118,12 @@ class StepPanel(QWidget):
         stack = None if area is None else area.parentWidget()
         return isinstance(stack, QStackedWidget) and stack.currentWidget() is area
 
+    def put_down(self) -> None:
+        """Let the mouse move the slide again: the step, or the dock, goes out of view."""
+
     def on_leave(self) -> None:
         """Put down what the step has in hand: the user turns to another one."""
+        self.put_down()
 
     def on_done(self, result: dict[str, Any]) -> None:
         """Go on after a job that this panel has started."""
@@ -210,6 +217,9 @@ class StepPanel(QWidget):
             area.ensureWidgetVisible(widget)
 
     def _refresh(self, snapshot: Snapshot) -> None:
+        if snapshot is self._seen and not self.follows_selection:
+            return
+        self._seen = snapshot
         self.warning.setStyleSheet(warning_style(self.session.viewer.theme))
         self.show_snapshot(snapshot)
         self._show_busy()

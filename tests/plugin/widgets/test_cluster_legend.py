@@ -111,6 +111,10 @@ def test_clusters_are_named_coloured_merged_and_all_of_it_is_there_again(
     assert on_the_slide(dock)[3][3] == 1, "what is chosen elsewhere is shown"
     qtbot.keyClick(table, Qt.Key.Key_Space)
     assert on_the_slide(dock)[3][3] == 0
+    viewer.layers.remove(find_layer(viewer, "clusters"))
+    dock.session.show_current()
+    dock.session.refresh()
+    assert on_the_slide(dock)[3][3] == 0, "what is hidden stays so in a layer that comes back"
     legend.choose([])
     table.cellDoubleClicked.emit(1, NAME)
     assert [one[3] for one in on_the_slide(dock).values()] == [0, 1, 0, 0]

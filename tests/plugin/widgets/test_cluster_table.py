@@ -67,6 +67,16 @@ def test_a_heading_sorts_by_what_its_column_means(qtbot: Any) -> None:
     assert sorted_by(COLOR) == list(range(12))
 
 
+def test_the_space_bar_asks_once_for_all_chosen_rows(qtbot: Any) -> None:
+    table, asked = ClusterTable(), list[list[int]]()
+    qtbot.addWidget(table)
+    table.show_clusters(rows_of(summarise(LABELS, AGREE, 5), Legend(n_clusters=5)), hidden=())
+    table.show_toggled.connect(asked.append)
+    table.choose(1, 3)
+    qtbot.keyClick(table, Qt.Key.Key_Space)
+    assert asked == [[1, 3]]
+
+
 def test_a_chosen_row_shows_its_colour_as_it_is(qtbot: Any) -> None:
     icon = colour_icon((1.0, 0.5, 0.0))
     for mode in (QIcon.Mode.Normal, QIcon.Mode.Selected):
