@@ -105,6 +105,8 @@ class FuseCPathWidget(QWidget):
         listening, and store what is painted once more beside one that is opened anew.
         """
         if event is not None and event.type() == QEvent.Type.ParentChange and not self.parent():
+            self.panels[self.step].put_down()
+            self.measuring.measuring.put_down()
             QTimer.singleShot(0, gc.collect)
         return super().event(event)
 

@@ -42,8 +42,9 @@ def notes_text(result: Mapping[str, Any]) -> str:
     A sentence that holds for several slides is said once, with their number.
     """
     notes, slides = result.get("notes") or {}, _slides(result)
+    of_all = [str(result["note"])] if result.get("note") else []
     if not isinstance(notes, Mapping):
-        return "\n".join(map(str, notes))
+        return "\n".join([*map(str, notes), *of_all])
     said: dict[str, list[str]] = {}
     for of, note in notes.items():
         said.setdefault(str(note), []).append(of)
@@ -55,7 +56,7 @@ def notes_text(result: Mapping[str, Any]) -> str:
     if passed_over:
         what = ", ".join(f"{count} {kind}" for kind, count in passed_over.items())
         lines.append(f"Files that are no slides were passed over: {what}.")
-    return "\n".join(lines)
+    return "\n".join([*lines, *of_all])
 
 
 def score_text(result: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
     QTableWidgetItem,
 )
 
-from napari_fusecpath.reviewer import remember_reviewer, reviewer_name, user_name
+from napari_fusecpath.reviewer import remember_reviewer, user_name
 from napari_fusecpath.widgets.finetune import FineTuning
 from napari_fusecpath.widgets.forms import Fold
 from napari_fusecpath.widgets.mark_texts import annotations_text, latest_text
@@ -46,6 +46,7 @@ class ReviewPanel(StepPanel):
     """Labels to paint with, patches to look at next, and the model that learns from both."""
 
     key, title = "review", "Review"
+    follows_selection = True
 
     def build(self) -> None:
         """Add the reviewer, the labels, undo, the suggestions and fine-tuning."""
@@ -99,11 +100,13 @@ class ReviewPanel(StepPanel):
         self._keep_blind(False)  # a dock that was closed meanwhile has left it so
 
     def _who_row(self) -> QHBoxLayout:
-        self.reviewer = QLineEdit(reviewer_name(), self)
+        self.reviewer = QLineEdit(self.session.reviewer, self)
+        self._named_last = self.session.reviewer
         self.reviewer.setMaxLength(MAX_TEXT)
         self.reviewer.setToolTip(
             "Stored with every mark, and remembered; undo takes back only your own"
         )
+        self.reviewer.textChanged.connect(self._name)
         self.reviewer.editingFinished.connect(self._named)
         self.blind = QCheckBox("Blind", self)
         self.blind.setToolTip(
@@ -138,18 +141,21 @@ class ReviewPanel(StepPanel):
         self.painter.draw()
         self.session.bring("marks")
 
+    def put_down(self) -> None:
+        """Put brush and lasso down."""
+        self.selected.lasso.put_down()
+        layer = self.painter.layer
+        if layer is not None and layer.mode != "pan_zoom":
+            layer.mode = "pan_zoom"
+
     def on_leave(self) -> None:
         """Put brush and lasso down, and show again what was kept from a blind reviewer."""
-        self.selected.lasso.put_down()
-        if self.painter.layer is not None:
-            self.painter.layer.mode = "pan_zoom"
+        super().on_leave()
         self._keep_blind(False)
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Turn to the marks of the slide in view."""
-        is_other = self.painter.turn_to(snapshot)
-        if is_other:
-            self.warn("")
+        is_other = self.painter.turn_to(snapshot)  # it says what is wrong with the marks
         self.slide_label.show_snapshot(snapshot)
         has_patches = snapshot.grid is not None and snapshot.slide is not None
         parts = (self.selected, self.suggestions, self.tuning, self.comparison)
@@ -278,14 +284,18 @@ class ReviewPanel(StepPanel):
             self.table.selectRow(row)
 
     def _who(self) -> str:
-        return self.reviewer.text().strip() or user_name()
+        return self.session.reviewer
 
     def _why(self) -> str:
         return self.comment.text().strip()
 
+    def _name(self, text: str) -> None:
+        self.session.reviewer = text.strip() or user_name()
+
     def _named(self) -> None:
         """Keep the name, and show what is that reviewer's."""
-        if self._who() != reviewer_name():
+        if self._who() != self._named_last:
+            self._named_last = self._who()
             self.painter.store_strokes()
             remember_reviewer(self._who())
             self.painter.draw()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_fusecpath.reviewer import reviewer_name
 from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
@@ -110,7 +109,7 @@ def edit_patches(session: Session, label: str, rows: Int64) -> str:
     if of[rows].all():
         act = store.release
     try:
-        act(grid, rows, reviewer=reviewer_name())
+        act(grid, rows, reviewer=session.reviewer)
     except FusecpathError as error:
         return str(error)
     session.refresh()
@@ -123,11 +122,11 @@ def undo_edit(session: Session) -> str:
     if slide is None:
         return ""
     try:
-        done = slide.selection.undo(reviewer=reviewer_name())
+        done = slide.selection.undo(reviewer=session.reviewer)
     except FusecpathError as error:
         return str(error)
     session.refresh()
-    return f"There is nothing of {reviewer_name()} to undo." if done is None else ""
+    return f"There is nothing of {session.reviewer} to undo." if done is None else ""
 
 
 def _words(snapshot: Snapshot, n_selected: int) -> str:

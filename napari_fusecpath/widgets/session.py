@@ -17,6 +17,7 @@ from napari_fusecpath.layers.find import Role, about, find_layer, find_layers, r
 from napari_fusecpath.notify import report_error
 from napari_fusecpath.readers.results import show_results, show_stored
 from napari_fusecpath.readers.slide import open_in
+from napari_fusecpath.reviewer import reviewer_name
 from napari_fusecpath.state import Workbench, workbench_of
 from napari_fusecpath.widgets.snapshot import Snapshot, default_project, take_snapshot
 from napari_fusecpath.widgets.view_memory import ViewMemory
@@ -75,6 +76,8 @@ class Session(QObject):
         self.runner: JobRunner = runner_for(viewer)
         self.views = ViewMemory(viewer, self)
         self.snapshot = Snapshot()
+        self.reviewer = reviewer_name()
+        """Who says what is said in this window; another window may be someone else's."""
         self.new_project: Path | None = None
         """Where the user wants the next project, if not where we propose it."""
         self.is_class_chosen = False

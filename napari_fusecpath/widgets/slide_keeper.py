@@ -10,7 +10,6 @@ from threading import Event
 
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 
-from napari_fusecpath.reviewer import reviewer_name
 from napari_fusecpath.widgets.threads import submit
 from src_core.errors import FusecpathError, JobCancelled
 from src_core.labelling import export_labels, set_labels
@@ -58,11 +57,13 @@ class SlideKeeper(QObject):
             partial(_close, self._closed, self._stopped, self._labels, self._search)
         )
 
-    def set_labels(self, root: Path, target: str, slides: Sequence[str], label: str) -> None:
-        """Store a label of some slides."""
+    def set_labels(
+        self, root: Path, target: str, slides: Sequence[str], label: str, *, by: str
+    ) -> None:
+        """Store a label of some slides, as a reviewer says it."""
 
         def store(project: Project) -> tuple[str, object]:
-            set_labels(project, target, dict.fromkeys(slides, label), by=reviewer_name())
+            set_labels(project, target, dict.fromkeys(slides, label), by=by)
             return "stored", ""
 
         submit(self._labels, self._work, root, store, "failed")

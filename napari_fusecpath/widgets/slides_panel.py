@@ -19,7 +19,7 @@ from napari_fusecpath.widgets.slide_model import Column, SlideListing
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import wrapped_label
 from napari_fusecpath.widgets.viewer_keys import take_keys
-from src_core.errors import FusecpathError, ProjectError
+from src_core.errors import FusecpathError, ProjectError, SlideReadError
 from src_core.relocating import Relocated
 
 __all__ = ["STEP_KEYS", "SlidesPanel"]
@@ -164,8 +164,15 @@ class SlidesPanel(QWidget):
             is_there = path.exists()
             if is_there and slide_id != self.session.workbench.slide_id:
                 self.session.show_slide(slide_id)
-        except (FusecpathError, OSError) as error:  # a folder on the way may be out of bounds
+        except FusecpathError as error:
             report_error(error)
+        except OSError as error:  # a folder on the way may be out of bounds
+            report_error(
+                SlideReadError(
+                    f"The file of {slide_id} cannot be reached ({error.strerror}); check the "
+                    f"permissions of {error.filename}."
+                )
+            )
         else:
             if not self._is_searching:
                 said = "" if is_there else f"{slide_id} is no longer at {path}."
@@ -176,7 +183,8 @@ class SlidesPanel(QWidget):
         project = self.session.snapshot.project
         if project is not None:
             target = self.list.slide_model.listing.target
-            self.keeper.set_labels(project.root, target, slides, label)
+            by = self.session.reviewer
+            self.keeper.set_labels(project.root, target, slides, label, by=by)
 
     def _show_menu(self, place: QPoint, slides: tuple[str, ...]) -> None:
         self._of_menu = slides

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from napari_fusecpath.widgets.result_texts import score_text
+from napari_fusecpath.widgets.result_texts import notes_text, score_text
 
 
 def test_a_score_without_a_baseline_says_why() -> None:
@@ -72,3 +72,10 @@ def test_patients_who_were_learned_from_are_told() -> None:
     told: dict[str, Any] = {"auroc": 1.0, "n": 9, "known_patients": ["a", "b"]}
     assert "Slides of 2 patients of them were learned from" in score_text(told)
     assert "learned from" not in score_text({**told, "known_patients": []})
+
+
+def test_what_a_job_says_of_all_slides_is_told_after_the_rest() -> None:
+    told = {"notes": {"a": "Cut off."}, "patches": {"a": 3}, "note": "This is a candidate."}
+    assert notes_text(told).splitlines()[-1] == "This is a candidate."
+    assert len(notes_text(told).splitlines()) == 2
+    assert notes_text({"note": "This is a candidate."}) == "This is a candidate."

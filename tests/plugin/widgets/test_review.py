@@ -53,11 +53,13 @@ def test_paint_undo_restart(window: Open, qtbot: Any, project: Project) -> None:
     qtbot.waitUntil(lambda: len(marks.current()) == 1, timeout=2000)
     assert review.table.item(1, 1).text() == "1"
 
+    raster = layer.data
     review.undo.click()
     assert len(marks.current()) == 2
     assert (layer.data[3, 4], layer.data[5, 5]) == (1, 2)
     review.redo.click()
     assert layer.data[3, 4] == 0
+    assert layer.data is raster, "an act changes its own cells only"
     review.undo.click()
     review.table.item(0, 0).setText("tumour")
     assert {mark.label for mark in marks.current()} == {"tumour", "label 2"}
@@ -71,13 +73,22 @@ def test_paint_undo_restart(window: Open, qtbot: Any, project: Project) -> None:
 
 
 def test_a_label_that_has_no_name_is_not_stored(window: Open, qtbot: Any, project: Project) -> None:
+    marks = project.slide("a").marks.path
+    marks.parent.mkdir(parents=True)
+    marks.write_text("no act\n", encoding="utf-8")
     dock = window(project.root)
+    assert "marks.jsonl, line 1" in dock.panels["review"].warning.text(), "on the first look"
+    marks.unlink()
     dock.run("review")
     layer: Any = find_layer(dock.session.viewer, "marks")
     layer.paint((2, 2), 77)
     qtbot.waitUntil(lambda: layer.data[2, 2] == 0, timeout=2000)
-    assert "77" in dock.panels["review"].warning.text()
+    review: Any = dock.panels["review"]
+    assert "77" in review.warning.text()
     assert project.slide("a").marks.current() == ()
+    review.table.item(0, 0).setText("x" * 2001)
+    assert "at most 2,000 characters" in review.warning.text()
+    assert review.table.item(0, 0).text() == "label 1"
 
 
 def test_keys_act_in_the_panel_only(window: Open, qtbot: Any, project: Project) -> None:
@@ -140,6 +151,9 @@ def test_a_comment_goes_with_one_mark_and_the_name_stays(
     review.selected.lasso.click()
     lasso: Any = find_layer(dock.session.viewer, "lasso")
     assert lasso.mode == "add_polygon_lasso"
+    review.reviewer.setText("Bob")
+    assert dock.session.reviewer == "Bob", "who types is who acts, in each part of the window"
+    review.reviewer.setText("Ada")
     top, left = lasso.world_to_data(layer.data_to_world((1.6, 1.6)))
     bottom, right = lasso.world_to_data(layer.data_to_world((4.4, 3.4)))
     inside = [
@@ -170,6 +184,14 @@ def test_a_comment_goes_with_one_mark_and_the_name_stays(
     assert panel.latest.text() == "Last: label 2, 6 patches."
     panel.undo.click()
     assert {mark.label for mark in slide.marks.current()} == {"label 1"}
+
+    viewer = again.session.viewer
+    panel.selected.lasso.click()
+    again.measuring.measuring.take("distance")
+    drawn: list[Any] = [find_layer(viewer, "lasso"), find_layer(viewer, "measures")]
+    assert [one.mode for one in drawn] == ["add_polygon_lasso", "add_line"]
+    viewer.window.remove_dock_widget(again)
+    assert [one.mode for one in drawn] == ["pan_zoom"] * 2, "nobody is there to put them down"
 
 
 def test_two_reviewers_are_blind_to_each_other_and_compared(
