@@ -140,12 +140,14 @@ class Tracker:
         self._start += units
         self.advance(units)
 
-    def advance(
-        self, units: int, *, detail: str = "", figures: Mapping[str, float] | None = None
-    ) -> None:
+    def advance(self, units: int, *, detail: str = "") -> None:
         """Add finished units, report them, and stop if asked to."""
         check(self._stop)
         self.done += units
+        self.tell(detail=detail)
+
+    def tell(self, *, detail: str = "", figures: Mapping[str, float] | None = None) -> None:
+        """Report where the work is, without asking whether to stop."""
         rate = self.rate
         left = (self._total - self.done) / rate if rate > 0 else None
         self._report(

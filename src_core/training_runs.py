@@ -48,10 +48,8 @@ def train_run(
     project : Project
         With the choices that the slides were gathered by.
     learn, config : Cohort, TrainConfig
-    held_back : sequence of str
-        Names of slides, to be scored later.
-    repeats : str, optional
-        The run that is trained again.
+    held_back, repeats : sequence of str, str, optional
+        Slides to be scored later; the run that is trained again.
     until_epoch, threads, report, stop
         See :func:`src_core.training.fit`.
 
@@ -81,7 +79,8 @@ def train_run(
         )
         building = begun.folder / "run"
         shutil.rmtree(building, ignore_errors=True)  # of a call that was killed while it wrote
-        more: dict[str, Json] = {"repeats": repeats, "until_epoch": until_epoch}
+        until = until_epoch and max(until_epoch, len(result.history))
+        more: dict[str, Json] = {"repeats": repeats, "until_epoch": until}
         asked = _asked(project, learn, held_back, result, digests, more)
         _write_run(project, learn, result, building, asked, notes=begun.notes)
         check(stop)

@@ -77,10 +77,14 @@ class Camera:
         self.rest()
         pixels = self.viewer.screenshot(canvas_only=False, flash=False)
         picture = Image.fromarray(np.asarray(pixels)[..., :3]).quantize(
-            256, method=Image.Quantize.MAXCOVERAGE
+            256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
         )
         picture.save(self.out / f"{name}.png", optimize=True)
         print(self.out / f"{name}.png")
+
+    def find(self, kind: type[Any]) -> Any:
+        """Return the one widget of a kind in the window."""
+        return self.viewer.window._qt_window.findChild(kind)  # noqa: SLF001
 
     def close_bottom(self) -> None:
         """Close the docks at the bottom."""

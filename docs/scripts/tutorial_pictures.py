@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from camera import IMAGES, Camera
+from qtpy.QtCore import Qt
 
+from napari_fusecpath.widgets.gallery import GalleryPanel
 from src_core.provenance import read_json
 from src_core.slides.synthetic import write_sample_cohort
 
@@ -51,6 +53,10 @@ def inspect_and_exclude(camera: Camera) -> None:
     camera.rest(3000)
     camera.shoot("5-scatter")
     cluster.gallery.click()
+    camera.rest()
+    sources = camera.find(GalleryPanel).sources
+    sources.setCurrentIndex(sources.findText("Selected", Qt.MatchFlag.MatchStartsWith))
+    sources.activated.emit(sources.currentIndex())
     camera.rest(5000)
     camera.shoot("6-gallery")
     camera.dock.session.workbench.selected = tuple(rows.tolist())

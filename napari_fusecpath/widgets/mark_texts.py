@@ -34,6 +34,15 @@ def annotations_text(made: Iterable[Mapping[str, Any]]) -> str:
     for one in made:
         counts = [f"{count:,} {_cut(name)}" for name, count in one["counts"].items()]
         marked = f"{', '.join(counts)} patches marked" if counts else "No patch was marked"
+        otherwise = [
+            f"{one[key]:,} of them {were}"
+            for key, were in (
+                ("otherwise", "you had called otherwise"),
+                ("others", "others call otherwise"),
+            )
+            if one[key]
+        ]
+        marked = ", ".join([marked, *otherwise])
         known = f"; {number(one['known'], 'patch', 'patches')} were so before" * (one["known"] > 0)
         left = number(one["unclassified"], "annotation")
         without = f"; {left} without a class left out" * (one["unclassified"] > 0)

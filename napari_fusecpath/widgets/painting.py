@@ -302,12 +302,19 @@ class MarkPainter(QObject):
     def _take_names(self, snapshot: Snapshot) -> None:
         self._given = _label_names(snapshot)
         self.names = list(self._given)
+        self._drawing = None  # it counts labels by their places
 
     def _follow_names(self, snapshot: Snapshot) -> None:
         """Take the classes of a table or a model that came while the slide was in view."""
-        before = self._given
-        self._try(lambda: self._take_names(snapshot) if _label_names(snapshot) != before else None)
-        if self._given != before and self._known is not None:
+        given: list[str] = []
+        self._try(lambda: given.extend(_label_names(snapshot)))
+        if given in ([], self._given):
+            return
+        self.store_strokes()  # they were painted by the names of before
+        self._try(lambda: self._take_names(snapshot))
+        if self._known is None:
+            self.drawn.emit()
+        else:
             self.draw()
 
     def _keep_names(self) -> None:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
-from itertools import islice
+from functools import lru_cache
 from pathlib import Path
 
 from napari_fusecpath.widgets.result_texts import number, score_text
 from src_core.cohorts import names_in
 from src_core.errors import FusecpathError, ProjectError
 from src_core.project import Project
-from src_core.provenance import MAX_SCORES_BYTES, read_json
+from src_core.provenance import MAX_JSON_BYTES, MAX_SCORES_BYTES, read_json, stat_sign
 from src_core.training.figures import SKILL, SKILL_NAME
 
 __all__ = ["epochs_of", "report_page", "run_text", "stored_score"]
 
 _MOST_EPOCHS = 10_000
+_DAMAGE = (
+    AttributeError,
+    KeyError,
+    OSError,
+    OverflowError,
+    TypeError,
+    ValueError,
+    RecursionError,
+)
+"""What a history that is none comes to."""
 _SKILLS = [(key, SKILL_NAME[task]) for task, key in SKILL.items()]
 
 
@@ -50,19 +60,29 @@ def epochs_of(project: Project, run_id: str) -> list[dict[str, float]]:
         If its history is damaged: a run may come from anywhere.
     """
     path = project.run(run_id) / "history.jsonl"
+    return [dict(row) for row in _epochs(path, stat_sign(path))]
+
+
+@lru_cache(maxsize=4)
+def _epochs(path: Path, sign: object) -> tuple[dict[str, float], ...]:
+    """Read a history; `sign` is that of the file, None if there is none."""
+    if sign is None:
+        return ()
     try:
-        with path.open(encoding="utf-8") as stream:
-            rows = [json.loads(line) for line in islice(stream, _MOST_EPOCHS)]
-        return [_numbers(row) for row in rows]
-    except FileNotFoundError:
-        return []
-    except (AttributeError, KeyError, OSError, TypeError, ValueError, RecursionError) as error:
+        # A pipe would be waited for, and a stranger's file may fill the memory.
+        if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:
+            raise ValueError("no file of ours")
+        lines = path.read_text(encoding="utf-8").splitlines()[:_MOST_EPOCHS]
+        return tuple(_numbers(json.loads(line)) for line in lines)
+    except _DAMAGE as error:
         raise ProjectError(f"{path} is damaged.") from error
 
 
 def _numbers(row: dict[str, object]) -> dict[str, float]:
     found = {key: float(one) for key, one in row.items() if isinstance(one, int | float)}
-    return {"epoch": found["epoch"], "loss": found["loss"], **found}
+    if not 0 <= found["epoch"] < _MOST_EPOCHS:
+        raise ValueError("no epoch")
+    return {"loss": found["loss"], **found}
 
 
 def _last_epoch(rows: list[dict[str, float]]) -> str:

@@ -207,6 +207,9 @@ class SlideList(QTreeView):
         header.resizeSection(Column.LABEL, _LABEL_WIDTH)
 
 
+_FILLED = "fusecpath_filled"
+
+
 class _LabelDelegate(QStyledItemDelegate):
     """Offers the labels that other slides have while one is typed."""
 
@@ -221,6 +224,12 @@ class _LabelDelegate(QStyledItemDelegate):
             completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
             editor.setCompleter(completer)
         return editor
+
+    def setEditorData(self, editor: QWidget | None, index: QModelIndex) -> None:  # noqa: N802
+        """Fill the editor, but not over what is being typed: Qt asks at every refresh."""
+        if editor is not None and not editor.property(_FILLED):
+            super().setEditorData(editor, index)
+            editor.setProperty(_FILLED, True)
 
     def sizeHint(self, option: Any, index: QModelIndex) -> QSize:  # noqa: N802
         return QSize(super().sizeHint(option, index).width(), _ROW)

@@ -79,6 +79,7 @@ class TrainPanel(StepPanel):
         """Whose curves are shown; none while a training draws its own."""
         self._asked: dict[str, Json] = {}
         """Of the last training, for what is kept of it when it is cancelled."""
+        self._runs_before: tuple[str, ...] = ()
 
     def _build_foot(self) -> None:
         self.train_ready = QPushButton(self)
@@ -257,13 +258,16 @@ class TrainPanel(StepPanel):
         self.live.clear()
         self.curves.show_rows([])
         self._run_drawn, self._asked = None, options
+        self._runs_before = self.session.snapshot.runs
         job = self.submit("train", options)
         job.progress.connect(self._show_progress)
         job.cancelled.connect(self._offer_best)
 
     def _offer_best(self) -> None:
         """After a cancel: whole epochs are kept, and can be made a run as they are."""
-        n_epochs = self.curves.n_epochs
+        # A cancel that comes too late finds a run.
+        is_run = Project.open(str(self._asked["project"])).runs() != self._runs_before
+        n_epochs = 0 if is_run else self.curves.n_epochs
         self.keep_best.setText(f"Keep the best of {number(n_epochs, 'epoch')}")
         self.keep_best.setVisible(n_epochs > 0)
         if n_epochs:
@@ -315,6 +319,10 @@ class TrainPanel(StepPanel):
         root = None if snapshot.project is None else snapshot.project.root
         if root != self._project_shown:
             self._project_shown = root
+            if not self.busy:
+                self.keep_best.hide()
+                self.curves.show_rows([])
+                self._run_drawn = None
             if snapshot.model is not None:
                 self.choice.choose(snapshot.model.target)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,14 +12,21 @@ from src_core.errors import ExchangeError
 from src_core.geojson import Polygon, read_polygons
 from src_core.patches.grid import PatchGrid
 from src_core.plain_text import one_line
+from src_core.progress import Report, Stop, Tracker, ignore, never
 from src_core.review.marks import MarkStore
-from src_core.review.raster import label_numbers, rows_inside, squares_of
+from src_core.review.meanings import plain_label
+from src_core.review.raster import fill_inside, label_numbers, squares_of
 from src_core.types import Float64, Int64
 
 __all__ = ["MarkedByOutlines", "mark_annotations"]
 
 _MOST = 20_000
 _MOST_LABELS = 100
+_IGNORED = "*"
+_NOTHING = (
+    "No patch lies in an annotation of {} that has a class; set a class in QuPath, export in pixels "
+    "of the whole slide, and see that the file is of this slide."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,17 +37,27 @@ class MarkedByOutlines:
     """Patches that have got each label."""
     known: int
     """Patches that the reviewer had called so before."""
+    otherwise: int
+    """Of those that got a label the ones that the reviewer had called otherwise."""
+    others: int
+    """Of those that got a label the ones that other reviewers call otherwise."""
     unclassified: int
-    """Annotations without a class, which say nothing."""
+    """Annotations that say nothing: without a class, or with one that QuPath ignores."""
 
 
 def mark_annotations(
-    store: MarkStore, grid: PatchGrid, path: Path, *, reviewer: str
+    store: MarkStore,
+    grid: PatchGrid,
+    path: Path,
+    *,
+    reviewer: str,
+    labels: Iterable[str] = (),
+    report: Report = ignore,
+    stop: Stop = never,
 ) -> MarkedByOutlines:
     """Mark every patch whose middle lies in an annotation with a class; detections are no opinion.
 
-    Where annotations overlap the smaller one decides, as it is the more careful. What the reviewer
-    has said of other patches stays.
+    Where annotations overlap the smaller one decides.
 
     Parameters
     ----------
@@ -48,46 +65,55 @@ def mark_annotations(
         Of the slide. Each label is an act of its own, which can be undone.
     grid : PatchGrid
     path : Path
-        GeoJSON, level-0 pixels.
+        GeoJSON, level-0 pixels. Classes that end in ``*`` are ignored, as QuPath does.
     reviewer : str
         Who says so.
+    labels : iterable of str
+        Spellings in use; a class that differs from one in capitals or blanks alone is it.
+    report, stop
+        See :mod:`src_core.progress`.
 
     Raises
     ------
     ExchangeError
-        If the file is no GeoJSON, has more than 20,000 annotations or 100 classes, or none that
-        has a class and meets a patch; nothing is stored then.
+        If the file is no GeoJSON, has more than 20,000 annotations or 100 classes, or says nothing
+        of a patch; nothing is stored then, nor where it is stopped.
     """
-    drawn, unclassified = _read(path)
-    rows = _rows_by_label(grid, drawn)
+    drawn, unclassified = _read(path, {plain_label(one): one for one in labels})
+    rows = _rows_by_label(grid, drawn, report, stop)
     if not any(len(own) for own in rows.values()):
-        raise ExchangeError(
-            f"No patch lies in an annotation of {path} that has a class; set a class in QuPath, "
-            "export in pixels of the whole slide, and see that the file is of this slide."
-        )
-    names = list(rows)
-    said = label_numbers(grid, store.current(reviewer=reviewer), names)
-    new = {name: own[said[own] != number] for number, (name, own) in enumerate(rows.items(), 1)}
-    for name, own in new.items():
-        if len(own):
-            cells = grid.cells[own]
+        raise ExchangeError(_NOTHING.format(path))
+    marks = store.current()
+    names = list(dict.fromkeys([*rows, *(mark.label for mark in marks)]))
+    own = label_numbers(grid, store.current(reviewer=reviewer), names)
+    every = label_numbers(grid, marks, names)
+    new = {name: some[own[some] != names.index(name) + 1] for name, some in rows.items()}
+    comment = one_line(f"from {path.name}")
+    for name, some in new.items():
+        if len(some):
+            cells = grid.cells[some]
             squares = squares_of(grid.lattice, cells[:, 1], cells[:, 0])
-            store.add(squares, label=name, reviewer=reviewer, comment=one_line(f"from {path.name}"))
-    counts = {name: len(own) for name, own in new.items() if len(own)}
-    total = sum(len(own) for own in rows.values())
+            store.add(squares, label=name, reviewer=reviewer, comment=comment)
+    got = np.concatenate(list(new.values()))
+    wanted = np.repeat([names.index(name) + 1 for name in new], [len(one) for one in new.values()])
     return MarkedByOutlines(
-        counts=counts, known=total - sum(counts.values()), unclassified=unclassified
+        counts={name: len(some) for name, some in new.items() if len(some)},
+        known=sum(len(some) for some in rows.values()) - len(got),
+        otherwise=int((own[got] > 0).sum()),
+        others=int(((own[got] == 0) & (every[got] > 0) & (every[got] != wanted)).sum()),
+        unclassified=unclassified,
     )
 
 
-def _read(path: Path) -> tuple[list[Polygon], int]:
+def _read(path: Path, labels: Mapping[str, str]) -> tuple[list[Polygon], int]:
     drawn: list[Polygon] = []
     unclassified = 0
     for polygon in read_polygons(path):
         if polygon.object_type != "annotation":
             continue
         label = one_line(polygon.classification).strip()
-        if label:
+        if label and not label.endswith(_IGNORED):
+            label = labels.get(plain_label(label), label)
             drawn.append(replace(polygon, classification=label))
         else:
             unclassified += 1
@@ -98,13 +124,18 @@ def _read(path: Path) -> tuple[list[Polygon], int]:
     return drawn, unclassified
 
 
-def _rows_by_label(grid: PatchGrid, drawn: Iterable[Polygon]) -> dict[str, Int64]:
+def _rows_by_label(
+    grid: PatchGrid, drawn: Iterable[Polygon], report: Report, stop: Stop
+) -> dict[str, Int64]:
     """Return the rows of each label; the smallest annotation comes last, and stays."""
     by_size = sorted(drawn, key=lambda one: -_area(one.exterior))
     names = list(dict.fromkeys(one.classification for one in by_size))
-    numbers = np.zeros(len(grid), np.int64)
+    raster = np.zeros(grid.lattice.shape_hw, np.uint8)
+    tracker = Tracker(report, stop, stage="Marking patches", total=len(by_size), unit="annotations")
     for one in by_size:
-        numbers[rows_inside(grid, [one])] = 1 + names.index(one.classification)
+        fill_inside(raster, grid.lattice, one, 1 + names.index(one.classification))
+        tracker.advance(1)
+    numbers = raster[grid.cells[:, 1], grid.cells[:, 0]]
     return {name: np.flatnonzero(numbers == number) for number, name in enumerate(names, 1)}
 
 

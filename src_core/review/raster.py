@@ -18,6 +18,7 @@ from src_core.types import Float64, Int64
 __all__ = [
     "boxes_of",
     "fill_boxes",
+    "fill_inside",
     "label_numbers",
     "marks_raster",
     "rows_inside",
@@ -122,6 +123,30 @@ def label_numbers(
     """Return the mark in force at the middle of each patch, shape (N,); see `marks_raster`."""
     raster = marks_raster(grid.lattice, marks, names)
     return raster[grid.cells[:, 1], grid.cells[:, 0]]
+
+
+def fill_inside(raster: NDArray[Any], lattice: Lattice, polygon: Polygon, value: int) -> None:
+    """Give the cells of patches whose middles lie in a polygon a value, in place.
+
+    Parameters
+    ----------
+    raster : ndarray, shape (rows, cols)
+    lattice : Lattice
+        Of the cells.
+    polygon : Polygon
+        Level-0 pixels.
+    value : int
+    """
+    first = _first_centre(lattice) - lattice.stride_l0 / 2
+    corners = (polygon.exterior - first) / lattice.stride_l0
+    most = lattice.shape_hw[::-1]
+    left, top = np.clip(np.floor(corners.min(axis=0)), 0, most).astype(int)
+    right, bottom = np.clip(np.ceil(corners.max(axis=0)), 0, most).astype(int)
+    if left < right and top < bottom:
+        x, y = first + np.array([left, top]) * lattice.stride_l0
+        pixel = (lattice.stride_l0, lattice.stride_l0)
+        inside = fill_outlines([polygon], (bottom - top, right - left), (float(x), float(y)), pixel)
+        raster[top:bottom, left:right][inside] = value
 
 
 def rows_inside(grid: PatchGrid, polygons: Iterable[Polygon]) -> Int64:

@@ -71,7 +71,7 @@ def fit(
     keep : Keep, optional
         Where the state is stored after every epoch; the same training goes on from what is there.
     until_epoch : int, optional
-        After so many it ends, with the best weights until then; a state of more is set aside.
+        After so many it ends, with the best weights until then; where more are kept, after those.
     threads : int, optional
         Of the CPU; by default as many as torch has now.
     report, stop : callable
@@ -181,6 +181,8 @@ def _run_course(
     with seeded(config.seed, device):
         if saved is not None and saved.stage == "whole":
             teachers, probes = saved.teachers, saved.probes
+            if course.until_epoch is not None:
+                course.until_epoch = max(course.until_epoch, len(saved.history))
         elif probed:
             trainee = _train(course, "without teachers", keep, device, tracker)
             teachers, probes = earn_places(course, trainee, teachers)
@@ -194,8 +196,7 @@ def _run_course(
 def _check_saved(course: Course, saved: Saved) -> None:
     known = course.train.teacher_dims
     fits = all(name in known and 0 < weight <= 1 for name, weight in saved.teachers.items())
-    most = course.n_epochs if saved.stage == "whole" else course.config.epochs
-    if not fits or len(saved.history) > most:
+    if not fits or len(saved.history) > course.config.epochs:
         raise UnusableStateError("it is of other teachers, or of more epochs")
 
 
@@ -304,7 +305,7 @@ def _tell(tracker: Tracker, row: Mapping[str, Json], stage: Stage) -> None:
     """Report an epoch of what is learned in the end, once it is kept."""
     if stage == "whole":
         figures = {key: float(one) for key, one in row.items() if isinstance(one, int | float)}
-        tracker.advance(0, figures=figures)
+        tracker.tell(figures=figures)
 
 
 def _is_over(epoch: int, best: BestWeights, config: TrainConfig) -> bool:

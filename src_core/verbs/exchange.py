@@ -67,7 +67,7 @@ def _import(options: ImportOptions, report: Report, stop: Stop) -> Result:
     project = Project.open(options.project)
     form = options.format
     if form == "annotations":
-        return _import_annotations(project, options, stop)
+        return _import_annotations(project, options, report, stop)
     found: list[Imported] = []
     files: list[Path] = []
     failures: list[pipeline.Failure] = []
@@ -110,11 +110,15 @@ def _import(options: ImportOptions, report: Report, stop: Stop) -> Result:
     return result_of(project, failures, imported=rows, encoders=names, notes=notes)
 
 
-def _import_annotations(project: Project, options: ImportOptions, stop: Stop) -> Result:
+def _import_annotations(
+    project: Project, options: ImportOptions, report: Report, stop: Stop
+) -> Result:
     """Take what QuPath's annotations say of patches as marks of a reviewer."""
     if not options.reviewer.strip():
         raise ConfigError("ImportOptions.reviewer is empty; say whose annotations they are.")
     told: list[dict[str, Json]] = []
+    table = project.labels().rows if project.labels_path.is_file() else ()
+    classes = {label for row in table for label in row.labels.values() if label}
 
     def take(path: Path) -> None:
         names = (outlines_name(path),)
@@ -123,7 +127,15 @@ def _import_annotations(project: Project, options: ImportOptions, stop: Stop) ->
             if options.slide is None
             else project.slide(options.slide)
         )
-        made = mark_annotations(slide.marks, slide.load_grid(), path, reviewer=options.reviewer)
+        made = mark_annotations(
+            slide.marks,
+            slide.load_grid(),
+            path,
+            reviewer=options.reviewer,
+            labels=[*classes, *(mark.label for mark in slide.marks.current())],
+            report=report,
+            stop=stop,
+        )
         told.append({"slide_id": slide.slide_id, **asdict(made)})
 
     paths = [Path(name) for name in options.files]
@@ -134,7 +146,8 @@ def _import_annotations(project: Project, options: ImportOptions, stop: Stop) ->
 def _describe(result: Result) -> str:
     lines = [
         f"{row['slide_id']}: {', '.join(f'{n} {name}' for name, n in row['counts'].items()) or 0}"
-        f" patches marked, {row['known']} were so before"
+        f" patches marked ({row['otherwise']} were called otherwise, {row['others']} are so by "
+        f"others), {row['known']} were so before"
         for row in result.get("marked", ())
     ]
     result = {key: value for key, value in result.items() if key != "marked"}

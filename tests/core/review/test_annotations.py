@@ -56,11 +56,24 @@ def test_the_smaller_of_two_annotations_decides_and_detections_say_nothing(
     expected[2:4, 2:4] = 2
     np.testing.assert_array_equal(numbers, expected)
     assert {mark.comment for mark in store.current()} == {"from s.geojson"}
+    assert (made.otherwise, made.others) == (0, 0)
     again = mark_annotations(store, grid, path, reviewer="ada")
     assert (again.counts, again.known) == ({}, 36), "nothing is said twice"
     store.undo(reviewer="ada")
     store.undo(reviewer="ada")
     assert store.current() == ()
+
+
+def test_what_was_called_otherwise_is_counted(
+    grid: PatchGrid, store: MarkStore, tmp_path: Path
+) -> None:
+    store.add([(0, 0, 20, 10)], label="normal", reviewer="ada")
+    store.add([(0, 10, 40, 10)], label="normal", reviewer="bob")
+    path = tmp_path / "s.geojson"
+    write_polygons(path, [box(0, 0, 30, "Tumor"), box(0, 0, 80, "Region*")])
+    made = mark_annotations(store, grid, path, reviewer="ada", labels=["tumor"])
+    assert made.counts == {"tumor": 9}, "as it is spelled here"
+    assert (made.otherwise, made.others, made.unclassified) == (2, 3, 1)
 
 
 def test_a_class_that_cannot_be_shown_is_made_plain(

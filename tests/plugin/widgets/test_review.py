@@ -263,3 +263,27 @@ def test_annotations_of_qupath_become_the_reviewers_marks(
     assert np.count_nonzero(layer.data) == len(marks) > 4
     row = review.painter.names.index("Tumor")
     assert review.table.item(row, 1).text() == str(len(marks))
+
+
+def test_classes_that_come_later_leave_marks_what_they_are(
+    window: Open, qtbot: Any, project: Project, tmp_path: Path
+) -> None:
+    dock = window(project.root)
+    dock.run("review")
+    review: Any = dock.panels["review"]
+    layer: Any = find_layer(dock.session.viewer, "marks")
+    layer.paint((3, 4), 1)
+    layer.paint((5, 5), 9)
+    marks = project.slide("a").marks
+    qtbot.waitUntil(lambda: len(marks.current()) == 2, timeout=2000)
+    table = tmp_path / "labels.csv"
+    table.write_text("path,slide_id,label\na.tiff,a,tumor\nb.tiff,b,normal\n")
+    dock.session.import_labels(table)
+    dock.session.refresh()
+    layer = find_layer(dock.session.viewer, "marks")
+    names = review.painter.names
+    assert names[:2] == ["normal", "tumor"]
+    assert [names[layer.data[cell] - 1] for cell in ((3, 4), (5, 5))] == ["label 1", "label 9"]
+    rows = range(review.table.rowCount())
+    shown = {review.table.item(row, 0).text(): review.table.item(row, 1).text() for row in rows}
+    assert {name: shown[name] for name in ("normal", "label 1")} == {"normal": "0", "label 1": "1"}

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from napari_fusecpath.widgets.run_texts import run_text, stored_score
+from napari_fusecpath.widgets.run_texts import epochs_of, run_text, stored_score
+from src_core.errors import ProjectError
 from src_core.project import Project
 from src_core.provenance import MAX_JSON_BYTES, write_json
 
@@ -70,3 +71,25 @@ def test_a_score_is_read_however_much_was_predicted_or_said_to_be_damaged(
     assert stored_score(project, "run-0001") == "AUROC 0.500 on the 4 slides held back."
     write_json(path, {**scores, "by_target": [1]})
     assert stored_score(project, "run-0001") == f"{path} is damaged; score the slides again."
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"epoch": 0, "loss": 1' + "0" * 400 + "}",
+        '{"epoch": NaN, "loss": 1.0}',
+        '{"epoch": Infinity, "loss": 1.0}',
+        '{"epoch": 0}',
+        "[]",
+    ],
+)
+def test_a_strangers_history_is_called_damaged(tmp_path: Path, line: str) -> None:
+    project = Project.create(tmp_path / "project")
+    path = project.run("run-0001") / "history.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text(line + "\n")
+    with pytest.raises(ProjectError, match=r"history\.jsonl is damaged"):
+        epochs_of(project, "run-0001")
+    path.write_text('{"epoch": 0, "loss": NaN}\n')
+    (row,) = epochs_of(project, "run-0001")
+    assert row["epoch"] == 0, "a loss that is no number is one all the same"
