@@ -24,8 +24,8 @@ _MOST = 20_000
 _MOST_LABELS = 100
 _IGNORED = "*"
 _NOTHING = (
-    "No patch lies in an annotation of {} that has a class; set a class in QuPath, export in pixels "
-    "of the whole slide, and see that the file is of this slide."
+    "No patch lies in an annotation of {} that has a class; set a class in QuPath, export in "
+    "pixels of the whole slide, and see that the file is of this slide."
 )
 
 
