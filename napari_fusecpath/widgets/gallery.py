@@ -19,7 +19,12 @@ from napari_fusecpath.widgets.gallery_layout import GalleryLayout
 from napari_fusecpath.widgets.gallery_model import GalleryItems, PatchFlags
 from napari_fusecpath.widgets.gallery_pointer import PatchPointer
 from napari_fusecpath.widgets.gallery_sources import Lack, Source, clusters_shown, lack_of, rows_of
-from napari_fusecpath.widgets.gallery_texts import cluster_text, count_text, patch_text
+from napari_fusecpath.widgets.gallery_texts import (
+    cluster_text,
+    count_text,
+    edit_text,
+    patch_text,
+)
 from napari_fusecpath.widgets.gallery_view import MOST_SHOWN
 from napari_fusecpath.widgets.patch_outline import PatchOutline
 from napari_fusecpath.widgets.picking import PatchPicker
@@ -73,6 +78,8 @@ class GalleryPanel(GalleryLayout):
         self._own: tuple[int, ...] | None = None
         """What was selected by a click in the gallery itself, which goes on showing what it did."""
         self._taken = _NONE
+        self._done = ""
+        """What the keys have done, until another patch is pointed at."""
         self._found: list[Mapping[str, Any]] = []
         self._n_asked = 0
         self._key: Hashable = None
@@ -231,11 +238,13 @@ class GalleryPanel(GalleryLayout):
     def _take(self, key: Hashable, items: GalleryItems) -> None:
         if key != self._key:  # something else is wanted by now
             return
+        done = self._done  # other patches may come of what was done
         self._n_found = len(items)
         self.view.show_items(items.first(MOST_SHOWN))
         self.show_patches()
         self._say_count()
         self._point(-1)
+        self._say(done)
 
     def _say_count(self) -> None:
         text = count_text(len(self.view.patches.items), self._n_found)
@@ -306,6 +315,7 @@ class GalleryPanel(GalleryLayout):
 
     def _point(self, place: int) -> None:
         """Outline a patch on the slide, and say what is known of it."""
+        self._done = ""
         is_there = 0 <= place < len(self.view.patches.items)
         source, row = self.view.patches.items.at(place) if is_there else (None, -1)
         self._outline(row if source is not None and source == self._here else None)
@@ -331,16 +341,27 @@ class GalleryPanel(GalleryLayout):
         self.text.setText(text or _HINT)
 
     def _edit(self, label: str) -> None:
-        """Exclude or pin the patch that the keys are at; with it all that are selected like it."""
-        rows, place = self._session.selected, self.view.place
-        if place >= 0:
-            source, row = self.view.patches.items.at(place)
-            if source != self._here:
-                self._say("Go to its slide first, by a click: it is edited there.")
-                return
-            rows = rows if row in rows else np.array([row], np.int64)
+        """Exclude or pin the patch that the keys are at; with it all that are selected like it.
+
+        The pointer may be at another one: outline and words turn to the one that was meant.
+        """
+        place = self.view.place
+        if place < 0:
+            self._say("No patch is chosen; go to one by the arrows or a click.")
+            return
+        source, row = self.view.patches.items.at(place)
+        if source != self._here:
+            self._say("Go to its slide first, by a click: it is edited there.")
+            return
+        rows = self._session.selected
+        rows = rows if row in rows else np.array([row], np.int64)
         problem = edit_patches(self._session, label, rows)
-        self._say(problem or (self._words(place) if place >= 0 else ""))
+        self._point(place)
+        if problem:
+            self._say(problem)
+            return
+        self._done = edit_text(self._session.snapshot.edits, label, rows)
+        self._say(" · ".join(filter(None, (self._done, self._words(place)))))
 
     def _ask_alike(self) -> None:
         everywhere = self.everywhere.isVisibleTo(self) and self.everywhere.isChecked()

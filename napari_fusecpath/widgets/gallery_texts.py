@@ -7,8 +7,13 @@ import numpy as np
 from napari_fusecpath.widgets.gallery_sources import clusters_shown
 from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.snapshot import Snapshot
+from src_core.bags.edits import SelectionEdits
+from src_core.review.selection import EXCLUDED, PINNED
+from src_core.types import Int64
 
-__all__ = ["cluster_text", "count_text", "patch_text"]
+__all__ = ["cluster_text", "count_text", "edit_text", "patch_text"]
+
+_EDITS = {EXCLUDED: ("included again", "excluded"), PINNED: ("unpinned", "pinned")}
 
 
 def count_text(n_shown: int, n_found: int) -> str:
@@ -47,6 +52,25 @@ def patch_text(snapshot: Snapshot, row: int, *, is_joint: bool, mark: str = "") 
         said += ["excluded"] * bool(snapshot.edits.excluded[row])
         said += ["pinned"] * bool(snapshot.edits.pinned[row])
     return " · ".join(one for one in said if one)
+
+
+def edit_text(edits: SelectionEdits | None, label: str, rows: Int64) -> str:
+    """Return what was done to patches, such as ``5 patches excluded``.
+
+    Parameters
+    ----------
+    edits : SelectionEdits, optional
+        As they are now; without any nothing was done.
+    label : str
+        ``EXCLUDED`` or ``PINNED``.
+    rows : ndarray of int64, shape (n,)
+        Of the grid.
+    """
+    if edits is None:
+        return ""
+    of = {EXCLUDED: edits.excluded, PINNED: edits.pinned}[label]
+    done = _EDITS[label][bool(of[rows].all())]
+    return f"{number(len(rows), 'patch', 'patches')} {done}"
 
 
 def cluster_text(snapshot: Snapshot, cluster: int, *, is_joint: bool) -> str:

@@ -187,6 +187,38 @@ def test_patches_are_chosen_in_the_gallery_and_on_the_slide(
     assert "kept from you" in panel.empty.text()
 
 
+def test_keys_say_what_they_did_to_which_patch_and_do_nothing_without_one(
+    dock: FuseCPathWidget, project: Project
+) -> None:
+    session, panel = dock.session, gallery_of(dock)
+    session.open_project(project.root)
+    session.choose_patches(np.arange(2, 7))
+    session.refresh()
+    show(panel, "selected")
+    grid, view = session.snapshot.grid, panel.view
+    assert grid is not None
+    store = project.slide("a").selection
+    view.pointed.emit(3)
+    assert view.place < 0
+    view.excluded.emit()
+    assert not store.edits(grid).excluded.any(), "the keys are at no patch"
+    assert "No patch is chosen" in panel.text.text()
+
+    view.setCurrentIndex(view.patches.index(1))
+    view.pointed.emit(3)
+    view.excluded.emit()
+    assert np.flatnonzero(store.edits(grid).excluded).tolist() == [2, 3, 4, 5, 6]
+    assert panel.text.text().startswith("5 patches excluded · patch 3 · ")
+    middles = world_of_cells(grid.lattice, grid.cells)
+    np.testing.assert_allclose(outlined(panel), middles[3], atol=1)
+    session.choose_patches(np.array([0]))
+    panel._own = session.workbench.selected  # as by a click: the others stay
+    session.refresh()
+    view.excluded.emit()
+    assert np.flatnonzero(store.edits(grid).excluded).tolist() == [2, 4, 5, 6]
+    assert panel.text.text().startswith("1 patch included again · patch 3 · ")
+
+
 def test_only_patches_in_view_are_read_and_few_are_kept(
     project: Project, qtbot: Any, qapp: Any
 ) -> None:
