@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any
 
@@ -68,6 +68,8 @@ class GalleryPanel(GalleryLayout):
     wanted = Signal(str)
     _gathered = Signal(object, object)
     """From the thread: what was asked for, and `GalleryItems`."""
+    _broken = Signal(object, str)
+    """From the thread: what was asked for, and why it has not come."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -81,6 +83,8 @@ class GalleryPanel(GalleryLayout):
         self._done = ""
         """What the keys have done, until another patch is pointed at."""
         self._found: list[Mapping[str, Any]] = []
+        self._found_in = ""
+        """The folder of the project whose patches these are."""
         self._n_asked = 0
         self._key: Hashable = None
         """What the patches that are shown, or on their way, were asked for by."""
@@ -88,6 +92,7 @@ class GalleryPanel(GalleryLayout):
         self._lack = Lack("")
         self._thread = SideThread("gallery", self)
         self._gathered.connect(self._take, Qt.ConnectionType.QueuedConnection)
+        self._broken.connect(self._take_bug, Qt.ConnectionType.QueuedConnection)
         self._pointer = PatchPointer(session, self)
         self.outline = PatchOutline(session.viewer, self)
         self._listen()
@@ -98,7 +103,7 @@ class GalleryPanel(GalleryLayout):
 
     def show_found(self, result: Mapping[str, Any]) -> None:
         """Keep the patches of a result of ``similar``, and show them if such are wanted."""
-        self._found = list(result["similar"])
+        self._found, self._found_in = list(result["similar"]), str(result["project"])
         self._n_asked += 1
         self._refresh(self._session.snapshot)
 
@@ -136,6 +141,8 @@ class GalleryPanel(GalleryLayout):
         if not self.isVisible():
             return
         self._turn_to_slide(snapshot)
+        if snapshot.project is None or str(snapshot.project.root) != self._found_in:
+            self._found = []  # patches of the same slide's name would be others
         self.show_tools(
             self.source,
             can_find=self._session.runner.running is None
@@ -175,12 +182,16 @@ class GalleryPanel(GalleryLayout):
         if key == self._key:
             return
         self._key = key
+        here, failed = self._here, partial(self._tell_bug, key)
         if source == "selected":
-            self._take(key, self._items(self._taken))
+            self._take(key, _items(here, self._taken))
         elif source == "alike" and snapshot.project is not None:
-            self._thread.submit(self._work_alike, key, snapshot.project, tuple(self._found))
-        elif self._here is not None:
-            self._thread.submit(self._work, key, source, snapshot, self._is_joint, self._cluster)
+            found = tuple(self._found)
+            self._thread.submit(self._work_alike, key, snapshot.project, found, failed=failed)
+        elif here is not None:
+            joint, cluster = self._is_joint, self._cluster
+            rows = partial(rows_of, source, snapshot, is_joint=joint, cluster=cluster)
+            self._thread.submit(self._work, key, here, rows, failed=failed)
 
     def _lack_of(self, source: Source, snapshot: Snapshot) -> Lack | None:
         lack = lack_of(source, snapshot, is_joint=self._is_joint)
@@ -201,7 +212,7 @@ class GalleryPanel(GalleryLayout):
     def _stamp(self, source: Source, snapshot: Snapshot) -> Hashable:
         """Return what decides the patches of a source."""
         if source == "alike":
-            return (source, self._n_asked)
+            return (source, self._found_in, self._n_asked)
         if source == "selected":
             return (source, self._here, self._taken.tobytes())
         record, prediction, edits = snapshot.record, snapshot.prediction, snapshot.edits
@@ -217,12 +228,10 @@ class GalleryPanel(GalleryLayout):
             else (snapshot.run_id, prediction.edits_id, prediction.logits.tobytes()),
         )
 
-    def _work(
-        self, key: Hashable, source: Source, snapshot: Snapshot, is_joint: bool, cluster: int
-    ) -> None:
-        rows = rows_of(source, snapshot, is_joint=is_joint, cluster=cluster)
+    def _work(self, key: Hashable, here: PatchSource, rows: Callable[[], Int64]) -> None:
+        items = _items(here, rows())
         if not self._thread.is_closed:
-            self._gathered.emit(key, self._items(rows))
+            self._gathered.emit(key, items)
 
     def _work_alike(
         self, key: Hashable, project: Project, found: tuple[Mapping[str, Any], ...]
@@ -231,9 +240,15 @@ class GalleryPanel(GalleryLayout):
         if not self._thread.is_closed:
             self._gathered.emit(key, items)
 
-    def _items(self, rows: Int64) -> GalleryItems:
-        here = self._here
-        return GalleryItems(rows=rows, sources=() if here is None else (here,))
+    def _tell_bug(self, key: Hashable, problem: str) -> None:
+        """Say in the thread why nothing has come."""
+        if not self._thread.is_closed:
+            self._broken.emit(key, problem)
+
+    def _take_bug(self, key: Hashable, problem: str) -> None:
+        if key == self._key:
+            self._lack = Lack(problem)
+            self.show_lack(self._lack)
 
     def _take(self, key: Hashable, items: GalleryItems) -> None:
         if key != self._key:  # something else is wanted by now
@@ -368,3 +383,7 @@ class GalleryPanel(GalleryLayout):
         options = similar_options(self._session, everywhere=everywhere)
         if options is not None:
             self.asked.emit(options)
+
+
+def _items(here: PatchSource | None, rows: Int64) -> GalleryItems:
+    return GalleryItems(rows=rows, sources=() if here is None else (here,))

@@ -62,6 +62,8 @@ class LazyPictures(QObject):
         """Of those that are asked for; the last one is read first."""
         self._lock = Lock()
         """Of `_waiting`."""
+        self._reading: Hashable = None
+        """What the thread reads, or has read last."""
         self.thread_beside = SideThread(name, parent)
         self._read.connect(self._take, Qt.ConnectionType.QueuedConnection)
 
@@ -109,16 +111,21 @@ class LazyPictures(QObject):
             gone = self._waiting.popleft() if len(self._waiting) > self._most_waiting else None
         if gone is not None:
             self._asked.discard(gone)
-        self.thread_beside.submit(self._work)
+        self.thread_beside.submit(self._work, failed=self._tell_bug)
 
     def _work(self) -> None:
         with self._lock:
             if not self._waiting:  # it has gone by
                 return
-            key = self._waiting.pop()
+            key = self._reading = self._waiting.pop()
         told = self._read_one(key)
         if not self.thread_beside.is_closed:
             self._read.emit(key, told)
+
+    def _tell_bug(self, problem: str) -> None:
+        """Tell why what was being read has not come."""
+        if not self.thread_beside.is_closed:
+            self._read.emit(self._reading, problem)
 
     def _take(self, key: Hashable, told: QImage | str) -> None:
         if key not in self._asked:  # forgotten meanwhile

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +17,9 @@ from qtpy.QtWidgets import QApplication
 
 from napari_fusecpath.layers.canvas import camera_of, view_of
 from napari_fusecpath.layers.geometry import world_of_cells
+from napari_fusecpath.widgets import gallery, thumbnails
 from napari_fusecpath.widgets.dock import FuseCPathWidget
+from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.thumbnails import PatchSource, Thumbnails
 from src_core.patches.reader import read_patch
 from src_core.project import Project
@@ -219,8 +224,56 @@ def test_keys_say_what_they_did_to_which_patch_and_do_nothing_without_one(
     assert panel.text.text().startswith("1 patch included again · patch 3 · ")
 
 
+def test_patches_are_of_the_slide_and_the_project_that_they_were_asked_for(
+    dock: FuseCPathWidget,
+    project: Project,
+    tmp_path: Path,
+    qtbot: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    session, panel = dock.session, gallery_of(dock)
+    session.open_project(project.root)
+    session.refresh()
+    came: list[Any] = []
+    panel._gathered.connect(lambda _key, items: came.append(items.sources))
+    begin, worked = Event(), Event()
+    panel._thread.submit(begin.wait)
+    show(panel, "attended")
+    panel._thread.submit(worked.set)
+    panel._refresh(Snapshot())  # as if the slide were closed, and opened again in a moment
+    begin.set()
+    assert worked.wait(5)
+    panel._refresh(session.snapshot)
+    qtbot.waitUntil(lambda: len(came) == 2)
+    assert came == [(panel._here,)] * 2
+
+    with monkeypatch.context() as broken, caplog.at_level(logging.CRITICAL):
+        broken.setattr(gallery, "rows_of", lambda *_, **__: 1 / 0)
+        show(panel, "unattended")
+        qtbot.waitUntil(lambda: "met a bug (ZeroDivisionError)" in panel.empty.text())
+    assert panel.empty.isVisible()
+
+    snapshot = replace(session.snapshot, missing={})
+    assert snapshot.grid is not None
+    x, y = (snapshot.grid.lattice.patch_l0 * snapshot.grid.cells[3]).tolist()
+    match = {"slide_id": "a", "x": x, "y": y, "distance": 0.5}
+    panel.show_found({"project": str(project.root), "similar": [match]})
+    show(panel, "alike")
+    panel._refresh(snapshot)
+    qtbot.waitUntil(lambda: shown(panel) == [3])
+    panel._refresh(replace(snapshot, project=Project.create(tmp_path / "other")))
+    assert "Select one patch" in panel.empty.text()
+    assert not panel.view.isVisible()
+
+
 def test_only_patches_in_view_are_read_and_few_are_kept(
-    project: Project, qtbot: Any, qapp: Any
+    project: Project,
+    sample: Path,
+    qtbot: Any,
+    qapp: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     holder = QObject()
     pictures = Thumbnails(64, holder)
@@ -251,6 +304,16 @@ def test_only_patches_in_view_are_read_and_few_are_kept(
     pictures.icon(keys[1])
     qtbot.waitUntil(lambda: len(came) == 4)
     assert "gone.tiff" in pictures.problem(keys[1])
+    project.slide("a").remember(path=str(sample))
+    pictures.try_again()
+    with monkeypatch.context() as broken, caplog.at_level(logging.CRITICAL):
+        broken.setattr(thumbnails, "picture_of", lambda *_: 1 / 0)
+        pictures.icon(keys[1])
+        qtbot.waitUntil(lambda: len(came) == 5)
+    assert "met a bug (ZeroDivisionError)" in pictures.problem(keys[1])
+    pictures.try_again()
+    pictures.icon(keys[1])
+    qtbot.waitUntil(lambda: pictures.has(keys[1]))
     with qtbot.waitSignal(holder.destroyed):
         holder.deleteLater()
     assert pictures.thread_beside.is_closed
