@@ -24,6 +24,8 @@ __all__ = ["check_weights_file", "read_state_dict"]
 _MAX_HEADER_BYTES = 16 * 2**20
 """Names and shapes of the largest encoders take less than one."""
 _MAX_ENTRIES = 100_000
+_ENCRYPTED = 1
+"""Bit of a part's flags in a zip archive."""
 _MAX_STEPS = 2_000_000
 _LEAST_LARGEST = 2**16
 """The pickle of a tiny file counts its format's version and the like."""
@@ -130,6 +132,8 @@ def _check_archive(stream: IO[bytes], size: int) -> None:
         packed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
         if packed or len(parts) > _MAX_ENTRIES or sum(part.file_size for part in parts) > size:
             raise ValueError("a packed archive")  # torch packs nothing: this one would unfold
+        if any(part.flag_bits & _ENCRYPTED for part in parts):
+            raise ValueError("an encrypted archive")
         descriptions = [part for part in parts if part.filename.endswith("/data.pkl")]
         if len(descriptions) != 1 or descriptions[0].file_size > _MAX_HEADER_BYTES:
             raise ValueError("no description of tensors")
@@ -159,6 +163,6 @@ def _check_pickle(stream: IO[bytes], *, largest: int, plain: bool = False) -> No
 
 def _unreadable(path: Path, what: str) -> WeightsUnavailableError:
     return WeightsUnavailableError(
-        f"{path} cannot be read as weights of {what}: it is empty, damaged, or holds more than "
-        "tensors; download it again, or save its state dict as safetensors."
+        f"{path} cannot be read as weights of {what}: it is empty, damaged, encrypted, or holds "
+        "more than tensors; download it again, or save its state dict as safetensors."
     )

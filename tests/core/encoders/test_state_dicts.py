@@ -47,6 +47,17 @@ def rezipped(
     return stream.getvalue()
 
 
+def encrypted(content: bytes) -> bytes:
+    """The same archive, each part marked as encrypted where it stands and in the list of parts."""
+    changed = bytearray(content)
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = changed.find(mark)
+        while at >= 0:
+            changed[at + place] |= 1
+            at = changed.find(mark, at + 1)
+    return bytes(changed)
+
+
 def header(text: bytes, *, length: int | None = None) -> bytes:
     return struct.pack("<Q", len(text) if length is None else length) + text
 
@@ -116,6 +127,7 @@ def hostile(tmp_path: Path) -> dict[str, bytes]:
         "overlap.safetensors": header(
             b'{"a":{"dtype":"F32","shape":[9],"data_offsets":[0,4]}}' + bytes(4)
         ),
+        "encrypted.pth": encrypted(huge),
         "bomb.pth": rezipped(packed, method=zipfile.ZIP_DEFLATED),
         "numel.pth": rezipped(
             huge, change=lambda data: data.replace(b"cpuq\x06K\x04t", b"cpuq\x06J\0\0\0\x7ft")
