@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from napari.utils.theme import get_theme
@@ -99,7 +100,7 @@ class ScatterPanel(QWidget):
         self.view.pointed.connect(self._say)
         self.view.wanted.connect(self._go)
         session.refreshed.connect(self._refresh)
-        session.runner.changed.connect(self._follow)
+        session.runner.changed.connect(self._follow_job)
 
     @property
     def kind(self) -> ScatterKind:
@@ -183,6 +184,9 @@ class ScatterPanel(QWidget):
         elif self.kind == "pca":
             text = "These clusters have no scatter yet; it is made in seconds."
             button = "Make the scatter"
+        elif other := self._laid_out(here=False):
+            text = f"Slide {other} is being laid out; this one can be once that has ended."
+            button = "Lay out by neighbours"
         else:
             text = f"{_time_it_takes(snapshot)} You can work on meanwhile."
             button = "Lay out by neighbours"
@@ -191,13 +195,33 @@ class ScatterPanel(QWidget):
         self.side.setVisible(is_clustered)
         self._follow()
 
+    def _follow_job(self) -> None:
+        """Say anew what is missing, if words are shown: it may be on its way."""
+        if self.isVisible() and self.pages.currentIndex() == 1:
+            self._say_what_is_missing(self._session.snapshot)
+        else:
+            self._follow()
+
     def _follow(self) -> None:
         """Show how far the scatter is while it is being made, else what makes it."""
-        running = self._session.runner.running
-        is_made = running is not None and running.verb == "scatter" and self.kind == "tsne"
+        is_made = self.kind == "tsne" and bool(self._laid_out(here=True))
         self.progress.setVisible(is_made)
         self.make.setVisible(not is_made and self._session.snapshot.slide_path is not None)
-        self.make.setEnabled(running is None)
+        self.make.setEnabled(self._session.runner.running is None)
+
+    def _laid_out(self, *, here: bool) -> str:
+        """Return which slide is laid out now, if it is the one in view, or is not; else nothing."""
+        running, snapshot = self._session.runner.running, self._session.snapshot
+        if running is None or running.verb != "scatter":
+            return ""
+        (slide_id,) = cast("list[str]", running.options["slides"])
+        in_view = (
+            snapshot.project is not None
+            and snapshot.slide is not None
+            and running.options["project"] == str(snapshot.project.root)
+            and slide_id == snapshot.slide.slide_id
+        )
+        return slide_id if in_view == here else ""
 
     def _offer_colors(self) -> None:
         """Offer the maps that are on the slide; the chosen one stays while it is there."""

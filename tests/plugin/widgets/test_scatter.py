@@ -203,6 +203,14 @@ def test_the_switch_shows_either_scatter_asks_for_what_is_not_made_and_is_rememb
     assert running.options == asked
     assert panel.progress.isVisible()
     assert not panel.make.isVisible()
+    running.options["slides"] = ["b"]  # as if it had been asked for there
+    session.runner.changed.emit()
+    assert not panel.progress.isVisible()
+    assert panel.empty.text().startswith("Slide b is being laid out")
+    running.options["slides"] = ["a"]
+    session.runner.changed.emit()
+    assert "neighbours (t-SNE) takes" in panel.empty.text()
+    assert panel.progress.isVisible()
     qtbot.mouseClick(pca, LEFT)
     assert panel.view.isVisible(), "the other one is there all the while"
     qtbot.mouseClick(tsne, LEFT)
