@@ -46,6 +46,7 @@ class EmbedPanel(StepPanel):
         self.foot.addWidget(Fold("Figure for print, script of all steps", self.keeping, self))
         self.foot.addStretch(1)
         self._config_shown: tuple[object, ...] = ()
+        self._offered: set[str] = set()
         self._embedded: str | None = None
         self._out = ""
 
@@ -60,7 +61,6 @@ class EmbedPanel(StepPanel):
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Say how many patches are left to embed."""
-        config = snapshot.config
         self.choice.show_snapshot(snapshot)
         self._tell_imported(snapshot)
         idle = not self.busy
@@ -68,13 +68,7 @@ class EmbedPanel(StepPanel):
                                go=idle and snapshot.grid is not None)  # fmt: skip
         self.keeping.allow(figure=idle and snapshot.grid is not None,
                            script=idle and snapshot.project is not None)  # fmt: skip
-        imported = tuple(snapshot.imported)
-        chosen = (config.encoders, config.teachers, config.max_patches, imported, snapshot.project)
-        if chosen != self._config_shown and not self.busy:
-            self._config_shown = chosen
-            encoders = self.session.workbench.encoders or config.encoders
-            self.choice.tick((*encoders, *config.teachers))
-            self.most.set_value(config.max_patches)
+        self._tick(snapshot)
         self._show_most()
         self.offer_next("cluster", "")
         if snapshot.grid is None:
@@ -165,6 +159,21 @@ class EmbedPanel(StepPanel):
             "run": snapshot.run_id,
         }
         self.submit("export", {**asked, **options})
+
+    def _tick(self, snapshot: Snapshot) -> None:
+        """Tick what the project has chosen; what the user has ticked stays till that changes."""
+        config = snapshot.config
+        chosen = (config.encoders, config.teachers, config.max_patches, snapshot.project)
+        offered = {line.name for line in self.choice.table.encoders.lines}
+        is_new = chosen != self._config_shown
+        if self.busy or not (is_new or offered != self._offered):
+            return
+        encoders = self.session.workbench.encoders or config.encoders
+        teachers = config.teachers if is_new else self.choice.teachers
+        self._config_shown, self._offered = chosen, offered
+        self.choice.tick((*encoders, *teachers))
+        if is_new:
+            self.most.set_value(config.max_patches)
 
     def _tell_imported(self, snapshot: Snapshot) -> None:
         """Name what came from other programs."""

@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,13 @@ def test_every_encoder_says_how_it_stands(window: Open, sample: Path) -> None:
     shown = [order.line_at(order.index(row, 0)).name for row in range(order.rowCount())]
     assert {name for name in shown if name.startswith("mean-")} == {"mean-lite0", "mean-texture"}
     assert len(shown) == len(lines) - sum(name.startswith("mean-") for name in lines) + 2
+
+    panel.choice.set_ticked("mean-texture", True)
+    for imported in ({"texture": "trident"}, {"mine": "clam"}, {}):  # as of slide after slide
+        panel.show_snapshot(replace(panel.session.snapshot, imported=imported))
+        assert panel.choice.teachers == ["mean-texture"], imported
+        names = [line.name for line in panel.choice.table.encoders.lines]
+        assert ("mine" in names) == ("mine" in imported)
 
 
 def test_the_table_tells_sorts_and_is_ticked_by_keys_and_presets(
