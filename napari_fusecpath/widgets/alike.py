@@ -42,6 +42,7 @@ class AlikePatches(QWidget):
         super().__init__(parent)
         self._session = session
         self._found: list[dict[str, Any]] = []
+        self._root: str | None = None
         self.ask = QPushButton("Find patches like it", self)
         self.everywhere = QCheckBox("on all slides", self)
         self.everywhere.setToolTip("Look through every slide of the project that is embedded")
@@ -59,7 +60,11 @@ class AlikePatches(QWidget):
         self.ask.clicked.connect(self._ask)
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
-        """Offer what can be done with what is selected."""
+        """Offer what can be done with what is selected; another project has other patches."""
+        root = None if snapshot.project is None else str(snapshot.project.root)
+        if self._found and root != self._root:
+            self._found = []
+            self.table.hide()
         is_one = len(self._session.workbench.selected) == 1
         self.ask.setEnabled(is_one and snapshot.grid is not None and snapshot.is_embedded)
         self.ask.setToolTip(
@@ -72,7 +77,7 @@ class AlikePatches(QWidget):
 
     def show_found(self, result: dict[str, Any]) -> None:
         """List the patches of a result of ``similar``, and select those of the slide in view."""
-        self._found = list(result["similar"])
+        self._found, self._root = list(result["similar"]), result["project"]
         self.table.show_rows([(one["slide_id"], f"{one['distance']:.2f}") for one in self._found])
         self.table.fit(_SHOWN_ROWS)
         self.table.setVisible(bool(self._found))
