@@ -77,7 +77,7 @@ class Camera:
         self.rest()
         pixels = self.viewer.screenshot(canvas_only=False, flash=False)
         picture = Image.fromarray(np.asarray(pixels)[..., :3]).quantize(
-            256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
+            256, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE
         )
         picture.save(self.out / f"{name}.png", optimize=True)
         print(self.out / f"{name}.png")
