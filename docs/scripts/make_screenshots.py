@@ -41,14 +41,7 @@ def shoot_review(camera: Camera, project: Project) -> None:
     camera.turn("predict").main.click()
     camera.wait()
     review = camera.turn("review")
-    review.reviewer.setText("Ada")
-    strip, classes = review.suggestions.strip, camera.dock.session.snapshot.model.classes
-    strip.step(1)
-    for _ in range(6):
-        tip = next(item.tip for item in strip.items if item.row == strip.current)
-        is_nodule = any(f"nodule {odds}" in tip for odds in ("0.9", "1.0"))
-        review.suggestions.mark(classes.index("nodule" if is_nodule else "normal"))
-    camera.rest()
+    camera.judge(6)
     camera.viewer.reset_view()
     review.tuning.button.click()
     camera.wait()

@@ -94,15 +94,7 @@ def predict(camera: Camera) -> None:
 def correct(camera: Camera) -> None:
     """Judge suggested patches by key as the truth has them, and let the model learn from it."""
     review: Any = camera.turn("review")
-    review.reviewer.setText("Ada")
-    review.reviewer.editingFinished.emit()
-    strip, names = review.suggestions.strip, camera.dock.session.snapshot.model.classes
-    strip.step(1)
-    for _ in range(6):
-        tip = next(item.tip for item in strip.items if item.row == strip.current)
-        is_nodule = any(f"nodule {odds}" in tip for odds in ("0.9", "1.0"))
-        review.suggestions.mark(names.index("nodule" if is_nodule else "normal"))
-    camera.rest()
+    camera.judge(6)
     camera.shoot("9-review")
     review.tuning.button.click()
     camera.wait()
