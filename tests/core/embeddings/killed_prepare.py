@@ -32,10 +32,11 @@ KILLS = 20
 NETWORK = "timm:test_vit@random"
 """A network so small that a run is short, and many moments of it are worth a kill."""
 LONGEST = 0.7
-"""Share of an undisturbed run that a killed one may take; many go on from others."""
-PATIENCE = 1.3
-"""A run that left no more than the one before was cut short, as on a machine that others use: the
-next may take so much longer."""
+"""Share of an undisturbed run that a killed one may take."""
+MOMENT = 0.1
+"""The same, counted from the moment at which a run has stored something."""
+OVER = os.WEXITED | os.WNOHANG | os.WNOWAIT
+"""Ask whether a process is over, and leave its status to be read."""
 
 
 def prepare(project: Path, slide: Path) -> None:
@@ -62,11 +63,23 @@ def whole_run(project: Path, slide: Path) -> float:
     return time.monotonic() - began
 
 
+def stored_files(project: Path) -> set[str]:
+    """Return the files of embeddings, while a run writes and deletes them."""
+    walk = os.walk(project)  # it passes over folders that are gone
+    files = {str(Path(top, name)) for top, _, names in walk for name in names}
+    return {file for file in files if file.endswith("cells.npy") and "grids" not in file}
+
+
 def safe_rows(project: Path) -> int:
     """Count the embeddings that a kill has left."""
-    return sum(
-        len(np.load(path)) for path in project.rglob("*cells.npy") if "grids" not in str(path)
-    )
+    return sum(len(np.load(file)) for file in stored_files(project))
+
+
+def wait_for_more(project: Path, child: int) -> None:
+    """Return when the run has stored embeddings it did not find, or is over."""
+    found = stored_files(project)
+    while not stored_files(project) - found and not os.waitid(os.P_PID, child, OVER):
+        time.sleep(0.001)
 
 
 if __name__ == "__main__":
@@ -76,22 +89,22 @@ if __name__ == "__main__":
     seconds = whole_run(folder / "whole", slide)
     moments = random.Random(int(sys.argv[3]))
     safe: list[list[int]] = [[]]
-    killed, longest = 0, LONGEST * seconds
+    killed = 0
     while killed < KILLS:
         project = folder / f"killed-{len(safe)}"
         child = start(project, slide)
-        time.sleep(moments.uniform(0, longest))
+        # Every other run is killed after it has stored something, on however slow a machine.
+        if killed % 2:
+            wait_for_more(project, child)
+        time.sleep(moments.uniform(0, (MOMENT if killed % 2 else LONGEST) * seconds))
         os.kill(child, signal.SIGKILL)
         status = os.waitpid(child, 0)[1]
         if status == signal.SIGKILL:
             killed += 1
             safe[-1].append(safe_rows(project))
-            stuck = safe[-1][-1] == (safe[-1][-2] if len(safe[-1]) > 1 else 0)
-            longest = longest * PATIENCE if stuck else LONGEST * seconds
         elif status != 0:
             raise SystemExit("a run that went on from a killed one has failed")
         else:  # it was done before that: the next is another project
             safe.append([])
-            longest = LONGEST * seconds
     whole_run(folder / f"killed-{len(safe)}", slide)
     print(json.dumps({"safe": safe, "seconds": seconds}))
