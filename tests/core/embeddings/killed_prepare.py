@@ -35,8 +35,6 @@ LONGEST = 0.7
 """Share of an undisturbed run that a killed one may take."""
 MOMENT = 0.1
 """The same, counted from the moment at which a run has stored something."""
-OVER = os.WEXITED | os.WNOHANG | os.WNOWAIT
-"""Ask whether a process is over, and leave its status to be read."""
 
 
 def prepare(project: Path, slide: Path) -> None:
@@ -75,10 +73,10 @@ def safe_rows(project: Path) -> int:
     return sum(len(np.load(file)) for file in stored_files(project))
 
 
-def wait_for_more(project: Path, child: int) -> None:
-    """Return when the run has stored embeddings it did not find, or is over."""
-    found = stored_files(project)
-    while not stored_files(project) - found and not os.waitid(os.P_PID, child, OVER):
+def wait_for_more(project: Path, longest: float) -> None:
+    """Return when the run has stored embeddings it did not find, or has found nothing to do."""
+    found, end = stored_files(project), time.monotonic() + longest
+    while not stored_files(project) - found and time.monotonic() < end:
         time.sleep(0.001)
 
 
@@ -95,7 +93,7 @@ if __name__ == "__main__":
         child = start(project, slide)
         # Every other run is killed after it has stored something, on however slow a machine.
         if killed % 2:
-            wait_for_more(project, child)
+            wait_for_more(project, 2 * seconds)
         time.sleep(moments.uniform(0, (MOMENT if killed % 2 else LONGEST) * seconds))
         os.kill(child, signal.SIGKILL)
         status = os.waitpid(child, 0)[1]
