@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote
@@ -125,12 +126,12 @@ class SlideFolder:
     @property
     def marks(self) -> MarkStore:
         """The reviewers' marks."""
-        return MarkStore(self.root / "review" / "marks.jsonl")
+        return _marks_at(self.root / "review" / "marks.jsonl")
 
     @property
     def selection(self) -> SelectionStore:
         """The patches that people have excluded from its bags, or pinned into them."""
-        return SelectionStore(self.root / "review" / "selection.jsonl")
+        return _selection_at(self.root / "review" / "selection.jsonl")
 
     @property
     def measurements(self) -> MeasurementStore:
@@ -250,3 +251,18 @@ class SlideFolder:
         if value is None:
             raise ProjectError(f"Slide {self.slide_id!r} lacks this step; run {step} first.")
         return str(value)
+
+
+_STORES = 8
+"""Files of a kind that stay read, of at most 64 MiB each: a window asks for one many times a
+minute, and of a hundred thousand squares reading takes a second."""
+
+
+@lru_cache(maxsize=_STORES)
+def _marks_at(path: Path) -> MarkStore:
+    return MarkStore(path)
+
+
+@lru_cache(maxsize=_STORES)
+def _selection_at(path: Path) -> SelectionStore:
+    return SelectionStore(path)

@@ -44,8 +44,9 @@ class MarkStore:
     """The marks of one slide.
 
     Safe to use from several threads. Another store on the same file sees new acts at its next
-    call. Where two acts name the same square the later one holds, whoever made it; undo and redo
-    go through the acts of one reviewer only.
+    call, and what was read once is not read again until somebody puts another file there. Where two
+    acts name the same square the later one holds, whoever made it; undo and redo go through the
+    acts of one reviewer only.
 
     Parameters
     ----------
@@ -218,6 +219,8 @@ class MarkStore:
 
     def _forget(self) -> None:
         self._offset = 0  # bytes of whole lines read so far
+        self._last = b""  # the last of these lines
+        self._seen = (0, 0)  # size and time of the file then
         self._torn = 0  # bytes of the torn line behind them
         self._acts: list[Act] = []
         self._sum = hashlib.sha256()  # of the lines of the acts
@@ -230,17 +233,23 @@ class MarkStore:
     def _catch_up(self) -> None:
         """Read the lines that were written since the last call, by whatever process."""
         try:
-            size = self.path.stat().st_size if self.path.exists() else 0
-            if size > MAX_FILE_BYTES:
-                raise ProjectError(f"{self.path} is too large to hold marks; restore or remove it.")
-            if size < self._offset:  # somebody put another file there
+            found = self.path.stat() if self.path.exists() else None
+            if found is None:
                 self._forget()
-            if size == self._offset:
+                return
+            if found.st_size > MAX_FILE_BYTES:
+                raise ProjectError(f"{self.path} is too large to hold marks; restore or remove it.")
+            seen = found.st_size, found.st_mtime_ns
+            if seen == self._seen:
                 return
             with self.path.open("rb") as stream:
-                stream.seek(self._offset)
+                stream.seek(self._offset - len(self._last))
+                if stream.read(len(self._last)) != self._last:  # somebody put another file there
+                    self._forget()
+                    stream.seek(0)
                 while line := stream.readline(MAX_LINE_BYTES + 1):
                     self._read_line(line)
+            self._seen = seen
         except OSError as error:
             self._fail("read", error)
 
@@ -260,6 +269,7 @@ class MarkStore:
                 f"{self.path}, line {number}: {error}; restore the file or remove that line."
             ) from error
         self._offset += len(line)
+        self._last = line
 
     def _apply(self, act: Act, line: bytes) -> None:
         self._do(act)
@@ -308,6 +318,7 @@ class MarkStore:
             self._fail("written", error)
         self._apply(act, line)
         self._offset += len(line)
+        self._last = line
         self._torn = 0
 
     def _fail(self, verb: str, error: OSError) -> NoReturn:

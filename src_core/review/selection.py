@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from src_core.bags.edits import SelectionEdits
 from src_core.patches.grid import PatchGrid
 from src_core.review.acts import Act
+from src_core.review.extent import Extent
 from src_core.review.marks import MarkStore
 from src_core.review.raster import label_numbers, squares_of
 
@@ -37,6 +38,7 @@ class SelectionStore:
 
     def __init__(self, path: Path) -> None:
         self.marks = MarkStore(path, labels=(EXCLUDED, PINNED, FREE))
+        self._told: tuple[Extent | None, PatchGrid, SelectionEdits] | None = None
 
     def exclude(self, grid: PatchGrid, rows: ArrayLike, *, reviewer: str) -> Act:
         """Take patches out of every bag; on disk when this returns, one undo brings them back.
@@ -83,11 +85,12 @@ class SelectionStore:
         ProjectError
             If the file is damaged.
         """
-        current = self.marks.current()
-        if not current:
-            return SelectionEdits.none(len(grid))
-        numbers = label_numbers(grid, current, (EXCLUDED, PINNED))
-        return SelectionEdits(excluded=numbers == 1, pinned=numbers == 2)
+        extent, told = self.marks.extent(), self._told
+        if told is None or told[0] != extent or not _is_same(told[1], grid):
+            numbers = label_numbers(grid, self.marks.current(), (EXCLUDED, PINNED))
+            told = extent, grid, SelectionEdits(excluded=numbers == 1, pinned=numbers == 2)
+            self._told = told
+        return told[2]
 
     def _add(self, grid: PatchGrid, rows: ArrayLike, label: str, reviewer: str) -> Act:
         chosen = np.unique(np.asarray(rows))
@@ -97,3 +100,7 @@ class SelectionStore:
         cells = grid.cells[chosen]
         squares = squares_of(grid.lattice, cells[:, 1], cells[:, 0])
         return self.marks.add(squares, label=label, reviewer=reviewer)
+
+
+def _is_same(one: PatchGrid, other: PatchGrid) -> bool:
+    return one.lattice == other.lattice and np.array_equal(one.cells, other.cells)

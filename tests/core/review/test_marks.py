@@ -409,6 +409,20 @@ def test_two_stores_on_one_file_see_each_other(path: Path) -> None:
     assert one.current() == ()
 
 
+@pytest.mark.parametrize("extra", [0, 2], ids=["as long", "longer"])
+def test_a_file_that_somebody_replaces_is_read_anew(path: Path, tmp_path: Path, extra: int) -> None:
+    store, other = MarkStore(path), MarkStore(tmp_path / "other.jsonl")
+    store.add([A], label="tumour", reviewer="ada")
+    assert [mark.label for mark in store.current()] == ["tumour"]
+    other.add([A], label="stroma", reviewer="bob")
+    for _ in range(extra):
+        other.add([B], label="glass", reviewer="bob")
+    other.path.replace(path)
+    assert store.current() == MarkStore(path).current() != ()
+    path.unlink()
+    assert store.current() == ()
+
+
 def test_threads_may_share_a_store(path: Path) -> None:
     store = MarkStore(path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,14 @@ def test_what_are_no_rows_is_refused(store: SelectionStore, rows: list) -> None:
     with pytest.raises(ValueError, match="rows 0 to 47"):
         store.exclude(GRID, rows, reviewer="ada")
     assert not store.marks.path.exists()
+
+
+def test_edits_of_another_store_on_the_same_file_are_seen(store: SelectionStore) -> None:
+    assert store.edits(GRID) is store.edits(GRID), "nothing is computed twice"
+    SelectionStore(store.marks.path).exclude(GRID, [1], reviewer="bob")
+    assert np.flatnonzero(store.edits(GRID).excluded).tolist() == [1]
+    fewer = replace(GRID, cells=GRID.cells[2:])
+    assert len(store.edits(fewer).excluded) == len(GRID) - 2
 
 
 def test_a_line_of_another_kind_is_damage(store: SelectionStore) -> None:
