@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QPushButton, QWidget
 
 from napari_fusecpath.layers.canvas import window_of
+from napari_fusecpath.widgets.own_surface import give_own_surface
 from napari_fusecpath.widgets.session import Session
 
 __all__ = ["BottomButton"]
@@ -52,6 +53,7 @@ class BottomButton(QPushButton):
         """Show the dock, in front of the others."""
         if self._made is None:
             self._made = self._make()
+            give_own_surface(self._made)
         dock = self._made.parentWidget()
         if dock is None:  # new, or closed by its cross, which takes the panel out
             dock = self._put_at_bottom(self._made)

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QSizePolicy,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QPainter, QPaintEvent
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QToolButton, QVBoxLayout, QWidget
 
 from napari_fusecpath.jobs import Job, JobRunner
 from src_core.progress import Progress
@@ -41,6 +34,45 @@ def time_text(seconds: float) -> str:
     return f"{whole // 60}:{whole % 60:02d}"
 
 
+class _Line(QWidget):
+    """A line of text of its own size, whatever it says.
+
+    A label asks for a new layout with each text. That goes up to the window, which is then drawn
+    anew, canvas and all.
+    """
+
+    def __init__(self, longest: str, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._longest, self._text = longest, ""
+
+    def text(self) -> str:
+        """Return what it says, whole."""
+        return self._text
+
+    def setText(self, text: str) -> None:  # noqa: N802 - as a label
+        """Say something else."""
+        if text != self._text:
+            self._text = text
+            self.setAccessibleName(text)
+            self.setToolTip(text)
+            self.update()
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Return the size of the longest text."""
+        return self.fontMetrics().size(0, self._longest)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Return the height of a line."""
+        return QSize(0, self.sizeHint().height())
+
+    def paintEvent(self, _event: QPaintEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Write as much of it as there is room for."""
+        elide = Qt.TextElideMode.ElideRight
+        shown = self.fontMetrics().elidedText(self._text, elide, self.width())
+        middle = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+        QPainter(self).drawText(self.rect(), middle, shown)
+
+
 class ProgressPanel(QWidget):
     """The foot of the dock: one line, a bar and a cross that cancels.
 
@@ -56,12 +88,10 @@ class ProgressPanel(QWidget):
         super().__init__(parent)
         self._runner = runner
         self._job: Job | None = None
-        self.text = QLabel("Ready.", self)
-        self.text.setTextFormat(Qt.TextFormat.PlainText)
-        self.text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.text = _Line("", self)
         self.bar = QProgressBar(self)
         self.bar.setTextVisible(True)
-        self.left = QLabel(self)
+        self.left = _Line("88 h 88", self)
         self.cancel = QToolButton(self)
         self.cancel.setText("✕")
         self.cancel.setToolTip("Cancel what is running; what is stored already is kept")
@@ -91,32 +121,28 @@ class ProgressPanel(QWidget):
                 job.progress.connect(self._show)
                 self._say(f"{_STARTING.get(job.verb, job.verb)} …")
                 self.bar.setRange(0, 0)
-                self.left.clear()
+                self.left.setText("")
         self._row.setEnabled(job is not None)
         self.cancel.setEnabled(job is not None and not job.cancel_requested)
         if job is None:
             self._say("Ready.")
             self.bar.setRange(0, 1)
             self.bar.reset()
-            self.left.clear()
+            self.left.setText("")
 
     def _show(self, progress: Progress) -> None:
+        self.bar.setUpdatesEnabled(False)  # else it is drawn at once, and the texts once more
         self.bar.setRange(0, max(0, progress.total))
         self.bar.setValue(progress.done)
+        self.bar.setUpdatesEnabled(True)
         detail = f", {progress.detail}" if progress.detail else ""
         self._say(f"{progress.stage}: {progress.done} of {progress.total} {progress.unit}{detail}")
         seconds = progress.seconds_left
         self.left.setText("" if seconds is None else time_text(seconds))
-        self.left.setToolTip("Time to go")
 
     def _say(self, text: str) -> None:
         waiting = len(self._runner.queued)
-        text = f"{text}  (+{waiting} waiting)" if waiting else text
-        self.text.setToolTip(text)
-        width = max(60, self.width() - 12)
-        self.text.setText(
-            self.text.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, width)
-        )
+        self.text.setText(f"{text}  (+{waiting} waiting)" if waiting else text)
 
     def _cancel(self) -> None:
         self.cancel.setEnabled(False)

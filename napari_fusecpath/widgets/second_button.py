@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QPushButton, QWidget
 
 from napari_fusecpath.layers.canvas import window_of
+from napari_fusecpath.widgets.own_surface import give_own_surface
 from napari_fusecpath.widgets.second_view import SecondView
 from napari_fusecpath.widgets.viewer_keys import take_keys
 
@@ -66,6 +67,7 @@ class SecondViewButton(QPushButton):
             return
         if self.panel is None:
             self.panel = SecondView(self._session)
+            give_own_surface(self.panel)
             self.panel.shown.connect(self.setChecked)
             self.destroyed.connect(self.panel.deleteLater)
         dock = self.panel.parentWidget()

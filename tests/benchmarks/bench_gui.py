@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +99,6 @@ def views(folder: Path) -> bool:
     wide, high = window.canvas.width(), window.canvas.height()
     seen, read = [], []
 
-    def see() -> None:
-        window.fresh_field(rng)
-        window.drawn()
-
     def read_same() -> None:
         scale = window.viewer.layers[0].scale[-1]
         row, column = (one / scale for one in camera_of(window.viewer).center[-2:])
@@ -109,10 +106,10 @@ def views(folder: Path) -> bool:
         slide.read_region(corner, 0, (wide, high)).convert("RGB")
 
     for _ in range(ROUNDS):
-        seen.append(timed(see))
-        read.append(timed(read_same))
+        seen.append(window.see(lambda: window.fresh_field(rng))[1])
+        read.append(timed(read_same)[0])
         window.rest(0.3)
-    field, bare = (1e3 * float(np.median(one, axis=0)[0]) for one in (seen, read))
+    field, bare = (1e3 * float(np.median(one)) for one in (seen, read))
     print(
         f"a fresh field of {wide} x {high} px: {field:.0f} ms to the canvas; OpenSlide reads its "
         f"pixels in {bare:.0f} ms ({field / bare:.2f} times)"
@@ -165,13 +162,12 @@ def answers(folder: Path) -> bool:
 
 def _answer(window: Window, name: str, act: Callable[[], object], bare: float) -> bool:
     """Print what an act takes, by itself and until it is seen."""
-    act()
-    window.drawn()
+    window.see(act)
     own, whole = [], []
     for _ in range(ROUNDS):
-        handled = timed(act)[0]
+        handled, seen = window.see(act)
         own.append(1e3 * handled)
-        whole.append(own[-1] + 1e3 * timed(window.drawn)[0])
+        whole.append(1e3 * seen)
         window.rest(0.1)
     redraws = float(np.median(whole)) / bare
     met = max(own) <= HANDLER_MS and redraws <= REDRAWS
@@ -191,7 +187,8 @@ def _lasso(window: Window) -> bool:
     view, rng = button.panel.view, np.random.default_rng(3)
     times = []
     for _ in range(ROUNDS):
-        times.append(1e3 * timed(lambda: _draw_around(window, view, rng))[0])
+        let_go = partial(_let_go, window, view, _draw_around(view, rng))
+        times.append(1e3 * window.see(let_go)[1])
         window.rest(0.3)
     met = max(times) <= LASSO_MS
     print(
@@ -202,7 +199,7 @@ def _lasso(window: Window) -> bool:
     return met
 
 
-def _draw_around(window: Window, view: Any, rng: np.random.Generator) -> None:
+def _draw_around(view: Any, rng: np.random.Generator) -> QPointF:
     middle = rng.uniform(0.4, 0.6, 2) * (view.width(), view.height())
     reach = rng.uniform(0.1, 0.3) * min(view.width(), view.height())
     turns = np.linspace(0, 2 * np.pi, 40)
@@ -210,9 +207,12 @@ def _draw_around(window: Window, view: Any, rng: np.random.Generator) -> None:
     _send(view, QEvent.Type.MouseButtonPress, path[0])
     for at in path[1:]:
         _send(view, QEvent.Type.MouseMove, at)
-    _send(view, QEvent.Type.MouseButtonRelease, path[-1])
+    return path[-1]
+
+
+def _let_go(window: Window, view: Any, at: QPointF) -> None:
+    _send(view, QEvent.Type.MouseButtonRelease, at)
     window.dock.session._tell()
-    window.drawn()
 
 
 def _send(view: Any, kind: QEvent.Type, at: QPointF) -> None:
@@ -229,8 +229,7 @@ def memory(folder: Path) -> bool:
     held = []
     for number in range(N_FILES):
         window.open(folder / f"{number}.tiff")
-        window.fresh_field(np.random.default_rng(number))
-        window.drawn()
+        window.see(partial(window.fresh_field, np.random.default_rng(number)))
         window.viewer.layers.clear()
         window.rest(1)
         held.append(process.memory_info().rss / 2**20)

@@ -10,7 +10,7 @@ from typing import Any
 import napari
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QElapsedTimer, QEventLoop, Qt, QTimer
+from qtpy.QtCore import QElapsedTimer, QEvent, QEventLoop, Qt, QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_fusecpath.jobs import Job
@@ -32,6 +32,8 @@ class Window:
         self.app: Any = QApplication.instance()
         _, dock = self.viewer.window.add_plugin_dock_widget(PLUGIN, "FuseCPath")
         self.dock: FuseCPathWidget = dock
+        self._n_drawn = 0
+        self.viewer.window._qt_viewer.canvas._scene_canvas.events.draw.connect(self._count)
         self.rest(2)
 
     @property
@@ -46,22 +48,30 @@ class Window:
             self.app.processEvents()
             time.sleep(0.002)
 
+    def _count(self, _event: object) -> None:
+        self._n_drawn += 1
+
     def open(self, path: Path) -> float:
         """Drop a slide or a project on the window; return the seconds until it is seen."""
-        began = time.perf_counter()
-        self.viewer.open(path, plugin=PLUGIN)
-        self.drawn()
-        return time.perf_counter() - began
+        seconds = self.see(lambda: self.viewer.open(path, plugin=PLUGIN))[1]
+        # A loop that never returns leaves napari's bar of what is being opened where it is.
+        self.app.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        return seconds
 
-    def drawn(self) -> None:
-        """Wait until all pixels have come and are on the canvas."""
-        end = time.monotonic() + _WAIT_SECONDS
+    def see(self, act: Callable[[], object]) -> tuple[float, float]:
+        """Act; return the seconds that took, and until all pixels were there and drawn."""
+        drawn, began = self._n_drawn, time.perf_counter()
+        act()
+        acted = time.perf_counter()
         self.app.processEvents()
         while not all(layer.loaded for layer in self.viewer.layers):
-            if time.monotonic() > end:
+            if time.perf_counter() - began > _WAIT_SECONDS:
                 raise SystemExit("The slide does not come into view.")
             self.app.processEvents()
-        self.repaint()
+        if self._n_drawn == drawn:
+            self.repaint()
+        self.app.processEvents()  # what pixels that have come ask for
+        return acted - began, time.perf_counter() - began
 
     def repaint(self) -> None:
         """Draw the canvas now."""
