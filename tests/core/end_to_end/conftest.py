@@ -22,7 +22,7 @@ from tests.benchmarks.lung_cohorts import normalised
 from tests.core.pyramid_files import write_pyramid
 
 PATCH_PX = 224
-SIDE = 6
+SIDE = 5
 """Patches along a mosaic; one more of glass on each side."""
 
 Run = Callable[..., dict[str, Any]]
@@ -68,7 +68,7 @@ def lung(lung_patches: Path) -> Lung:
 def write_mosaic(
     path: Path, lung: Lung, *, part: int, tumour: bool, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Write a slide of normal lung, with a nodule of 5 to 30 % carcinoma if `tumour`.
+    """Write a slide of normal lung, with a nodule of 8 to 28 % carcinoma if `tumour`.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def write_mosaic(
     """
     nodule = np.zeros((SIDE, SIDE), np.bool_)
     if tumour:
-        n_cells = int(rng.integers(2, 11))  # 5 to 30 % of 36
+        n_cells = int(rng.integers(2, 8))  # 8 to 28 % of 25
         centre = rng.uniform(1, SIDE - 1, 2)
         away = np.hypot(*(np.indices((SIDE, SIDE)) + 0.5 - centre[:, None, None]))
         nodule.flat[np.argsort(away, axis=None)[:n_cells]] = True
@@ -98,7 +98,7 @@ def write_mosaic(
     return nodule
 
 
-LEARN, TEST = 28, 20
+LEARN, TEST = 20, 20
 """Slides to learn from and to test, half of each with a nodule."""
 
 

@@ -226,7 +226,7 @@ def test_other_models_learn_in_the_students_place(
     planted: Any, quick: TrainConfig, name: str
 ) -> None:
     config = quick.replace(learning_rate=3e-3, bags_per_slide=2)
-    course, trainee = fit_module(planted(60, share=0.4, seed=1), config, BASELINES[name])
+    course, trainee = fit_module(planted(40, share=0.4, seed=1), config, BASELINES[name])
     trainee.train(False)
     assert type(trainee.student) is BASELINES[name]
     assert trainee.branches is None
