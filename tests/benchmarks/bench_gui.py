@@ -27,12 +27,15 @@ from napari_fusecpath.layers.canvas import camera_of
 from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.layers.overlays import show_clusters
 from src_core.inference.palette import cluster_colors
+from src_core.project import Project
+from tests.benchmarks.gui_interruptions import interrupt_all
 from tests.benchmarks.gui_project import BIG, N_FILES, SMALL
 from tests.benchmarks.gui_window import Window, gaps_told
 from tests.benchmarks.running import lowest, say_where, timed, verdict
 
 USUAL_MS, MOST_MS = 20.0, 50.0
 PANNED_SHARE, PANNED_MOST_MS = 1.5, 150.0
+TURN_SECONDS = 1.0
 HANDLER_MS, REDRAWS, LASSO_MS = 15.0, 2.0, 100.0
 CACHE_MB = 256
 """What one slide's tiles and chunks, one view and Python's allocator may keep: see bench_slides."""
@@ -89,10 +92,11 @@ def panning(folder: Path) -> bool:
 
 
 def views(folder: Path) -> bool:
-    """Print how soon a slide, and a fresh field of it, are on the canvas; there is no goal."""
+    """Print how soon a slide, another one of a project and a fresh field are on the canvas."""
     window, rng = Window(), np.random.default_rng(1)
     first, again = (window.open(folder / f"{number}.tiff") for number in (0, 1))
     print(f"\nfrom the drop to the first view: {first:.2f} s, of the next slide {again:.2f} s")
+    met = _turning(window, folder / SMALL)
     window.open(folder / BIG)
     window.rest(2)
     slide = openslide.OpenSlide(folder / "big.tiff")
@@ -115,7 +119,27 @@ def views(folder: Path) -> bool:
         f"pixels in {bare:.0f} ms ({field / bare:.2f} times)"
     )
     window.close()
-    return True
+    return met
+
+
+def _turning(window: Window, root: Path) -> bool:
+    """Turn from slide to slide of a project; print how soon slide and clusters are seen."""
+    window.open(root)
+    window.rest(2)
+    session, seconds = window.dock.session, []
+    for slide in Project.open(root).slides():
+        turn = partial(session.show_slide, slide.slide_id)
+        if session.snapshot.slide_name != slide.slide_id:
+            seconds.append(window.see(turn)[1])
+            if find_layer(window.viewer, "clusters") is None:
+                raise SystemExit(f"The clusters of {slide.slide_id} do not come with it.")
+        window.rest(0.5)
+    met = max(seconds) <= TURN_SECONDS
+    print(
+        f"from slide to slide of a project, stored clusters and all: {np.median(seconds):.2f} s, "
+        f"most {max(seconds):.2f} (goal {TURN_SECONDS:g}: {verdict(met)})"
+    )
+    return met
 
 
 def answers(folder: Path) -> bool:
@@ -250,6 +274,7 @@ PARTS: dict[str, Callable[[Path], bool]] = {
     "views": views,
     "answers": answers,
     "memory": memory,
+    "interruptions": lambda folder: interrupt_all(folder / SMALL),
 }
 
 

@@ -18,9 +18,9 @@ from src_core.patches.grid import build_grid
 from src_core.progress import ignore, never
 from src_core.project import Project
 from src_core.provenance import recipe_id
+from src_core.review.raster import squares_of
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 from src_core.tissue.mask import TissueMask
-from src_core.training.config import TrainConfig
 from src_core.verbs import run_verb
 from tests.benchmarks.big_slide import write_big_slide
 from tests.core.cohort_files import write_cohort
@@ -33,6 +33,7 @@ N_FILES = 10
 """Slides beside them that belong to no project."""
 _SIDE_PX, _FILE_PX, _N_CLUSTERS = 81_920, 20_480, 50
 _JOB_SIDE_PX, _N_SLIDES = 6144, 6
+_LONG: dict[str, Any] = {"epochs": 10_000, "patience": None}
 
 
 def write_all(folder: Path) -> None:
@@ -82,7 +83,7 @@ def write_big_project(root: Path, path: Path) -> None:
 
 
 def write_job_project(root: Path) -> None:
-    """Take a few slides as far as clusters, with trainings that would last for minutes."""
+    """Take a few slides as far as a model and marks; the next training would last for minutes."""
     root.parent.mkdir(exist_ok=True)
     files = root.parent / "cohort"
     files.mkdir()
@@ -94,17 +95,22 @@ def write_job_project(root: Path) -> None:
     rows = table.read_text(encoding="utf-8")
     table.write_text(f"{rows}large,large.tiff,normal\n", encoding="utf-8")
     project = Project.create(root)
-    training = TrainConfig(epochs=10_000, patience=None).to_dict()
     grid = project.config.grid.replace(patch_px=64).to_dict()
-    project = project.reconfigured(
-        project.config.replace(training=training, grid=grid, encoders=("texture",))
-    )
+    short = project.config.training.replace(epochs=2)
+    config = project.config.replace(grid=grid, encoders=("texture",))
+    project = project.reconfigured(config.replace(training=short.to_dict()))
     steps: dict[str, dict[str, Any]] = {
         "prepare": {"labels": str(table)},
         "cluster": {"n_clusters": 10},
+        "train": {},
     }
     for verb, options in steps.items():
         run_verb(verb, {"project": str(root), **options}, report=ignore, stop=never)
+    for slide, label in list(zip(project.slides(), labels, strict=False))[:4]:
+        found = slide.load_grid()
+        squares = squares_of(found.lattice, found.cells[:20, 1], found.cells[:20, 0])
+        slide.marks.add(squares, label=label, reviewer="ada")
+    project.reconfigured(config.replace(training=short.replace(**_LONG).to_dict()))
 
 
 if __name__ == "__main__":

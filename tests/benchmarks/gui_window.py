@@ -51,6 +51,12 @@ class Window:
     def _count(self, _event: object) -> None:
         self._n_drawn += 1
 
+    def wait(self, until: Callable[[], bool], seconds: float) -> None:
+        """Let the loop turn until something is so, or the time is over."""
+        end = time.monotonic() + seconds
+        while not until() and time.monotonic() < end:
+            self.rest(0.02)
+
     def open(self, path: Path) -> float:
         """Drop a slide or a project on the window; return the seconds until it is seen."""
         seconds = self.see(lambda: self.viewer.open(path, plugin=PLUGIN))[1]
@@ -147,8 +153,7 @@ class Window:
             self.rest(0.02)
 
     def close(self) -> None:
-        """Close it with its engine."""
-        self.dock.session.runner.close()
+        """Close it, which ends its engine."""
         self.viewer.close()
 
 
