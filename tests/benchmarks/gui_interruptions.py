@@ -32,7 +32,7 @@ WORK: dict[str, tuple[str, dict[str, Any]]] = {
     "a sweep": ("cluster", {"slides": ["large"], "sweep": "5:300:1"}),
     "laying out": ("scatter", {"slides": ["large"]}),
     "training": ("train", {}),
-    "cross-validation": ("evaluate", {"folds": 3}),
+    "cross-validation": ("evaluate", {"folds": 2}),
     "predicting": ("predict", {}),
     "explaining": ("explain", {}),
     "fine-tuning": ("finetune", {"epochs": 100}),

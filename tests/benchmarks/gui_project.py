@@ -32,7 +32,7 @@ BIG, SMALL = "big", "small"
 N_FILES = 10
 """Slides beside them that belong to no project."""
 _SIDE_PX, _FILE_PX, _N_CLUSTERS = 81_920, 20_480, 50
-_JOB_SIDE_PX, _N_SLIDES = 6144, 6
+_JOB_SIDE_PX, _N_SLIDES = 6144, 14
 _LONG: dict[str, Any] = {"epochs": 10_000, "patience": None}
 
 
