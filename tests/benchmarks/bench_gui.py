@@ -43,6 +43,7 @@ SECONDS, ROUNDS = 20.0, 15
 JOBS: dict[str, tuple[str, dict[str, Any]]] = {
     "training": ("train", {}),
     "clustering": ("cluster", {"slides": ["large"], "sweep": "5:300:1"}),
+    "embedding": ("prepare", {"encoders": ["lite0"]}),
 }
 """By what is told of them, verbs and options that keep the engine busy for minutes."""
 
