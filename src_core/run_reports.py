@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +121,9 @@ def report_run(
         if external.known:
             notes.append(_learned("external", external.known))
     scored = _scored(held_back.meta, parts, [note for note in notes if note], project, run_id)
+    if known:  # their curves would flatter
+        told = {**scored.provenance, "known patients": list[Json](known)}
+        scored = replace(scored, provenance=told)
     folder = project.run(run_id) / "report"
     asked = read_json(project.run(run_id) / "config.json")
     config = ProjectConfig.from_dict(asked.get("project", {}))

@@ -32,6 +32,7 @@ from napari_fusecpath.widgets.prediction_texts import (
 from napari_fusecpath.widgets.reasons import Reasons
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, warning_style, wrapped_label
+from napari_fusecpath.widgets.survival_position import SurvivalPosition
 from napari_fusecpath.widgets.tables import Table
 from src_core.errors import FusecpathError
 from src_core.inference.prediction import RESEARCH_USE, Prediction
@@ -75,9 +76,8 @@ class PredictPanel(StepPanel):
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.table.itemSelectionChanged.connect(self._take_class)
         self.table.setToolTip("Click a row to see its maps")
-        self.unlike = wrapped_label(parent=self)
-        self.patient = wrapped_label(parent=self)
-        self.call = wrapped_label(parent=self)
+        self.unlike, self.patient, self.call = (wrapped_label(parent=self) for _ in range(3))
+        self.position = SurvivalPosition(self)
         self.explain = wrapped_label(parent=self)
         self.reasons = Reasons(self.session, self)
         self.reasons.asked.connect(lambda options: self.submit("explain", options))
@@ -98,8 +98,8 @@ class PredictPanel(StepPanel):
         buttons = QHBoxLayout()
         buttons.addWidget(self.all_slides)
         buttons.addWidget(self.export)
-        above = (self.unlike, self.table, self.patient, self.call, self.results, self.explain)
-        for widget in (*above, self.reasons):
+        said = (self.unlike, self.table, self.patient, self.call, self.position)
+        for widget in (*said, self.results, self.explain, self.reasons):
             self.foot.addWidget(widget)
         self.foot.addLayout(buttons)
         self.foot.addWidget(self.export_text)
@@ -208,6 +208,7 @@ class PredictPanel(StepPanel):
         self.unlike.setVisible(bool(unlike))
         self.patient.setVisible(snapshot.patient is not None)
         self.reasons.show_snapshot(snapshot, busy=self.busy)
+        self.position.show_snapshot(snapshot)
         if prediction is None:
             self.licences.setText(RESEARCH_USE)
             return

@@ -12,6 +12,7 @@ from src_core.bags.target_scale import TargetScale
 from src_core.bags.targets import Target
 from src_core.errors import CheckpointError, ConfigError, ProjectError
 from src_core.models.config import StudentConfig
+from src_core.models.learned_risks import LearnedRisks
 from src_core.models.operating_point import OperatingPoint
 from src_core.provenance import read_json
 from src_core.types import Json, Level
@@ -116,6 +117,8 @@ class CheckpointMeta:
     median_risk: float | None = None
     """Survival: median log-hazard of the patients that were learned from, which parts low risk from
     high; None in other tasks and in checkpoints of earlier versions."""
+    learned_risks: LearnedRisks | None = None
+    """Survival: log-hazards of those patients; None as `median_risk` is."""
     likeness_axes: tuple[int, ...] = ()
     """Axes of each encoder along which slides are compared with those that were learned from (see
     `Likeness`); empty where they are not."""
@@ -201,6 +204,8 @@ class CheckpointMeta:
             values[key] = list(values[key])
         if self.operating_point is not None:
             values["operating_point"] = self.operating_point.to_dict()
+        if self.learned_risks is not None:
+            values["learned_risks"] = self.learned_risks.to_dict()
         return values
 
     @classmethod
@@ -233,6 +238,9 @@ class CheckpointMeta:
             point = _named("operating_point", point)
             count = len(given["classes"])
             given["operating_point"] = OperatingPoint.from_dict(point, n_classes=count)
+        if given.get("learned_risks") is not None:
+            risks = _named("learned_risks", given["learned_risks"])
+            given["learned_risks"] = LearnedRisks.from_dict(risks)
         return cls(**given)
 
 
@@ -275,6 +283,8 @@ def _check_targets(meta: CheckpointMeta) -> None:
         if meta.student.task != "survival":
             raise CheckpointError("The checkpoint has a median risk, but learned no survival.")
         _number("median_risk", meta.median_risk, low=-1e30, high=1e30)
+    if meta.learned_risks is not None and meta.median_risk is None:
+        raise CheckpointError("The checkpoint has risks of patients, but not their median.")
     if len(meta.target_mean) != len(meta.target_std):
         raise CheckpointError("The checkpoint has no standard deviation for each target's mean.")
     try:

@@ -14,9 +14,20 @@ from scipy.stats import CensoredData, ecdf, logrank
 
 from src_core.reports.scored import ScoredSlides
 from src_core.training.metrics import Metric
-from src_core.types import BoolArray, Float64, Int64
+from src_core.types import BoolArray, Float64, Int64, Json
 
-__all__ = ["Curve", "RiskSplit", "at_risk", "kaplan_meier", "log_rank", "split_by_risk"]
+__all__ = [
+    "Curve",
+    "RiskSplit",
+    "at_risk",
+    "curve_values",
+    "kaplan_meier",
+    "log_rank",
+    "split_by_risk",
+]
+
+_MOST_STEPS = 1000
+"""Of a curve as it is stored; of more every so many are kept, each where it lies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +50,8 @@ class RiskSplit:
     """Shape (n,)."""
     words: str
     """Whose median it is."""
+    median: float | None = None
+    """None where there are several, or it is that of the scored ones."""
 
 
 def split_by_risk(scored: ScoredSlides) -> RiskSplit:
@@ -50,8 +63,11 @@ def split_by_risk(scored: ScoredSlides) -> RiskSplit:
     what = f"{scored.level}s"
     if scored.training_risks is not None and np.isfinite(scored.training_risks).all():
         whose = f"of each fold's training {what}" if len(folds) else f"of the training {what}"
+        medians = np.unique(scored.training_risks)
         return RiskSplit(
-            high=risks > scored.training_risks, words=f"split at the median risk {whose}"
+            high=risks > scored.training_risks,
+            words=f"split at the median risk {whose}",
+            median=float(medians[0]) if len(medians) == 1 else None,
         )
     high = risks > np.median(risks)
     for fold in folds:
@@ -98,3 +114,30 @@ def log_rank(times: Float64, events: BoolArray, high: BoolArray) -> Metric:
 def at_risk(times: Float64, ticks: Float64) -> Int64:
     """Return how many have neither had an event nor been lost before each tick."""
     return np.asarray((times[:, None] >= ticks).sum(axis=0), dtype=np.int64)
+
+
+def curve_values(times: Float64, events: BoolArray) -> dict[str, Json]:
+    """Return a Kaplan-Meier curve as it is stored: each step, and how many are at risk at it.
+
+    Parameters
+    ----------
+    times : ndarray of float, shape (n,)
+    events : ndarray of bool, shape (n,)
+
+    Returns
+    -------
+    dict
+        ``n``, ``events``, and three lists of one length, empty where n is 0: ``times``, rising
+        from 0, ``surviving`` and ``at_risk``, those who are left just before the time.
+    """
+    found: dict[str, Json] = {"n": len(times), "events": int(events.sum())}
+    if not len(times):
+        return {**found, "times": [], "surviving": [], "at_risk": []}
+    curve = kaplan_meier(times, events)
+    kept = np.arange(len(curve.times))
+    if len(kept) > _MOST_STEPS:
+        kept = np.linspace(0, len(kept) - 1, _MOST_STEPS).astype(np.int64)
+    steps = curve.times[kept]
+    left = len(times) - np.searchsorted(np.sort(times), steps, side="left")
+    surviving: list[Json] = curve.surviving[kept].tolist()
+    return {**found, "times": steps.tolist(), "surviving": surviving, "at_risk": left.tolist()}

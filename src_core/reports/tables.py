@@ -11,7 +11,7 @@ from src_core.reports.cautions import cautions
 from src_core.reports.class_plots import calibration_bins
 from src_core.reports.figures import SetFigures
 from src_core.reports.scored import ScoredSlides
-from src_core.reports.survival import log_rank, split_by_risk
+from src_core.reports.survival import curve_values, log_rank, split_by_risk
 from src_core.types import Int64, Json
 
 __all__ = ["confusion", "counts", "counts_by_kind", "report_values"]
@@ -88,7 +88,17 @@ def _by_task(scored: ScoredSlides) -> dict[str, Json]:
         return values
     if scored.task == "survival":
         split = split_by_risk(scored)
-        p = log_rank(scored.targets[:, 0], scored.events, split.high)
-        groups: Json = {"high": int(split.high.sum()), "low": int((~split.high).sum())}
-        return {"log_rank_p": p.to_dict(), "groups": groups, "split": split.words}
+        times, events = scored.targets[:, 0], scored.events
+        p = log_rank(times, events, split.high)
+        sides = {"high": split.high, "low": ~split.high}
+        groups: Json = {name: int(side.sum()) for name, side in sides.items()}
+        curves: dict[str, Json] = {
+            name: curve_values(times[side], events[side]) for name, side in sides.items()
+        }
+        return {
+            "log_rank_p": p.to_dict(),
+            "groups": groups,
+            "split": split.words,
+            "curves": {"median_risk": split.median, **curves},
+        }
     return {}

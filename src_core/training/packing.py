@@ -14,6 +14,7 @@ from scipy.special import softmax
 import src_core
 from src_core.bags.dataset import BagDataset
 from src_core.models.checkpoint import Checkpoint, CheckpointMeta, EmbeddingSource
+from src_core.models.learned_risks import LearnedRisks
 from src_core.models.likeness import Likeness
 from src_core.models.local_branches import LocalBranches
 from src_core.models.operating_point import OperatingPoint, choose_operating_point
@@ -114,12 +115,14 @@ def pack(
     point = _operating_point(course, unseen, sizes, metrics)
     meta = _meta(course, trainee, metrics, found, sizes, sources)
     axes = () if likeness is None else tuple(len(one) for one in likeness.axes)
+    risks = _risks(sized.learned, sizes)
     checkpoint = Checkpoint.of(
         replace(
             meta,
             operating_point=point,
             likeness_axes=axes,
-            median_risk=_median_risk(sized.learned, sizes),
+            median_risk=None if risks is None else float(np.median(risks)),
+            learned_risks=None if risks is None else LearnedRisks.of(risks),
         ),
         student=trainee.student,
         branches=trainee.branches,
@@ -160,11 +163,9 @@ def _drop_failed(trainee: Trainee, seen: Evaluation, metrics: dict[str, Json]) -
     return seen.of_branches(kept)
 
 
-def _median_risk(learned: Evaluation, sizes: tuple[float, float]) -> float | None:
-    """Return where a report parts low risk from high without having seen whom it reports on."""
-    if learned.task != "survival":
-        return None
-    return float(np.median(_fused(learned, sizes)))
+def _risks(learned: Evaluation, sizes: tuple[float, float]) -> Float64 | None:
+    """Return what a report parts low risk from high by without having seen whom it reports on."""
+    return _fused(learned, sizes)[:, 0] if learned.task == "survival" else None
 
 
 def _fused(seen: Evaluation, sizes: tuple[float, float]) -> Float64:
