@@ -60,8 +60,6 @@ class HeldBackCurves:
     """Of the log-rank test."""
     reason: str
     """Why there is no `p`."""
-    level: str
-    """``"patient"`` or ``"slide"``: who is counted."""
     n_known: int
     """Patients of whom other slides were learned from."""
 
@@ -113,8 +111,7 @@ def curves_in(figures: Mapping[str, Any]) -> HeldBackCurves | None:
         return None
     curves, test = told["curves"], told["log_rank_p"]
     median, p, reason = curves["median_risk"], test["value"], test["reason"]
-    level = figures["level"]
-    _require(level in {"patient", "slide"} and isinstance(reason, str))
+    _require(figures["level"] == "patient" and isinstance(reason, str))
     _require(median is None or _is_number(median, -1e30, 1e30))
     _require(p is None or _is_number(p, 0, 1))
     known = figures["provenance"].get("known patients", [])
@@ -127,7 +124,6 @@ def curves_in(figures: Mapping[str, Any]) -> HeldBackCurves | None:
         median_risk=median,
         p=p,
         reason=one_line(reason, _LONGEST_REASON),
-        level=level,
         n_known=len(known),
     )
 

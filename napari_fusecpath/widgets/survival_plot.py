@@ -6,7 +6,7 @@ import math
 from itertools import pairwise
 
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen
+from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QWidget
 
 from napari_fusecpath.widgets.result_texts import number
@@ -105,10 +105,8 @@ class SurvivalPlot(QWidget):
 
     def _name(self, is_high: bool) -> str:
         side = self._side(is_high)
-        level = self._curves.level if self._curves is not None else ""
-        return (
-            f"{side_name(is_high=is_high)}: {number(side.n, level)}, {number(side.events, 'event')}"
-        )
+        counted = f"{number(side.n, 'patient')}, {number(side.events, 'event')}"
+        return f"{side_name(is_high=is_high)}: {counted}"
 
     def _line(self) -> int:
         return self.fontMetrics().height()
@@ -178,7 +176,7 @@ class SurvivalPlot(QWidget):
         for (_, before), (time, after) in pairwise(steps):
             points += [self._place(time, before), self._place(time, after)]
         painter.setPen(self._pen(is_high))
-        painter.drawPolyline(points)
+        painter.drawPolyline(QPolygonF(points))
 
     def _draw_at_risk(self, painter: QPainter, row: int, is_high: bool) -> None:
         line, text = self._line(), self.palette().windowText().color()

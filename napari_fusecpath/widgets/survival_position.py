@@ -56,7 +56,8 @@ class SurvivalPosition(QWidget):
         self.rank.setText(position_text(risk, model, was_learned=bool(slides & learned)))
         curves, text = held_back_curves(project, run_id, model.median_risk)
         if curves is not None and curves.n_known:
-            curves, text = None, known_text(curves)
+            text = known_text(curves)
+            curves = None
         elif curves is not None:
             is_among_them = bool(slides & held)
             text = curves_text(curves, run_id, is_high=is_high, is_among_them=is_among_them)
@@ -69,13 +70,9 @@ class SurvivalPosition(QWidget):
 
 
 def _risk_of(snapshot: Snapshot) -> tuple[float | None, frozenset[str]]:
-    """Return the log-hazard of whom labels are of, and whose slides count as theirs."""
-    prediction, model, patient = snapshot.prediction, snapshot.model, snapshot.patient
-    if prediction is None or model is None or prediction.task != "survival":
-        return None, frozenset()
-    if model.per == "slide":
-        return float(prediction.logits[0]), frozenset({prediction.slide_id})
-    if patient is None:
+    """Return the mean log-hazard of the patient in view, and the patient's slides."""
+    prediction, patient = snapshot.prediction, snapshot.patient
+    if prediction is None or patient is None or prediction.task != "survival":
         return None, frozenset()
     return patient.values[patient.shown_output], frozenset({*patient.slides, *patient.lacking})
 

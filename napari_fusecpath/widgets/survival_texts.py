@@ -28,7 +28,7 @@ def position_text(risk: float, model: CheckpointMeta, *, was_learned: bool) -> s
     Parameters
     ----------
     risk : float
-        The log-hazard of the slide, or the mean of the patient's slides.
+        The mean log-hazard of the patient's slides.
     model : CheckpointMeta
     was_learned : bool
         The patient's outcome was used in the training.
@@ -38,13 +38,13 @@ def position_text(risk: float, model: CheckpointMeta, *, was_learned: bool) -> s
     is_high = risk > model.median_risk
     half = "above" if is_high else "up to"
     if model.learned_risks is None:
-        text = f"{side_name(is_high=is_high).capitalize()}: {half} the median of the {model.per}s "
-        text += "that the model learned from."
+        side = side_name(is_high=is_high).capitalize()
+        text = f"{side}: {half} the median of the patients that the model learned from."
     else:
-        than = _rank(risk, model.learned_risks, model.per)
+        than = _rank(risk, model.learned_risks)
         text = f"{than} that the model learned from: in the half {half} their median."
     if was_learned:
-        text += f" This {model.per}'s own outcome was used in the training: that is no test."
+        text += " This patient's own outcome was used in the training: that is no test."
     return text
 
 
@@ -52,9 +52,9 @@ def curves_text(curves: HeldBackCurves, run_id: str, *, is_high: bool, is_among_
     """Return of whom the curves are, whether they differ, and on which side this one is."""
     n, events = curves.low.n + curves.high.n, curves.low.events + curves.high.events
     text = (
-        f"Kaplan-Meier curves of {number(n, curves.level)} that {run_id} held back and did not "
+        f"Kaplan-Meier curves of {number(n, 'patient')} that {run_id} held back and did not "
         f"learn from ({number(events, 'event')}), split at that same median: {_test(curves)}. "
-        f"This {curves.level} is on the thick side, {side_name(is_high=is_high)}"
+        f"This patient is on the thick side, {side_name(is_high=is_high)}"
         f"{', and one of them' * is_among_them}. Numbers below: still at risk."
     )
     if events < _FEWEST_EVENTS:
@@ -85,8 +85,8 @@ def missing_text(run_id: str, project: str, *, is_newest: bool, holds_back: bool
     return f"For Kaplan-Meier curves of patients that {run_id} did not learn from, {way}."
 
 
-def _rank(risk: float, learned: LearnedRisks, per: str) -> str:
-    share, of = learned.share_below(risk), number(learned.n, per)
+def _rank(risk: float, learned: LearnedRisks) -> str:
+    share, of = learned.share_below(risk), number(learned.n, "patient")
     if share in {0, 1}:
         return f"{'Higher risk than all' if share else 'No higher risk than any of the'} {of}"
     if learned.is_whole:

@@ -329,6 +329,11 @@ def test_survival_is_reported_by_patient(root: str) -> None:
     meta = checkpoint_meta(Project.open(root).run(told["run"]) / "checkpoint")
     above = [said["log-hazard"] > meta.median_risk for said in told["patients"].values()]
     assert rows["groups"] == {"high": sum(above), "low": above.count(False)}
+    assert rows["curves"]["median_risk"] == meta.median_risk
+    assert rows["curves"]["high"]["n"] == sum(above)
+    events = sum(rows["curves"][name]["events"] for name in ("high", "low"))
+    assert events == rows["counts"]["kinds"]["with an event"]
+    assert "known patients" not in figures["provenance"]
 
 
 def test_a_test_set_that_is_scored_again_is_said_to_be_used_up(root: str) -> None:

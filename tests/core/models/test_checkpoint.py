@@ -25,6 +25,7 @@ from src_core.models.checkpoint_meta import (
     checkpoint_meta,
 )
 from src_core.models.config import StudentConfig
+from src_core.models.learned_risks import LearnedRisks
 from src_core.models.likeness import Likeness
 from src_core.models.local_branches import LocalBranches
 from src_core.models.operating_point import OperatingPoint
@@ -163,6 +164,25 @@ def test_the_median_risk_is_a_number_of_survival_alone() -> None:
             _meta(**survival, median_risk=value)
     with pytest.raises(CheckpointError, match="learned no survival"):
         _meta(median_risk=0.0)
+
+
+def test_the_risks_that_were_learned_from_stand_beside_their_median() -> None:
+    student = _meta().student.replace(task="survival", n_outputs=1)
+    survival = {
+        "student": student,
+        "classes": ("log-hazard",),
+        "target_columns": ("t", "e"),
+        "per": "patient",
+    }
+    risks = LearnedRisks.of(np.array([0.5, -1.0]))
+    meta = _meta(**survival, median_risk=-0.25, learned_risks=risks)
+    stored = json.loads(json.dumps(meta.to_dict()))
+    assert CheckpointMeta.from_dict(stored) == meta
+    for damage in ([1.0], {"n": 2}, {"n": 2, "values": [1.0, 0.0]}):
+        with pytest.raises(CheckpointError):
+            CheckpointMeta.from_dict({**stored, "learned_risks": damage})
+    with pytest.raises(CheckpointError, match="but not their median"):
+        _meta(**survival, learned_risks=risks)
 
 
 def test_builds_modules_of_their_own(folder: Path) -> None:
@@ -392,9 +412,11 @@ def test_a_checkpoint_of_before_knows_neither(folder: Path) -> None:
     stored = json.loads(path.read_text())
     for name in ("operating_point", "likeness_axes", "target_mean", "target_std", "median_risk"):
         stored.pop(name)
+    stored.pop("learned_risks")
     path.write_text(json.dumps(stored))
     meta = Checkpoint.load(folder).meta
     assert (meta.operating_point, meta.likeness_axes, meta.median_risk) == (None, (), None)
+    assert meta.learned_risks is None
 
 
 def test_without_branches_and_teachers(tmp_path: Path) -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from src_core.reports import CROSS_VALIDATION
-from src_core.reports.survival import at_risk, kaplan_meier, log_rank, split_by_risk
+from src_core.reports.survival import (
+    at_risk,
+    curve_values,
+    kaplan_meier,
+    log_rank,
+    split_by_risk,
+)
 
 # Freireich et al. 1963: weeks of remission of acute leukaemia; 1 where it ended.
 TREATED = [6, 6, 6, 6, 7, 9, 10, 10, 11, 13, 16, 17, 19, 20, 22, 23, 25, 32, 32, 34, 35]
@@ -74,3 +81,23 @@ def test_each_fold_is_split_at_its_own_median(scored) -> None:
     own = split_by_risk(replace(rows, training_risks=np.array([-1.0, -1.0, 100.5, 100.5])))
     np.testing.assert_array_equal(own.high, [True, True, False, True])
     assert own.words.endswith("each fold's training slides")
+
+
+def test_a_stored_curve_has_who_is_at_risk_at_each_step() -> None:
+    stored: Any = curve_values(np.array(TREATED, float), np.array(ENDED, bool))
+    assert (stored["n"], stored["events"]) == (21, 9)
+    curve = kaplan_meier(np.array(TREATED, float), np.array(ENDED, bool))
+    assert stored["times"] == curve.times.tolist()
+    assert stored["surviving"] == curve.surviving.tolist()
+    np.testing.assert_array_equal(stored["at_risk"], at_risk(np.array(TREATED), curve.times))
+    none = curve_values(np.zeros(0), np.zeros(0, bool))
+    assert none == {"n": 0, "events": 0, "times": [], "surviving": [], "at_risk": []}
+
+
+def test_a_long_curve_is_stored_short() -> None:
+    times = np.random.default_rng(0).exponential(size=5000)
+    stored: Any = curve_values(times, np.ones(5000, bool))
+    assert len(stored["times"]) == 1000
+    assert (stored["times"][0], stored["times"][-1]) == (0, times.max())
+    left = np.array(stored["at_risk"]) / 5000
+    np.testing.assert_allclose(stored["surviving"], left - 1 / 5000, atol=2 / 5000)

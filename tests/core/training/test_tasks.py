@@ -124,6 +124,7 @@ def test_a_share_is_learned_and_told_in_the_unit_of_the_table(
     assert meta.classes == meta.target.columns == ("tumour", "score")
     assert meta.target_std == pytest.approx((16, 480), rel=0.3)
     assert meta.median_risk is None
+    assert meta.learned_risks is None
     unseen = told(result, percents(40, seed=9), quick)
     assert unseen["r2"] > 0.5
     assert unseen["pearson"] > 0.8
@@ -149,6 +150,10 @@ def test_the_hazard_is_learned_where_it_depends_on_a_share(lives: Any, quick: Tr
     risks = learned.by_unit(score_cohort(result.checkpoint, learned, config=quick))
     median = result.checkpoint.meta.median_risk
     assert abs((risks < median).mean() - 0.5) < 0.1, "other bags of the same patients"
+    kept = result.checkpoint.meta.learned_risks
+    assert kept is not None
+    assert kept.n == len(risks)
+    assert np.median(kept.values) == median
     unseen = lives(120, seed=9, patients=80)
     assert told(result, unseen, quick)["c_index"] > 0.65
     assert {"inner_c_index", "inner_branch_c_index"} <= set(result.history[0])

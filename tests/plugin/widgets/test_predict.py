@@ -18,12 +18,15 @@ from napari_fusecpath.jobs import JobRunner
 from napari_fusecpath.layers.canvas import camera_of
 from napari_fusecpath.layers.find import find_layer, role_of
 from napari_fusecpath.widgets.dock import FuseCPathWidget
+from napari_fusecpath.widgets.survival_texts import position_text
 from src_core.bags.targets import Target
 from src_core.inference.explanation import Explanation
 from src_core.inference.prediction import RESEARCH_USE, Prediction
+from src_core.models.checkpoint_meta import checkpoint_meta
 from src_core.patches.rows import told_rows, written_rows
 from src_core.project import Project
 from src_core.provenance import read_json, write_json
+from tests.plugin.widgets.outlived import figures_of
 from tests.plugin.widgets.small_cohort import N_SLIDES, copied, take_through
 
 Open = Callable[..., FuseCPathWidget]
@@ -137,6 +140,8 @@ def test_every_task_goes_the_same_way(
         write_json(path, whole)
         dock.session.refresh()
         assert predict.patient.text() == said
+        _look_at_the_position(dock, project, float(stored.logits[0]))
+    assert predict.position.isHidden() != is_of_patients
     assert float(predict.table.item(0, 1).text()) == pytest.approx(stored.logits[0], rel=1e-3)
     assert {role_of(layer) for layer in viewer.layers if layer.visible} == {"slide", "contribution"}
     assert [predict.map_box.itemText(row) for row in range(predict.map_box.count())] == [
@@ -163,6 +168,29 @@ def test_every_task_goes_the_same_way(
 
     again: Any = window(project.root).panels["train"]
     assert again.choice.target() == target, "a project is shown as it was trained last"
+
+
+def _look_at_the_position(dock: FuseCPathWidget, project: Project, risk: float) -> None:
+    """Of a survival model: the rank at once, and curves when those held back are scored."""
+    position: Any = dock.panels["predict"].position  # type: ignore[attr-defined]
+    run = project.run("run-0002")
+    meta: Any = checkpoint_meta(run / "checkpoint")
+    was_learned = "s0" in read_json(run / "config.json")["trained_on"]
+    assert position.rank.text() == position_text(risk, meta, was_learned=was_learned)
+    assert position.rank.text().count("patients that the model learned from: in the half") == 1
+    assert position.caption.text().endswith("press Score the slides held back in 5 Train.")
+    assert position.plot.isHidden()
+    write_json(run / "report" / "figures.json", figures_of(meta.median_risk))
+    dock.session.refresh()
+    assert position.caption.text().startswith("Kaplan-Meier curves of 40 patients that run-0002")
+    assert ("and one of them" in position.caption.text()) != was_learned
+    assert not position.plot.isHidden()
+    side = "high risk" if risk > meta.median_risk else "low risk"
+    assert position.plot.words().endswith(f"drawn thicker: {side}")
+    write_json(run / "report" / "figures.json", figures_of(meta.median_risk, known=["p0"]))
+    dock.session.refresh()
+    assert position.plot.isHidden()
+    assert "the curves would flatter the model" in position.caption.text()
 
 
 def test_what_a_prediction_rests_on_is_chosen_as_in_the_legend(
