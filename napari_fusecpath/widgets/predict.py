@@ -98,8 +98,8 @@ class PredictPanel(StepPanel):
         buttons = QHBoxLayout()
         buttons.addWidget(self.all_slides)
         buttons.addWidget(self.export)
-        said = (self.unlike, self.table, self.patient, self.call, self.position)
-        for widget in (*said, self.results, self.explain, self.reasons):
+        said = (self.unlike, self.table, self.patient, self.call, self.position.rank)
+        for widget in (*said, self.results, self.position, self.explain, self.reasons):
             self.foot.addWidget(widget)
         self.foot.addLayout(buttons)
         self.foot.addWidget(self.export_text)

@@ -80,7 +80,7 @@ def odds_text(prediction: Prediction) -> str:
 def call_text(prediction: Prediction, model: CheckpointMeta | None) -> str:
     """Return what the operating point makes of the slide, and why."""
     if not prediction.has_classes:
-        return _without_classes(prediction.task)
+        return _without_classes(prediction.task, model)
     point, classes = prediction.operating_point, prediction.classes
     if point is None:
         return f"No call, only the most probable class, {prediction.predicted}. {_no_point(model)}"
@@ -171,12 +171,12 @@ def _no_point(model: CheckpointMeta | None) -> str:
     return str(reason) if reason else "The model has no thresholds to call by."
 
 
-def _without_classes(task: Task) -> str:
+def _without_classes(task: Task, model: CheckpointMeta | None) -> str:
     if task == "survival":
-        return (
-            "A larger log-hazard means an earlier event. It has no zero: compare it with other "
-            "slides by the same model."
-        )
+        larger = "A larger log-hazard means an earlier event."
+        if model is not None and model.median_risk is not None:
+            return larger  # `position_text` compares it
+        return f"{larger} It has no zero: compare it with other slides by the same model."
     return "Values are in the unit of the labels table."
 
 

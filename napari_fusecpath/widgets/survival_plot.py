@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import zip_longest
 
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
@@ -19,7 +19,8 @@ _COLORS = {True: ("#e69f00", "#a84900"), False: ("#56b4e9", "#0072b2")}
 """Of high risk and of low, on a dark ground and on a light one; hues of the report's curves."""
 _SIDES = (True, False)
 _PLOT_PX, _LEFT_PX, _RIGHT_PX, _PAD_PX = 84, 40, 16, 4
-_OWN_PX, _OTHER_PX = 3.5, 1.25
+_OWN_PX, _OTHER_PX = 3.0, 1.0
+_DASH_PX = (9.0, 3.0)
 _MOST_TICKS = 5
 _SHORTEST = 1e-9
 
@@ -80,8 +81,7 @@ class SurvivalPlot(QWidget):
         """Draw names, axes, both curves, and who is at risk."""
         if self._curves is None:
             return
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter = QPainter(self)  # lines are upright or level: smoothing them only costs time
         self._draw_axes(painter)
         for row, is_high in enumerate(_SIDES):
             self._draw_name(painter, row, is_high)
@@ -130,9 +130,10 @@ class SurvivalPlot(QWidget):
 
     def _pen(self, is_high: bool) -> QPen:
         is_light = self.palette().windowText().color().lightness() < 128  # dark letters
-        dashes = Qt.PenStyle.DashLine if is_high else Qt.PenStyle.SolidLine  # also without colours
         width = _OWN_PX if is_high == self._is_high else _OTHER_PX
-        pen = QPen(QColor(_COLORS[is_high][is_light]), width, dashes)
+        pen = QPen(QColor(_COLORS[is_high][is_light]), width)
+        if is_high:  # told apart without colours too
+            pen.setDashPattern([length / width for length in _DASH_PX])
         pen.setCapStyle(Qt.PenCapStyle.FlatCap)
         return pen
 
@@ -148,6 +149,7 @@ class SurvivalPlot(QWidget):
             painter.setPen(text)
             place = QRectF(0, y - line / 2, _LEFT_PX - _PAD_PX, line)
             painter.drawText(place, side.AlignRight.value | side.AlignVCenter.value, word)
+        self._write_left(painter, 0, "time")
         for tick in time_ticks(self._longest()):
             self._write_at(painter, tick, 0, f"{tick:g}")
 
@@ -170,29 +172,34 @@ class SurvivalPlot(QWidget):
         painter.setFont(plain)
 
     def _draw_curve(self, painter: QPainter, is_high: bool) -> None:
-        side = self._side(is_high)
-        steps = list(zip(side.times, side.surviving, strict=True))
-        points = [self._place(*steps[0])]
-        for (_, before), (time, after) in pairwise(steps):
-            points += [self._place(time, before), self._place(time, after)]
+        side, start, area = self._side(is_high), self._place(0, 1), self._area()
+        wide, high = area.width() / self._longest(), area.height()
+        xs = [start.x() + wide * time for time in side.times]
+        points = [start]
+        for x, share, following in zip_longest(xs[1:], side.surviving[1:], xs[2:]):
+            if following is None or following - points[-1].x() >= 1:  # one step a pixel
+                level = area.bottom() - high * share
+                points += [QPointF(x, points[-1].y()), QPointF(x, level)]
         painter.setPen(self._pen(is_high))
         painter.drawPolyline(QPolygonF(points))
 
     def _draw_at_risk(self, painter: QPainter, row: int, is_high: bool) -> None:
-        line, text = self._line(), self.palette().windowText().color()
-        y = self._area().bottom() + 2 * _PAD_PX + (1 + row) * line
-        side = Qt.AlignmentFlag
         painter.setPen(QPen(self._pen(is_high).color(), 1))
-        place = QRectF(0, y, _LEFT_PX - 3 * _PAD_PX, line)
-        flags = side.AlignRight.value | side.AlignVCenter.value
-        painter.drawText(place, flags, "high" if is_high else "low")
-        painter.setPen(text)
+        self._write_left(painter, 1 + row, "high" if is_high else "low")
+        painter.setPen(self.palette().windowText().color())
         for tick in time_ticks(self._longest()):
             self._write_at(painter, tick, 1 + row, str(self._side(is_high).at_risk_at(tick)))
 
+    def _row(self, row: int) -> float:
+        """Return where a row below the axis begins: the times, then who is at risk."""
+        gap = _PAD_PX if row else 0
+        return self._area().bottom() + _PAD_PX + gap + row * self._line()
+
+    def _write_left(self, painter: QPainter, row: int, word: str) -> None:
+        side = Qt.AlignmentFlag
+        place = QRectF(0, self._row(row), _LEFT_PX - 3 * _PAD_PX, self._line())
+        painter.drawText(place, side.AlignRight.value | side.AlignVCenter.value, word)
+
     def _write_at(self, painter: QPainter, time: float, row: int, word: str) -> None:
-        """Write below the axis: the time in row 0, who is at risk in those that follow."""
-        line, x = self._line(), self._place(time, 0).x()
-        y = self._area().bottom() + _PAD_PX + row * line + (_PAD_PX if row else 0)
-        place = QRectF(x - 40, y, 80, line)
+        place = QRectF(self._place(time, 0).x() - 40, self._row(row), 80, self._line())
         painter.drawText(place, Qt.AlignmentFlag.AlignCenter.value, word)

@@ -27,18 +27,22 @@ __all__ = ["SurvivalPosition"]
 
 
 class SurvivalPosition(QWidget):
-    """The rank among those learned from, and curves of those held back; hidden without either."""
+    """Curves of those held back, and, to be placed by itself, the rank among those learned from.
+
+    Both are hidden where there is nothing to say.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        self.rank = wrapped_label(parent=self)
+        self.rank = wrapped_label(parent=parent)
         self.rank.setToolTip(SPREAD_NOTE)
         self.plot = SurvivalPlot(self)
         self.caption = wrapped_label(parent=self)
-        for widget in (self.rank, self.plot, self.caption):
-            column.addWidget(widget)
+        column.addWidget(self.plot)
+        column.addWidget(self.caption)
+        self.rank.hide()
         self.hide()
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
@@ -46,7 +50,8 @@ class SurvivalPosition(QWidget):
         risk, slides = _risk_of(snapshot)
         model, project, run_id = snapshot.model, snapshot.project, snapshot.run_id
         is_known = model is not None and model.median_risk is not None
-        self.setVisible(risk is not None and is_known)
+        for widget in (self, self.rank):
+            widget.setVisible(risk is not None and is_known)
         if risk is None or model is None or model.median_risk is None:
             return
         if project is None or run_id is None:

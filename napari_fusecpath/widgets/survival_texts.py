@@ -52,10 +52,11 @@ def curves_text(curves: HeldBackCurves, run_id: str, *, is_high: bool, is_among_
     """Return of whom the curves are, whether they differ, and on which side this one is."""
     n, events = curves.low.n + curves.high.n, curves.low.events + curves.high.events
     text = (
-        f"Kaplan-Meier curves of {number(n, 'patient')} that {run_id} held back and did not "
-        f"learn from ({number(events, 'event')}), split at that same median: {_test(curves)}. "
-        f"This patient is on the thick side, {side_name(is_high=is_high)}"
-        f"{', and one of them' * is_among_them}. Numbers below: still at risk."
+        f"Kaplan-Meier curves, the share without an event, of {number(n, 'patient')} that "
+        f"{run_id} held back and did not learn from ({number(events, 'event')}), split at the "
+        f"training patients' median risk: {_test(curves)}. This patient is on the thick side, "
+        f"{side_name(is_high=is_high)}{', and one of them' * is_among_them}. Numbers below the "
+        "axis: still at risk."
     )
     if events < _FEWEST_EVENTS:
         text += f" With fewer than {_FEWEST_EVENTS} events the curves are mostly chance."

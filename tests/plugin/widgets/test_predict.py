@@ -141,7 +141,7 @@ def test_every_task_goes_the_same_way(
         dock.session.refresh()
         assert predict.patient.text() == said
         _look_at_the_position(dock, project, float(stored.logits[0]))
-    assert predict.position.isHidden() != is_of_patients
+    assert predict.position.isHidden() == predict.position.rank.isHidden() != is_of_patients
     assert float(predict.table.item(0, 1).text()) == pytest.approx(stored.logits[0], rel=1e-3)
     assert {role_of(layer) for layer in viewer.layers if layer.visible} == {"slide", "contribution"}
     assert [predict.map_box.itemText(row) for row in range(predict.map_box.count())] == [
@@ -182,7 +182,7 @@ def _look_at_the_position(dock: FuseCPathWidget, project: Project, risk: float) 
     assert position.plot.isHidden()
     write_json(run / "report" / "figures.json", figures_of(meta.median_risk))
     dock.session.refresh()
-    assert position.caption.text().startswith("Kaplan-Meier curves of 40 patients that run-0002")
+    assert "of 40 patients that run-0002 held back and did not" in position.caption.text()
     assert ("and one of them" in position.caption.text()) != was_learned
     assert not position.plot.isHidden()
     side = "high risk" if risk > meta.median_risk else "low risk"
@@ -190,6 +190,7 @@ def _look_at_the_position(dock: FuseCPathWidget, project: Project, risk: float) 
     write_json(run / "report" / "figures.json", figures_of(meta.median_risk, known=["p0"]))
     dock.session.refresh()
     assert position.plot.isHidden()
+    assert not position.rank.isHidden()
     assert "the curves would flatter the model" in position.caption.text()
 
 

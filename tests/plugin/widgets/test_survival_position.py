@@ -83,7 +83,9 @@ def test_the_curves_say_of_whom_they_are(curves: HeldBackCurves) -> None:
     assert curves.high.at_risk_at(1e9) == 0
     assert curves.low.surviving_at(29) == 1
     text = curves_text(curves, "run-0001", is_high=True, is_among_them=True)
-    assert text.startswith("Kaplan-Meier curves of 40 patients that run-0001 held back and did not")
+    assert text.startswith(
+        "Kaplan-Meier curves, the share without an event, of 40 patients that run"
+    )
     assert "log-rank p < 0.0001" in text
     assert "on the thick side, high risk, and one of them." in text
     assert "mostly chance" not in text
@@ -91,7 +93,7 @@ def test_the_curves_say_of_whom_they_are(curves: HeldBackCurves) -> None:
     few = replace(none, high=replace(none.high, events=0), low=replace(none.low, events=9))
     text = curves_text(few, "run-0001", is_high=False, is_among_them=False)
     assert "no log-rank test (one of the groups is empty)" in text
-    assert "low risk. Numbers below" in text
+    assert "low risk. Numbers below the axis" in text
     assert text.endswith("With fewer than 10 events the curves are mostly chance.")
 
 
