@@ -81,7 +81,7 @@ def missing_text(run_id: str, project: str, *, is_newest: bool, holds_back: bool
     way = (
         "press Score the slides held back in 5 Train"
         if is_newest
-        else f"run fusecpath evaluate {project} --run {run_id}"
+        else f'run fusecpath evaluate "{project}" --run {run_id}'
     )
     return f"For Kaplan-Meier curves of patients that {run_id} did not learn from, {way}."
 

@@ -414,6 +414,8 @@ def test_patients_of_the_test_set_who_were_learned_from_are_named(root: str) -> 
     relabelled(root, lambda row: row["slide_id"] in {one, other} and row.update(patient_id="same"))
     told = run("evaluate", project=root, device="cpu")
     assert told["known_patients"] == ["same"]
+    figures = read_json(Path(told["report"]).with_name("figures.json"))
+    assert figures["provenance"]["known patients"] == ["same"]
     assert "Slides of 1 patient(s) of the test set were learned from: same" in Path(
         told["report"]
     ).read_text(encoding="utf-8")

@@ -102,7 +102,7 @@ def test_without_curves_the_way_to_them_is_said() -> None:
         return missing_text("run-0001", "/data/a", **{"is_newest": True, "holds_back": True, **how})
 
     assert said().endswith("press Score the slides held back in 5 Train.")
-    assert said(is_newest=False).endswith("run fusecpath evaluate /data/a --run run-0001.")
+    assert said(is_newest=False).endswith('run fusecpath evaluate "/data/a" --run run-0001.')
     assert "held nobody back" in said(holds_back=False)
     found = curves_in(figures_of(known=["p1", "p2"]))
     assert found is not None
