@@ -43,6 +43,8 @@ class Workbench:
     """The training run whose predictions are shown."""
     class_name: str | None = None
     """The class whose maps are shown."""
+    is_by_rank: bool = False
+    """Attention and contributions are drawn as percentiles within the slide."""
     selected: tuple[int, ...] = ()
     """Selected patches, as rows of the grid: one selection for every view."""
     highlighted: int | None = None

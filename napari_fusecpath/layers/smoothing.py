@@ -6,6 +6,7 @@ import numpy as np
 from napari.layers import Image
 from scipy.ndimage import zoom
 
+from napari_fusecpath.layers.find import about
 from src_core.inference.maps import smooth
 from src_core.patches.grid import Lattice
 from src_core.types import Float32
@@ -38,6 +39,7 @@ def draw_smoothly(layer: Image, lattice: Lattice) -> None:
         return
     scale, translate = np.array(layer.scale), np.array(layer.translate)
     layer.data = enlarged(np.asarray(layer.data), factor)
+    about(layer)["is_smooth"] = True  # told with the value under the cursor
     layer.scale = scale / factor
     # The corner stays where it is; the centre of the first pixel moves towards it.
     layer.translate = translate - scale / 2 + scale / (2 * factor)

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from napari_fusecpath.layers.brought import show_roi
 from napari_fusecpath.layers.find import Role, about, find_layer, role_of
-from napari_fusecpath.layers.overlays import (
+from napari_fusecpath.layers.maps import (
     show_agreement,
     show_attention,
-    show_clusters,
     show_contribution,
     show_prediction,
-    show_quality,
-    show_tissue,
 )
+from napari_fusecpath.layers.overlays import show_clusters, show_quality, show_tissue
 from napari_fusecpath.layers.slide import set_slide_mpp, slide_layer_data
 from napari_fusecpath.layers.stack import follow_slide
 from napari_fusecpath.notify import report_error
@@ -232,9 +230,10 @@ def _prediction(viewer: Viewer, project: Project, slide: SlideFolder, run_id: st
     workbench.run_id = run_id
     name = workbench.class_name or usual
     column = prediction.classes.index(name)
-    show_attention(viewer, grid, prediction.attention)
+    by_rank = workbench.is_by_rank
+    show_attention(viewer, grid, prediction.attention, by_rank=by_rank)
     contribution, task = prediction.map_contributions[:, column], prediction.task
-    show_contribution(viewer, grid, contribution, class_name=name, task=task)
+    show_contribution(viewer, grid, contribution, class_name=name, task=task, by_rank=by_rank)
     if not prediction.has_classes:
         return {"attention", "contribution"}
     show_prediction(viewer, grid, prediction.patch_probabilities[:, column], class_name=name)

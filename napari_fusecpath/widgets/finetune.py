@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_fusecpath.jobs import Job
 from napari_fusecpath.layers.find import about, find_layer
-from napari_fusecpath.layers.overlays import show_prediction
+from napari_fusecpath.layers.maps import show_prediction
 from napari_fusecpath.widgets.map_switch import MapSwitch, has_prediction
 from napari_fusecpath.widgets.review_outlook import CachedOutlook
 from napari_fusecpath.widgets.session import Session

@@ -34,6 +34,7 @@ from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, warning_style, wrapped_label
 from napari_fusecpath.widgets.survival_position import SurvivalPosition
 from napari_fusecpath.widgets.tables import Table
+from napari_fusecpath.widgets.value_choice import ValueChoice
 from src_core.errors import FusecpathError
 from src_core.inference.prediction import RESEARCH_USE, Prediction
 from src_core.patches.rows import read_rows
@@ -83,14 +84,7 @@ class PredictPanel(StepPanel):
         self.reasons.asked.connect(lambda options: self.submit("explain", options))
         self.reasons.chosen.connect(self._show_clusters)
         self.reasons.picked.connect(self._show_patches)
-        self.results = QWidget(self)
-        self.map_row = QFormLayout(self.results)
-        self.map_row.setContentsMargins(0, 0, 0, 0)
-        self.map_row.addRow("Map", self.map_box)
-        self.smooth = QCheckBox("Smooth between patches", self)
-        self.smooth.setToolTip("For the eye only: without it each square is what was computed")
-        self.smooth.toggled.connect(self._draw)
-        self.map_row.addRow(self.smooth)
+        self.results = self._map_rows()
         self.export = QPushButton("Export figure", self)
         self.export.clicked.connect(self._export)
         self.export_text = wrapped_label(parent=self)
@@ -108,6 +102,23 @@ class PredictPanel(StepPanel):
         self.foot.addWidget(self.licences)
         self._classes: tuple[str, ...] = ()
         self._slide: str | None = None
+
+    def _map_rows(self) -> QWidget:
+        """Return which map lies on the slide, and how it is drawn."""
+        self.values = ValueChoice(self.session.workbench, self)
+        self.values.chosen.connect(self._draw)
+        self.map_box.currentIndexChanged.connect(self._follow_map)
+        self._follow_map()
+        self.smooth = QCheckBox("Smooth between patches", self)
+        self.smooth.setToolTip("For the eye only: without it each square is what was computed")
+        self.smooth.toggled.connect(self._draw)
+        results = QWidget(self)
+        rows = QFormLayout(results)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.addRow("Map", self.map_box)
+        rows.addRow("Values", self.values)
+        rows.addRow(self.smooth)
+        return results
 
     def _fold(self) -> Fold:
         self.keeping = Keeping(self.session, self)
@@ -284,6 +295,11 @@ class PredictPanel(StepPanel):
 
     def _bring_map(self) -> None:
         self.session.bring(_MAPS[self.map_box.currentText()])
+
+    def _follow_map(self, _row: int = 0) -> None:
+        role = _MAPS.get(self.map_box.currentText())
+        if role is not None:  # none while the maps are offered anew
+            self.values.follow(role)
 
     def _smooth_maps(self, snapshot: Snapshot) -> None:
         for role in _MAPS.values():

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 
 from src_core.inference.maps import (
     magnitude,
     map_auroc,
     percentiles,
+    signed_percentiles,
     smooth,
     to_raster,
 )
@@ -28,6 +30,33 @@ def test_percentiles_keep_order_ties_and_gaps() -> None:
     np.testing.assert_allclose(ranks, [0.5, np.nan, 0.0, 0.5, 1.0])
     assert percentiles(np.array([np.nan, 2.0]))[1] == 1
     assert np.isnan(percentiles(np.array([np.nan]))).all()
+
+
+def test_signed_percentiles_keep_sign_order_ties_and_gaps() -> None:
+    ranks = signed_percentiles(np.array([5.0, np.nan, -0.001, 0.0, -5.0, 100.0]))
+    np.testing.assert_allclose(ranks, [0.7, np.nan, -0.4, 0.0, -0.7, 1.0], rtol=1e-6)
+    assert signed_percentiles(np.array([np.nan, -2.0]))[1] == -1
+    assert np.isnan(signed_percentiles(np.array([np.nan]))).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ranks_follow_the_order_of_heavy_tails_with_ties(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = np.round(rng.standard_cauchy(300), 1).astype(np.float32)  # zeros and ties
+    values[rng.random(300) < 0.1] = np.nan
+    known = np.isfinite(values)
+    some, ranks = values[known], signed_percentiles(values)
+    assert np.isnan(ranks[~known]).all()
+    np.testing.assert_array_equal(np.sign(ranks[known]), np.sign(some))
+    np.testing.assert_array_equal(signed_percentiles(-values), -ranks)
+    by_size = np.abs(ranks[known])[np.argsort(np.abs(some))]
+    assert (np.diff(by_size) >= 0).all()
+    in_order = np.argsort(some)
+    rises = np.diff(some[in_order]) > 0
+    for found in (ranks, percentiles(values)):
+        np.testing.assert_array_equal(np.diff(found[known][in_order]) > 0, rises)
+    mean_ranks = (rankdata(some) - 1) / (len(some) - 1)
+    np.testing.assert_allclose(percentiles(values)[known], mean_ranks, rtol=1e-6)
 
 
 def test_smoothing_fills_from_the_nearest_and_keeps_the_outline() -> None:

@@ -11,16 +11,20 @@ from napari.components import ViewerModel
 from numpy.typing import NDArray
 
 from napari_fusecpath.layers.find import ROLES, about, find_layer, role_of
-from napari_fusecpath.layers.overlays import (
+from napari_fusecpath.layers.map_words import attention_words
+from napari_fusecpath.layers.maps import (
     show_agreement,
     show_attention,
-    show_clusters,
     show_contribution,
-    show_marks,
     show_prediction,
+)
+from napari_fusecpath.layers.overlays import (
+    show_clusters,
+    show_marks,
     show_tissue,
 )
 from napari_fusecpath.layers.selection import show_selection
+from napari_fusecpath.layers.smoothing import draw_smoothly
 from src_core.inference.palette import cluster_colors
 from src_core.patches.grid import Lattice, PatchGrid
 from src_core.tissue.mask import TissueMask
@@ -149,6 +153,62 @@ def test_contributions_are_centred_at_zero(viewer: ViewerModel) -> None:
     layer.name = "mine"
     show_contribution(viewer, grid, np.linspace(-9, 1, len(grid)), class_name="tumour")
     assert layer.name == "mine"
+
+
+def told(layer: Any, cell: float) -> str:
+    """Return what the status bar says of a cell of the first row."""
+    status = layer.get_status((64.0, 64.0 + 128 * cell), world=True)
+    assert status["coordinates"].endswith(status["value"])
+    assert status["coordinates"].startswith("[")
+    return str(status["value"])
+
+
+def test_ranks_spread_over_the_colours_and_keep_the_sign(viewer: ViewerModel) -> None:
+    grid, values = grid_of(5), [0.1, 0.2, 0.3, 50.0, np.nan]
+    layer = show_attention(viewer, grid, values, by_rank=True)
+    np.testing.assert_allclose(layer.data[0, :5], [0, 100 / 3, 200 / 3, 100, np.nan], rtol=1e-6)
+    assert layer.contrast_limits == [0, 100]
+    assert viewer.text_overlay.text == "Attention by rank: percentile within the slide"
+    assert told(layer, 1) == "attention: 33rd percentile"
+    assert told(layer, 4) == told(layer, 9) == "", "there is no value"
+    assert show_attention(viewer, grid, values) is layer
+    assert viewer.text_overlay.text == "Attention: share of the bag, 1 = average"
+    assert told(layer, 3) == "attention: 50 times the average"
+    layer.visible = False
+
+    signed = [-9.0, 0.0, 0.01, -0.02, np.nan]
+    layer = show_contribution(viewer, grid, signed, class_name="tumour", by_rank=True)
+    np.testing.assert_allclose(layer.data[0, :5], [-100, 0, 50, -75, np.nan])
+    assert layer.contrast_limits == [-100, 100]
+    assert "by rank: percentile of its size" in viewer.text_overlay.text.replace("\n", " ")
+    assert told(layer, 0) == "contribution to tumour: 100th percentile by size, against it"
+    assert told(layer, 1) == "contribution to tumour: 0th percentile by size"
+    assert told(layer, 2).endswith("50th percentile by size, for it")
+    show_contribution(viewer, grid, signed, class_name="months", task="survival")
+    assert told(layer, 3) == "contribution to months: -0.02 of the log-hazard"
+
+
+def test_every_map_says_in_words_what_is_under_the_cursor(viewer: ViewerModel) -> None:
+    grid, values = grid_of(3), np.array([0.25, 0.5, 0.75])
+    probability = show_prediction(viewer, grid, values, class_name="tumour")
+    assert told(probability, 0) == "probability of tumour: 0.250"
+    assert told(show_agreement(viewer, grid, values), 1) == "agreement of the encoders: 0.50"
+    draw_smoothly(probability, grid.lattice)
+    between = told(probability, 1.75)
+    assert between.endswith(", smoothed")
+    between = between.removesuffix(", smoothed")
+    assert 0.5 < float(between.removeprefix("probability of tumour: ")) < 0.75, "what is drawn"
+    show_prediction(viewer, grid, values, class_name="tumour")
+    assert told(probability, 2) == "probability of tumour: 0.750"
+    assert probability.get_status()["value"] == ""
+
+
+@pytest.mark.parametrize(
+    ("per_cent", "words"),
+    [(1, "1st"), (2.4, "2nd"), (11, "11th"), (12.6, "13th"), (21, "21st"), (93, "93rd")],
+)
+def test_percentiles_are_read_aloud(per_cent: float, words: str) -> None:
+    assert attention_words(by_rank=True)(per_cent) == f"attention: {words} percentile"
 
 
 def test_cells_without_a_value_are_not_drawn(

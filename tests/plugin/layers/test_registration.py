@@ -14,7 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, label
 
-from napari_fusecpath.layers.overlays import show_clusters, show_prediction
+from napari_fusecpath.layers.maps import show_prediction
+from napari_fusecpath.layers.overlays import show_clusters
 from napari_fusecpath.layers.selection import show_selection
 from napari_fusecpath.layers.slide import slide_layer
 from src_core.patches.grid import Lattice, PatchGrid

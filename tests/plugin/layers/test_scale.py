@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from napari_fusecpath.layers.brought import drawn_polygons, show_roi
 from napari_fusecpath.layers.find import ROLES, about, find_layer, role_of
 from napari_fusecpath.layers.geometry import unit_of
-from napari_fusecpath.layers.measures import show_measurements
-from napari_fusecpath.layers.overlays import (
+from napari_fusecpath.layers.maps import (
     show_agreement,
     show_attention,
-    show_clusters,
     show_contribution,
-    show_marks,
     show_prediction,
+)
+from napari_fusecpath.layers.measures import show_measurements
+from napari_fusecpath.layers.overlays import (
+    show_clusters,
+    show_marks,
     show_quality,
     show_tissue,
 )

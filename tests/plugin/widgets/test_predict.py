@@ -15,12 +15,14 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog
 
 from napari_fusecpath.jobs import JobRunner
-from napari_fusecpath.layers.canvas import camera_of
+from napari_fusecpath.layers.canvas import camera_of, caption_of
 from napari_fusecpath.layers.find import find_layer, role_of
+from napari_fusecpath.layers.map_words import contribution_words
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.survival_texts import position_text
 from src_core.bags.targets import Target
 from src_core.inference.explanation import Explanation
+from src_core.inference.maps import signed_percentiles
 from src_core.inference.prediction import RESEARCH_USE, Prediction
 from src_core.models.checkpoint_meta import checkpoint_meta
 from src_core.patches.rows import told_rows, written_rows
@@ -56,7 +58,7 @@ def project(trained: Path, tmp_path: Path) -> Project:
 
 
 def test_from_a_trained_run_to_maps_and_a_figure(
-    window: Open, until_idle: Wait, project: Project
+    window: Open, until_idle: Wait, project: Project, qtbot: Any
 ) -> None:
     dock = window(project.root)
     predict: Any = dock.panels["predict"]
@@ -90,6 +92,10 @@ def test_from_a_trained_run_to_maps_and_a_figure(
     assert layer.data.shape > plain.shape
     predict.smooth.setChecked(False)
     assert np.array_equal(layer.data, plain, equal_nan=True)
+    assert not predict.values.isEnabled()
+    assert predict.values.toolTip().startswith("A probability is shown as computed")
+    draw_by_rank(predict, qtbot, stored.map_contributions, cells)
+    assert np.array_equal(layer.data, plain, equal_nan=True), "probabilities stay"
 
     replace(stored, unlikeness=None).save(project.prediction("run-0001", "s0"))
     dock.session.refresh()
@@ -100,6 +106,53 @@ def test_from_a_trained_run_to_maps_and_a_figure(
     until_idle(dock)
     (figure,) = (project.root / "exports").glob("*.png")
     assert str(figure) in predict.export_text.text()
+
+
+def draw_by_rank(predict: Any, qtbot: Any, contributions: Any, cells: Any) -> None:
+    """Draw contributions by rank: of both classes, smoothly, after another slide."""
+    session, classes = predict.session, predict._classes
+    viewer, last = session.viewer, classes.index(session.workbench.class_name)
+    choose(predict.map_box, "Contribution")
+    assert predict.values.isEnabled()
+    choose(predict.values, "by rank")
+    layer: Any = find_layer(viewer, "contribution")
+    for column in (1 - last, last):
+        predict.table.selectRow(column)
+        assert session.workbench.class_name == classes[column]
+        shown = layer.data[cells[:, 1], cells[:, 0]] / 100
+        ranks = signed_percentiles(contributions[:, column])
+        np.testing.assert_allclose(shown, ranks, rtol=1e-6)
+    assert "by rank" in caption_of(viewer).text
+    at = layer.data_to_world(cells[np.nanargmax(ranks)][::-1])
+    words = contribution_words(classes[last], "classification", by_rank=True)(
+        100 * float(np.nanmax(ranks))
+    )
+    qtbot.waitUntil(lambda: layer.get_status(at, world=True)["value"] == words)  # once sliced
+    predict.smooth.setChecked(True)
+    assert layer.data.shape > session.snapshot.grid.lattice.shape_hw
+    assert np.nanmax(np.abs(layer.data)) <= 100
+    predict.smooth.setChecked(False)
+    session.show_slide("s1")
+    session.show_slide("s0")
+    session.refresh()
+    assert predict.values.currentText() == "by rank"
+    layer = find_layer(viewer, "contribution")
+    assert layer.contrast_limits == [-100, 100]
+    choose(predict.map_box, "Fused prediction")
+    assert predict.values.currentText() == "as computed"
+    choose(predict.map_box, "Attention")
+    assert predict.values.currentText() == "by rank"
+    assert find_layer(viewer, "attention").contrast_limits == [0, 100]  # type: ignore[union-attr]
+    choose(predict.values, "as computed")
+    raw = layer.data[cells[:, 1], cells[:, 0]]
+    assert np.array_equal(raw, contributions[:, last], equal_nan=True)
+    choose(predict.map_box, "Fused prediction")
+
+
+def choose(box: Any, text: str) -> None:
+    """Choose in a box as the user does."""
+    box.setCurrentText(text)
+    box.activated.emit(box.currentIndex())
 
 
 @pytest.mark.parametrize(

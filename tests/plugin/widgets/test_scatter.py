@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_fusecpath.layers.canvas import camera_of
 from napari_fusecpath.layers.find import find_layer
-from napari_fusecpath.layers.overlays import show_attention
+from napari_fusecpath.layers.maps import show_attention
 from napari_fusecpath.widgets import bag_frames
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.scatter_kind import KindSwitch
