@@ -5,7 +5,7 @@ As with the other overlays a layer is made once and keeps its place; a new resul
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from napari.components import ViewerModel
@@ -28,7 +28,19 @@ from src_core.inference.maps import percentiles, robust_limits, signed_percentil
 from src_core.patches.grid import PatchGrid
 from src_core.types import Task
 
-__all__ = ["show_agreement", "show_attention", "show_contribution", "show_prediction"]
+__all__ = [
+    "RANKED",
+    "Ranked",
+    "show_agreement",
+    "show_attention",
+    "show_contribution",
+    "show_prediction",
+]
+
+Ranked: TypeAlias = Literal["attention", "contribution"]
+"""A map that may be drawn by rank."""
+
+RANKED: tuple[Ranked, ...] = get_args(Ranked)
 
 _MAP_OPACITY = 0.6
 _PER_CENT = 100.0

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from napari_fusecpath.layers.brought import show_roi
 from napari_fusecpath.layers.find import Role, about, find_layer, role_of
 from napari_fusecpath.layers.maps import (
+    RANKED,
+    Ranked,
     show_agreement,
     show_attention,
     show_contribution,
@@ -33,7 +35,13 @@ from src_core.project import Project, SlideFolder, SlideRecord
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-__all__ = ["get_reader", "read_project", "show_results", "show_stored"]
+__all__ = [
+    "get_reader",
+    "read_project",
+    "show_ranked",
+    "show_results",
+    "show_stored",
+]
 
 _FILE = "project.json"
 _TOP: tuple[Role, ...] = ("prediction", "contribution", "clusters", "tissue")
@@ -230,14 +238,37 @@ def _prediction(viewer: Viewer, project: Project, slide: SlideFolder, run_id: st
     workbench.run_id = run_id
     name = workbench.class_name or usual
     column = prediction.classes.index(name)
-    by_rank = workbench.is_by_rank
-    show_attention(viewer, grid, prediction.attention, by_rank=by_rank)
-    contribution, task = prediction.map_contributions[:, column], prediction.task
-    show_contribution(viewer, grid, contribution, class_name=name, task=task, by_rank=by_rank)
+    for role in RANKED:
+        show_ranked(viewer, grid, prediction, role, name)
     if not prediction.has_classes:
         return {"attention", "contribution"}
     show_prediction(viewer, grid, prediction.patch_probabilities[:, column], class_name=name)
     return {"attention", "contribution", "prediction"}
+
+
+def show_ranked(
+    viewer: Viewer, grid: PatchGrid, prediction: Prediction, role: Ranked, name: str
+) -> None:
+    """Draw one map as computed or by rank, whichever the workbench has chosen.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+    grid : PatchGrid
+    prediction : Prediction
+        Of this grid.
+    role : {"attention", "contribution"}
+        Which map.
+    name : str
+        Whose contributions.
+    """
+    by_rank = workbench_of(viewer).is_by_rank
+    if role == "attention":
+        show_attention(viewer, grid, prediction.attention, by_rank=by_rank)
+        return
+    values = prediction.map_contributions[:, prediction.classes.index(name)]
+    task = prediction.task
+    show_contribution(viewer, grid, values, class_name=name, task=task, by_rank=by_rank)
 
 
 def _run_in_view(viewer: Viewer, project: Project, run_id: str | None) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from napari.layers import Image
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
@@ -16,7 +17,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fusecpath.layers.find import Role, find_layer
+from napari_fusecpath.layers.maps import RANKED, Ranked
 from napari_fusecpath.layers.smoothing import draw_smoothly
+from napari_fusecpath.readers.results import show_ranked
 from napari_fusecpath.widgets.forms import Fold
 from napari_fusecpath.widgets.keeping import Keeping
 from napari_fusecpath.widgets.prediction_texts import (
@@ -106,7 +109,10 @@ class PredictPanel(StepPanel):
     def _map_rows(self) -> QWidget:
         """Return which map lies on the slide, and how it is drawn."""
         self.values = ValueChoice(self.session.workbench, self)
-        self.values.chosen.connect(self._draw)
+        self.values.chosen.connect(self._draw_values)
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.timeout.connect(self._draw_unseen)
         self.map_box.currentIndexChanged.connect(self._follow_map)
         self._follow_map()
         self.smooth = QCheckBox("Smooth between patches", self)
@@ -132,7 +138,7 @@ class PredictPanel(StepPanel):
 
     def on_enter(self) -> None:
         """Show the chosen map."""
-        self.session.bring(_MAPS[self.map_box.currentText()])
+        self.session.bring(self._role)
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Show the prediction that is stored, or say what it needs."""
@@ -273,6 +279,26 @@ class PredictPanel(StepPanel):
         except FusecpathError as error:
             self.warn(str(error))
 
+    def _draw_values(self) -> None:
+        """Draw the map in view anew, and the others once this is seen."""
+        for role in RANKED:
+            if role == self._role:
+                self._draw_ranked(role)
+        self._rest.start()
+
+    def _draw_unseen(self) -> None:
+        for role in RANKED:
+            if role != self._role:
+                self._draw_ranked(role)
+
+    def _draw_ranked(self, role: Ranked) -> None:
+        snapshot, name = self.session.snapshot, self.session.workbench.class_name
+        grid, prediction = snapshot.grid, snapshot.prediction
+        is_drawn = find_layer(self.session.viewer, role) is not None
+        if is_drawn and grid and prediction and name in prediction.classes:
+            show_ranked(self.session.viewer, grid, prediction, role, name)
+            self._smooth_maps(snapshot)
+
     def _show_clusters(self, numbers: list[int]) -> None:
         """Choose clusters as the legend does, and show them where the map was."""
         try:
@@ -294,12 +320,15 @@ class PredictPanel(StepPanel):
                 self.warn(str(error))
 
     def _bring_map(self) -> None:
-        self.session.bring(_MAPS[self.map_box.currentText()])
+        self.session.bring(self._role)
 
-    def _follow_map(self, _row: int = 0) -> None:
-        role = _MAPS.get(self.map_box.currentText())
-        if role is not None:  # none while the maps are offered anew
-            self.values.follow(role)
+    def _follow_map(self, row: int = 0) -> None:
+        if row >= 0:  # else the maps are being offered anew
+            self.values.follow(self._role)
+
+    @property
+    def _role(self) -> Role:
+        return _MAPS[self.map_box.currentText()]
 
     def _smooth_maps(self, snapshot: Snapshot) -> None:
         for role in _MAPS.values():

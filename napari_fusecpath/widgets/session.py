@@ -314,8 +314,8 @@ class Session(QObject):
         self._timer.start()
 
     def _on_choice(self, info: EmissionInfo) -> None:
-        """Tell of a choice soon; what is selected changes nothing that is stored."""
-        self._is_stale |= info.signal.name not in ("selected", "highlighted")
+        """Tell of a choice soon; what is selected or drawn changes nothing that is stored."""
+        self._is_stale |= info.signal.name not in ("selected", "highlighted", "is_by_rank")
         self._timer.start()
 
     def _tell(self) -> None:

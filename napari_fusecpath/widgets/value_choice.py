@@ -6,11 +6,11 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_fusecpath.layers.find import Role
+from napari_fusecpath.layers.maps import RANKED
 from napari_fusecpath.state import Workbench
 
 __all__ = ["ValueChoice"]
 
-_RANKED: tuple[Role, ...] = ("attention", "contribution")
 _TIP = (
     "By rank: the percentile within the slide, for maps in which a few patches outshine all "
     "others; contributions keep their sign"
@@ -50,7 +50,7 @@ class ValueChoice(QComboBox):
 
     def follow(self, role: Role) -> None:
         """Say how the map of a role is drawn, and why there is no choice where there is none."""
-        has_ranks = role in _RANKED
+        has_ranks = role in RANKED
         self.setEnabled(has_ranks)
         self.setCurrentIndex(int(has_ranks and self._workbench.is_by_rank))
         self.setToolTip(_TIP if has_ranks else _AS_COMPUTED[role])

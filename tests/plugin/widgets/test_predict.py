@@ -144,6 +144,8 @@ def draw_by_rank(predict: Any, qtbot: Any, contributions: Any, cells: Any) -> No
     assert predict.values.currentText() == "by rank"
     assert find_layer(viewer, "attention").contrast_limits == [0, 100]  # type: ignore[union-attr]
     choose(predict.values, "as computed")
+    assert "1 = average" in caption_of(viewer).text, "the map in view is drawn at once"
+    qtbot.waitUntil(lambda: layer.contrast_limits[1] < 100)
     raw = layer.data[cells[:, 1], cells[:, 0]]
     assert np.array_equal(raw, contributions[:, last], equal_nan=True)
     choose(predict.map_box, "Fused prediction")
