@@ -206,7 +206,9 @@ def _show_map(
         renamed = layer.name != about(layer).get("name")
         layer.data = raster
         place_layer(layer, place)
-        layer.contrast_limits_range = layer.contrast_limits = limits
+        layer.contrast_limits_range = limits
+        if layer.contrast_limits != list(limits):  # else napari would draw colours and bar again
+            layer.contrast_limits = limits
         if not renamed:  # by the user
             layer.name = name
             about(layer)["name"] = layer.name
@@ -228,6 +230,7 @@ def _show_map(
     tell_values(layer, words)
     insert_by_role(viewer, layer)
     about(layer)["name"] = layer.name
-    layer.colorbar.visible = True
+    if hasattr(layer, "colorbar"):  # before 0.9 napari has none
+        layer.colorbar.visible = True
     follow_visibility(viewer, layer)
     return layer
