@@ -10,6 +10,7 @@ import numpy as np
 
 from src_core.devices import DeviceName
 from src_core.embeddings.extract import Shortfall, embed_patches
+from src_core.embeddings.known_pace import remember_paces
 from src_core.embeddings.made import is_made
 from src_core.embeddings.pace import Pace
 from src_core.embeddings.store import EmbeddingStore
@@ -40,6 +41,8 @@ class Embedder:
     device: DeviceName
     pace: Pace = field(default_factory=Pace)
     """Of the patches of all slides so far."""
+    remembers_pace: bool = True
+    """What each slide takes is remembered of this machine; not where many run side by side."""
     _encoders: dict[str, PatchEncoder] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
     """By slide, what was done that nobody asked for: embeddings made again."""
@@ -125,6 +128,12 @@ class Embedder:
             reader.close()
         self.notes.setdefault(slide.slide_id, []).extend(shortfall.notes)
         self.pace += shortfall.pace
+        if self.remembers_pace:
+            remember_paces(
+                shortfall.seconds_each,
+                devices=shortfall.devices,
+                patch_px=grid.lattice.patch_px,
+            )
         _leave_out(slide, grid, whole, shortfall, encoders)
         return told + shortfall.sentences(grid.lattice)
 

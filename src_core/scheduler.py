@@ -287,7 +287,7 @@ def _loaded(
 ) -> tuple[Embedder, threading.Lock]:
     """Make them anew for each run: what was refused may be allowed by now, and is asked for."""
     del wanted
-    return Embedder(config, device), threading.Lock()
+    return Embedder(config, device, remembers_pace=False), threading.Lock()
 
 
 @contextmanager

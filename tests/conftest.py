@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command does, for tests with more threads
 
-# What is remembered of files in temporary folders is not the user's to keep.
+# What is remembered of files in temporary folders, and of runs of tests, is not the user's to keep.
 _hashes = tempfile.TemporaryDirectory(prefix="fusecpath-hashes-")
 os.environ["FUSECPATH_FILE_HASHES"] = str(Path(_hashes.name) / "file-hashes.json")
+os.environ["FUSECPATH_PACE"] = str(Path(_hashes.name) / "pace.json")
 
 ROOT = Path(__file__).resolve().parents[1]
 

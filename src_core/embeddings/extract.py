@@ -58,6 +58,10 @@ class Shortfall:
     """What else there is to say: embeddings by another recipe that were made again."""
     pace: Pace = field(default_factory=Pace)
     """Of what was embedded."""
+    seconds_each: Mapping[str, float] = field(default_factory=dict)
+    """Encoder -> seconds a patch, reading included, of those that embedded enough to tell."""
+    devices: Mapping[str, str] = field(default_factory=dict)
+    """Encoder -> where it computed."""
 
     def sentences(self, lattice: Lattice) -> list[str]:
         """Return what to tell the user, one sentence for each thing that went wrong."""
@@ -202,7 +206,16 @@ def _embed(
     told = [note for lane in lanes for note in (lane.note, _mixed(store, lane.name))]
     notes = tuple(note for note in told if note is not None)
     unreadable = grid.cells[todo[skipped.rows]]
-    return Shortfall(unreadable, skipped.reason, {**refused, **failed}, notes, pace)
+    devices = {lane.name: lane.device for lane in lanes}
+    return Shortfall(
+        unreadable,
+        skipped.reason,
+        {**refused, **failed},
+        notes,
+        pace,
+        {name: each for name, each in clock.seconds_each().items() if name not in failed},
+        devices,
+    )
 
 
 def _mixed(store: EmbeddingStore, encoder: str) -> str | None:
@@ -253,7 +266,9 @@ def _read_pass(
             began = time.monotonic()
             for lane in lanes:
                 check(stop)
-                lane.embed(todo[rows], patches)
+                started = time.monotonic()
+                embedded = lane.embed(todo[rows], patches)
+                clock.spent(lane.name, embedded, time.monotonic() - started)
             clock.count(len(rows), time.monotonic() - began)
             tracker.advance(len(rows), detail=str(clock.pace))
             if all(lane.error is not None for lane in lanes):

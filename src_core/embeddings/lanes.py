@@ -56,8 +56,15 @@ class Lane:
         """Patches that the encoder computes at once."""
         return self.encoder.batch_size
 
-    def embed(self, rows: Int64, patches: Rgb) -> None:
-        """Embed those `patches`, of the grid's `rows`, that this encoder lacks.
+    @property
+    def device(self) -> str:
+        """Where the encoder computes: ``"cpu"`` unless it says otherwise."""
+        return (
+            self.encoder.computed.split()[-1] if isinstance(self.encoder, TunedEncoder) else "cpu"
+        )
+
+    def embed(self, rows: Int64, patches: Rgb) -> int:
+        """Embed those `patches`, of the grid's `rows`, that this encoder lacks, and count them.
 
         An encoder that breaks down, or gives what is no embedding, is out of the race from then
         on, and `error` says why; what it had embedded is kept.
@@ -69,7 +76,7 @@ class Lane:
         """
         own = np.flatnonzero(self.missing[rows])
         if self.error is not None or len(own) == 0:
-            return
+            return 0
         # A copy only where some patches are not wanted.
         wanted = patches if len(own) == len(patches) else patches[own]
         cells = self.grid.cells[rows[own]]  # (n_own, 2)
@@ -82,6 +89,8 @@ class Lane:
             raise
         except FusecpathError as error:
             self.error = error
+            return 0
+        return len(own)
 
     def _encode(self, patches: Rgb, place: str) -> Float32:
         shape = (len(patches), self.encoder.card.dim)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from src_core.types import Int64, Rgb
 
 __all__ = ["Clock", "Pace"]
+
+_WINDOW_SECONDS = 1.0
+"""Times are taken over so long: single calls are too short, and waits come in bursts."""
+
+_ENOUGH = 64
+"""Patches that show an encoder's pace, at least; fewer show how long its first call takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,8 @@ class Clock:
         self._began = time.monotonic()
         self._waited = 0.0
         self._patches = 0
+        self._window = _Window()
+        self._windows: list[_Window] = []
         self.rate = 0.0
         """Patches a second of the last calls: the first ones load and try things."""
 
@@ -62,7 +71,9 @@ class Clock:
         while True:
             asked = time.monotonic()
             batch = next(batches, None)
-            self._waited += time.monotonic() - asked
+            waited = time.monotonic() - asked
+            self._waited += waited
+            self._window.waited += waited
             if batch is None:
                 return
             yield batch
@@ -71,3 +82,41 @@ class Clock:
         """Add patches that every encoder has embedded, in one call each, and how long that took."""
         self._patches += patches
         self.rate = patches / max(seconds, 1e-9)
+        if sum(self._window.seconds.values()) + self._window.waited >= _WINDOW_SECONDS:
+            self._windows.append(self._window)
+            self._window = _Window()
+
+    def spent(self, encoder: str, patches: int, seconds: float) -> None:
+        """Add what one call of an encoder took; `count` follows, for all of them."""
+        window = self._window
+        window.patches[encoder] = window.patches.get(encoder, 0) + patches
+        window.seconds[encoder] = window.seconds.get(encoder, 0.0) + seconds
+
+    def seconds_each(self) -> dict[str, float]:
+        """Return encoder -> seconds a patch, reading included, of those that embedded enough.
+
+        It is the median over windows of a second, so that neither what the first calls load and
+        try nor a moment in which the machine did something else counts. What the slide was waited
+        for is shared among the encoders by their patches.
+        """
+        windows = [*self._windows, self._window]
+        times: dict[str, list[float]] = {}
+        count: dict[str, int] = {}
+        for window in windows[1:] if len(windows) > 2 else windows:  # the last may be short
+            waited = window.waited / max(1, sum(window.patches.values()))
+            for name, patches in window.patches.items():
+                if patches:
+                    times.setdefault(name, []).append(window.seconds[name] / patches + waited)
+                    count[name] = count.get(name, 0) + patches
+        return {
+            name: statistics.median(each) for name, each in times.items() if count[name] >= _ENOUGH
+        }
+
+
+@dataclass(slots=True)
+class _Window:
+    """About a second of a read pass: what each encoder did, and how long the slide was awaited."""
+
+    waited: float = 0.0
+    patches: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from src_core import project as project_module
 from src_core import slide_folder
 from src_core.embeddings.extract import load_slide_embedding
+from src_core.embeddings.known_pace import forecast, known_paces
 from src_core.embeddings.store import EmbeddingStore
 from src_core.encoders import encoder_card, register_encoder, registry
 from src_core.errors import ConfigError, StorageFullError
@@ -106,6 +107,25 @@ def test_what_is_done_is_not_opened_again(
     changed = Project.open(tmp_path / "p")
     changed.reconfigured(changed.config.replace(grid={"min_tissue": 0.9}))
     assert prepare(tmp_path / "p", cohort)["patches"]["a"] < first["patches"]["a"]
+
+
+def test_how_fast_this_machine_embeds_is_remembered(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "cache" / "pace.json"
+    monkeypatch.setenv("FUSECPATH_PACE", str(kept))
+    project = Project.create(tmp_path / "p")
+    project.reconfigured(project.config.replace(grid={"patch_px": 128}))
+    result = prepare(tmp_path / "p", cohort / "a.tiff")
+    (pace,) = known_paces()
+    assert pace.key == ("texture", "cpu", 128)
+    (count,) = result["patches"].values()
+    told = forecast({"texture": count}, patch_px=128).seconds
+    took = count / result["embedding"]["patches_per_second"]
+    assert took / 5 < told < took * 5, "machines are noisy"
+    assert tmp_path.name not in kept.read_text(), "no paths"
+    prepare(tmp_path / "p")
+    assert known_paces() == [pace], "nothing was to do"
 
 
 def test_progress_counts_the_whole_cohort_and_its_time(cohort: Path, tmp_path: Path) -> None:
