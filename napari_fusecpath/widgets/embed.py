@@ -9,8 +9,10 @@ from napari_fusecpath.widgets.fewer import FewerPatches, MostPatches
 from napari_fusecpath.widgets.forms import Fold
 from napari_fusecpath.widgets.interchange import Interchange, import_text
 from napari_fusecpath.widgets.keeping import Keeping
+from napari_fusecpath.widgets.outlook_texts import embedding_words
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number, wrapped_label
+from src_core.embeddings.known_pace import forecast
 from src_core.encoders.registry import encoder_card
 from src_core.errors import ConfigError, FusecpathError
 from src_core.models.checkpoint_meta import program_name
@@ -184,18 +186,22 @@ class EmbedPanel(StepPanel):
 
     def _offer(self, snapshot: Snapshot) -> None:
         chosen, grid = self.choice.encoders, snapshot.grid
-        n_patches = 0 if grid is None else len(grid)
-        patches = number(n_patches, "patch", "patches")
+        if grid is None:
+            return
+        patches = number(len(grid), "patch", "patches")
         left = {name: snapshot.to_embed(name) for name in chosen}
         todo = [name for name, count in left.items() if count]
         untaught = [name for name in self.choice.teachers if not snapshot.is_taught(name)]
         if todo:
             count = number(max(left.values()), "patch", "patches")
-            text = f"Next: each encoder turns each of {patches} into numbers."
+            told = forecast({name: left[name] for name in todo}, patch_px=grid.lattice.patch_px)
+            takes = embedding_words(told)
+            text = f"Next: each encoder turns each of {patches} into numbers: {takes}."
             changed = [name for name in todo if name in snapshot.outdated]
             if changed:
                 text = (
-                    f"{', '.join(changed)} changed since this slide was embedded: it is done anew."
+                    f"{', '.join(changed)} changed since this slide was embedded: it is done anew, "
+                    f"{takes}."
                 )
             self.offer(text, f"Embed {count} by {', '.join(todo)}")
         elif untaught and chosen:
@@ -225,5 +231,4 @@ class EmbedPanel(StepPanel):
         snapshot = self.session.snapshot
         self.session.workbench.encoders = tuple(self.choice.encoders)
         self._show_most()
-        if snapshot.grid is not None:
-            self._offer(snapshot)
+        self._offer(snapshot)

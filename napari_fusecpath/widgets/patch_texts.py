@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from napari_fusecpath.widgets.outlook_texts import about, embedding_words
+from napari_fusecpath.widgets.patch_outlook import Outlook
 from napari_fusecpath.widgets.snapshot import Snapshot
+from src_core.embeddings.known_pace import forecast
 from src_core.errors import FusecpathError
-from src_core.patches.grid import IMPORTED, PatchGrid
+from src_core.patches.grid import IMPORTED, GridConfig, PatchGrid
 from src_core.tissue.mask import TissueMask
 
-__all__ = ["KEPT_PATCHES", "by_hand_in_use", "lattice_words", "plan_text"]
+__all__ = ["KEPT_PATCHES", "by_hand_in_use", "change_text", "lattice_words", "plan_text"]
 
 
 KEPT_PATCHES = (
@@ -48,11 +53,47 @@ def lattice_words(grid: PatchGrid) -> str:
     return f"; they are drawn on a finer raster of {stride}, a dot each"
 
 
-def plan_text(snapshot: Snapshot) -> str:
-    """Return what the first click of step 1 does, by the settings of the project."""
-    grid = snapshot.config.grid
+def plan_text(name: str, grid: GridConfig, outlook: Outlook, encoders: Sequence[str]) -> str:
+    """Return what the first click of step 1 does, and about how much comes of it.
+
+    Parameters
+    ----------
+    name : str
+        Of the slide.
+    grid : GridConfig
+        How it would be cut.
+    outlook : Outlook
+        How many patches that would give.
+    encoders : sequence of str
+        By which they will be embedded.
+    """
     side = grid.patch_px * grid.mpp
-    return (
-        f"Next: find the tissue of {snapshot.slide_name} and cut it into patches of "
-        f"{side:.0f} µm ({grid.patch_px} px at {grid.mpp:g} µm)."
+    lead = (
+        f"Next: find the tissue of {name} and cut it into patches of "
+        f"{side:.0f} µm ({grid.patch_px} px at {grid.mpp:g} µm)"
     )
+    count = _count_words(outlook.next, grid, encoders)
+    return f"{lead}{count and ': '}{count}.{_other_words(outlook)}"
+
+
+def change_text(grid: GridConfig, outlook: Outlook, encoders: Sequence[str]) -> str:
+    """Return what would become of patches that are there, by what is set, painted or drawn now.
+
+    The parameters are those of `plan_text`.
+    """
+    count = _count_words(outlook.next, grid, encoders)
+    return f"{count and f' As set now: {count}.'}{_other_words(outlook)}"
+
+
+def _count_words(count: int | None, grid: GridConfig, encoders: Sequence[str]) -> str:
+    if not count:
+        return "" if count is None else "no patch, by a first look"
+    told = forecast(dict.fromkeys(encoders, count), patch_px=grid.patch_px)
+    words = embedding_words(told)
+    return f"{about(count)}. To embed them: {words}" if words else about(count)
+
+
+def _other_words(outlook: Outlook) -> str:
+    painted = "" if outlook.painted is None else f" As painted: {about(outlook.painted)}."
+    drawn = "" if outlook.drawn is None else f" In the drawn region: {about(outlook.drawn)}."
+    return f"{painted}{drawn}{outlook.problem and f' {outlook.problem}'}"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from napari.layers import Labels, Shapes
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QWidget
 
 from napari_fusecpath.layers.brought import (
@@ -19,15 +20,17 @@ from napari_fusecpath.layers.slide import set_slide_mpp
 from napari_fusecpath.widgets.brought import OwnRegion, OwnTissue
 from napari_fusecpath.widgets.flaws import FlawLegend
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
+from napari_fusecpath.widgets.patch_outlook import Outlook, OutlookQuestion, PatchOutlook
 from napari_fusecpath.widgets.patch_texts import (
     KEPT_PATCHES,
     by_hand_in_use,
+    change_text,
     lattice_words,
     plan_text,
 )
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number
-from src_core.errors import FusecpathError, ProjectError
+from src_core.errors import ConfigError, FusecpathError, ProjectError
 from src_core.patches.grid import IMPORTED, GridConfig
 from src_core.project import Project, SlideFolder
 from src_core.regions import keep_roi
@@ -86,6 +89,7 @@ class PreparePanel(StepPanel):
         self.foot.addWidget(Fold("Your own tissue", self.own_tissue, self))
         self.foot.addWidget(Fold("Region of interest", self.own_region, self))
         self.foot.addStretch(1)
+        self._build_outlook()
         self._config_shown: object = None
         self._asked: tuple[str, str | None] | None = None
         """The tissue by hand that the next click drops: slide and tissue."""
@@ -95,6 +99,19 @@ class PreparePanel(StepPanel):
         self.session.viewer.layers.events.removed.connect(self._show_brought)
         self.session.viewer.layers.events.inserted.connect(self._show_brought)
 
+    def _build_outlook(self) -> None:
+        self._outlook: tuple[GridConfig | None, Outlook] = (None, Outlook())
+        """How many patches there would be, and by which settings."""
+        self._outlook_of: object = None
+        self._ahead = QTimer(self)
+        self._ahead.setSingleShot(True)
+        self._ahead.setInterval(0)
+        self._ahead.timeout.connect(self._look_ahead)
+        self.outlook = PatchOutlook(self.session, self)
+        self.outlook.came.connect(self._take_outlook)
+        for changed in (self.outlook.changed, self.grid_form.changed, self.tissue_form.changed):
+            changed.connect(self._ahead.start)
+
     def is_done(self, snapshot: Snapshot) -> bool:
         """Tell whether the slide has patches."""
         return snapshot.grid is not None
@@ -102,6 +119,7 @@ class PreparePanel(StepPanel):
     def on_enter(self) -> None:
         """Show the tissue."""
         self.session.bring("tissue", "quality")
+        self._ahead.start()
 
     def on_leave(self) -> None:
         """Forget that the user's own tissue was about to be dropped."""
@@ -113,6 +131,16 @@ class PreparePanel(StepPanel):
         self._show_settings(snapshot)
         self.flaws.show_flags(snapshot.flags, snapshot.config.quality.exclude)
         self._show_brought()
+        known = (snapshot.slide_path, snapshot.record, snapshot.config, snapshot.mpp)
+        if known != self._outlook_of:
+            self._outlook_of, self._outlook = known, (None, Outlook())
+        self._ahead.start()
+        self._offer(snapshot)
+
+    def _offer(self, snapshot: Snapshot) -> None:
+        grid, outlook = self._outlook
+        grid = grid or snapshot.config.grid
+        encoders = self.session.workbench.encoders or snapshot.config.encoders
         self.offer_next("embed", "")
         if snapshot.slide_path is None:
             self.offer("Open a slide: drop a file on the window.", "Find tissue", enabled=False)
@@ -126,7 +154,8 @@ class PreparePanel(StepPanel):
             text = "The slide does not say its scale: type its µm per pixel."
             self.offer(text, "Find tissue and patches", enabled=False)
         elif snapshot.grid is None:
-            self.offer(plan_text(snapshot), "Find tissue and patches")
+            text = plan_text(snapshot.slide_name, grid, outlook, encoders)
+            self.offer(text, "Find tissue and patches")
         else:
             lattice = snapshot.grid.lattice
             patches = number(len(snapshot.grid), "patch", "patches")
@@ -138,7 +167,8 @@ class PreparePanel(StepPanel):
             where = "imported" if theirs else "on the tissue"
             kept = f" {KEPT_PATCHES}" if theirs else ""
             words = f"{where}{lattice_words(snapshot.grid)}.{kept}"
-            self.offer(f"{patches} of {side}, {words}", button)
+            now = change_text(grid, outlook, encoders)
+            self.offer(f"{patches} of {side}, {words}{now}", button)
             self._offer_embed(snapshot)
 
     def run_main(self) -> None:
@@ -164,6 +194,26 @@ class PreparePanel(StepPanel):
             self.session.show_current()
         if self._wish.get("whole_slide") and (layer := find_layer(viewer, "roi")) is not None:
             viewer.layers.remove(layer)
+
+    def _look_ahead(self) -> None:
+        """Let patches be counted by what is set, painted and drawn now."""
+        if not self.is_in_view or self.busy:
+            return
+        self.outlook.listen()
+        try:
+            grid = GridConfig.from_dict(self.grid_form.values())
+            tissue = TissueConfig.from_dict(self.tissue_form.values())
+        except ConfigError:  # it is being typed
+            self._outlook = (None, Outlook())
+            self._offer(self.session.snapshot)
+        else:
+            self.outlook.ask(grid, tissue)
+
+    def _take_outlook(self, asked: OutlookQuestion, outlook: Outlook) -> None:
+        snapshot = self.session.snapshot
+        if asked.path == snapshot.slide_path and not self.busy:
+            self._outlook = (asked.grid, outlook)
+            self._offer(snapshot)
 
     def _ask(self, wish: dict[str, Any]) -> None:
         """Do what a button says: what is wrong with the settings is said beside it."""

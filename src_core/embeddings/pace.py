@@ -14,7 +14,7 @@ __all__ = ["Clock", "Pace"]
 _WINDOW_SECONDS = 1.0
 """Times are taken over so long: single calls are too short, and waits come in bursts."""
 
-_ENOUGH = 64
+_ENOUGH = 32
 """Patches that show an encoder's pace, at least; fewer show how long its first call takes."""
 
 

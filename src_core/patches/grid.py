@@ -26,7 +26,15 @@ from src_core.slides.base import SlideProperties, SlideReader
 from src_core.tissue.mask import TissueMask
 from src_core.types import Cells, Int64
 
-__all__ = ["IMPORTED", "GridConfig", "Lattice", "PatchGrid", "build_grid", "build_lattice"]
+__all__ = [
+    "IMPORTED",
+    "GridConfig",
+    "Lattice",
+    "PatchGrid",
+    "build_grid",
+    "build_lattice",
+    "lay_lattice",
+]
 
 IMPORTED = "imported"
 """What stands for a tissue mask where another program chose the patches."""
@@ -225,6 +233,21 @@ def build_lattice(properties: SlideProperties, config: GridConfig) -> Lattice:
     SlideScaleError
         If the slide's scale is unknown, or less than half as fine as asked for.
     """
+    lattice = lay_lattice(properties, config)
+    scale = config.mpp / lattice.slide_mpp
+    if scale < SAME_SCALE:
+        _log.warning(
+            "%s was scanned at %.3g µm per pixel; patches at %g are enlarged %.2f times",
+            properties.path.name, lattice.slide_mpp, config.mpp, 1 / scale,
+        )  # fmt: skip
+    return lattice
+
+
+def lay_lattice(properties: SlideProperties, config: GridConfig) -> Lattice:
+    """Do what `build_lattice` does without a word in the log: nothing is made of it yet.
+
+    Raises what `build_lattice` does.
+    """
     slide_mpp = properties.require_mpp()
     scale = config.mpp / slide_mpp
     if scale < 0.5:
@@ -232,11 +255,6 @@ def build_lattice(properties: SlideProperties, config: GridConfig) -> Lattice:
             f"{properties.path.name} was scanned at {slide_mpp:.3g} µm per pixel, too coarse for "
             f"patches at {config.mpp:g}; ask for {slide_mpp:.3g} or more."
         )
-    if scale < SAME_SCALE:
-        _log.warning(
-            "%s was scanned at %.3g µm per pixel; patches at %g are enlarged %.2f times",
-            properties.path.name, slide_mpp, config.mpp, 1 / scale,
-        )  # fmt: skip
     x, y, width, height = properties.bounds_xywh
     patch = config.patch_px * scale
     stride = (config.stride_px or config.patch_px) * scale

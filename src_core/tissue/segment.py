@@ -19,7 +19,7 @@ from src_core.slides.scaled import Scale, finer_scale, pieces, read_scaled
 from src_core.tissue.mask import TissueMask
 from src_core.types import BoolArray, Rgb
 
-__all__ = ["TissueConfig", "blank_mask", "segment_tissue"]
+__all__ = ["TissueConfig", "blank_mask", "segment_tissue", "tissue_in"]
 
 _MIN_LONG_SIDE_PX = 256
 """A small picture is looked at more finely, or its tissue would be a handful of pixels."""
@@ -113,18 +113,51 @@ def segment_tissue(
     blank = blank_mask(reader, config)
     scale = _mask_scale(properties, config)
     pixels, unknown = _read_overview(reader, scale, blank.mask.shape, report, stop)
-    scanned = (pixels != properties.background_rgb).any(axis=-1) & ~unknown  # (h, w)
-    saturation = _saturation(pixels)
-    threshold = _threshold(saturation[scanned], config)
-    found = _clean(
-        ((saturation > 255 * threshold) & scanned) | unknown,
+    found = tissue_in(
+        pixels,
         config,
-        properties.require_mpp() * scale.downsample,
+        mpp=properties.require_mpp() * scale.downsample,
+        background_rgb=properties.background_rgb,
+        unknown=unknown,
     )
     recipe = {**blank.recipe, "source": "saturation"}
     if unknown.any():
         recipe["unreadable_px"] = int(unknown.sum())
     return TissueMask(found, blank.origin_xy, blank.pixel_xy, recipe)
+
+
+def tissue_in(
+    pixels: Rgb,
+    config: TissueConfig,
+    *,
+    mpp: float,
+    background_rgb: tuple[int, int, int],
+    unknown: BoolArray | None = None,
+) -> BoolArray:
+    """Find the tissue in a picture of a slide.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (height, width, 3)
+        The whole slide, at a coarse scale.
+    config : TissueConfig
+        Settings; the scale that it names does not count.
+    mpp : float
+        Micrometres per pixel of the picture.
+    background_rgb : tuple of int
+        What the picture shows where nothing was scanned.
+    unknown : ndarray of bool, shape (height, width), optional
+        What could not be read; it counts as tissue.
+
+    Returns
+    -------
+    ndarray of bool, shape (height, width)
+    """
+    lost = np.zeros(pixels.shape[:2], np.bool_) if unknown is None else unknown
+    scanned = (pixels != background_rgb).any(axis=-1) & ~lost  # (h, w)
+    saturation = _saturation(pixels)
+    threshold = _threshold(saturation[scanned], config)
+    return _clean(((saturation > 255 * threshold) & scanned) | lost, config, mpp)
 
 
 def blank_mask(reader: SlideReader, config: TissueConfig = TissueConfig()) -> TissueMask:
