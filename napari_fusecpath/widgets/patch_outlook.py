@@ -23,6 +23,7 @@ from src_core.errors import FusecpathError
 from src_core.geojson import Polygon, read_polygons
 from src_core.patches.expected import Glance, count_patches, glance_at, glanced_tissue
 from src_core.patches.grid import GridConfig
+from src_core.provenance import stat_sign
 from src_core.slides import open_slide
 from src_core.tissue.mask import TissueMask
 from src_core.tissue.outlines import fill_outlines
@@ -146,7 +147,7 @@ class PatchOutlook(QObject):
             values["roi"] = None if record.roi_id is None else slide.roi(record.roi_id)
         region = find_layer(session.viewer, "roi")
         if isinstance(region, Shapes):
-            values["drawn"] = tuple(drawn_polygons(region, mpp=snapshot.mpp))
+            values["drawn"] = tuple(drawn_polygons(region, mpp=mpp))
         return OutlookQuestion(
             path=path,
             caches=(cache_folder(path), *(() if slide is None else (slide.pyramid,))),
@@ -211,7 +212,8 @@ class PatchOutlook(QObject):
             finally:
                 reader.close()
 
-        return self._once("glance", (asked.path, asked.caches), look)
+        key = (asked.path, stat_sign(asked.path), asked.caches)
+        return self._once("glance", key, look)
 
     def _stored(self, folder: Path) -> TissueMask | None:
         def load() -> TissueMask | None:
@@ -236,7 +238,7 @@ class PatchOutlook(QObject):
             is_todays = made_by == (asked.tissue.to_dict(), asked.mpp)
             if keeps_own if stored.is_by_hand else is_todays:
                 return stored
-        key = (asked.path, asked.caches, asked.tissue, asked.mpp)
+        key = (glance, asked.tissue, asked.mpp)
         return self._once(
             "found", key, lambda: glanced_tissue(glance, asked.tissue, slide_mpp=asked.mpp)
         )
@@ -250,7 +252,7 @@ class PatchOutlook(QObject):
 
     def _once(self, kind: str, key: object, make: Callable[[], T]) -> T:
         kept = self._kept.get(kind)
-        if kept is None or kept[0] != key:
+        if kept is None or kept[0] != key or kept[1] is None:  # what was not there may be by now
             kept = self._kept[kind] = (key, make())
         value: T = kept[1]
         return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -38,6 +39,7 @@ def by_hand_in_use(snapshot: Snapshot) -> tuple[str, str | None] | None:
     return (slide.slide_id, record.tissue_id) if by_hand else None
 
 
+@lru_cache(maxsize=1)  # of 100,000 patches it takes a while, and is asked at every turn
 def lattice_words(grid: PatchGrid) -> str:
     """Return what is unusual about how patches lie: on a finer raster, overlapping, or apart."""
     lattice = grid.lattice

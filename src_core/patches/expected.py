@@ -14,7 +14,7 @@ from src_core.patches.grid import GridConfig, lay_lattice
 from src_core.slides.base import SlideProperties, SlideReader
 from src_core.tissue.mask import TissueMask
 from src_core.tissue.segment import TissueConfig, tissue_in
-from src_core.types import BoolArray, Rgb
+from src_core.types import BoolArray, Int64, Rgb
 
 __all__ = ["Glance", "count_patches", "glance_at", "glanced_tissue"]
 
@@ -154,7 +154,7 @@ def count_patches(
     if rows * columns == 0:
         return 0
     step = math.ceil(math.sqrt(rows * columns / _MOST_CELLS))
-    grid = np.meshgrid(np.arange(0, columns, step), np.arange(0, rows, step))
+    grid = np.meshgrid(_spread(columns, step), _spread(rows, step))
     cells = np.stack(grid, axis=-1).reshape(-1, 2)  # (n, 2)
     corners, side = lattice.corners(cells), lattice.patch_l0
     within = mask if region is None else mask.within(region)
@@ -163,3 +163,10 @@ def count_patches(
         area = TissueMask(region, mask.origin_xy, mask.pixel_xy, {})
         chosen &= area.coverage(corners, side) > _EPS_SHARE
     return round(int(chosen.sum()) * rows * columns / len(cells))
+
+
+def _spread(length: int, step: int) -> Int64:
+    """Return one of `step` places of a row, as far from one of its ends as from the other."""
+    count = math.ceil(length / step)
+    places: Int64 = ((np.arange(count) + 0.5) * length / count).astype(np.int64)
+    return places

@@ -73,19 +73,23 @@ def test_times_are_told_by_the_last_runs_on_the_device_that_was_used_last(kept: 
     }  # fmt: skip
 
 
-def test_the_file_stays_small(kept: Path) -> None:
-    for number in range(210):
-        remember_paces({f"e{number}": 0.1}, devices={f"e{number}": "cpu"}, patch_px=256)
-    names = [one.encoder for one in known_paces()]
-    assert names == [f"e{number}" for number in range(10, 210)]
-
-
 _GOOD: dict[str, object] = {
     "encoder": "lite0",
     "device": "cpu",
     "patch_px": 256,
     "seconds_each": [0.1],
 }
+
+
+def test_the_file_stays_small(kept: Path) -> None:
+    kept.parent.mkdir()
+    many = [{**_GOOD, "encoder": f"e{number}"} for number in range(210)]
+    kept.write_text(json.dumps({"version": 1, "paces": many}))
+    remember_paces({"e10": 0.1}, devices={"e10": "cpu"}, patch_px=256)
+    names = [one.encoder for one in known_paces()]
+    assert names == [*(f"e{number}" for number in range(11, 210)), "e10"]
+    remember_paces({"new": 0.1}, devices={"new": "cpu"}, patch_px=256)
+    assert [one.encoder for one in known_paces()] == [*names[1:], "new"]
 
 
 _WRONG: list[dict[str, object]] = [
