@@ -200,7 +200,7 @@ class EmbedPanel(StepPanel):
             changed = [name for name in todo if name in snapshot.outdated]
             if changed:
                 text = (
-                    f"{', '.join(changed)} changed since this slide was embedded: it is done anew, "
+                    f"{', '.join(changed)} changed since this slide was embedded: it is done anew: "
                     f"{takes}."
                 )
             self.offer(text, f"Embed {count} by {', '.join(todo)}")

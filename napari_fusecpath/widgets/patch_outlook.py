@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from napari.layers import Labels, Layer, Shapes
 from numpy.typing import NDArray
-from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, Qt, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_fusecpath.layers.brought import drawn_polygons
 from napari_fusecpath.layers.find import find_layer
@@ -31,6 +31,9 @@ from src_core.tissue.segment import TissueConfig
 from src_core.types import BoolArray
 
 __all__ = ["Outlook", "OutlookQuestion", "PatchOutlook"]
+
+_SETTLE_MS = 150
+"""A stroke of the brush tells of itself at each move of the mouse."""
 
 T = TypeVar("T")
 
@@ -99,6 +102,10 @@ class PatchOutlook(QObject):
         super().__init__(parent)
         self._session = session
         self._heard: list[tuple[Any, Layer]] = []
+        self._settled = QTimer(self)
+        self._settled.setSingleShot(True)
+        self._settled.setInterval(_SETTLE_MS)
+        self._settled.timeout.connect(self.changed)
         self._wanted: deque[OutlookQuestion] = deque(maxlen=1)
         """Only the latest question is answered."""
         self._kept: dict[str, tuple[object, Any]] = {}
@@ -117,17 +124,18 @@ class PatchOutlook(QObject):
         """Hear of what is painted and drawn on the layers that are there now."""
         layers = [find_layer(self._session.viewer, role) for role in ("tissue", "roi")]
         emitters = [
-            (layer.events.paint if isinstance(layer, Labels) else layer.events.data, layer)
+            # Also of what is undone, which "paint" does not tell.
+            (layer.events.labels_update if isinstance(layer, Labels) else layer.events.data, layer)
             for layer in layers
             if isinstance(layer, (Labels, Shapes))
         ]
         for emitter, layer in emitters:
             if all(layer is not heard for _, heard in self._heard):
-                emitter.connect(self._tell_change)
+                emitter.connect(self._settle)
         self._heard = emitters
 
-    def _tell_change(self, _event: object = None) -> None:
-        self.changed.emit()
+    def _settle(self, _event: object = None) -> None:
+        self._settled.start()
 
     def _question(self, grid: GridConfig, tissue: TissueConfig) -> OutlookQuestion | None:
         session, snapshot = self._session, self._session.snapshot

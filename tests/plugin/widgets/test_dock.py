@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
+import pytest
 from qtpy.QtWidgets import QDockWidget, QFileDialog
 
 from napari_fusecpath.layers.find import find_layer, role_of
@@ -34,11 +35,22 @@ def shown(dock: FuseCPathWidget) -> set[str | None]:
     return {role_of(layer) for layer in dock.session.viewer.layers if layer.visible}
 
 
-def test_a_first_minute(window: Open, until_idle: Wait, sample: Path, home: Path) -> None:
+def test_a_first_minute(
+    window: Open, until_idle: Wait, qtbot: Any, sample: Path, home: Path
+) -> None:
     dock = window(sample)
     prepare, embed, cluster = (dock.panels[key] for key in ("prepare", "embed", "cluster"))
     assert dock.project.folder.text() == str(home / "FuseCPath" / "small")
     assert "128 µm" in prepare.say.text()
+    form: Any = prepare.grid_form  # type: ignore[attr-defined]
+    said: list[int] = []
+    for patch_px in (128, 256):
+        form.set_values({"patch_px": patch_px})
+        cut = f"into patches of {patch_px // 2} µm ({patch_px} px at 0.5 µm): about "
+        qtbot.waitUntil(lambda cut=cut: cut in prepare.say.text())
+        said.append(int(prepare.say.text().split(": about ")[1].split()[0]))
+    assert said[0] == pytest.approx(4 * said[1], rel=0.2)
+    assert ". To embed them: " in prepare.say.text()
     assert not list(home.iterdir()), "nothing is made before it is asked for"
 
     prepare.main.click()
@@ -47,6 +59,8 @@ def test_a_first_minute(window: Open, until_idle: Wait, sample: Path, home: Path
     assert prepare.warning.text() == ""
     project = Project.open(home / "FuseCPath" / "small")
     grid = project.slide("small").load_grid()
+    assert said[1] == pytest.approx(len(grid), abs=1)
+    assert "now" not in prepare.say.text(), "what is set is what there is"
     assert prepare.say.text().startswith(f"{len(grid)} patches of 128 µm")
     assert shown(dock) == {"slide", "tissue"}
     assert dock.session.workbench.slide_id == "small"

@@ -26,6 +26,7 @@ from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.encoder_model import SHORT, Column
 from napari_fusecpath.widgets.encoder_texts import EncoderLine
 from src_core.embeddings.extract import save_slide_embedding
+from src_core.embeddings.known_pace import remember_paces
 from src_core.embeddings.store import EmbeddingStore
 from src_core.encoders.local_weights import local_files
 from src_core.encoders.presets import PRESETS
@@ -89,6 +90,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "HF_HOME": str(kept),
         "FUSECPATH_WEIGHTS": str(tmp_path / "weights.json"),
         "FUSECPATH_TRUSTED_CODE": str(tmp_path / "trusted.json"),
+        "FUSECPATH_PACE": str(tmp_path / "pace.json"),  # to the window; its engine has another
     }.items():
         monkeypatch.setenv(name, value)
     for name, path in {
@@ -341,7 +343,17 @@ def test_embeddings_by_other_weights_are_told_and_made_anew(
         assert told.endswith("Ready. Embedded with other weights: made anew by the next run.")
     assert "other weights" not in text_of(panel, "lite0")
     assert panel.main.text() == f"Embed {len(grid)} patches by texture"
-    assert panel.say.text() == "texture changed since this slide was embedded: it is done anew."
+    anew = "texture changed since this slide was embedded: it is done anew: "
+    assert panel.say.text() == f"{anew}time by texture not known on this machine yet."
+    remember_paces({"texture": 600 / len(grid)}, devices={"texture": "cpu"}, patch_px=256)
+    panel.show_snapshot(dock.session.snapshot)
+    assert panel.say.text() == f"{anew}about 10 min by texture."
+    panel.choice.set_ticked("lite0", True)
+    unknown = "time by lite0 not known on this machine yet"
+    assert panel.say.text() == f"{anew}about 10 min by texture; {unknown}."
+    remember_paces({"lite0": 36_000 / len(grid)}, devices={"lite0": "cpu"}, patch_px=256)
+    panel.choice.set_ticked("texture", False)
+    assert panel.say.text().endswith("patches into numbers: about 10 h by lite0.")
     panel.note("Said below a long list.")
     qtbot.waitUntil(lambda: not panel.notes.visibleRegion().isEmpty())
 

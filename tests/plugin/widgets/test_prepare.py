@@ -35,7 +35,7 @@ def test_a_line_says_what_is_wrong_and_what_comes_of_it() -> None:
 
 
 def test_what_people_bring_decides_the_patches(
-    window: Open, until_idle: Wait, sample: Path, tmp_path: Path, monkeypatch: Any
+    window: Open, until_idle: Wait, qtbot: Any, sample: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
     dock = window(sample)
     viewer, prepare = dock.session.viewer, dock.panels["prepare"]
@@ -67,11 +67,15 @@ def test_what_people_bring_decides_the_patches(
     assert layer.mode == "add_polygon"
     half = lattice.shape_hw[0] // 2 * lattice.stride_um
     layer.add_polygons(np.array([(0, 0), (0, 3000), (half, 3000), (half, 0)]))
+    drawn = " In the drawn region: about "
+    qtbot.waitUntil(lambda: drawn in panel.say.text())
+    expected = int(panel.say.text().split(drawn)[1].split()[0])
     panel.own_region.use.click()
     until_idle(dock)
     grid = dock.session.snapshot.grid
     assert grid is not None
     assert 0 < len(grid) < whole
+    assert len(grid) == expected
     assert grid.lattice_id == lattice.lattice_id
     assert find_layer(viewer, "roi") is layer, "what was drawn stays"
     assert "region of interest only" in panel.own_region.say.text()
@@ -87,6 +91,17 @@ def test_what_people_bring_decides_the_patches(
     panel.own_tissue.load.click()
     until_idle(dock)
     assert dock.session.snapshot.slide.load_tissue().recipe["file"] == "own.geojson"  # type: ignore[union-attr]
+
+    # Paint, and settings that the tissue would be found anew for.
+    qtbot.waitUntil(lambda: "about" not in panel.say.text())
+    tissue: Any = find_layer(viewer, "tissue")
+    tissue.brush_size = tissue.data.shape[0] // 4
+    tissue.paint(np.array(tissue.data.shape) * 3 // 4, 1)
+    qtbot.waitUntil(lambda: " As painted: about " in panel.say.text())
+    panel.grid_form.set_values({"patch_px": 128})
+    qtbot.waitUntil(lambda: " As set now: about " in panel.say.text())
+    panel.grid_form.set_values({"mpp": 0.05})
+    qtbot.waitUntil(lambda: "too coarse for patches at 0.05" in panel.say.text())
 
 
 def test_flaws_are_shown_and_left_out_when_ticked(
