@@ -16,6 +16,7 @@ from napari_fusecpath.layers.find import find_layer, role_of
 from napari_fusecpath.layers.slide import cache_folder
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.flaws import flaws_text
+from napari_fusecpath.widgets.outlook_texts import about, listed, takes_words
 from src_core.geojson import Polygon, write_polygons
 from src_core.project import Project
 from src_core.slides import open_slide
@@ -32,6 +33,22 @@ def test_a_line_says_what_is_wrong_and_what_comes_of_it() -> None:
         "3 patches; 3 blurred (shown, kept); 2 with pen marks (left out)."
     )
     assert flaws_text(flags[:1], ()).startswith("1 patch, none of them blurred")
+
+
+def test_what_is_estimated_is_said_to_two_digits() -> None:
+    told = [about(count) for count in (0, 1, 63, 238, 1249, 99_951)]
+    assert told == [
+        "no patch", "about 1 patch", "about 63 patches", "about 240 patches",
+        "about 1,200 patches", "about 100,000 patches",
+    ]  # fmt: skip
+    takes = [takes_words(seconds) for seconds in (3, 60, 61, 5300, 5400, 45_000)]
+    assert takes == [
+        "less than a minute", "about 1 min", "about 2 min", "about 89 min",
+        "about 1.5 h", "about 12 h",
+    ]  # fmt: skip
+    assert [listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "", "a", "a and b", "a, b and c",
+    ]  # fmt: skip
 
 
 def test_what_people_bring_decides_the_patches(
