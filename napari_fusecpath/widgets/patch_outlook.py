@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,8 +105,6 @@ class PatchOutlook(QObject):
         self._settled.setSingleShot(True)
         self._settled.setInterval(_SETTLE_MS)
         self._settled.timeout.connect(self.changed)
-        self._wanted: deque[OutlookQuestion] = deque(maxlen=1)
-        """Only the latest question is answered."""
         self._kept: dict[str, tuple[object, Any]] = {}
         """The last of each kind of thing that was read or found, and of what."""
         self._thread = SideThread("patch outlook", parent)
@@ -117,8 +114,7 @@ class PatchOutlook(QObject):
         """Count by settings; `came` follows, once for many questions while one is answered."""
         question = self._question(grid, tissue)
         if question is not None:
-            self._wanted.append(question)
-            self._thread.submit(self._work)
+            self._thread.submit_latest(self._work, question)
 
     def listen(self) -> None:
         """Hear of what is painted and drawn on the layers that are there now."""
@@ -167,11 +163,7 @@ class PatchOutlook(QObject):
             **values,
         )
 
-    def _work(self) -> None:
-        try:
-            asked = self._wanted.pop()
-        except IndexError:  # a later question has had its answer
-            return
+    def _work(self, asked: OutlookQuestion) -> None:
         try:
             answer = self._answer(asked)
         except FusecpathError as error:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from pathlib import Path
-from typing import NamedTuple
 
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 
@@ -14,11 +12,6 @@ from src_core.project import Project
 from src_core.slide_stages import StageReader
 
 __all__ = ["SlideFacts"]
-
-
-class _Question(NamedTuple):
-    root: Path
-    run_id: str | None
 
 
 class SlideFacts(QObject):
@@ -42,26 +35,18 @@ class SlideFacts(QObject):
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self._reader = StageReader()
-        self._wanted: deque[_Question] = deque(maxlen=1)
-        """Only the latest question is answered."""
         self._thread = SideThread("slide facts", parent)
         self._read.connect(self.came, Qt.ConnectionType.QueuedConnection)
 
     def ask(self, root: Path, run_id: str | None) -> None:
         """Read a project; `came` follows, once for many questions while one is being answered."""
-        self._wanted.append(_Question(root, run_id))
-        self._thread.submit(self._work)
+        self._thread.submit_latest(self._work, root, run_id)
 
-    def _work(self) -> None:
+    def _work(self, root: Path, run_id: str | None) -> None:
         try:
-            asked = self._wanted.pop()
-        except IndexError:  # a later question has had its answer
-            return
-        try:
-            project = Project.open(asked.root)
-            stages = self._reader.read(project, run_id=asked.run_id)
+            stages = self._reader.read(Project.open(root), run_id=run_id)
             found = {one.slide_id: one for one in stages}
         except FusecpathError:  # the window says so, from its snapshot
             return
         if not self._thread.is_closed:
-            self._read.emit(asked.root, found)
+            self._read.emit(root, found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
@@ -29,6 +30,7 @@ class SideThread:
 
     def __init__(self, name: str, owner: QObject) -> None:
         pool = self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._latest: deque[Callable[[], object]] = deque(maxlen=1)
         closed = self._closed = Event()
         owner.destroyed.connect(partial(_end, pool, closed))
 
@@ -46,6 +48,18 @@ class SideThread:
         """Do something in the thread; a bug in it is logged, and told as by `submit`."""
         if not self.is_closed:
             submit(self._pool, work, *args, failed=failed)
+
+    def submit_latest(self, work: Callable[..., object], *args: Any) -> None:
+        """Do something unless this is asked again before the thread has come to it."""
+        self._latest.append(partial(work, *args))
+        self.submit(self._do_latest)
+
+    def _do_latest(self) -> None:
+        try:
+            work = self._latest.pop()
+        except IndexError:  # it was done in an earlier turn
+            return
+        work()
 
 
 def submit(

@@ -32,7 +32,7 @@ _MOST_PACES = 200
 _MOST_TIMES = 5
 """Of the last runs; their median counts."""
 
-_WORD = re.compile(r"[\w.+-]{1,100}")
+_WORD = re.compile(r"[\w.+:@/-]{1,200}")
 _LARGEST_PX = 8192
 _SLOWEST = 3600.0
 """Seconds a patch."""

@@ -81,6 +81,13 @@ _GOOD: dict[str, object] = {
 }
 
 
+def test_encoders_of_any_library_are_remembered_by_their_names(kept: Path) -> None:
+    names = ("timm:test_vit@random", "hf-hub:owner/name-v2.1")
+    for name in names:
+        remember_paces({name: 0.1}, devices={name: "cpu"}, patch_px=256)
+    assert forecast(dict.fromkeys(names, 10), patch_px=256).known == names
+
+
 def test_the_file_stays_small(kept: Path) -> None:
     kept.parent.mkdir()
     many = [{**_GOOD, "encoder": f"e{number}"} for number in range(210)]
