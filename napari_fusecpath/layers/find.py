@@ -7,7 +7,16 @@ from typing import Any, Literal, TypeAlias, get_args
 from napari.components import ViewerModel
 from napari.layers import Layer
 
-__all__ = ["METADATA_KEY", "ROLES", "Role", "about", "find_layer", "find_layers", "role_of"]
+__all__ = [
+    "METADATA_KEY",
+    "ROLES",
+    "Role",
+    "about",
+    "find_layer",
+    "find_layers",
+    "role_of",
+    "set_visible",
+]
 
 METADATA_KEY = "fusecpath"
 
@@ -52,3 +61,9 @@ def find_layers(viewer: ViewerModel, role: Role) -> list[Layer]:
 def find_layer(viewer: ViewerModel, role: Role) -> Layer | None:
     """Return the topmost of our layers of a role, or None."""
     return next(reversed(find_layers(viewer, role)), None)
+
+
+def set_visible(layer: Layer, visible: bool) -> None:
+    """Show or hide a layer; napari draws one anew that it is told to show again."""
+    if layer.visible != visible:
+        layer.visible = visible

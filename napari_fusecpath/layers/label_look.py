@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 __all__ = ["dress_labels", "label_colormap", "label_features"]
 
 
-def dress_labels(layer: Labels, names: Sequence[str], colors: NDArray[np.floating[Any]]) -> None:
+def dress_labels(
+    layer: Labels,
+    names: Sequence[str],
+    colors: NDArray[np.floating[Any]],
+    *,
+    selected: int | None = None,
+) -> None:
     """Give the labels of a layer other names and colours; its raster stays.
 
     Parameters
@@ -24,9 +30,16 @@ def dress_labels(layer: Labels, names: Sequence[str], colors: NDArray[np.floatin
         Of label 1, 2 and so on.
     colors : ndarray, shape (n, 3 or 4)
         Red, green, blue and perhaps opacity, from 0 to 1.
+    selected : int, optional
+        The label to select, instead of the one that is.
     """
-    colormap = label_colormap(colors)
-    if not _are_same(layer.colormap, colormap):  # else napari would draw all of the layer anew
+    colormap, selected = label_colormap(colors), selected or layer.selected_label
+    if _are_same(layer.colormap, colormap):  # else napari would draw all of the layer anew
+        layer.selected_label = selected
+    else:
+        with layer.events.selected_label.blocker():  # new colours tell of it, too
+            layer.selected_label = selected
+        colormap.use_selection, colormap.selection = layer.show_selected_label, selected
         layer.colormap = colormap
     if list(names) != list(layer.features.get("name", ())):
         layer.features = label_features(names)

@@ -7,7 +7,7 @@ from napari.components import ViewerModel
 from napari.layers import Shapes
 
 from napari_fusecpath.layers.canvas import view_of
-from napari_fusecpath.layers.find import METADATA_KEY, find_layer
+from napari_fusecpath.layers.find import METADATA_KEY, find_layer, set_visible
 from napari_fusecpath.layers.geometry import world_placement
 from napari_fusecpath.layers.stack import insert_by_role, place_layer, scale_in_view
 
@@ -41,7 +41,7 @@ def take_lasso(viewer: ViewerModel, *, mpp: float | None) -> Shapes:
         )
         insert_by_role(viewer, layer)
     place_layer(layer, place)
-    layer.visible = True
+    set_visible(layer, True)
     layer.current_edge_width = max(1.0, float(np.ptp(view_of(viewer), axis=0).max()) * _EDGE_SHARE)
     layer.current_edge_color = _COLOR
     layer.current_face_color = "transparent"
@@ -56,4 +56,4 @@ def drop_lasso(viewer: ViewerModel) -> None:
     if isinstance(layer, Shapes):
         layer.mode = "pan_zoom"
         layer.data = []
-        layer.visible = False
+        set_visible(layer, False)

@@ -7,7 +7,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
-from napari_fusecpath.layers.find import METADATA_KEY, find_layer
+from napari_fusecpath.layers.find import METADATA_KEY, find_layer, set_visible
 from napari_fusecpath.layers.geometry import raster_placement
 from napari_fusecpath.layers.stack import insert_by_role, place_layer, scale_in_view
 from src_core.patches.grid import PatchGrid
@@ -19,7 +19,9 @@ _SHADE = np.array([0.0, 0.0, 0.0, 1.0], dtype=np.float32)
 _OPACITY = 0.6
 
 
-def show_shade(viewer: ViewerModel, grid: PatchGrid, selected: BoolArray) -> Labels:
+def show_shade(
+    viewer: ViewerModel, grid: PatchGrid, selected: BoolArray, *, visible: bool = True
+) -> Labels:
     """Darken all patches but the selected ones.
 
     A raster, one pixel a patch: frames take four lines each, and thousands hide what they frame.
@@ -32,6 +34,8 @@ def show_shade(viewer: ViewerModel, grid: PatchGrid, selected: BoolArray) -> Lab
         Of the patches.
     selected : ndarray of bool, shape (N,)
         Those that stay as they are.
+    visible : bool, optional
+        Whether it is seen yet.
     """
     raster = grid.raster((~selected).astype(np.uint8), fill=0)
     place = raster_placement(grid.lattice)
@@ -40,12 +44,13 @@ def show_shade(viewer: ViewerModel, grid: PatchGrid, selected: BoolArray) -> Lab
     if isinstance(layer, Labels):
         layer.data = raster
         place_layer(layer, place)
-        layer.visible = True
+        set_visible(layer, visible)
         return layer
     layer = Labels(
         raster,
         name="Not selected",
         opacity=_OPACITY,
+        visible=visible,
         colormap=DirectLabelColormap(color_dict={None: "transparent", 0: "transparent", 1: _SHADE}),
         metadata={METADATA_KEY: {"role": "shade", "mpp": place.mpp}},
         **place.kwargs(),

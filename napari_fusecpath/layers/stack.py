@@ -6,6 +6,8 @@ a result keeps its place in level-0 pixels. What a layer lies by is noted in its
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,14 @@ from napari.layers import Layer
 from napari_fusecpath.layers.find import ROLES, about, find_layer, role_of
 from napari_fusecpath.layers.geometry import Placement, scale_ratio, unit_of
 
-__all__ = ["follow_slide", "insert_by_role", "place_layer", "rescale", "scale_in_view"]
+__all__ = [
+    "follow_slide",
+    "insert_by_role",
+    "keeping_active",
+    "place_layer",
+    "rescale",
+    "scale_in_view",
+]
 
 
 def insert_by_role(viewer: ViewerModel, layer: Layer) -> None:
@@ -27,6 +36,15 @@ def insert_by_role(viewer: ViewerModel, layer: Layer) -> None:
         if (role := role_of(other)) is not None and ROLES.index(role) > rank
     )
     viewer.layers.insert(next(above, len(viewer.layers)), layer)
+
+
+@contextmanager
+def keeping_active(viewer: ViewerModel) -> Iterator[None]:
+    """Let the active layer stay active, while it is there, where napari activates a new one."""
+    active = viewer.layers.selection.active
+    yield
+    if active in viewer.layers:
+        viewer.layers.selection.active = active
 
 
 def place_layer(layer: Layer, place: Placement) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_fusecpath.layers.brought import show_roi
-from napari_fusecpath.layers.find import Role, about, find_layer, role_of
+from napari_fusecpath.layers.find import Role, about, find_layer, role_of, set_visible
 from napari_fusecpath.layers.maps import (
     RANKED,
     Ranked,
@@ -307,7 +307,7 @@ def _tidy(viewer: Viewer, known: set[Role | None], shown: set[Role]) -> None:
         if role not in shown:
             viewer.layers.remove(layer)
         elif role not in known:
-            layer.visible = role == top or (role == "quality" and top == "tissue")
+            set_visible(layer, role == top or (role == "quality" and top == "tissue"))
 
 
 def _root(path: str) -> Path | None:

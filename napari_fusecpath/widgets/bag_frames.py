@@ -8,9 +8,10 @@ import numpy as np
 from napari.layers import Layer
 from qtpy.QtWidgets import QCheckBox, QWidget
 
-from napari_fusecpath.layers.find import about, find_layer
+from napari_fusecpath.layers.find import about, find_layer, set_visible
 from napari_fusecpath.layers.selection import Frames, show_frames
 from napari_fusecpath.layers.shade import show_shade
+from napari_fusecpath.layers.stack import keeping_active
 from napari_fusecpath.widgets.quiet_boxes import set_quietly
 from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.session import Session
@@ -78,6 +79,7 @@ class BagFrames(QCheckBox):
         self._layer: Layer | None = None
         self._unwanted: object = None
         self._shaded: object = None
+        self._expects_many, self._prepared = False, ""
         self.setToolTip("What a model reads at once, drawn by chance from every cluster")
         self.toggled.connect(self._draw)
 
@@ -94,7 +96,24 @@ class BagFrames(QCheckBox):
             self._unwanted = self._key(list(self._groups(snapshot)))
         self._draw()
 
+    def expect_many(self) -> None:
+        """Get ready for many patches to be selected: a new layer takes a tenth of a second."""
+        self._expects_many = True
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Put an unseen shade on the slide, once; one that was taken away stays away."""
+        snapshot, viewer = self._session.snapshot, self._session.viewer
+        grid = snapshot.grid if self._expects_many and snapshot.clusters is not None else None
+        if grid is None or grid.grid_id == self._prepared:
+            return
+        self._prepared = grid.grid_id
+        if find_layer(viewer, "shade") is None:
+            with keeping_active(viewer):
+                show_shade(viewer, grid, np.ones(len(grid), np.bool_), visible=False)
+
     def _draw(self) -> None:
+        self._prepare()
         self._shade()
         snapshot, viewer = self._session.snapshot, self._session.viewer
         groups = list(self._groups(snapshot))
@@ -108,10 +127,8 @@ class BagFrames(QCheckBox):
             return
         self._unwanted = None
         if self._layer is None or about(self._layer).get("shown") != key:
-            active = viewer.layers.selection.active
-            layer = show_frames(viewer, snapshot.grid.lattice, groups)
-            if active in viewer.layers:  # its value goes on standing in the status bar
-                viewer.layers.selection.active = active
+            with keeping_active(viewer):  # its value goes on standing in the status bar
+                layer = show_frames(viewer, snapshot.grid.lattice, groups)
             about(layer)["shown"] = key
             self._layer = layer
 
@@ -125,16 +142,14 @@ class BagFrames(QCheckBox):
             return
         self._shaded = key
         if grid is not None:
-            active = viewer.layers.selection.active
             selected = np.zeros(len(grid), np.bool_)
             selected[rows] = True
-            show_shade(viewer, grid, selected)
-            if active in viewer.layers:
-                viewer.layers.selection.active = active
+            with keeping_active(viewer):
+                show_shade(viewer, grid, selected)
             return
         layer = find_layer(viewer, "shade")
         if layer is not None:  # to remove it and add it anew takes tenths of a second
-            layer.visible = False
+            set_visible(layer, False)
 
     def _picked(self) -> Int64:
         """Return the selected patches; none of chosen clusters, the others of which are dimmed."""

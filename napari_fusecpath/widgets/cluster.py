@@ -50,6 +50,7 @@ class ClusterPanel(StepPanel):
         self.scatter = ScatterButton(self.session, self)
         self.scatter.lassoed.connect(self._select_rows)
         self.scatter.asked.connect(self._make_scatter)
+        self.scatter.clicked.connect(self.frames.expect_many)
         self.gallery = GalleryButton(self.session, self)
         self.gallery.asked.connect(lambda options: self.submit("similar", options))
         self.gallery.wanted.connect(self.wanted)

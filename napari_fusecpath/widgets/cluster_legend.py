@@ -12,7 +12,7 @@ from qtpy.QtCore import QPoint, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QColorDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
-from napari_fusecpath.layers.find import find_layer
+from napari_fusecpath.layers.find import find_layer, set_visible
 from napari_fusecpath.layers.label_look import dress_labels
 from napari_fusecpath.widgets.cluster_table import ClusterTable, rows_of
 from napari_fusecpath.widgets.session import Session
@@ -127,9 +127,8 @@ class ClusterLegend(QWidget):
         alpha[sorted(self._hidden)] = 0.0
         rgb = self._legend.rgb(cluster_colors(self._legend.n_clusters))
         colors = np.column_stack([rgb, alpha.astype(np.float32)])
-        dress_labels(layer, self._legend.all_names(), colors)
-        if len(self.table.chosen) == 1:
-            layer.selected_label = chosen[0] + 1
+        selected = chosen[0] + 1 if len(self.table.chosen) == 1 else None
+        dress_labels(layer, self._legend.all_names(), colors, selected=selected)
 
     def follow(self) -> None:
         """Dress the layer on the slide if it is another one: it was deleted, and has come back."""
@@ -209,9 +208,8 @@ class ClusterLegend(QWidget):
     def _choose(self) -> None:
         self.paint()
         layer = find_layer(self._session.viewer, "clusters")
-        # What gives way does not come into view, and what is in view is not drawn once more.
-        if layer is not None and self.table.chosen and not layer.visible:
-            layer.visible = True
+        if layer is not None and self.table.chosen:  # what gives way does not come into view
+            set_visible(layer, True)
         self._offer()
         self.chosen.emit()
 

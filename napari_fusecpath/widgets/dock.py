@@ -23,7 +23,7 @@ from napari_fusecpath.widgets.cluster import ClusterPanel
 from napari_fusecpath.widgets.embed import EmbedPanel
 from napari_fusecpath.widgets.looking import LookingRow
 from napari_fusecpath.widgets.measuring_row import MeasuringRow
-from napari_fusecpath.widgets.own_surface import give_own_surface
+from napari_fusecpath.widgets.own_surface import give_layer_list_own_surface, give_own_surface
 from napari_fusecpath.widgets.predict import PredictPanel
 from napari_fusecpath.widgets.prepare import PreparePanel
 from napari_fusecpath.widgets.progress_panel import ProgressPanel
@@ -90,6 +90,7 @@ class FuseCPathWidget(QWidget):
         # Else napari adds a spacer, which takes the more the more docks were opened before.
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         give_own_surface(self)
+        give_layer_list_own_surface(self.session.viewer)
         self._buttons.idClicked.connect(self._turned)
         self.session.refreshed.connect(self._show)
         self.go(_STEPS[0].key)

@@ -13,7 +13,7 @@ from napari.layers import Layer, Shapes
 from qtpy.QtCore import QObject, Qt, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_fusecpath.layers.canvas import camera_of, outline_text
-from napari_fusecpath.layers.find import find_layer
+from napari_fusecpath.layers.find import find_layer, set_visible
 from napari_fusecpath.layers.measures import (
     drawn_measurement,
     fit_width,
@@ -111,7 +111,7 @@ class Measuring(QObject):
         layer = find_layer(self._viewer, "measures")
         if not isinstance(layer, Shapes):
             layer = self._draw(list(self._known.values()))
-        layer.visible = True
+        set_visible(layer, True)
         self._viewer.layers.selection.active = layer
         layer.mode = _MODES[tool]
         self.tool = tool

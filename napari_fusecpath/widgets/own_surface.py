@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from napari.components import ViewerModel
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QWidget
 
-__all__ = ["give_own_surface"]
+__all__ = ["give_layer_list_own_surface", "give_own_surface"]
 
 
 def give_own_surface(widget: QWidget) -> None:
@@ -22,11 +23,26 @@ def give_own_surface(widget: QWidget) -> None:
     widget : QWidget
         All of a dock.
     """
-    if QGuiApplication.platformName() == "xcb":
+    if QGuiApplication.platformName() == "xcb" and not _has_own(widget):
         widget.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        widget.setAutoFillBackground(True)
         widget.installEventFilter(_Opaque(widget))
         widget.setAttribute(Qt.WidgetAttribute.WA_DontCreateNativeAncestors)
         widget.setAttribute(Qt.WidgetAttribute.WA_NativeWindow)
+
+
+def give_layer_list_own_surface(viewer: ViewerModel) -> None:
+    """Let napari's list of layers be drawn without its window.
+
+    Each change of a layer brings the list another small picture, a moment after the canvas was
+    drawn: the window would be composed twice for it.
+    """
+    shown = viewer.window._qt_viewer.dockLayerList.widget()  # type: ignore[attr-defined] # noqa: SLF001
+    give_own_surface(shown)
+
+
+def _has_own(widget: QWidget) -> bool:
+    return widget.testAttribute(Qt.WidgetAttribute.WA_NativeWindow)
 
 
 class _Opaque(QObject):

@@ -15,7 +15,7 @@ from napari_fusecpath.layers.brought import (
     sample_labels,
     show_roi,
 )
-from napari_fusecpath.layers.find import about, find_layer
+from napari_fusecpath.layers.find import about, find_layer, set_visible
 from napari_fusecpath.layers.slide import set_slide_mpp
 from napari_fusecpath.widgets.brought import OwnRegion, OwnTissue
 from napari_fusecpath.widgets.flaws import FlawLegend
@@ -319,7 +319,7 @@ class PreparePanel(StepPanel):
         layer = find_layer(viewer, "roi")
         if not isinstance(layer, Shapes):
             layer = show_roi(viewer, [], mpp=self.session.snapshot.mpp, slide=path)
-        layer.visible = True
+        set_visible(layer, True)
         viewer.layers.selection.active = layer
         layer.mode = "add_polygon"
 

@@ -13,7 +13,7 @@ from psygnal import EmissionInfo
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_fusecpath.jobs import Job, JobRunner, runner_for
-from napari_fusecpath.layers.find import Role, about, find_layer, find_layers, role_of
+from napari_fusecpath.layers.find import Role, about, find_layer, find_layers, role_of, set_visible
 from napari_fusecpath.notify import report_error
 from napari_fusecpath.readers.results import show_results, show_stored
 from napari_fusecpath.readers.slide import open_in
@@ -259,7 +259,7 @@ class Session(QObject):
             return
         for layer in self.viewer.layers:
             if role_of(layer) in (*_RESULTS, "quality", "marks"):
-                layer.visible = layer in found
+                set_visible(layer, layer in found)
         # Its controls are shown, and its value under the pointer stands in the status bar.
         self.viewer.layers.selection.active = found[0]
 

@@ -209,7 +209,7 @@ def _answer(window: Window, name: str, act: Callable[[], object], bare: float) -
 def _lasso(window: Window) -> bool:
     """Draw around points of the scatter; print how soon the slide shows them."""
     button = window.dock.panels["cluster"].scatter  # type: ignore[attr-defined]
-    button.open()
+    button.click()
     window.rest(3)
     view, rng = button.panel.view, np.random.default_rng(3)
     times = []

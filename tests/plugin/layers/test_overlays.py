@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.layers import Labels
 from numpy.typing import NDArray
 
 from napari_fusecpath.layers.find import ROLES, about, find_layer, role_of
+from napari_fusecpath.layers.label_look import dress_labels
 from napari_fusecpath.layers.map_words import attention_words
 from napari_fusecpath.layers.maps import (
     show_agreement,
@@ -294,3 +296,17 @@ def test_a_layer_is_drawn_once_and_only_for_what_has_changed() -> None:
     show_selection(viewer, grid.lattice, grid.cells[5:9])
     assert drawn[2:] == ["Selected patches"]
     np.testing.assert_allclose(viewer.layers.extent.world, extent)
+
+
+def test_other_colours_keep_to_the_label_that_is_shown_alone() -> None:
+    layer = Labels(np.array([[0, 1], [2, 3]], dtype=np.uint8))
+    layer.show_selected_label = True
+    heard: list[int] = []
+    layer.events.selected_label.connect(lambda: heard.append(layer.selected_label))
+    colors = cluster_colors(3)
+    dress_labels(layer, ["a", "b", "c"], colors, selected=2)
+    assert heard == [2]
+    np.testing.assert_array_equal(layer.get_color(1), [0, 0, 0, 0])
+    np.testing.assert_allclose(layer.get_color(2)[:3], colors[1])
+    dress_labels(layer, ["a", "b", "c"], colors, selected=3)
+    assert heard == [2, 3]

@@ -54,6 +54,28 @@ def test_the_dock_is_drawn_by_itself_in_every_theme(dock: Any, qtbot: Any) -> No
     assert len(seen) == 2
 
 
+def test_the_list_of_layers_changes_without_the_canvas(dock: Any, qtbot: Any) -> None:
+    viewer = dock.session.viewer
+    layer = viewer.add_image(np.zeros((9, 9)))
+    shown = viewer.window._qt_viewer.layers
+    assert (shown.nativeParentWidget() is shown.window()) == (
+        QGuiApplication.platformName() != "xcb"
+    )
+    for theme in ("light", "dark"):
+        viewer.theme = theme
+        qtbot.wait(200)
+        within = viewer.window._qt_viewer.dockLayerList.widget()
+        assert within.palette().brush(within.backgroundRole()).color().alpha() == 255
+    composed: list[None] = []
+    viewer.window._qt_viewer.canvas.native.aboutToCompose.connect(lambda: composed.append(None))
+    drawn = Asked(shown.viewport(), QEvent.Type.Paint)
+    layer.name = "another"
+    qtbot.wait(100)
+    assert drawn.count
+    if QGuiApplication.platformName() == "xcb":
+        assert not composed
+
+
 def test_a_report_of_progress_lays_nothing_out(dock: Any, qtbot: Any) -> None:
     panel = dock.progress
     asked = Asked(window_of(dock.session.viewer), QEvent.Type.LayoutRequest)

@@ -92,6 +92,9 @@ def test_patches_are_drawn_around_and_found_on_the_slide(
     assert keys == ["clusters", "agreement", "density"]
     legend = np.round(255 * cluster_colors(2)).astype(np.uint8)
     np.testing.assert_array_equal(view._colors, legend[snapshot.clusters])
+    shade: Any = find_layer(session.viewer, "shade")
+    assert not shade.visible, "ready for many"
+    assert session.viewer.layers.selection.active is not shade
 
     def drag(start: float, end: float, modifier: Any = NO_KEY) -> None:
         """Draw around all from one share of the width to another."""
@@ -123,7 +126,8 @@ def test_patches_are_drawn_around_and_found_on_the_slide(
 
     monkeypatch.setattr(bag_frames, "_MOST_FRAMED", 3)
     drag(0.5, 1)
-    shade: Any = find_layer(session.viewer, "shade")
+    assert find_layer(session.viewer, "shade") is shade
+    assert shade.visible
     frames = find_layer(session.viewer, "selection")
     assert not frames.edge_color[:, 3].any()
     columns, rows = grid.cells.T
@@ -132,6 +136,9 @@ def test_patches_are_drawn_around_and_found_on_the_slide(
     panel.clear.click()
     session.refresh()
     assert not shade.visible
+    session.viewer.layers.remove(shade)
+    session.refresh()
+    assert find_layer(session.viewer, "shade") is None
 
     (at,) = view._view.to_px(view._xy[[right[0]]], view._size).astype(int).tolist()
     send(view, QEvent.Type.MouseMove, QPoint(*at))
