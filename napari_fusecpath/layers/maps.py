@@ -5,7 +5,7 @@ As with the other overlays a layer is made once and keeps its place; a new resul
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from typing import Literal
 
 import numpy as np
 from napari.components import ViewerModel
@@ -13,7 +13,7 @@ from napari.layers import Image
 from numpy.typing import ArrayLike
 
 from napari_fusecpath.layers.captions import elided, follow_visibility, write_captions
-from napari_fusecpath.layers.find import METADATA_KEY, about, find_layer
+from napari_fusecpath.layers.find import METADATA_KEY, Role, about, find_layer
 from napari_fusecpath.layers.geometry import raster_placement
 from napari_fusecpath.layers.map_words import (
     Words,
@@ -30,17 +30,14 @@ from src_core.types import Task
 
 __all__ = [
     "RANKED",
-    "Ranked",
     "show_agreement",
     "show_attention",
     "show_contribution",
     "show_prediction",
 ]
 
-Ranked: TypeAlias = Literal["attention", "contribution"]
-"""A map that may be drawn by rank."""
-
-RANKED: tuple[Ranked, ...] = get_args(Ranked)
+RANKED: tuple[Role, ...] = ("attention", "contribution")
+"""Maps that may be drawn by rank."""
 
 _MAP_OPACITY = 0.6
 _PER_CENT = 100.0

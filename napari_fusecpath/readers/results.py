@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from napari_fusecpath.layers.brought import show_roi
 from napari_fusecpath.layers.find import Role, about, find_layer, role_of, set_visible
 from napari_fusecpath.layers.maps import (
-    RANKED,
-    Ranked,
     show_agreement,
     show_attention,
     show_contribution,
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "get_reader",
     "read_project",
-    "show_ranked",
+    "show_map",
     "show_results",
     "show_stored",
 ]
@@ -237,19 +235,18 @@ def _prediction(viewer: Viewer, project: Project, slide: SlideFolder, run_id: st
     workbench.turn_to_grid(grid.grid_id)
     workbench.run_id = run_id
     name = workbench.class_name or usual
-    column = prediction.classes.index(name)
-    for role in RANKED:
-        show_ranked(viewer, grid, prediction, role, name)
-    if not prediction.has_classes:
-        return {"attention", "contribution"}
-    show_prediction(viewer, grid, prediction.patch_probabilities[:, column], class_name=name)
-    return {"attention", "contribution", "prediction"}
+    shown: set[Role] = {"attention", "contribution"}
+    if prediction.has_classes:
+        shown.add("prediction")
+    for role in sorted(shown):
+        show_map(viewer, grid, prediction, role, name)
+    return shown
 
 
-def show_ranked(
-    viewer: Viewer, grid: PatchGrid, prediction: Prediction, role: Ranked, name: str
+def show_map(
+    viewer: Viewer, grid: PatchGrid, prediction: Prediction, role: Role, name: str
 ) -> None:
-    """Draw one map as computed or by rank, whichever the workbench has chosen.
+    """Draw one map; what has ranks as computed or by rank, whichever the workbench has chosen.
 
     Parameters
     ----------
@@ -257,16 +254,19 @@ def show_ranked(
     grid : PatchGrid
     prediction : Prediction
         Of this grid.
-    role : {"attention", "contribution"}
+    role : {"attention", "contribution", "prediction"}
         Which map.
     name : str
-        Whose contributions.
+        Whose contributions or probability.
     """
-    by_rank = workbench_of(viewer).is_by_rank
+    by_rank, column = workbench_of(viewer).is_by_rank, prediction.classes.index(name)
     if role == "attention":
         show_attention(viewer, grid, prediction.attention, by_rank=by_rank)
         return
-    values = prediction.map_contributions[:, prediction.classes.index(name)]
+    if role == "prediction":
+        show_prediction(viewer, grid, prediction.patch_probabilities[:, column], class_name=name)
+        return
+    values = prediction.map_contributions[:, column]
     task = prediction.task
     show_contribution(viewer, grid, values, class_name=name, task=task, by_rank=by_rank)
 

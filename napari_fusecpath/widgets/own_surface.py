@@ -37,7 +37,7 @@ def give_layer_list_own_surface(viewer: ViewerModel) -> None:
     Each change of a layer brings the list another small picture, a moment after the canvas was
     drawn: the window would be composed twice for it.
     """
-    shown = viewer.window._qt_viewer.dockLayerList.widget()  # type: ignore[attr-defined] # noqa: SLF001
+    shown = viewer.window._qt_viewer.dockLayerList.widget()  # noqa: SLF001 - no public name
     give_own_surface(shown)
 
 

@@ -17,9 +17,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fusecpath.layers.find import Role, find_layer
-from napari_fusecpath.layers.maps import RANKED, Ranked
+from napari_fusecpath.layers.maps import RANKED
 from napari_fusecpath.layers.smoothing import draw_smoothly
-from napari_fusecpath.readers.results import show_ranked
+from napari_fusecpath.readers.results import show_map
 from napari_fusecpath.widgets.forms import Fold
 from napari_fusecpath.widgets.keeping import Keeping
 from napari_fusecpath.widgets.prediction_texts import (
@@ -109,7 +109,8 @@ class PredictPanel(StepPanel):
     def _map_rows(self) -> QWidget:
         """Return which map lies on the slide, and how it is drawn."""
         self.values = ValueChoice(self.session.workbench, self)
-        self.values.chosen.connect(self._draw_values)
+        self.values.chosen.connect(lambda: self._redraw(*RANKED))
+        self._unseen: list[Role] = []
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.timeout.connect(self._draw_unseen)
@@ -117,7 +118,7 @@ class PredictPanel(StepPanel):
         self._follow_map()
         self.smooth = QCheckBox("Smooth between patches", self)
         self.smooth.setToolTip("For the eye only: without it each square is what was computed")
-        self.smooth.toggled.connect(self._draw)
+        self.smooth.toggled.connect(lambda: self._redraw(*_MAPS.values()))
         results = QWidget(self)
         rows = QFormLayout(results)
         rows.setContentsMargins(0, 0, 0, 0)
@@ -269,9 +270,9 @@ class PredictPanel(StepPanel):
         for row in self.table.chosen:
             self.session.is_class_chosen = True
             self.session.workbench.class_name = self._classes[row]
-            self._draw()
+            self._redraw("prediction", "contribution")
 
-    def _draw(self, _on: object = None) -> None:
+    def _draw(self) -> None:
         """Draw the stored maps; smoothing follows with the refresh."""
         try:
             self.session.show_current()
@@ -279,25 +280,28 @@ class PredictPanel(StepPanel):
         except FusecpathError as error:
             self.warn(str(error))
 
-    def _draw_values(self) -> None:
-        """Draw the map in view anew, and the others once this is seen."""
-        for role in RANKED:
-            if role == self._role:
-                self._draw_ranked(role)
+    def _redraw(self, *roles: Role) -> None:
+        """Draw maps anew: the one in view now, each other one once that is seen."""
+        self._unseen = [role for role in _MAPS.values() if role in {*roles, *self._unseen}]
+        if self._role in self._unseen:
+            self._draw_one(self._role)
         self._rest.start()
 
     def _draw_unseen(self) -> None:
-        for role in RANKED:
-            if role != self._role:
-                self._draw_ranked(role)
+        if self._unseen:
+            self._draw_one(self._unseen[0])
+            self._rest.start()
+        else:  # a scatter may have the colours of any map
+            self.session.tell_soon()
 
-    def _draw_ranked(self, role: Ranked) -> None:
+    def _draw_one(self, role: Role) -> None:
+        self._unseen.remove(role)
         snapshot, name = self.session.snapshot, self.session.workbench.class_name
         grid, prediction = snapshot.grid, snapshot.prediction
-        is_drawn = find_layer(self.session.viewer, role) is not None
+        is_drawn = isinstance(find_layer(self.session.viewer, role), Image)
         if is_drawn and grid and prediction and name in prediction.classes:
-            show_ranked(self.session.viewer, grid, prediction, role, name)
-            self._smooth_maps(snapshot)
+            show_map(self.session.viewer, grid, prediction, role, name)
+            self._smooth(role, snapshot)
 
     def _show_clusters(self, numbers: list[int]) -> None:
         """Choose clusters as the legend does, and show them where the map was."""
@@ -332,6 +336,9 @@ class PredictPanel(StepPanel):
 
     def _smooth_maps(self, snapshot: Snapshot) -> None:
         for role in _MAPS.values():
-            layer = find_layer(self.session.viewer, role)
-            if self.smooth.isChecked() and snapshot.grid and isinstance(layer, Image):
-                draw_smoothly(layer, snapshot.grid.lattice)
+            self._smooth(role, snapshot)
+
+    def _smooth(self, role: Role, snapshot: Snapshot) -> None:
+        layer = find_layer(self.session.viewer, role)
+        if self.smooth.isChecked() and snapshot.grid and isinstance(layer, Image):
+            draw_smoothly(layer, snapshot.grid.lattice)

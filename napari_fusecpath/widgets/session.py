@@ -41,6 +41,9 @@ _RESULTS: tuple[Role, ...] = (
 )
 """Maps that hide one another; of those that come new the first is the one to look at."""
 
+_NOT_STORED = ("selected", "highlighted", "is_by_rank", "class_name")
+"""Choices by which nothing is read from the disk that was not before."""
+
 
 def slides_of(result: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of the slides that a job has done."""
@@ -313,9 +316,13 @@ class Session(QObject):
         self.snapshot = replace(self.snapshot, **changes)
         self._timer.start()
 
+    def tell_soon(self) -> None:
+        """Tell once more of what is known: layers were drawn anew."""
+        self._timer.start()
+
     def _on_choice(self, info: EmissionInfo) -> None:
         """Tell of a choice soon; what is selected or drawn changes nothing that is stored."""
-        self._is_stale |= info.signal.name not in ("selected", "highlighted", "is_by_rank")
+        self._is_stale |= info.signal.name not in _NOT_STORED
         self._timer.start()
 
     def _tell(self) -> None:

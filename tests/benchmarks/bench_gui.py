@@ -182,9 +182,32 @@ def answers(folder: Path) -> bool:
     print("| what | handler ms, median | most | with redraw, median | redraws | |")
     print("|---|---|---|---|---|---|")
     met = [_answer(window, name, act, bare) for name, act in acts.items()]
+    window.dock.go("predict")
+    window.rest(1)
+    maps = _maps(window.dock.panels["predict"])
+    met += [_answer(window, name, act, bare) for name, act in maps.items()]
+    window.dock.go("cluster")
     met.append(_lasso(window))
     window.close()
     return all(met)
+
+
+def _maps(predict: Any) -> dict[str, Callable[[], object]]:
+    """Return what is done to the map of a prediction, the fused one or, by rank, attention."""
+
+    def turn_class() -> None:
+        predict.table.selectRow(1 - predict.table.chosen[0])
+
+    def turn_values() -> None:
+        predict.map_box.setCurrentText("Attention")
+        predict.values.setCurrentIndex(1 - predict.values.currentIndex())
+        predict.values.activated.emit(predict.values.currentIndex())
+
+    return {
+        "the map of another class": turn_class,
+        "smooth it, or not": predict.smooth.click,
+        "attention by rank, or not": turn_values,
+    }
 
 
 def _answer(window: Window, name: str, act: Callable[[], object], bare: float) -> bool:

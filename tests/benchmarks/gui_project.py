@@ -5,6 +5,7 @@ python -m tests.benchmarks.gui_project FOLDER
 
 from __future__ import annotations
 
+import shutil
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -24,6 +25,7 @@ from src_core.tissue.mask import TissueMask
 from src_core.verbs import run_verb
 from tests.benchmarks.big_slide import write_big_slide
 from tests.core.cohort_files import write_cohort
+from tests.plugin.widgets.predicted import predicted
 
 __all__ = ["BIG", "N_FILES", "SMALL"]
 
@@ -42,6 +44,7 @@ def write_all(folder: Path) -> None:
     for number in range(N_FILES):
         write_big_slide(folder / f"{number}.tiff", _FILE_PX)
     write_job_project(folder / SMALL)
+    write_big_prediction(folder / BIG, folder / SMALL)
 
 
 def write_big_project(root: Path, path: Path) -> None:
@@ -80,6 +83,22 @@ def write_big_project(root: Path, path: Path) -> None:
         Scatter(points=points, shares=(0.5, 0.25)),
         asked,
     )
+
+
+def write_big_prediction(root: Path, learned: Path) -> None:
+    """Store maps of the big slide as if the model of another project had drawn them."""
+    project, slide = Project.open(root), Project.open(root).slide("big")
+    run_id = Project.open(learned).latest_run()
+    shutil.copytree(Project.open(learned).run(run_id), project.run(run_id))
+    grid, rng = slide.load_grid(), np.random.default_rng(1)
+    maps = predicted(rng.gamma(1, 1, len(grid)), rng.random(len(grid)), grid_id=grid.grid_id)
+    maps = maps.replace(
+        slide_id="big",
+        run_id=run_id,
+        classes=("nodule", "normal"),
+        contributions=rng.normal(size=(len(grid), 2)).astype(np.float32),
+    )
+    maps.save(project.prediction(run_id, "big"))
 
 
 def write_job_project(root: Path) -> None:

@@ -13,7 +13,7 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_fusecpath.layers.canvas import camera_of
-from napari_fusecpath.layers.find import find_layer
+from napari_fusecpath.layers.find import find_layer, find_layers
 from napari_fusecpath.layers.maps import show_attention
 from napari_fusecpath.widgets import bag_frames
 from napari_fusecpath.widgets.dock import FuseCPathWidget
@@ -126,7 +126,7 @@ def test_patches_are_drawn_around_and_found_on_the_slide(
 
     monkeypatch.setattr(bag_frames, "_MOST_FRAMED", 3)
     drag(0.5, 1)
-    assert find_layer(session.viewer, "shade") is shade
+    assert find_layers(session.viewer, "shade") == [shade]
     assert shade.visible
     frames = find_layer(session.viewer, "selection")
     assert not frames.edge_color[:, 3].any()
