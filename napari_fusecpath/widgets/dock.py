@@ -32,6 +32,7 @@ from napari_fusecpath.widgets.review import ReviewPanel
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel
+from napari_fusecpath.widgets.tab_order import tab_as_laid_out
 from napari_fusecpath.widgets.train import TrainPanel
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class FuseCPathWidget(QWidget):
         layout.addWidget(self.looking)
         layout.addWidget(self.measuring)
         layout.addWidget(self.progress)
+        tab_as_laid_out(self)
         self.setMinimumWidth(_WIDTH_PX)
         # Else napari adds a spacer, which takes the more the more docks were opened before.
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtGui import QKeyEvent, QKeySequence
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
@@ -31,6 +31,7 @@ from napari_fusecpath.widgets.step import StepPanel, wrapped_label
 from napari_fusecpath.widgets.suggestions import SuggestionStrip
 from napari_fusecpath.widgets.tables import Table, colour_icon
 from napari_fusecpath.widgets.two_reviewers import TwoReviewers
+from napari_fusecpath.widgets.undo_keys import step_of
 from src_core.errors import FusecpathError
 from src_core.inference.palette import cluster_colors
 from src_core.review.acts import MAX_TEXT
@@ -58,7 +59,9 @@ class ReviewPanel(StepPanel):
             ["Label", "Patches"], name="Labels", numbers=(1,), editable=(0,), parent=self
         )
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.table.setToolTip("Click or press 1-9 to paint with a label, double-click to rename it")
+        self.table.setToolTip(
+            "Click or press 1-9 to paint with a label; double-click or F2 renames it"
+        )
         self.table.itemSelectionChanged.connect(self._choose)
         self.table.itemChanged.connect(self._rename)
         self.body.addWidget(self.table)
@@ -126,6 +129,8 @@ class ReviewPanel(StepPanel):
             "Take the classes of QuPath's annotations (GeoJSON) as your marks of this slide"
         )
         self.annotations.clicked.connect(self._ask_annotations)
+        self.undo.setToolTip("Take back what you said last, also after a restart (Ctrl+Z)")
+        self.redo.setToolTip("Bring back what Undo took (Ctrl+Y or Ctrl+Shift+Z)")
         steps = QHBoxLayout()
         for button in (self.undo, self.redo, self.annotations):
             steps.addWidget(button)
@@ -270,10 +275,9 @@ class ReviewPanel(StepPanel):
         return True
 
     def _act_of(self, event: QKeyEvent) -> Callable[[], None] | None:
-        if event.matches(QKeySequence.StandardKey.Undo):
-            return self.painter.undo
-        if event.matches(QKeySequence.StandardKey.Redo):
-            return self.painter.redo
+        step = step_of(event, self.painter)
+        if step is not None:
+            return step
         text = event.text()
         if len(text) == 1 and text in "123456789":
             return partial(self._press, int(text) - 1)

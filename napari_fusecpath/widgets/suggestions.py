@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QKeyEvent, QKeySequence, QShowEvent
+from qtpy.QtGui import QKeyEvent, QShowEvent
 from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
@@ -26,6 +26,7 @@ from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import warning_style, wrapped_label
 from napari_fusecpath.widgets.suggestion_texts import BLIND, verdict_label, why_text
 from napari_fusecpath.widgets.tables import colour_icon
+from napari_fusecpath.widgets.undo_keys import step_of
 from src_core.errors import FusecpathError
 from src_core.inference.palette import cluster_colors
 from src_core.inference.prediction import Prediction
@@ -161,10 +162,9 @@ class SuggestionStrip(QWidget):
         return True
 
     def _act_of(self, event: QKeyEvent) -> Callable[[], None] | None:
-        if event.matches(QKeySequence.StandardKey.Undo):
-            return self._painter.undo
-        if event.matches(QKeySequence.StandardKey.Redo):
-            return self._painter.redo
+        step = step_of(event, self._painter)
+        if step is not None:
+            return step
         text = event.text().lower()
         if len(text) == 1 and text in "123456789":
             return partial(self.mark, int(text) - 1)

@@ -44,7 +44,7 @@ class Table(QTableWidget):
     numbers : collection of int
         Columns that are aligned to the right.
     editable : collection of int
-        Columns that a double click opens.
+        Columns that a double click opens, or F2.
     parent : QWidget, optional
         Usual.
     """
@@ -71,7 +71,9 @@ class Table(QTableWidget):
         self.setVerticalHeader(side)
         side.setDefaultSectionSize(side.minimumSectionSize())
         side.hide()
-        self.setEditTriggers(QAbstractItemView.EditTrigger.DoubleClicked)
+        triggers = QAbstractItemView.EditTrigger
+        self.setEditTriggers(triggers.DoubleClicked | triggers.EditKeyPressed)
+        self.setTabKeyNavigation(False)  # else nobody leaves the table by keys
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self._head, self._side = head, side
 
