@@ -61,8 +61,9 @@ class SuggestionStrip(QWidget):
         super().__init__(parent)
         self._session, self._painter = session, painter
         self.more = QPushButton("More", self)
-        self.more.setToolTip("Suggest further patches of this slide")
+        self.more.setToolTip("Suggest further patches of this slide, and turn to the first")
         self.more.clicked.connect(self._add_more)
+        self.more.installEventFilter(self)
         head = QHBoxLayout()
         head.addWidget(QLabel("Patches to look at next", self), stretch=1)
         head.addWidget(self.more)
@@ -231,6 +232,8 @@ class SuggestionStrip(QWidget):
                 self._problem = str(error)
                 marked = np.zeros(len(grid), np.bool_)
             items = [item for row, item in self._asked.items() if not marked[row]]
+        if not items and self._has_keys():
+            self.more.setFocus()  # else the canvas may get them, to which digits are tools
         self.strip.show_items(items)
         self.strip.setVisible(bool(items))
         self.labels.setVisible(bool(items))
@@ -255,9 +258,17 @@ class SuggestionStrip(QWidget):
         for button in (self.agree, self.reject):
             button.setEnabled(row is not None and self._session.snapshot.prediction is not None)
 
+    def _has_keys(self) -> bool:
+        keyed = (self.strip, self.agree, self.reject, self.skip, *self.buttons)
+        return any(widget.hasFocus() for widget in keyed)
+
     def _add_more(self) -> None:
         self._ask(_AT_ONCE)
         self._show_left()
+        if self.strip.items:
+            self.strip.setFocus()
+            if self.strip.current is None:
+                self.strip.step(1)
 
     def _go(self, row: int) -> None:
         """Bring a patch to the middle of the canvas, framed."""

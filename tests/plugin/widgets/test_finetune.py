@@ -153,6 +153,31 @@ def test_a_suggestion_is_gone_to_marked_and_undone(
     assert dock.session.viewer.layers.selection.active is not frames, "the brush stays at hand"
 
 
+def test_keys_stay_in_the_panel_when_the_last_suggestion_is_marked(
+    dock: FuseCPathWidget, project: Project, learned: str, qtbot: Any
+) -> None:
+    suggestions: Any = dock.panels["review"].suggestions  # type: ignore[attr-defined]
+    window: Any = dock.session.viewer.window._qt_window
+    window.activateWindow()
+    qtbot.waitUntil(window.isActiveWindow, timeout=5000)
+    suggestions.strip.setFocus()
+    suggestions.strip.step(1)
+    for _ in range(9):
+        qtbot.keyClick(QApplication.focusWidget(), Qt.Key.Key_2)
+    assert not suggestions.strip.items
+    assert QApplication.focusWidget() is suggestions.more, "not the canvas, where 2 is a tool"
+    marks = project.slide(learned).marks
+    qtbot.keyClick(suggestions.more, Qt.Key.Key_2)
+    assert len(marks.current()) == 9, "there is nothing to mark"
+    qtbot.keyClick(suggestions.more, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert len(marks.current()) == 8
+    qtbot.keyClick(suggestions.more, Qt.Key.Key_Space)
+    assert QApplication.focusWidget() is suggestions.strip
+    assert suggestions.strip.current is not None
+    qtbot.keyClick(suggestions.strip, Qt.Key.Key_1)
+    assert len(marks.current()) == 9
+
+
 def test_keys_judge_and_a_blind_reviewer_sees_nothing_of_the_model(
     dock: FuseCPathWidget, project: Project, learned: str, qtbot: Any
 ) -> None:
