@@ -124,6 +124,7 @@ class Keeping(QWidget):
             "out": str(Path(path)),
             "width_mm": float(self.width_mm.value()),
             "joint": bench.is_joint,
+            "by_rank": bench.is_by_rank,
         }
         prediction = snapshot.prediction
         if prediction is not None:

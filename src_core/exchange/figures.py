@@ -15,7 +15,7 @@ from src_core.clustering.legend import Legend
 from src_core.clustering.result import load_agreement, load_clusters
 from src_core.encoders.registry import encoder_card
 from src_core.errors import ConfigError, ProjectError, UnknownEncoderError
-from src_core.inference.maps import robust_limits
+from src_core.inference.maps import percentiles, robust_limits, signed_percentiles
 from src_core.inference.palette import cluster_colors
 from src_core.inference.prediction import Prediction
 from src_core.inference.print_figure import PRINT_DPI, Overlay, Region, save_print
@@ -33,10 +33,16 @@ _MOST_PIXELS = 2**27
 _MOST_NAMED = 120
 """Clusters in a legend; more would be taller than a page."""
 
+_PER_CENT = 100.0
 _PARTS: dict[Task, str] = {
-    "classification": "part of the logit, red speaks for it",
-    "regression": "in the unit of the labels, red raises it",
-    "survival": "part of the log-hazard, red means an earlier event",
+    "classification": "part of the logit",
+    "regression": "in the unit of the labels",
+    "survival": "part of the log-hazard",
+}
+_RED: dict[Task, str] = {
+    "classification": "red speaks for it",
+    "regression": "red raises it",
+    "survival": "red means an earlier event",
 }
 
 
@@ -54,6 +60,8 @@ class Wanted:
     """The class, or other output, of the map; the predicted one if none."""
     is_joint: bool = False
     """The clusters that the slide has in common with others."""
+    by_rank: bool = False
+    """Attention and contributions as percentiles within the slide, as the window may show them."""
 
 
 def draw_figure(project: Project, slide: SlideFolder, wanted: Wanted, path: Path) -> None:
@@ -170,24 +178,9 @@ def _map(grid: PatchGrid, prediction: Prediction, wanted: Wanted, run_id: str) -
         column = prediction.classes.index(wanted.output)
     name = prediction.classes[column]
     if wanted.what == "attention":
-        low, high = robust_limits(prediction.attention)
-        return Overlay(
-            raster=grid.raster(prediction.attention, fill=np.nan),
-            title=f"attention of {run_id}",
-            bar="attention: share of the bag, 1 = average",
-            colormap="inferno",
-            limits=(min(low, 0.0), high),
-        )
+        return _attention(grid, prediction, run_id, by_rank=wanted.by_rank)
     if wanted.what == "contribution":
-        values = prediction.map_contributions[:, column]
-        reach = max(map(abs, robust_limits(values)))
-        return Overlay(
-            raster=grid.raster(values, fill=np.nan),
-            title=f"contribution to {name} by {run_id}",
-            bar=f"contribution to {name}: {_PARTS[prediction.task]}",
-            colormap="coolwarm",
-            limits=(-reach, reach),
-        )
+        return _contribution(grid, prediction, column, run_id, by_rank=wanted.by_rank)
     if not prediction.has_classes:
         raise ProjectError(f"{run_id} knows no classes, so patches have no probabilities; show "
                            "the contribution instead.")  # fmt: skip
@@ -195,6 +188,40 @@ def _map(grid: PatchGrid, prediction: Prediction, wanted: Wanted, run_id: str) -
         raster=grid.raster(prediction.patch_probabilities[:, column], fill=np.nan),
         title=f"fused prediction map of {name} by {run_id}",
         bar=f"probability of {name}, by patch (0 to 1)",
+    )
+
+
+def _attention(grid: PatchGrid, prediction: Prediction, run_id: str, *, by_rank: bool) -> Overlay:
+    values = prediction.attention
+    low, high = robust_limits(values)
+    limits, bar = (min(low, 0.0), high), "attention: share of the bag, 1 = average"
+    if by_rank:
+        values, limits = percentiles(values) * _PER_CENT, (0.0, _PER_CENT)
+        bar = "attention: percentile within the slide"
+    return Overlay(
+        raster=grid.raster(values, fill=np.nan),
+        title=f"attention of {run_id}",
+        bar=bar,
+        colormap="inferno",
+        limits=limits,
+    )
+
+
+def _contribution(
+    grid: PatchGrid, prediction: Prediction, column: int, run_id: str, *, by_rank: bool
+) -> Overlay:
+    name, task = prediction.classes[column], prediction.task
+    values = prediction.map_contributions[:, column]
+    reach, what = max(map(abs, robust_limits(values))), _PARTS[task]
+    if by_rank:
+        values, reach = signed_percentiles(values) * _PER_CENT, _PER_CENT
+        what = "percentile of its size"
+    return Overlay(
+        raster=grid.raster(values, fill=np.nan),
+        title=f"contribution to {name} by {run_id}",
+        bar=f"contribution to {name}: {what}, {_RED[task]}",
+        colormap="coolwarm",
+        limits=(-reach, reach),
     )
 
 

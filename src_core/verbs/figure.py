@@ -39,6 +39,9 @@ class FigureOptions(Config):
     joint: Annotated[bool, Help("Clusters that slides have in common, where there are some")] = (
         False
     )
+    by_rank: Annotated[
+        bool, Help("Attention and contributions as percentiles within the slide")
+    ] = False
 
     def region(self) -> Region | None:
         """Return the part of the slide.
@@ -72,6 +75,7 @@ def _figure(options: FigureOptions, report: Report, stop: Stop) -> Result:
         run_id=options.run,
         output=options.output,
         is_joint=options.joint,
+        by_rank=options.by_rank,
     )
     name = f"{options.slide}-{options.what}.png"
     path = Path(options.out) if options.out else project.root / "exports" / name

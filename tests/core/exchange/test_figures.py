@@ -185,6 +185,50 @@ def test_a_map_has_a_bar_that_says_what_it_is(
             verb("figure", **options, what=what, run="run-0002")
 
 
+@pytest.mark.parametrize(
+    ("what", "bar", "lowest"),
+    [
+        ("attention", "attention: percentile within the slide", 0.0),
+        (
+            "contribution",
+            "percentile of its size, red speaks for it",
+            -100.0,
+        ),
+    ],
+)
+def test_a_map_by_rank_is_the_one_that_the_window_shows(
+    predicted: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    bar: str,
+    lowest: float,
+) -> None:
+    said = texts(monkeypatch)
+    overlays: list[print_figure.Overlay] = []
+    plain = figures._map
+
+    def draw(*given: Any) -> print_figure.Overlay:
+        overlays.append(plain(*given))
+        return overlays[-1]
+
+    monkeypatch.setattr(figures, "_map", draw)
+    options: dict[str, Any] = {"project": str(predicted.root), "slide": "a-slide", "what": what}
+    verb(
+        "figure",
+        **options,
+        out=str(tmp_path / "ranks.pdf"),
+        width_mm=100.0,
+        run="run-0001",
+        by_rank=True,
+    )
+    assert bar in " ".join(" ".join(said).split())
+    (overlay,) = overlays
+    assert overlay.limits == (lowest, 100.0)
+    known = overlay.raster[np.isfinite(overlay.raster)]
+    assert np.abs(known).max() == pytest.approx(100.0)
+
+
 def test_merged_clusters_are_named_and_drawn_as_one(
     source: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -505,7 +505,9 @@ def test_figures_and_the_script_are_saved(
 
     saved.append(tmp_path / "none.png")
     keeping.what.setCurrentText("Attention")
+    dock.session.workbench.is_by_rank = True
     keeping.figure.click()
     until_idle(dock)
+    assert asked[-1][1]["by_rank"] is True, "as the canvas draws it"
     assert "has no prediction by run-0001; run Predict" in embed.warning.text()
     assert not saved[-1].exists()
