@@ -75,7 +75,8 @@ class ScatterPanel(QWidget):
         self._coloring: Coloring | None = None
         self.view = ScatterView(self)
         self.view.setToolTip(
-            "Drag: select (Shift: as well). Wheel: zoom. Right drag: move. Double-click: go there"
+            "Drag: select (Shift: as well). Wheel: zoom. Right drag: move. Double-click: go there. "
+            "By keys: plus, minus and arrows, then Enter selects what is in view"
         )
         self.switch = KindSwitch(self)
         self.colors = QComboBox(self)

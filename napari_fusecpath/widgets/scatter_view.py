@@ -57,7 +57,8 @@ class ScatterView(QWidget):
     """Points of a plane.
 
     Drag draws a lasso, the right button or the middle one moves, the wheel zooms, a click takes one
-    point; arrows, plus, minus, Home and Escape do the same without a mouse.
+    point; arrows, plus, minus, Home and Escape do the same without a mouse, and Enter takes what is
+    in view.
 
     Signals
     -------
@@ -229,7 +230,7 @@ class ScatterView(QWidget):
         self._point_at(-1)
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
-        """Zoom, move, show all, or give up the lasso or the selection."""
+        """Zoom, move, show all, take what is in view, or give up the lasso or the selection."""
         if event is None:
             return
         keys, middle = Qt.Key, QPointF(self.width() / 2, self.height() / 2)
@@ -245,6 +246,9 @@ class ScatterView(QWidget):
             self._look(self._view.moved(moves[keys(key)], self._size))
         elif key in zooms:
             self._zoom(zooms[keys(key)], middle)
+        elif key in (keys.Key_Return, keys.Key_Enter):
+            is_more = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+            self.lassoed.emit(self._rows_in_view(), is_more)
         elif key == keys.Key_Home:
             self.fit()
         elif key == keys.Key_Escape and self._lasso:
@@ -281,6 +285,10 @@ class ScatterView(QWidget):
         if row != self._at:
             self._at = row
             self.pointed.emit(row)
+
+    def _rows_in_view(self) -> Int64:
+        at = self._view.to_px(self._xy, self._size)
+        return np.flatnonzero(((at >= 0) & (at < self._size)).all(axis=1))
 
     def _rows_within(self, lasso: list[QPointF]) -> Int64:
         return inside_polygon(self._view.to_px(self._xy, self._size), lasso, self._size)

@@ -111,6 +111,17 @@ def test_patches_are_drawn_around_and_found_on_the_slide(
     assert (frames.edge_color[:, 3] > 0).sum() == 4 * len(right), "framed on the slide"
     drag(0, 0.5, SHIFT)
     assert list(bench.selected) == list(range(len(grid)))
+    for _ in range(200):  # the second cluster lies to the right of the first
+        if view._view.to_px(view._xy[left], view._size)[:, 0].max() < 0:
+            break
+        qtbot.keyClick(view, Qt.Key.Key_Right)
+    qtbot.keyClick(view, Qt.Key.Key_Return)
+    session.refresh()
+    assert list(bench.selected) == right, "what is in view, without a mouse"
+    qtbot.keyClick(view, Qt.Key.Key_Home)
+    qtbot.keyClick(view, Qt.Key.Key_Return, SHIFT)
+    session.refresh()
+    assert list(bench.selected) == list(range(len(grid)))
     qtbot.keyClick(view, Qt.Key.Key_Escape)
     assert bench.selected == ()
 
