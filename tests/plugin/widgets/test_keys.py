@@ -66,7 +66,7 @@ def test_tab_goes_through_the_dock_as_it_is_read(
     review: Any = dock.panels["review"]
     dock.session.viewer.window._qt_window.activateWindow()
     qtbot.waitUntil(dock.session.viewer.window._qt_window.isActiveWindow, timeout=5000)
-    there = tabbed(qtbot, dock._buttons.button(3), 30)
+    there = tabbed(qtbot, dock._steps[3], 30)
     expected = [review.reviewer, review.blind, review.table, review.main, review.undo, review.redo]
     expected.append(dock.looking.powers[0])
     places = [there.index(one) for one in expected]
