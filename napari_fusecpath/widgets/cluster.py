@@ -31,7 +31,7 @@ __all__ = ["ClusterPanel"]
 class ClusterPanel(StepPanel):
     """Settings of the clustering, and the table of what came of it."""
 
-    key, title = "cluster", "Cluster"
+    key, title, about = "cluster", "Cluster", "group the patches that look alike to all of them"
     follows_selection = True
 
     def build(self) -> None:

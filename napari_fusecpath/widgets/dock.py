@@ -147,6 +147,8 @@ class FuseCPathWidget(QWidget):
         self.stack.addWidget(area)
         button = QPushButton(self)
         button.setText(f"{index + 1} {panel.title}")
+        button.setShortcut(_key(index))
+        button.setToolTip(f"{panel.title}: {panel.about} (key {_key(index)})")
         button.setCheckable(True)
         button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._buttons.addButton(button, index)
@@ -167,3 +169,9 @@ class FuseCPathWidget(QWidget):
         for index, panel in enumerate(self.panels.values()):
             done = panel.is_done(snapshot)
             self._steps[index].setText(f"{index + 1} {panel.title}{' ✓' if done else ''}")
+            self._steps[index].setShortcut(_key(index))  # a new text takes it away
+
+
+def _key(index: int) -> str:
+    """Return the key of a step, which works wherever in the window the focus is."""
+    return f"Alt+{index + 1}"

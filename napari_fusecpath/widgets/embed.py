@@ -23,7 +23,7 @@ __all__ = ["EmbedPanel"]
 class EmbedPanel(StepPanel):
     """The encoders, and the patches that they have not seen yet."""
 
-    key, title = "embed", "Embed"
+    key, title, about = "embed", "Embed", "turn patches into numbers by foundation models"
 
     def build(self) -> None:
         """Add the table of encoders, and what is done with embeddings."""

@@ -56,7 +56,7 @@ _SHOWN_OUTPUTS = 6
 class PredictPanel(StepPanel):
     """The run, the classes with their probability, and the maps."""
 
-    key, title = "predict", "Predict"
+    key, title, about = "predict", "Predict", "what the model says of the slide, and where it looks"
     follows_selection = True
 
     def build(self) -> None:

@@ -47,7 +47,7 @@ _OWN_TISSUE = "your own tissue and find it again"
 class PreparePanel(StepPanel):
     """Tissue and patches."""
 
-    key, title = "prepare", "Prepare"
+    key, title, about = "prepare", "Prepare", "find the tissue, and cut it into patches"
 
     def build(self) -> None:
         """Add scale, patches and tissue."""

@@ -46,7 +46,7 @@ _SETTLE_MS = 100
 class ReviewPanel(StepPanel):
     """Labels to paint with, patches to look at next, and the model that learns from both."""
 
-    key, title = "review", "Review"
+    key, title, about = "review", "Review", "mark patches, and fine-tune the model by them"
     follows_selection = True
 
     def build(self) -> None:

@@ -47,6 +47,8 @@ class StepPanel(QWidget):
 
     key: ClassVar[str]
     title: ClassVar[str]
+    about: ClassVar[str]
+    """What it does, in a few words."""
     runs_when_sent: ClassVar[bool] = True
     """Another step that sends the user here also presses the main button."""
     follows_selection: ClassVar[bool] = False

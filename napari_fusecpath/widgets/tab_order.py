@@ -19,7 +19,8 @@ def tab_as_laid_out(top: QWidget) -> None:
 
 def _stops(widget: QWidget) -> Iterator[QWidget]:
     """Yield where Tab stops in a widget, out of sight or not, from the top to the bottom."""
-    if Qt.FocusPolicy.TabFocus in widget.focusPolicy():
+    # Of buttons that exclude one another Qt takes Tab from all but the one that is down now.
+    if widget.focusPolicy() != Qt.FocusPolicy.NoFocus:
         yield widget
     inner, layout = widget.widget() if isinstance(widget, QScrollArea) else None, widget.layout()
     if inner is not None:

@@ -41,7 +41,7 @@ _States: TypeAlias = tuple[tuple[Labelled, ...], tuple[str, ...], list[tuple[boo
 class TrainPanel(StepPanel):
     """The labels table, the settings, and what came of the training."""
 
-    key, title = "train", "Train"
+    key, title, about = "train", "Train", "learn from labelled slides"
     runs_when_sent = False
 
     def build(self) -> None:
