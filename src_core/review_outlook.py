@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from src_core.errors import ProjectError
-from src_core.gathering import Gathering
+from src_core.gathering import Bags, Gathering
 from src_core.models.checkpoint_meta import CheckpointMeta
 from src_core.pipeline import Failure, each_slide
 from src_core.progress import Stop, never
@@ -30,7 +30,12 @@ class Outlook:
 
 
 def review_outlook(
-    project: Project, run_id: str, meta: CheckpointMeta, *, stop: Stop = never
+    project: Project,
+    run_id: str,
+    meta: CheckpointMeta,
+    *,
+    bags: Bags | None = None,
+    stop: Stop = never,
 ) -> Outlook:
     """Tell what a run's model would learn from, or why it cannot, without reading an embedding.
 
@@ -42,6 +47,9 @@ def review_outlook(
     run_id : str
     meta : CheckpointMeta
         Of the run's model.
+    bags : dict, optional
+        Empty at first, and the same one whenever this run is asked about: what is in it, and is as
+        it was, is not read again.
     stop : callable
         See :mod:`src_core.progress`.
 
@@ -53,7 +61,8 @@ def review_outlook(
         If a mark is of no class that the model knows, or nothing (new) is there to learn from.
     """
     require_teachable(meta)
-    gathering = Gathering(project, meta, read_json(project.run(run_id) / "config.json"))
+    asked = read_json(project.run(run_id) / "config.json")
+    gathering = Gathering(project, meta, asked, bags={} if bags is None else bags)
     marked = [slide for slide in project.slides() if slide.marks.path.is_file()]
     marked = [slide for slide in marked if slide.marks.current()]
     gathering.understand(marked)

@@ -6,22 +6,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from src_core.bags.cohort import Cohort, CohortSlide
 from src_core.bags.digests import cohort_digests, view_digests
 from src_core.cohorts import load_cohort, names_in
 from src_core.errors import ProjectError
-from src_core.gathering import Gathering, digest_of
+from src_core.gathering import Gathering, bag_of, digest_of, without_artefacts
 from src_core.hearing import Heard
 from src_core.models.checkpoint_meta import CheckpointMeta
 from src_core.pipeline import Failure, each_slide
 from src_core.progress import Stop
 from src_core.project import Project, SlideFolder
-from src_core.review.meanings import ARTEFACT
 from src_core.training.config import TrainConfig
 from src_core.training.marked import MarkedSlide, require_teachable
-from src_core.types import Int64, Json
+from src_core.types import Json
 
 __all__ = ["Again", "Reviewed", "gather_review"]
 
@@ -65,7 +62,7 @@ class Reviewed:
     def recipe(self) -> dict[str, Json]:
         """Return what stands for all of it: other marks or labels are another recipe."""
         bags: dict[str, Json] = {
-            one.slide_id: [self.train.classes[one.target], digest_of(one.labels.astype(np.int64))]
+            one.slide_id: bag_of(self.train.classes[one.target], one.labels, one.pinned)
             for one in self.train.slides
         }
         marks: dict[str, Json] = {one.slide_id: digest_of(one.kinds) for one in self.marked}
@@ -165,11 +162,10 @@ def _divided(said: Gathering, heard: Heard, *, named: bool) -> Reviewed:
 
 
 def _to_learn(said: Gathering, cohort: Cohort, inner: Collection[str]) -> Cohort:
-    kinds = {one.slide_id: one.kinds for one in said.marked}
     slides = [
-        _without_artefacts(slide, kinds.get(slide.slide_id))
-        for slide in cohort.slides
-        if slide.slide_id not in inner
+        replace(one, labels=without_artefacts(one.labels, said.kinds.get(one.slide_id)))
+        for one in cohort.slides
+        if one.slide_id not in inner
     ]
     slides = [slide for slide in slides if (slide.labels >= 0).any()]
     _require_all_classes(slides, said.meta.classes)
@@ -217,9 +213,3 @@ def _known(project: Project, name: str) -> SlideFolder:
     slide = project.slide(name)
     slide.record  # noqa: B018 - it says if there is no such slide
     return slide
-
-
-def _without_artefacts(slide: CohortSlide, kinds: Int64 | None) -> CohortSlide:
-    if kinds is None or not (kinds == ARTEFACT).any():
-        return slide
-    return replace(slide, labels=np.where(kinds == ARTEFACT, np.int32(-1), slide.labels))

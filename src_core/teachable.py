@@ -15,6 +15,7 @@ from src_core.patches.grid import PatchGrid
 from src_core.pipeline import stored_clusters, stored_views
 from src_core.project import Project, ProjectConfig, SlideFolder
 from src_core.provenance import check_recipe
+from src_core.types import Labels
 
 __all__ = ["Teachable", "held_back_with_kin"]
 
@@ -78,10 +79,13 @@ class Teachable:
 
     def require_ready(self, slide: SlideFolder) -> None:
         """Raise what keeps a slide with a label from being learned from."""
-        grid = self.glance(slide)
+        self.clusters(slide, self.glance(slide))
+
+    def clusters(self, slide: SlideFolder, grid: PatchGrid) -> Labels:
+        """Return the clusters of a slide, without the patches that people have excluded."""
         views = self.views(slide, grid)
         clusters = stored_clusters(slide, grid, views, self.config.clustering)
-        slide.selection.edits(grid).applied(clusters, slide_id=slide.slide_id)
+        return slide.selection.edits(grid).applied(clusters, slide_id=slide.slide_id)
 
 
 def held_back_with_kin(project: Project, asked: Mapping[str, Any]) -> set[str]:

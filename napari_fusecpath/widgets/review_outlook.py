@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from src_core.errors import FusecpathError
+from src_core.gathering import Bags
 from src_core.models.checkpoint_meta import CheckpointMeta
 from src_core.project import Project
 from src_core.review_outlook import Outlook, review_outlook
@@ -18,15 +19,20 @@ class CachedOutlook:
 
     def __init__(self) -> None:
         self._key: object = None
+        self._run: object = None
+        self._bags: Bags = {}
         self._told: tuple[Outlook | None, str] = (None, "")
 
     def of(self, project: Project, run_id: str, meta: CheckpointMeta) -> tuple[Outlook | None, str]:
         """Return what a run's model would learn from, or None and why it cannot."""
-        key = (project.root, run_id, *_stamps(project))
+        run = (project.root, run_id)
+        key = (*run, *_stamps(project))
         if key != self._key:
+            if run != self._run:
+                self._run, self._bags = run, {}
             self._key = key
             try:
-                self._told = review_outlook(project, run_id, meta), ""
+                self._told = review_outlook(project, run_id, meta, bags=self._bags), ""
             except FusecpathError as error:
                 self._told = None, str(error)
         return self._told

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from src_core.cohorts import load_cohort
 from src_core.errors import FusecpathError, JobCancelled, ProjectError
+from src_core.gathering import Bags
 from src_core.inference.prediction import Prediction
 from src_core.models.checkpoint import Checkpoint
 from src_core.models.checkpoint_meta import checkpoint_meta
@@ -385,6 +387,70 @@ def test_what_would_be_learned_is_told_as_fine_tuning_tells_it(project: Project)
     run("relabel", project=str(project.root), slide=learned, reviewer="ada")
     mark(project, "extra", "not tumour", n=1, first=7)
     assert outlook(project, "run-0002").counts == {"extra": {"not tumour": 1, "tumour": 3}}
+
+
+def is_offered(project: Project, run_id: str, bags: Bags) -> bool:
+    """Tell whether fine-tuning is offered, which is as fine-tuning itself would have it."""
+    meta = checkpoint_meta(project.run(run_id) / "checkpoint")
+    of_run = asked(project, run_id)
+    review = gather_review(project, meta, of_run, slides=(), stop=never)
+    is_new = review.recipe() != of_run.get("review")
+    for remembered in ({}, bags):
+        if is_new:
+            review_outlook(project, run_id, meta, bags=remembered)
+        else:
+            with pytest.raises(ProjectError, match=f"{run_id} has learned from all of these marks"):
+                review_outlook(project, run_id, meta, bags=remembered)
+    return is_new
+
+
+def test_what_was_learned_with_edits_and_artefacts_is_not_offered_again(project: Project) -> None:
+    first, second = asked(project)["trained_on"][:2]
+    write_json(project.run("run-0001") / "config.json", {**asked(project), "inner": [second]})
+    slide, other = project.slide(first), project.slide(second)
+    grid, edits = slide.load_grid(), slide.selection
+    mark(project, first, "artefact", n=2)
+    mark(project, "extra", "tumour")
+    edits.exclude(grid, [3, 4], reviewer="ada")
+    edits.pin(grid, [7], reviewer="ada")
+    assert is_offered(project, "run-0001", {})
+    name, bags = tune(project).run_id, dict[str, Any]()
+    assert not is_offered(project, name, bags), "it has just been learned, with all of its edits"
+
+    for change in (
+        partial(edits.exclude, grid, [5], reviewer="ada"),
+        partial(edits.pin, grid, [8], reviewer="ada"),
+        partial(edits.release, grid, [4], reviewer="ada"),
+        partial(edits.release, grid, [7], reviewer="ada"),
+        partial(edits.exclude, grid, np.arange(len(grid)), reviewer="ada"),
+    ):
+        change()
+        assert is_offered(project, name, bags), f"{change.args} is of another bag"
+        edits.undo(reviewer="ada")
+        assert not is_offered(project, name, bags)
+    edits.exclude(grid, [0, 1], reviewer="ada")
+    assert not is_offered(project, name, bags), "as artefacts they are in no bag already"
+    other.selection.exclude(other.load_grid(), [0], reviewer="ada")
+    assert not is_offered(project, name, bags), "of the inner split no bag is learned from"
+    with pytest.raises(ProjectError, match=f"{name} has learned from all of these marks already"):
+        tune(project, run_id=name)
+
+    third = project.slide(asked(project)["trained_on"][2]).corrections
+    third.correct("label", "", reviewer="ada")
+    assert is_offered(project, name, bags), "without a label the slide gives no bag"
+    third.correct("label", None, reviewer="ada")
+    assert not is_offered(project, name, bags)
+
+    clusters = slide.grid(grid.grid_id) / "clusters"
+    meta = checkpoint_meta(project.run(name) / "checkpoint")
+    away = clusters.rename(clusters.with_name("away"))
+    with pytest.raises(ProjectError, match="already"):  # what was read once is not read again
+        review_outlook(project, name, meta, bags=bags)
+    assert review_outlook(project, name, meta).counts, "without its clusters it is not as it was"
+    away.rename(clusters)
+
+    edits.pin(grid, [8], reviewer="ada")
+    assert tune(project, run_id=name).run_id != name, "other bags are another model"
 
 
 def _as_candidate(project: Project, config: FeedbackConfig) -> str:

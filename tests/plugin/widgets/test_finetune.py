@@ -298,6 +298,13 @@ def test_from_marks_to_a_first_map_and_a_new_model(
     assert tuning.choice.isHidden()
     assert not tuning.button.isEnabled()
     assert "run-0002 has learned from all of these marks already" in tuning.text.text()
+    grid, edits = project.slide(learned).load_grid(), project.slide(learned).selection
+    edits.exclude(grid, [len(grid) - 1], reviewer="Ada")
+    dock.session.refresh()
+    assert tuning.button.isEnabled(), "its bags would be others"
+    edits.undo(reviewer="Ada")
+    dock.session.refresh()
+    assert not tuning.button.isEnabled()
 
     tuning.switch.before.click()
     first = Prediction.load(project.prediction("run-0001", learned))
