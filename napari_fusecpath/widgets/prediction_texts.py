@@ -9,6 +9,7 @@ from napari_fusecpath.widgets.result_texts import number
 from src_core.inference.explanation import Explanation, Outcome
 from src_core.inference.prediction import RESEARCH_USE, Prediction
 from src_core.models.checkpoint_meta import CheckpointMeta
+from src_core.models.likeness import FEWEST_PATIENTS
 from src_core.models.operating_point import INDETERMINATE
 from src_core.patient_outcomes import PatientOutcome
 from src_core.types import Task
@@ -124,7 +125,10 @@ def patient_text(outcome: PatientOutcome, task: Task) -> str:
 def unlike_text(prediction: Prediction) -> str:
     """Return a warning where the slide is unlike what was learned from, or nothing can tell."""
     if prediction.unlikeness is None:
-        return "Whether this slide is unlike the training slides the model cannot tell."
+        return (
+            "Whether this slide is unlike the training slides the model cannot tell: it takes "
+            f"{FEWEST_PATIENTS} patients to learn that."
+        )
     if not prediction.is_unlike:
         return ""
     return (

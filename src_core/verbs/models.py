@@ -17,6 +17,7 @@ from src_core.held_back import (
     score_held_back,
 )
 from src_core.inference.prediction import Prediction
+from src_core.models.likeness import FEWEST_PATIENTS
 from src_core.patient_outcomes import incomplete_note, stored_outcomes, told_of
 from src_core.progress import Report, Stop
 from src_core.project import Project, SlideFolder
@@ -201,8 +202,8 @@ def _as_tables(result: Result) -> str:
 
 
 _CANNOT_TELL = (
-    "The model cannot tell whether a slide is unlike those it learned from, for those came from "
-    "too few patients."
+    "The model cannot tell whether a slide is unlike those it learned from; it takes "
+    f"{FEWEST_PATIENTS} patients to learn that."
 )
 
 
@@ -237,10 +238,10 @@ def _predict(options: PredictOptions, report: Report, stop: Stop) -> Result:
     outcomes = stored_outcomes(project, run_id, meta, (*predictions, *failed), without=failed)
     told |= told_of(meta, outcomes)
     told["unlike"] = {name: one.unlikeness for name, one in predictions.items() if one.is_unlike}
-    cannot_tell = any(one.unlikeness is None for one in predictions.values())
-    notes = [incomplete_note(outcomes), _CANNOT_TELL if cannot_tell else ""]
-    if any(notes):
-        told["note"] = " ".join(filter(None, notes))
+    if any(one.unlikeness is None for one in predictions.values()):
+        told["likeness"] = _CANNOT_TELL  # no note: windows say it of each slide, then and later
+    if note := incomplete_note(outcomes):
+        told["note"] = note
     return result_of(project, failures, **told)
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from qtpy.QtCore import QObject, QUrl, Slot  # type: ignore[attr-defined]
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QLabel
 
 from napari_fusecpath.jobs import JobRunner
 from napari_fusecpath.layers.canvas import camera_of, caption_of
@@ -97,15 +97,24 @@ def test_from_a_trained_run_to_maps_and_a_figure(
     draw_by_rank(predict, qtbot, stored.map_contributions, cells)
     assert np.array_equal(layer.data, plain, equal_nan=True), "probabilities stay"
 
-    replace(stored, unlikeness=None).save(project.prediction("run-0001", "s0"))
-    dock.session.refresh()
+    assert stored.unlikeness is None, "so few patients cannot tell"
+    assert said_of_unlike(dock) == [predict.unlike.text()]
     assert "the model cannot tell" in predict.unlike.text()
-    assert not predict.unlike.isHidden()
+    again = window(project.root)
+    again.go("predict")
+    assert said_of_unlike(again) == said_of_unlike(dock), "as after a restart"
 
     predict.export.click()
     until_idle(dock)
     (figure,) = (project.root / "exports").glob("*.png")
     assert str(figure) in predict.export_text.text()
+
+
+def said_of_unlike(dock: FuseCPathWidget) -> list[str]:
+    """Return each text that step 6 shows on whether the slide is unlike the others."""
+    panel = dock.panels["predict"]
+    labels = panel.findChildren(QLabel)
+    return [one.text() for one in labels if one.isVisibleTo(panel) and "unlike" in one.text()]
 
 
 def draw_by_rank(predict: Any, qtbot: Any, contributions: Any, cells: Any) -> None:
