@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer
@@ -30,6 +29,7 @@ from napari_fusecpath.widgets.progress_panel import ProgressPanel
 from napari_fusecpath.widgets.project import ProjectPanel
 from napari_fusecpath.widgets.review import ReviewPanel
 from napari_fusecpath.widgets.session import Session
+from napari_fusecpath.widgets.settled import end_settled, settle, unsettle
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel
 from napari_fusecpath.widgets.tab_order import tab_as_laid_out
@@ -97,7 +97,12 @@ class FuseCPathWidget(QWidget):
         self.session.refreshed.connect(self._show)
         self.go(_STEPS[0].key)
         self.destroyed.connect(self.session.close)
-        QTimer.singleShot(0, load_what_slides_need)
+        self.destroyed.connect(end_settled)
+        QTimer.singleShot(0, self._settle)
+
+    def _settle(self) -> None:
+        load_what_slides_need()
+        settle(self.session.viewer)
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Return a size that leaves the canvas most of a small screen."""
@@ -112,7 +117,7 @@ class FuseCPathWidget(QWidget):
         if event is not None and event.type() == QEvent.Type.ParentChange and not self.parent():
             self.panels[self.step].put_down()
             self.measuring.measuring.put_down()
-            QTimer.singleShot(0, gc.collect)
+            QTimer.singleShot(0, unsettle)
         return super().event(event)
 
     @property
