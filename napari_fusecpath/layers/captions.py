@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from textwrap import wrap
 from typing import Any
 
@@ -17,6 +18,9 @@ _LONGEST_NAME = 28
 """Characters of a class or target on the canvas."""
 _LINE = 48
 """Characters; a longer line would run beneath the colour bar of a small window."""
+_BLANK = "\u00a0"
+_PER_BLANK = 16
+"""Characters that take a blank's width more than napari thinks."""
 
 
 def elided(name: str) -> str:
@@ -35,9 +39,18 @@ def write_captions(viewer: ViewerModel) -> None:
         if layer.visible and "caption" in about(layer)
     ]
     caption = caption_of(viewer)
-    caption.text = "\n".join(line for one in captions for line in wrap(one, _LINE))
+    caption.text = "\n".join(_padded(line) for one in captions for line in wrap(one, _LINE))
     caption.position = "top_left"  # the colour bars are at the right
     caption.visible = bool(captions)
+
+
+def _padded(line: str) -> str:
+    """Return a line with some blanks that no layout drops.
+
+    napari makes the box behind it as wide as the line is in small letters, and draws large ones
+    made small, which take a fortieth more: the last would stand beside the box.
+    """
+    return line + _BLANK * ceil(len(line) / _PER_BLANK)
 
 
 def follow_visibility(viewer: ViewerModel, layer: Layer) -> None:
