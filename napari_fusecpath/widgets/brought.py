@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from napari.layers import Labels
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from napari_fusecpath.widgets.dialogs import ask_file
 from napari_fusecpath.widgets.step import wrapped_label
 
 __all__ = ["OwnRegion", "OwnTissue"]
@@ -86,9 +86,9 @@ class OwnTissue(QWidget):
             self.layer_chosen.emit(self._found[index])
 
     def _load(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Your own tissue", "", _FILES)
+        path = ask_file(self, "Your own tissue", _FILES)
         if path:
-            self.file_chosen.emit(Path(path))
+            self.file_chosen.emit(path)
 
 
 class OwnRegion(QWidget):
@@ -147,6 +147,6 @@ class OwnRegion(QWidget):
         self.lift.setEnabled(allowed and is_set)
 
     def _load(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Region of interest", "", _FILES)
+        path = ask_file(self, "Region of interest", _FILES)
         if path:
-            self.file_chosen.emit(Path(path))
+            self.file_chosen.emit(path)

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QCheckBox, QWidget
 
 from napari_fusecpath.layers.find import about, find_layer
 from napari_fusecpath.notify import report_error
+from napari_fusecpath.remembered import remember
 from napari_fusecpath.widgets.threads import SideThread
 from src_core.errors import FusecpathError
 from src_core.slides.color import Convert, DisplayLevel, to_srgb
@@ -69,6 +70,7 @@ class ColorBox(QCheckBox):
         self._found.connect(self._take, Qt.ConnectionType.QueuedConnection)
         self._made.connect(self._take_made, Qt.ConnectionType.QueuedConnection)
         self.toggled.connect(self._show)
+        remember(self, "ICC")
         events = self._viewer.layers.events
         heard = [(events.inserted, self._turn), (events.removed, self._turn)]
         for emitter, slot in heard:

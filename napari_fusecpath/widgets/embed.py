@@ -45,7 +45,8 @@ class EmbedPanel(StepPanel):
         self.keeping = Keeping(self.session, self)
         self.keeping.asked.connect(self.submit)
         self.keeping.refused.connect(self.warn)
-        self.foot.addWidget(Fold("Figure for print, script of all steps", self.keeping, self))
+        figure = "Figure for print, script of all steps"
+        self.foot.addWidget(Fold(figure, self.keeping, self, of=self.key))
         self.foot.addStretch(1)
         self._config_shown: tuple[object, ...] = ()
         self._offered: set[str] = set()

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QUrl, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
-    QFileDialog,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -22,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_fusecpath.jobs import JobFailure
 from napari_fusecpath.widgets.asking import ConsentDialog, TokenDialog
+from napari_fusecpath.widgets.dialogs import ask_file
 from napari_fusecpath.widgets.encoder_detail import EncoderDetail
 from napari_fusecpath.widgets.encoder_table import EncoderTable
 from napari_fusecpath.widgets.encoder_texts import EncoderLine, Standing, is_mean, standing_of
@@ -195,9 +194,9 @@ class EncoderChoice(QWidget):
             self.said.emit(f"No browser has opened; the page is {line.card.source_url}.")
 
     def _ask_file(self, name: str) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, f"Weights of {name}", "", _FILES)
+        path = ask_file(self, f"Weights of {name}", _FILES)
         if path:
-            self._take(partial(give_file, name, Path(path)))
+            self._take(partial(give_file, name, path))
 
     def _take(self, work: partial[Any]) -> None:
         """Write the user's list of files in a thread: a file may lie on a slow disk."""

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_fusecpath.remembered import remember
 from src_core.config import Config, FieldSpec
 from src_core.errors import ConfigError
 
@@ -51,9 +52,23 @@ def label_of(name: str) -> str:
 
 
 class Fold(QWidget):
-    """A heading that shows or hides what lies below it."""
+    """A heading that shows or hides what lies below it, as in the window before.
 
-    def __init__(self, title: str, content: QWidget, parent: QWidget | None = None) -> None:
+    Parameters
+    ----------
+    title : str
+        The heading.
+    content : QWidget
+        What lies below it.
+    parent : QWidget, optional
+        Usual.
+    of : str, optional
+        What it belongs to, where others have the same heading.
+    """
+
+    def __init__(
+        self, title: str, content: QWidget, parent: QWidget | None = None, *, of: str = ""
+    ) -> None:
         super().__init__(parent)
         self.content = content
         self.button = QToolButton(self)
@@ -68,6 +83,7 @@ class Fold(QWidget):
         self._title = title
         self.button.toggled.connect(self._toggle)
         self._toggle(False)
+        remember(self.button, f"fold {of} {title}")
 
     def _toggle(self, opened: bool) -> None:
         # An arrow of the style would be lost under napari's style sheet.
@@ -123,7 +139,7 @@ class ConfigForm(QWidget):
         layout.addWidget(self._rows([spec for spec in specs if not spec.advanced]))
         advanced = [spec for spec in specs if spec.advanced]
         if advanced:
-            layout.addWidget(Fold("Advanced", self._rows(advanced), self))
+            layout.addWidget(Fold("Advanced", self._rows(advanced), self, of=config.__name__))
 
     def values(self) -> dict[str, Any]:
         """Return the options as JSON values.

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_fusecpath.remembered import remember
 from napari_fusecpath.widgets.gallery_sources import SOURCES, TITLES, Lack, Source
 from napari_fusecpath.widgets.gallery_view import GalleryView
 from napari_fusecpath.widgets.step import wrapped_label
@@ -46,13 +47,15 @@ class GalleryLayout(QWidget):
         self.sources, self.sizes = QComboBox(self), QComboBox(self)
         for source in SOURCES:
             self.sources.addItem(TITLES[source], source)
+        remember(self.sources, "source of the gallery")
         self.sources.setAccessibleName("Show")
         self.sources.setToolTip("Which patches are shown")
         for name, side in _SIZES.items():
             self.sizes.addItem(name, side)
+        remember(self.sizes, "size of the patches")
         self.sizes.setAccessibleName("Size of the patches")
         self.sizes.setToolTip("Size of the patches")
-        self.view = GalleryView(_SIZES["Small"], self)
+        self.view = GalleryView(self.sizes.currentData(), self)
         self.view.setToolTip(
             "Click or Enter: go there (Ctrl or Shift: select it as well). "
             "X excludes, P pins, Ctrl+Z takes it back"

@@ -9,7 +9,6 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QFileDialog,
     QHBoxLayout,
     QLineEdit,
     QPushButton,
@@ -17,6 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_fusecpath.widgets.dialogs import ask_files, ask_folder
 from napari_fusecpath.widgets.step import number, wrapped_label
 
 __all__ = ["Interchange", "import_text"]
@@ -86,26 +86,23 @@ class Interchange(QWidget):
         self.export.setEnabled(go)
 
     def _ask_files(self) -> None:
-        paths, _ = QFileDialog.getOpenFileNames(self, "Embeddings or patches to import", "", _FILES)
-        self._bring(paths)
+        self._bring(ask_files(self, "Embeddings or patches to import", _FILES))
 
     def _ask_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(
-            self, "A folder of embeddings or patches to import"
-        )
+        folder = ask_folder(self, "A folder of embeddings or patches to import")
         self._bring([folder] if folder else [])
 
-    def _bring(self, paths: list[str]) -> None:
+    def _bring(self, paths: list[Path]) -> None:
         if paths:
-            options: dict[str, Any] = {"files": [str(Path(path)) for path in paths]}
+            options: dict[str, Any] = {"files": [str(path) for path in paths]}
             name = self.encoder.text().strip()
             self.brought.emit({**options, **({"encoder": name} if name else {})})
 
     def _ask_out(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "A folder for the files")
+        folder = ask_folder(self, "A folder for the files")
         if folder:
             form = _FORMATS[self.format.currentText()]
-            self.wanted.emit({"format": form, "out": str(Path(folder))})
+            self.wanted.emit({"format": form, "out": str(folder)})
 
 
 def import_text(result: dict[str, Any]) -> str:

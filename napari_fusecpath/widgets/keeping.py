@@ -20,6 +20,7 @@ from napari_fusecpath.layers.canvas import view_of
 from napari_fusecpath.layers.find import Role, find_layer
 from napari_fusecpath.layers.geometry import xy_of_world
 from napari_fusecpath.layers.stack import scale_in_view
+from napari_fusecpath.remembered import remember
 from napari_fusecpath.widgets.forms import WheelGuard
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.step import wrapped_label
@@ -66,6 +67,7 @@ class Keeping(QWidget):
         self.width_mm.setRange(20, 500)
         self.width_mm.setValue(170)
         self.width_mm.setSuffix(" mm")
+        remember(self.width_mm, "width of a figure")
         self.width_mm.setToolTip(
             "At 300 dots an inch; a column of a journal is about 85 mm, a page about 170 mm"
         )

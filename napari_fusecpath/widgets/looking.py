@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QSlider, QWidg
 from napari_fusecpath.layers.overlay_look import OverlayFader, OverlayHider
 from napari_fusecpath.layers.view import POWERS, magnify
 from napari_fusecpath.notify import report_error
+from napari_fusecpath.remembered import remember
 from napari_fusecpath.widgets.overview import OverviewMap
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.viewer_keys import Keys, take_keys
@@ -61,6 +62,7 @@ class LookingRow(QWidget):
         self.map_button.setCheckable(True)
         self.map_button.setChecked(True)
         self.map_button.toggled.connect(self.overview.want)
+        remember(self.map_button, "overview map")
         row = QHBoxLayout(self)
         row.setContentsMargins(6, 0, 6, 0)
         row.setSpacing(3)
@@ -136,6 +138,7 @@ class LookingRow(QWidget):
         slider.setToolTip("Opacity of all overlays; at the right each has its own")
         slider.setAccessibleName("Opacity of all overlays")
         slider.valueChanged.connect(lambda value: self.fader.fade(value / 100))
+        remember(slider, "opacity of overlays")
         return slider
 
 

@@ -20,6 +20,7 @@ from napari_fusecpath.layers.find import Role, find_layer
 from napari_fusecpath.layers.maps import RANKED
 from napari_fusecpath.layers.smoothing import draw_smoothly
 from napari_fusecpath.readers.results import show_map
+from napari_fusecpath.remembered import remember
 from napari_fusecpath.widgets.forms import Fold
 from napari_fusecpath.widgets.keeping import Keeping
 from napari_fusecpath.widgets.prediction_texts import (
@@ -65,6 +66,7 @@ class PredictPanel(StepPanel):
         self.run_box.setToolTip("Which training run's model predicts")
         self.run_box.activated.connect(self._take_run)
         self.map_box.addItems(list(_MAPS))
+        remember(self.map_box, "map of a prediction")
         self.map_box.setToolTip("Which map lies on the slide")
         self.map_box.activated.connect(self._bring_map)
         self.run_row = QWidget(self)
@@ -118,6 +120,7 @@ class PredictPanel(StepPanel):
         self._follow_map()
         self.smooth = QCheckBox("Smooth between patches", self)
         self.smooth.setToolTip("For the eye only: without it each square is what was computed")
+        remember(self.smooth, "smooth")
         self.smooth.toggled.connect(lambda: self._redraw(*_MAPS.values()))
         results = QWidget(self)
         rows = QFormLayout(results)
@@ -131,7 +134,7 @@ class PredictPanel(StepPanel):
         self.keeping = Keeping(self.session, self)
         self.keeping.asked.connect(self.submit)
         self.keeping.refused.connect(self.warn)
-        return Fold("Figure for print, script of all steps", self.keeping, self)
+        return Fold("Figure for print, script of all steps", self.keeping, self, of=self.key)
 
     def is_done(self, snapshot: Snapshot) -> bool:
         """Tell whether the slide has a prediction by the chosen run."""

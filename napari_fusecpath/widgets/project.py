@@ -7,7 +7,6 @@ from pathlib import Path
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QFileDialog,
     QHBoxLayout,
     QLabel,
     QLineEdit,
@@ -21,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_fusecpath.notify import report_error
 from napari_fusecpath.readers.slide import PICTURES, SUFFIXES, open_in
+from napari_fusecpath.widgets.dialogs import ask_file, ask_folder
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.slides_panel import STEP_KEYS, SlidesPanel
 from napari_fusecpath.widgets.snapshot import Snapshot, default_project
@@ -128,23 +128,19 @@ class ProjectPanel(QWidget):
 
     def _ask_slide(self) -> None:
         patterns = " ".join(f"*{suffix}" for suffix in (*SUFFIXES, *PICTURES))
-        path, _ = QFileDialog.getOpenFileName(
-            self, "Open a slide or a plain picture", str(Path.home()), f"Slides ({patterns})"
-        )
+        path = ask_file(self, "Open a slide or a plain picture", f"Slides ({patterns})")
         if path:
-            self._try(lambda: open_in(self.session.viewer, Path(path)))
+            self._try(lambda: open_in(self.session.viewer, path))
 
     def _ask_open(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Open a project", str(_start()))
+        folder = ask_folder(self, "Open a project")
         if folder:
-            self._try(lambda: self.session.open_project(Path(folder)))
+            self._try(lambda: self.session.open_project(folder))
 
     def _ask_new(self) -> None:
-        folder = QFileDialog.getExistingDirectory(
-            self, "An empty folder for the new project", str(_start())
-        )
+        folder = ask_folder(self, "An empty folder for the new project")
         if folder:
-            self._try(lambda: self._make_project(Path(folder)))
+            self._try(lambda: self._make_project(folder))
 
     def _make_project(self, folder: Path) -> None:
         project = Project.create(folder)
@@ -157,8 +153,3 @@ class ProjectPanel(QWidget):
         except FusecpathError as error:
             report_error(error)
         self.session.refresh_soon()
-
-
-def _start() -> Path:
-    folder = Path.home() / "FuseCPath"
-    return folder if folder.is_dir() else Path.home()

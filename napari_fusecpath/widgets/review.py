@@ -11,7 +11,6 @@ from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
-    QFileDialog,
     QHBoxLayout,
     QLabel,
     QLineEdit,
@@ -20,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fusecpath.reviewer import remember_reviewer, user_name
+from napari_fusecpath.widgets.dialogs import ask_file
 from napari_fusecpath.widgets.finetune import FineTuning
 from napari_fusecpath.widgets.forms import Fold
 from napari_fusecpath.widgets.mark_texts import annotations_text, latest_text
@@ -221,12 +221,12 @@ class ReviewPanel(StepPanel):
         snapshot = self.session.snapshot
         if self.busy or snapshot.project is None or snapshot.slide is None:
             return
-        path, _ = QFileDialog.getOpenFileName(
-            self, "Annotations of QuPath", "", "GeoJSON (*.geojson *.json *.geojson.gz *.json.gz)"
+        path = ask_file(
+            self, "Annotations of QuPath", "GeoJSON (*.geojson *.json *.geojson.gz *.json.gz)"
         )
         if path:
             self.painter.store_strokes()
-            options: dict[str, Json] = {"project": str(snapshot.project.root), "files": [path]}
+            options: dict[str, Json] = {"project": str(snapshot.project.root), "files": [str(path)]}
             options |= {"slide": snapshot.slide.slide_id, "reviewer": self._who()}
             self.submit("import", {**options, "format": "annotations"})
 

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fusecpath.layers.patch_view import look_at_patch
+from napari_fusecpath.remembered import keep, recall
 from napari_fusecpath.widgets.progress_panel import ProgressPanel
 from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.scatter_colors import (
@@ -45,6 +46,8 @@ _SIDE_PX, _HEIGHT_PX = 170, 230
 _LEAST_MINUTES, _PATCHES_PER_MINUTE = 0.6, 70_000
 """What it takes to lay patches out by their neighbours, about: in any case, and a minute more for
 so many of them."""
+
+_COLORED_BY = "scatter is coloured by"
 
 
 class ScatterPanel(QWidget):
@@ -94,7 +97,7 @@ class ScatterPanel(QWidget):
         self.side = QWidget(self)
         self._lay_out()
         self.switch.switched.connect(lambda: self._refresh(session.snapshot))
-        self.colors.activated.connect(lambda _index: self._color())
+        self.colors.activated.connect(lambda _index: self._choose_color())
         self.whole.clicked.connect(self.view.fit)
         self.clear.clicked.connect(lambda: self._select(np.empty(0, np.int64), is_more=False))
         self.view.lassoed.connect(lambda rows, more: self._select(rows, is_more=more))
@@ -225,7 +228,7 @@ class ScatterPanel(QWidget):
         return slide_id if in_view == here else ""
 
     def _offer_colors(self) -> None:
-        """Offer the maps that are on the slide; the chosen one stays while it is there."""
+        """Offer the maps that are on the slide; what was chosen last is taken where it is there."""
         grid = self._session.snapshot.grid
         if grid is None:
             return
@@ -235,11 +238,15 @@ class ScatterPanel(QWidget):
             for at in range(self.colors.count())
         ]:
             return
-        chosen = self.colors.currentData()
+        chosen = recall(_COLORED_BY) or self.colors.currentData()
         self.colors.clear()
         for key, name in offered:
             self.colors.addItem(name, key)
         self.colors.setCurrentIndex(max(0, self.colors.findData(chosen)))
+
+    def _choose_color(self) -> None:
+        keep(_COLORED_BY, self.colors.currentData())
+        self._color()
 
     def _color(self) -> None:
         grid, key = self._session.snapshot.grid, self.colors.currentData()

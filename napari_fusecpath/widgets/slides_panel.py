@@ -10,6 +10,8 @@ from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from napari_fusecpath.notify import report_error, report_info
+from napari_fusecpath.remembered import keep, recall
+from napari_fusecpath.widgets.dialogs import ask_file
 from napari_fusecpath.widgets.label_columns import ColumnsMenu
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.slide_facts import SlideFacts
@@ -28,6 +30,8 @@ STEP_KEYS = {"PageUp": -1, "PageDown": 1}
 """Keys of the canvas, and by how many slides they turn: napari gives them to nothing."""
 
 _TABLES = "Tables (*.csv *.tsv)"
+
+_COLUMN = "column of labels"
 
 
 class SlidesPanel(QWidget):
@@ -132,7 +136,9 @@ class SlidesPanel(QWidget):
     def _listing(self, snapshot: Snapshot) -> SlideListing:
         table = snapshot.labels
         targets = () if table is None else table.targets
-        target = self._target or (targets[0] if targets else "label")
+        last = recall(_COLUMN)
+        usual = last if last in targets else next(iter(targets), "label")
+        target = self._target or str(usual)
         self.columns.show_columns(targets, target)
         rows = () if table is None else table.rows
         return SlideListing(
@@ -215,14 +221,15 @@ class SlidesPanel(QWidget):
 
     def _choose_column(self, target: str) -> None:
         self._target = target
+        keep(_COLUMN, target)
         if self._seen is not None:
             self.list.show_listing(self._listing(self._seen))
 
     def _ask_import(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Labels table", "", _TABLES)
+        path = ask_file(self, "Labels table", _TABLES)
         if path:
             try:
-                self.session.import_labels(Path(path))
+                self.session.import_labels(path)
             except FusecpathError as error:
                 report_error(error)
 

@@ -9,13 +9,13 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QComboBox,
-    QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QPushButton,
     QWidget,
 )
 
+from napari_fusecpath.widgets.dialogs import ask_file
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
 from napari_fusecpath.widgets.learning_curves import LearningCurves
 from napari_fusecpath.widgets.readiness import Readiness
@@ -297,11 +297,11 @@ class TrainPanel(StepPanel):
             self.keep_best.hide()
 
     def _ask_table(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Labels table", "", "Tables (*.csv *.tsv)")
+        path = ask_file(self, "Labels table", "Tables (*.csv *.tsv)")
         if path:
             self.warn("")
             try:
-                self.session.import_labels(Path(path))
+                self.session.import_labels(path)
             except FusecpathError as error:
                 self.warn(str(error))
 

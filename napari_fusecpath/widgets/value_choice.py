@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_fusecpath.layers.find import Role
 from napari_fusecpath.layers.maps import RANKED
+from napari_fusecpath.remembered import remember
 from napari_fusecpath.state import Workbench
 
 __all__ = ["ValueChoice"]
@@ -46,6 +47,8 @@ class ValueChoice(QComboBox):
         super().__init__(parent)
         self._workbench = workbench
         self.addItems(["as computed", "by rank"])
+        remember(self, "values of a map")
+        workbench.is_by_rank = bool(self.currentIndex())
         self.activated.connect(self._take)
 
     def follow(self, role: Role) -> None:

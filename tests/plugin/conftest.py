@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from napari_fusecpath.remembered import store_choices
+
 FORBIDDEN = ("torch", "timm")
 
 
@@ -27,10 +29,14 @@ def window_process_without_torch() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def folders_of_the_user_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def folders_of_the_user_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     """Keep what we cache and remember out of the home of whoever runs the tests."""
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda *_, **__: str(tmp_path / "cache"))
     monkeypatch.setattr("platformdirs.user_state_dir", lambda *_, **__: str(tmp_path / "state"))
+    yield
+    store_choices()  # what a test has chosen last is not left to the next one
 
 
 @pytest.fixture

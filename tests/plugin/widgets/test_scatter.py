@@ -17,6 +17,7 @@ from napari_fusecpath.layers.find import find_layer, find_layers
 from napari_fusecpath.layers.maps import show_attention
 from napari_fusecpath.widgets import bag_frames
 from napari_fusecpath.widgets.dock import FuseCPathWidget
+from napari_fusecpath.widgets.scatter import ScatterPanel
 from napari_fusecpath.widgets.scatter_kind import KindSwitch
 from src_core.clustering.scatter import Scatter, ScatterKind, save_scatter, scatter_recipe
 from src_core.inference.palette import cluster_colors
@@ -167,6 +168,11 @@ def test_patches_are_drawn_around_and_found_on_the_slide(
     session.refresh()
     panel.colors.setCurrentIndex(panel.colors.findData("attention"))
     panel.colors.activated.emit(panel.colors.currentIndex())
+    again = ScatterPanel(session)
+    qtbot.addWidget(again)
+    again.show()
+    assert again.colors.currentData() == "attention", "in the next window too"
+    again.close()
     assert "share of the bag" in view.caption
     assert len(np.unique(view._colors[left], axis=0)) == 1
     assert len(np.unique(view._colors[right], axis=0)) > 3
