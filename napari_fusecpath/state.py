@@ -12,7 +12,18 @@ from psygnal import SignalGroupDescriptor
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-__all__ = ["Workbench", "workbench_of"]
+__all__ = ["AskedPatch", "Workbench", "workbench_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedPatch:
+    """A patch whose like was asked for; by its middle it is known on a new grid too."""
+
+    project: str
+    slide_id: str
+    row: int
+    x: int
+    y: int
 
 
 @dataclass(kw_only=True)
@@ -47,21 +58,31 @@ class Workbench:
     """Attention and contributions are drawn as percentiles within the slide."""
     selected: tuple[int, ...] = ()
     """Selected patches, as rows of the grid: one selection for every view."""
+    lit: tuple[int, ...] = ()
+    """What a search has selected last: nobody has chosen these patches one by one."""
+    asked: AskedPatch | None = None
+    """The patch whose like was looked for last; it can be asked for again."""
     highlighted: int | None = None
     """The one patch that review keys act on."""
     is_blind: bool = False
     """What a model predicts is kept from the reviewer, who is marking patches just now."""
 
+    @property
+    def is_by_hand(self) -> bool:
+        """Whether the user has had a hand in what is selected, which a search has not alone."""
+        return bool(self.selected) and self.selected != self.lit
+
     def open_slide(self, path: Path | None, *, slide_id: str | None = None) -> None:
         """Turn to another slide; everything that counted patches of the old one is dropped."""
         self.selected, self.highlighted, self.slide_problem = (), None, ""
+        self.lit = ()
         self.grid_id = self.clusters_id = self.slide_mpp = None
         self.slide_path, self.slide_id = path, slide_id
 
     def turn_to_grid(self, grid_id: str) -> None:
         """Let `selected` and `highlighted` count the rows of another grid, none of them yet."""
         if grid_id != self.grid_id:
-            self.selected, self.highlighted = (), None
+            self.selected, self.lit, self.highlighted = (), (), None
             self.grid_id = grid_id
 
 

@@ -109,7 +109,9 @@ class AlikePatches(QWidget):
         if grid is not None and slide is not None:
             here = [one for one in self._found if one["slide_id"] == slide.slide_id]
             rows = {row for one in here if (row := row_of_match(grid, one)) is not None}
-            self._session.workbench.selected = tuple(sorted(rows))
+            bench = self._session.workbench
+            bench.turn_to_grid(grid.grid_id)
+            bench.lit = bench.selected = tuple(sorted(rows))
 
 
 def similar_options(session: Session, *, everywhere: bool) -> dict[str, Json] | None:

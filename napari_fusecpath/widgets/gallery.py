@@ -350,13 +350,15 @@ class GalleryPanel(GalleryLayout):
             return f"slide {source.slide.slide_id} · patch {row:,} · {note}"
         mark = label_at(self._session.viewer, source.grid, "marks", row)
         text = patch_text(snapshot, row, is_joint=self._is_joint, mark=mark)
-        return f"{text} · {note}" if note else text
+        n_meant = len(self._meant_with(row))
+        many = f"X and P: all {n_meant:,} selected" if n_meant > 1 else ""
+        return " · ".join(filter(None, (text, note, many)))
 
     def _say(self, text: str) -> None:
         self.text.setText(text or _HINT)
 
     def _edit(self, label: str) -> None:
-        """Exclude or pin the patch that the keys are at; with it all that are selected like it.
+        """Exclude or pin the patch that the keys are at; with it all that the user selected with it.
 
         The pointer may be at another one: outline and words turn to the one that was meant.
         """
@@ -368,8 +370,7 @@ class GalleryPanel(GalleryLayout):
         if source != self._here:
             self._say("Go to its slide first, by a click: it is edited there.")
             return
-        rows = self._session.selected
-        rows = rows if row in rows else np.array([row], np.int64)
+        rows = self._meant_with(row)
         problem = edit_patches(self._session, label, rows)
         self._point(place)
         if problem:
@@ -377,6 +378,12 @@ class GalleryPanel(GalleryLayout):
             return
         self._done = edit_text(self._session.snapshot.edits, label, rows)
         self._say(" · ".join(filter(None, (self._done, self._words(place)))))
+
+    def _meant_with(self, row: int) -> Int64:
+        """Return what the keys act on: what a search has lit up nobody has chosen one by one."""
+        rows = self._session.selected
+        is_one_of_many = self._session.workbench.is_by_hand and row in rows
+        return rows if is_one_of_many else np.array([row], np.int64)
 
     def _ask_alike(self) -> None:
         everywhere = self.everywhere.isVisibleTo(self) and self.everywhere.isChecked()
