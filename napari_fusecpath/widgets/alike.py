@@ -9,13 +9,22 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_fusecpath.layers.patch_view import look_at_patch
+from napari_fusecpath.state import AskedPatch
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
+from napari_fusecpath.widgets.step import wrapped_label
 from napari_fusecpath.widgets.tables import Table
 from src_core.patches.grid import PatchGrid
 from src_core.types import Json
 
-__all__ = ["AlikePatches", "row_of_match", "similar_options"]
+__all__ = [
+    "AlikePatches",
+    "ask_tip",
+    "asked_patch",
+    "patch_words",
+    "row_of_match",
+    "take_question",
+]
 
 _SHOWN_ROWS = 6
 
@@ -46,6 +55,8 @@ class AlikePatches(QWidget):
         self.ask = QPushButton("Find patches like it", self)
         self.everywhere = QCheckBox("on all slides", self)
         self.everywhere.setToolTip("Look through every slide of the project that is embedded")
+        self.like = wrapped_label(parent=self)
+        self.like.hide()
         self.table = Table(["Slide", "Distance"], name="Patches alike", numbers=(1,), parent=self)
         self.table.setToolTip("0 is the same to all encoders; click to go there")
         self.table.itemSelectionChanged.connect(self._go)
@@ -56,6 +67,7 @@ class AlikePatches(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(line)
+        layout.addWidget(self.like)
         layout.addWidget(self.table)
         self.ask.clicked.connect(self._ask)
 
@@ -65,13 +77,10 @@ class AlikePatches(QWidget):
         if self._found and root != self._root:
             self._found = []
             self.table.hide()
-        is_one = len(self._session.workbench.selected) == 1
-        self.ask.setEnabled(is_one and snapshot.grid is not None and snapshot.is_embedded)
-        self.ask.setToolTip(
-            "The nearest patches by all encoders"
-            if is_one
-            else "First click one patch on the slide"
-        )
+            self.like.hide()
+        asked = asked_patch(self._session)
+        self.ask.setEnabled(asked is not None and snapshot.grid is not None and snapshot.is_embedded)
+        self.ask.setToolTip(ask_tip(asked))
         many = len(snapshot.slide_ids) > 1
         self.everywhere.setVisible(many)
 
@@ -81,11 +90,13 @@ class AlikePatches(QWidget):
         self.table.show_rows([(one["slide_id"], f"{one['distance']:.2f}") for one in self._found])
         self.table.fit(_SHOWN_ROWS)
         self.table.setVisible(bool(self._found))
+        self.like.setText(f"Like {patch_words(result['slide'], result['row'])}:")
+        self.like.setVisible(bool(self._found))
         self._select()
 
     def _ask(self) -> None:
         everywhere = self.everywhere.isVisibleTo(self) and self.everywhere.isChecked()
-        options = similar_options(self._session, everywhere=everywhere)
+        options = take_question(self._session, everywhere=everywhere)
         if options is not None:
             self.asked.emit(options)
 
@@ -114,17 +125,43 @@ class AlikePatches(QWidget):
             bench.lit = bench.selected = tuple(sorted(rows))
 
 
-def similar_options(session: Session, *, everywhere: bool) -> dict[str, Json] | None:
-    """Return what the verb ``similar`` is asked for the selected patch; None unless it is one."""
-    snapshot, selected = session.snapshot, session.selected
-    if snapshot.project is None or snapshot.slide is None or len(selected) != 1:
+def asked_patch(session: Session) -> AskedPatch | None:
+    """Return the patch whose like would be looked for: the selected one, or that of last time."""
+    snapshot, selected, last = session.snapshot, session.selected, session.workbench.asked
+    if snapshot.project is None:
+        return None
+    root = str(snapshot.project.root)
+    if len(selected) != 1 or snapshot.slide is None or snapshot.grid is None:
+        return last if last is not None and last.project == root else None
+    row, half = int(selected[0]), snapshot.grid.lattice.patch_l0 / 2
+    x, y = (int(corner + half) for corner in snapshot.grid.coords_xy[row])
+    return AskedPatch(project=root, slide_id=snapshot.slide.slide_id, row=row, x=x, y=y)
+
+
+def take_question(session: Session, *, everywhere: bool) -> dict[str, Json] | None:
+    """Return what the verb ``similar`` is asked, and remember it; None without a patch."""
+    asked = session.workbench.asked = asked_patch(session)
+    if asked is None:
         return None
     return {
-        "project": str(snapshot.project.root),
-        "slide": snapshot.slide.slide_id,
-        "row": int(selected[0]),
+        "project": asked.project,
+        "slide": asked.slide_id,
+        "x": asked.x,
+        "y": asked.y,
         "cohort": everywhere,
     }
+
+
+def ask_tip(asked: AskedPatch | None) -> str:
+    """Return what the button says that asks."""
+    if asked is None:
+        return "First click one patch on the slide"
+    return f"The nearest patches to {patch_words(asked.slide_id, asked.row)}, by all encoders"
+
+
+def patch_words(slide_id: str, row: int) -> str:
+    """Return what a patch is called, such as ``patch 4,711 of slide a-17``."""
+    return f"patch {row:,} of slide {slide_id}"
 
 
 def row_of_match(grid: PatchGrid, one: Mapping[str, Any]) -> int | None:

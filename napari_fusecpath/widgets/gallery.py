@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_fusecpath.layers.patch_view import look_at_patch
 from napari_fusecpath.notify import report_error
-from napari_fusecpath.widgets.alike import similar_options
+from napari_fusecpath.widgets.alike import ask_tip, asked_patch, patch_words, take_question
 from napari_fusecpath.widgets.gallery_found import items_of_matches
 from napari_fusecpath.widgets.gallery_layout import GalleryLayout
 from napari_fusecpath.widgets.gallery_model import GalleryItems, PatchFlags
@@ -85,6 +85,8 @@ class GalleryPanel(GalleryLayout):
         self._found: list[Mapping[str, Any]] = []
         self._found_in = ""
         """The folder of the project whose patches these are."""
+        self._like = ""
+        """The patch that they are like, in words."""
         self._n_asked = 0
         self._key: Hashable = None
         """What the patches that are shown, or on their way, were asked for by."""
@@ -104,6 +106,7 @@ class GalleryPanel(GalleryLayout):
     def show_found(self, result: Mapping[str, Any]) -> None:
         """Keep the patches of a result of ``similar``, and show them if such are wanted."""
         self._found, self._found_in = list(result["similar"]), str(result["project"])
+        self._like = patch_words(result["slide"], result["row"])
         self._n_asked += 1
         self._refresh(self._session.snapshot)
 
@@ -147,9 +150,10 @@ class GalleryPanel(GalleryLayout):
             self.source,
             can_find=self._session.runner.running is None
             and snapshot.is_embedded
-            and similar_options(self._session, everywhere=False) is not None,
+            and asked_patch(self._session) is not None,
             n_slides=len(snapshot.slide_ids),
         )
+        self.ask.setToolTip(ask_tip(asked_patch(self._session)))
         self._gather(self.source, snapshot)
         self._show_flags(snapshot)
 
@@ -266,6 +270,8 @@ class GalleryPanel(GalleryLayout):
         if self.source == "cluster":
             snapshot = self._session.snapshot
             text = f"{cluster_text(snapshot, self._cluster, is_joint=self._is_joint)}: {text}"
+        elif self.source == "alike":
+            text = f"{text} like {self._like}"
         self.count.setText(text)
 
     def _show_flags(self, snapshot: Snapshot) -> None:
@@ -387,7 +393,7 @@ class GalleryPanel(GalleryLayout):
 
     def _ask_alike(self) -> None:
         everywhere = self.everywhere.isVisibleTo(self) and self.everywhere.isChecked()
-        options = similar_options(self._session, everywhere=everywhere)
+        options = take_question(self._session, everywhere=everywhere)
         if options is not None:
             self.asked.emit(options)
 

@@ -67,7 +67,6 @@ class GalleryLayout(QWidget):
             "Stay with this cluster; a click on a patch of the slide holds its own"
         )
         self.ask = QPushButton("Find patches like it", self)
-        self.ask.setToolTip("The nearest patches to the selected one, by all encoders")
         self.everywhere = QCheckBox("on all slides", self)
         self.everywhere.setToolTip("Look through every slide of the project that is embedded")
         self.count, self.text = wrapped_label(parent=self), wrapped_label(parent=self)

@@ -76,3 +76,30 @@ def test_keys_act_on_one_found_patch_and_on_all_that_the_user_has_selected(
     assert text.text().endswith("X and P: all 3 selected")
     qtbot.keyClick(view, Qt.Key.Key_X)
     assert excluded(dock) == sorted(rows[:3])
+
+
+def test_a_question_can_be_asked_again_and_says_which_patch_it_was(
+    found: FuseCPathWidget, until_idle: Wait, qtbot: Any
+) -> None:
+    dock, cluster = found, found.panels["cluster"]
+    panel: Any = cluster.gallery.panel  # type: ignore[attr-defined]
+    alike: Any = cluster.alike  # type: ignore[attr-defined]
+    n_found = len(panel.view.patches.items)
+    assert panel.count.text() == f"{n_found} patches like patch 4 of slide a"
+    assert alike.like.text() == "Like patch 4 of slide a:"
+    for ask in (panel.ask, alike.ask):
+        assert ask.isEnabled(), "20 are selected, but it is known which one was asked about"
+        assert "patch 4 of slide a" in ask.toolTip()
+    came: list[dict[str, Any]] = []
+    panel.asked.connect(came.append)
+    panel.ask.click()
+    until_idle(dock)
+    assert cluster.warning.text() == ""
+    assert 4 not in panel.view.patches.items.rows.tolist(), "the same patch was asked about"
+    dock.session.pick_patch(7, is_more=False)
+    dock.session.refresh()
+    assert "patch 7 of slide a" in panel.ask.toolTip()
+    dock.session.choose_patches(np.empty(0, np.int64))
+    panel.ask.click()
+    assert came[0] == came[1]
+    until_idle(dock)

@@ -258,7 +258,7 @@ def test_patches_are_of_the_slide_and_the_project_that_they_were_asked_for(
     assert snapshot.grid is not None
     x, y = (snapshot.grid.lattice.patch_l0 * snapshot.grid.cells[3]).tolist()
     match = {"slide_id": "a", "x": x, "y": y, "distance": 0.5}
-    panel.show_found({"project": str(project.root), "similar": [match]})
+    panel.show_found({"project": str(project.root), "slide": "a", "row": 0, "similar": [match]})
     show(panel, "alike")
     panel._refresh(snapshot)
     qtbot.waitUntil(lambda: shown(panel) == [3])
