@@ -79,7 +79,9 @@ class AlikePatches(QWidget):
             self.table.hide()
             self.like.hide()
         asked = asked_patch(self._session)
-        self.ask.setEnabled(asked is not None and snapshot.grid is not None and snapshot.is_embedded)
+        self.ask.setEnabled(
+            asked is not None and snapshot.grid is not None and snapshot.is_embedded
+        )
         self.ask.setToolTip(ask_tip(asked))
         many = len(snapshot.slide_ids) > 1
         self.everywhere.setVisible(many)

@@ -18,13 +18,15 @@ from napari_fusecpath.widgets.gallery_found import items_of_matches
 from napari_fusecpath.widgets.gallery_layout import GalleryLayout
 from napari_fusecpath.widgets.gallery_model import GalleryItems, PatchFlags
 from napari_fusecpath.widgets.gallery_pointer import PatchPointer
-from napari_fusecpath.widgets.gallery_sources import Lack, Source, clusters_shown, lack_of, rows_of
-from napari_fusecpath.widgets.gallery_texts import (
-    cluster_text,
-    count_text,
-    edit_text,
-    patch_text,
+from napari_fusecpath.widgets.gallery_sources import (
+    Lack,
+    Source,
+    clusters_shown,
+    lack_of,
+    rows_of,
+    version_of,
 )
+from napari_fusecpath.widgets.gallery_texts import cluster_text, count_text, edit_text, patch_text
 from napari_fusecpath.widgets.gallery_view import MOST_SHOWN
 from napari_fusecpath.widgets.patch_outline import PatchOutline
 from napari_fusecpath.widgets.picking import PatchPicker
@@ -88,8 +90,10 @@ class GalleryPanel(GalleryLayout):
         self._like = ""
         """The patch that they are like, in words."""
         self._n_asked = 0
-        self._key: Hashable = None
+        self._key: tuple[Hashable, Hashable] | None = None
         """What the patches that are shown, or on their way, were asked for by."""
+        self._asked_for: Hashable = None
+        """The first half of the key of the patches that are shown."""
         self._n_found = 0
         self._lack = Lack("")
         self._thread = SideThread("gallery", self)
@@ -213,24 +217,16 @@ class GalleryPanel(GalleryLayout):
             return Lack("Select one patch, by a click on the slide; then “Find patches like it”.")
         return None
 
-    def _stamp(self, source: Source, snapshot: Snapshot) -> Hashable:
-        """Return what decides the patches of a source."""
+    def _stamp(self, source: Source, snapshot: Snapshot) -> tuple[Hashable, Hashable]:
+        """Return what was asked for, and what the patches of it depend on besides."""
         if source == "alike":
-            return (source, self._found_in, self._n_asked)
+            return (source, self._found_in, self._n_asked), None
         if source == "selected":
-            return (source, self._here, self._taken.tobytes())
-        record, prediction, edits = snapshot.record, snapshot.prediction, snapshot.edits
+            return (source, self._here, self._taken.tobytes()), None
+        record = snapshot.record
         clusters = None if record is None else (record.clusters_id, record.joint_id)
-        return (
-            source,
-            self._here,
-            clusters,
-            (self._is_joint, self._cluster) if source == "cluster" else None,
-            edits.edits_id if source == "representatives" and edits is not None else None,
-            None
-            if prediction is None
-            else (snapshot.run_id, prediction.edits_id, prediction.logits.tobytes()),
-        )
+        of = (self._is_joint, self._cluster) if source == "cluster" else None
+        return (source, self._here, clusters, of), version_of(source, snapshot)
 
     def _work(self, key: Hashable, here: PatchSource, rows: Callable[[], Int64]) -> None:
         items = _items(here, rows())
@@ -254,16 +250,17 @@ class GalleryPanel(GalleryLayout):
             self._lack = Lack(problem)
             self.show_lack(self._lack)
 
-    def _take(self, key: Hashable, items: GalleryItems) -> None:
+    def _take(self, key: tuple[Hashable, Hashable], items: GalleryItems) -> None:
         if key != self._key:  # something else is wanted by now
             return
         done = self._done  # other patches may come of what was done
         self._n_found = len(items)
-        self.view.show_items(items.first(MOST_SHOWN))
+        is_moved = self.view.show_items(items.first(MOST_SHOWN), is_same=key[0] == self._asked_for)
+        self._asked_for = key[0]
         self.show_patches()
         self._say_count()
-        self._point(-1)
-        self._say(done)
+        self._point(self.view.place if is_moved else -1)
+        self._say(f"{done}; now at {self.text.text()}" if done and is_moved else done)
 
     def _say_count(self) -> None:
         text = count_text(len(self.view.patches.items), self._n_found)
@@ -364,7 +361,7 @@ class GalleryPanel(GalleryLayout):
         self.text.setText(text or _HINT)
 
     def _edit(self, label: str) -> None:
-        """Exclude or pin the patch that the keys are at; with it all that the user selected with it.
+        """Exclude or pin the patch that the keys are at; with it all selected by hand with it.
 
         The pointer may be at another one: outline and words turn to the one that was meant.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -12,7 +13,16 @@ from napari_fusecpath.widgets.snapshot import Snapshot
 from src_core.review.suggest import doubt
 from src_core.types import Float64, Int64, Labels
 
-__all__ = ["SOURCES", "TITLES", "Lack", "Source", "clusters_shown", "lack_of", "rows_of"]
+__all__ = [
+    "SOURCES",
+    "TITLES",
+    "Lack",
+    "Source",
+    "clusters_shown",
+    "lack_of",
+    "rows_of",
+    "version_of",
+]
 
 Source: TypeAlias = Literal[
     "cluster", "selected", "representatives", "attended", "unattended", "uncertain", "alike"
@@ -96,6 +106,17 @@ def rows_of(
         return _ranked(-doubt(prediction.patch_probabilities))
     attention = np.asarray(prediction.attention, np.float64)
     return _ranked(attention if source == "unattended" else -attention)
+
+
+def version_of(source: Source, snapshot: Snapshot) -> Hashable:
+    """Return what else decides the patches of a source on a slide: edits and the prediction."""
+    prediction, edits = snapshot.prediction, snapshot.edits
+    return (
+        edits.edits_id if source == "representatives" and edits is not None else None,
+        None
+        if prediction is None
+        else (snapshot.run_id, prediction.edits_id, prediction.logits.tobytes()),
+    )
 
 
 def _lack_of_prediction(source: Source, snapshot: Snapshot) -> Lack | None:

@@ -82,8 +82,20 @@ class GalleryView(QListView):
         self.viewportEntered.connect(lambda: self.pointed.emit(-1))
         self.show_side(side)
 
-    def show_items(self, items: GalleryItems) -> None:
-        """Show other patches, from the first; the one that the keys are at stays if it is there."""
+    def show_items(self, items: GalleryItems, *, is_same: bool = False) -> bool:
+        """Show other patches, from the first; the one that the keys are at stays if it is there.
+
+        Parameters
+        ----------
+        items : GalleryItems
+        is_same : bool
+            They are of the same question as those before.
+
+        Returns
+        -------
+        bool
+            Of the same question the patch has left, and the keys are at what took its place.
+        """
         place = self.place
         before = self.patches.items.at(place) if place >= 0 else None
         self.patches.show_items(items)
@@ -91,7 +103,11 @@ class GalleryView(QListView):
             for same in (items.rows == before[1]).nonzero()[0].tolist():
                 if items.at(same) == before:
                     self.setCurrentIndex(self.patches.index(same))
+        is_moved = is_same and place >= 0 > self.place and len(items) > 0
+        if is_moved:
+            self.setCurrentIndex(self.patches.index(min(place, len(items) - 1)))
         self._scrolled.start()
+        return is_moved
 
     def show_side(self, side: int) -> None:
         """Show pictures of another size, in the window's pixels."""

@@ -11,7 +11,6 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_fusecpath.widgets.dock import FuseCPathWidget
-from src_core.project import Project
 from tests.plugin.widgets.clustered_slide import clustered_slide
 
 Wait = Callable[[FuseCPathWidget], None]
@@ -26,7 +25,7 @@ def found(
     sample: Path,
     tmp_path: Path,
 ) -> FuseCPathWidget:
-    """A window in which the engine has found the patches like patch 4, and the gallery shows them."""
+    """A window in which the engine has found the patches like patch 4, in the gallery."""
     project = clustered_slide(tmp_path / "project", sample, lambda n: np.arange(n) % 2)
     project.reconfigured(project.config.replace(encoders=["texture"]))
     dock = window()

@@ -317,3 +317,37 @@ def test_only_patches_in_view_are_read_and_few_are_kept(
     with qtbot.waitSignal(holder.destroyed):
         holder.deleteLater()
     assert pictures.thread_beside.is_closed
+
+
+def test_keys_stay_at_their_place_when_the_patch_that_they_were_at_leaves(
+    dock: FuseCPathWidget, project: Project, qtbot: Any
+) -> None:
+    session, panel = dock.session, gallery_of(dock)
+    session.open_project(project.root)
+    session.refresh()
+    view = panel.view
+    show(panel, "representatives")
+    qtbot.waitUntil(lambda: len(shown(panel)) > 4)
+    before = shown(panel)
+    view.setFocus()
+    qtbot.keyClick(view, Qt.Key.Key_Home)
+    qtbot.keyClick(view, Qt.Key.Key_Right)
+    qtbot.keyClick(view, Qt.Key.Key_X)
+    qtbot.waitUntil(lambda: before[1] not in shown(panel))
+    assert view.place == 1
+    assert panel.text.text().startswith("1 patch excluded; now at patch ")
+    assert panel.outline.isVisible()
+    qtbot.keyClick(view, Qt.Key.Key_Z, CONTROL)
+    qtbot.waitUntil(lambda: before[1] in shown(panel))
+    at = shown(panel)[view.place]
+    qtbot.keyClick(view, Qt.Key.Key_P)
+    grid = session.snapshot.grid
+    assert np.flatnonzero(project.slide("a").selection.edits(grid).pinned).tolist() == [at]  # type: ignore[arg-type]
+
+    show(panel, "selected")
+    session.choose_patches(np.array([at]))
+    session.refresh()
+    qtbot.keyClick(view, Qt.Key.Key_Home)
+    session.choose_patches(np.array([row for row in range(6) if row != at]))
+    session.refresh()
+    assert view.place < 0, "another selection has no place yet"
