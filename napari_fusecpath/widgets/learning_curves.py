@@ -105,7 +105,7 @@ class LearningCurves(QWidget):
         """Return such as ``epoch 7: loss 0.312, watched 0.401, AUROC 0.913; best at epoch 5``."""
         losses, skills = curves_of(self._rows)
         names = [("loss" if one.name == "learning" else one.name, one) for one in losses]
-        told = [f"{name} {one.points[-1][1]:.3f}" for name, one in names]
+        told = [f"{name} {one.points[-1][1]:#.3g}" for name, one in names]
         told += [f"{one.name} {one.points[-1][1]:.3f}" for one in skills]
         best = self._best()
         words = f"epoch {self._rows[-1]['epoch'] + 1:.0f}: {', '.join(told)}"

@@ -89,7 +89,7 @@ def _last_epoch(rows: list[dict[str, float]]) -> str:
     if not rows:
         return ""
     row = rows[-1]
-    text = f"{number(len(rows), 'epoch')}, loss {row['loss']:.3f}"
+    text = f"{number(len(rows), 'epoch')}, loss {row['loss']:#.3g}"
     seen = [(name, row.get(f"inner_{key}")) for key, name in _SKILLS]
     watched = "".join(
         f", {name} {value:.2f} where training was watched"

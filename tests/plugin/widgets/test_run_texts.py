@@ -34,6 +34,9 @@ def test_a_run_is_told_in_a_few_lines(project: Project) -> None:
         "2 epochs, loss 0.500, AUROC 0.75 where training was watched.",
         "Few slides.",
     ]
+    path = project.run("run-0001") / "history.jsonl"
+    path.write_text('{"epoch": 0, "loss": 4.8321e-08}\n')
+    assert "1 epoch, loss 4.83e-08." in run_text(project, "run-0001"), "as its plot says"
 
 
 @pytest.mark.parametrize(
