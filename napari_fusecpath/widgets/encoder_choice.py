@@ -28,6 +28,7 @@ from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from src_core.encoders.access import Access
 from src_core.encoders.giving import give_file
+from src_core.encoders.hub_refusals import size_text
 from src_core.encoders.local_weights import forget_file
 from src_core.encoders.presets import PRESETS, Preset
 from src_core.encoders.registry import encoder_card, import_problem, list_encoders
@@ -135,6 +136,8 @@ class EncoderChoice(QWidget):
             )
         current = self.table.current
         self.table.encoders.show_lines(lines)
+        for name, preset in PRESETS.items():
+            self.presets[name].setToolTip(_preset_tip(preset, lines))
         if self.table.current is None and current is not None:
             self.table.choose(current.name)
         elif self.table.current is None:
@@ -151,8 +154,6 @@ class EncoderChoice(QWidget):
         row.addWidget(QLabel("Tick", self))
         for name, preset in PRESETS.items():
             button = self.presets[name] = QPushButton(preset.title, self)
-            names = ", ".join((*preset.encoders, *preset.teachers))
-            button.setToolTip(f"{preset.about}:\n{names}")
             button.setAccessibleName(f"Tick the preset {preset.title}")
             button.clicked.connect(partial(self._take_preset, preset))
             row.addWidget(button)
@@ -164,9 +165,8 @@ class EncoderChoice(QWidget):
         lines = {line.name: line for line in self.table.encoders.lines}
         wanted = (*preset.encoders, *preset.teachers)
         lacking = [name for name in wanted if not lines[name].can_tick]
-        if not set(preset.encoders) <= set(lacking):
-            self.tick(wanted)
-            self.toggled.emit()
+        self.tick(wanted)  # also where none can be had: what was ticked is not what was asked for
+        self.toggled.emit()
         self.said.emit("")
         if lacking:
             self.table.choose(lacking[0])
@@ -246,6 +246,17 @@ def _in_order() -> list[str]:
 def _unknown(imported: Mapping[str, str]) -> Iterator[str]:
     """Yield what was imported by names that nobody knows here."""
     return (name for name in imported if name not in list_encoders())
+
+
+def _preset_tip(preset: Preset, lines: Collection[EncoderLine]) -> str:
+    """Return what a preset is, its encoders, and how much of them is still to be downloaded."""
+    names = (*preset.encoders, *preset.teachers)
+    told = [line for line in lines if line.name in names and line.standing is not None]
+    absent = [line for line in told if line.standing is not None and not line.standing.access.here]
+    megabytes = sum(line.card.download_mb or 0 for line in absent if line.card is not None)
+    size = f"Downloads {size_text(megabytes * 1e6)}" if megabytes else "Nothing to download"
+    access = ", once you have access" if any(not line.can_tick for line in absent) else ""
+    return f"{preset.about}:\n{', '.join(names)}.\n{size}{access}"
 
 
 def _problem_of(work: partial[Any]) -> str:
