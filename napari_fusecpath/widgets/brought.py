@@ -45,6 +45,7 @@ class OwnTissue(QWidget):
         self.layers.setAccessibleName("Layer that shows tissue")
         self.layers.setToolTip("Your Labels layers: whatever is not 0 is tissue")
         self.use_layer = QPushButton("Use layer as tissue", self)
+        self.use_layer.setToolTip("Lay patches on what this layer shows, not on the tissue found")
         self.use_layer.clicked.connect(self._use_layer)
         self.load = QPushButton("Load tissue (GeoJSON)…", self)
         self.load.setToolTip("Polygons in level-0 pixels, as QuPath exports them")
@@ -76,7 +77,8 @@ class OwnTissue(QWidget):
     def allow(self, *, painted: bool, others: bool, why_not: str) -> None:
         """Let the buttons be pressed, or say why they cannot."""
         self.use_painted.setEnabled(painted)
-        self.use_painted.setToolTip(why_not)
+        tip = "Lay patches on the layer Tissue as you have painted it"
+        self.use_painted.setToolTip(why_not or tip)
         for button in (self.use_layer, self.load):
             button.setEnabled(others)
 
@@ -118,6 +120,7 @@ class OwnRegion(QWidget):
         self.draw.setToolTip("Click the corners on the slide, double-click the last one")
         self.draw.clicked.connect(self.drawing)
         self.use = QPushButton("Use drawn region", self)
+        self.use.setToolTip("Take patches from inside the outlines that you have drawn only")
         self.use.clicked.connect(self.drawn)
         self.load = QPushButton("Load region (GeoJSON)…", self)
         self.load.setToolTip("Polygons in level-0 pixels, as QuPath exports them")

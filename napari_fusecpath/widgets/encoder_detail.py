@@ -63,6 +63,7 @@ class EncoderDetail(QWidget):
             button.setText(actions.get(action, ""))
             button.setVisible(action in actions)
             if line is not None and action in actions:
+                button.setToolTip(f"{actions[action]}: {line.name}")
                 button.setAccessibleName(f"{line.name}: {actions[action]}")
         url = "" if line is None or line.card is None else line.card.source_url
         self.buttons["page"].setToolTip(f"Opens {url} in the browser")

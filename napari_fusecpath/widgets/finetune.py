@@ -66,6 +66,7 @@ class FineTuning(QWidget):
         self._candidate: TunedRun | None = None
         self.text = wrapped_label(parent=self)
         self.button = QPushButton("Fine-tune", self)
+        self.button.setToolTip("Let the model learn from the patches that reviewers have marked")
         self.button.clicked.connect(self._start)
         self.told = wrapped_label(parent=self)
         self.verdict = wrapped_label(parent=self)

@@ -67,6 +67,7 @@ class FlawLegend(QWidget):
         for name, colour in zip(FLAGS, flaw_colors(), strict=False):
             box = self.boxes[name]
             box.setIcon(colour_icon(colour))
+            box.setToolTip(f"Leave out every patch found {FLAW_WORDS[name]}")
             box.setAccessibleName(f"Leave out: {_TITLES[name]}")
             layout.addWidget(box)
         several = QLabel("several of these", self)

@@ -88,6 +88,7 @@ class Fold(QWidget):
     def _toggle(self, opened: bool) -> None:
         # An arrow of the style would be lost under napari's style sheet.
         self.button.setText(f"{'▾' if opened else '▸'} {self._title}")
+        self.button.setToolTip(f"{'Hide' if opened else 'Show'}: {self._title}")
         self.content.setVisible(opened)
 
 

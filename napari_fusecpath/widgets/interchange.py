@@ -62,6 +62,7 @@ class Interchange(QWidget):
         self.of_this.setToolTip("Whatever the files are called; else their names say the slide")
         self.format = QComboBox(self)
         self.format.addItems(list(_FORMATS))
+        self.format.setToolTip("What is exported, and the program that reads it")
         self.format.setAccessibleName("Program to export for")
         self.export = QPushButton("Export…", self)
         self.export.setToolTip(

@@ -31,6 +31,8 @@ class MapSwitch(QWidget):
             QPushButton(text, self) for text in ("My labels", "Map", "New map")
         )
         self.marks.setToolTip("Hide the maps: what is to be judged shows")
+        self.before.setToolTip("The map of the model as it is")
+        self.after.setToolTip("The map after fine-tuning")
         group = QButtonGroup(self)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)

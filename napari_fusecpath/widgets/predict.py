@@ -75,6 +75,7 @@ class PredictPanel(StepPanel):
         rows.addRow("Model", self.run_box)
         self.body.addWidget(self.run_row)
         self.all_slides = QPushButton("Predict all slides", self)
+        self.all_slides.setToolTip("What the model says of every slide of the project")
         self.all_slides.clicked.connect(self._predict_all)
         self.table = Table(
             ["Class", "Probability", "Spread"], name="Classes", numbers=(1, 2), parent=self
@@ -91,6 +92,7 @@ class PredictPanel(StepPanel):
         self.reasons.picked.connect(self._show_patches)
         self.results = self._map_rows()
         self.export = QPushButton("Export figure", self)
+        self.export.setToolTip("The slide with its maps, as a picture")
         self.export.clicked.connect(self._export)
         self.export_text = wrapped_label(parent=self)
         self.licences = wrapped_label(RESEARCH_USE, self)

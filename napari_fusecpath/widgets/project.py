@@ -25,6 +25,7 @@ from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.slides_panel import STEP_KEYS, SlidesPanel
 from napari_fusecpath.widgets.snapshot import Snapshot, default_project
 from napari_fusecpath.widgets.step import wrapped_label
+from src_core import RESEARCH_USE
 from src_core.errors import FusecpathError
 from src_core.project import Project
 
@@ -43,6 +44,7 @@ class ProjectPanel(QWidget):
         self.menu_button = QToolButton(self)
         self.menu_button.setText("Project   ")  # room for the style's arrow
         self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.menu_button.setToolTip("Open a slide or a project, make one, and what slides have")
         menu = QMenu(self.menu_button)
         menu.addAction("Open a slide …", self._ask_slide)
         menu.addAction("Open a project …", self._ask_open)
@@ -57,8 +59,10 @@ class ProjectPanel(QWidget):
         self.browse.setText("…")
         self.browse.setToolTip("Choose another folder")
         self.browse.clicked.connect(self._ask_new)
+        self.research = wrapped_label(RESEARCH_USE, self)
         self.absent = wrapped_label(parent=self)
         self.again = QPushButton("Show the slide again", self)
+        self.again.setToolTip("Open the slide that is worked on once more")
         self.again.clicked.connect(lambda: self._try(self.session.show_again))
         self.slides = SlidesPanel(session, self)
         self.slides.add_actions(menu)
@@ -83,6 +87,7 @@ class ProjectPanel(QWidget):
         layout.setContentsMargins(6, 4, 6, 2)
         layout.setSpacing(3)
         layout.addLayout(head)
+        layout.addWidget(self.research)
         layout.addWidget(self._proposal)
         layout.addWidget(self.absent)
         layout.addWidget(self.again)
@@ -105,6 +110,8 @@ class ProjectPanel(QWidget):
             self.name.setToolTip("")
         else:
             self.name.setText("No slide yet: drop one on the window")
+            self.name.setToolTip("")
+        self.research.setVisible(project is None and path is None)
         proposed = project is None and path is not None
         self._proposal.setVisible(proposed)
         if proposed and path is not None and not self.folder.hasFocus():

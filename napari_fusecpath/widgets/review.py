@@ -69,6 +69,7 @@ class ReviewPanel(StepPanel):
         self.comment.setMaxLength(MAX_TEXT)
         self.slide_label.stored.connect(self.comment.clear)
         self.comment.setPlaceholderText("Comment, stored with the next mark or label")
+        self.comment.setToolTip("Why you say so; stored with the next mark or label")
         self.comment.setAccessibleName("Comment")
         self.body.addWidget(self.comment)
         self.latest = wrapped_label(parent=self)

@@ -64,6 +64,7 @@ class SlideLabel(QWidget):
         """Row of the box; -1 where the patient's slides differ, so that every choice mends it."""
         self.title = QLabel(self)
         self.box = QComboBox(self)
+        self.box.setToolTip("The label that is right for the slide")
         self.box.setMinimumContentsLength(8)
         self.box.setPlaceholderText("not the same on all slides")
         self.box.installEventFilter(WheelGuard(self.box))  # scrolling corrects nothing

@@ -53,6 +53,7 @@ class SlidesPanel(QWidget):
         self.columns = ColumnsMenu(self)
         self.lost = wrapped_label(parent=self)
         self.relocate_button = QPushButton("Relocate …", self)
+        self.relocate_button.setToolTip("Say where the slides lie now; they are known by content")
         self.relocate_button.clicked.connect(self._relocate_or_stop)
         self._lost: tuple[str, ...] = ()
         """Slides that are to be relocated by the button."""

@@ -63,6 +63,7 @@ class StepPanel(QWidget):
         self._seen: Snapshot | None = None
         self.say = wrapped_label(parent=self)
         self.main = QPushButton(self)
+        self.main.setToolTip(f"{self.title}: {self.about}")
         self.main.clicked.connect(self.click)
         self.warning = wrapped_label(parent=self)
         self.warning.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -71,6 +72,7 @@ class StepPanel(QWidget):
         self.notes.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.notes.hide()
         self.next = QPushButton(self)
+        self.next.setToolTip("Go on to the next step, and start it")
         self.next.clicked.connect(self._go_on)
         self.next.hide()
         self._next_key = ""

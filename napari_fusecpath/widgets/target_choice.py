@@ -170,6 +170,8 @@ def _page(fields: Mapping[str, QWidget]) -> QWidget:
     rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
     for name, widget in fields.items():
         widget.setAccessibleName(name)
+        if not widget.toolTip():
+            widget.setToolTip(f"{name}, from the labels table")
         rows.addRow(name, widget)
     return page
 

@@ -57,6 +57,7 @@ class TrainPanel(StepPanel):
         self.choice.changed.connect(self._choice_changed)
         self.preset = QComboBox(self)
         self.preset.addItems([*get_args(Preset), _OWN])
+        self.preset.setToolTip("A set of settings for the training; yours are own settings")
         self.preset.activated.connect(self._take_preset)
         fields = QWidget(self)
         rows = QFormLayout(fields)
@@ -64,8 +65,7 @@ class TrainPanel(StepPanel):
         rows.addRow("Settings", self.preset)
         self.form = ConfigForm(TrainConfig, without=("device",), parent=self)
         self.form.changed.connect(self._settings_changed)
-        above = (self.import_button, self.choice, self.table_text, self.left_out, fields)
-        for widget in above:
+        for widget in (self.import_button, self.choice, self.table_text, self.left_out, fields):
             self.body.addWidget(widget)
         self.body.addWidget(Fold("All settings", self.form, self))
         self._build_foot()

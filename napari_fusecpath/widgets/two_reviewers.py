@@ -59,8 +59,10 @@ class TwoReviewers(QWidget):
         self._pairs: list[dict[str, Any]] = []
         self._project, self._grids = "", dict[str, str]()
         self.ask = QPushButton("Compare reviewers", self)
+        self.ask.setToolTip("How far they agree about the patches that both have marked")
         self.ask.clicked.connect(self._ask)
         self.choice = QComboBox(self)
+        self.choice.setToolTip("Whose marks are compared")
         self.choice.setAccessibleName("Pair of reviewers")
         self.choice.currentIndexChanged.connect(self._show_pair)
         self.text = wrapped_label(parent=self)
