@@ -16,7 +16,7 @@ __all__ = ["elided", "follow_visibility", "write_captions"]
 
 _LONGEST_NAME = 28
 """Characters of a class or target on the canvas."""
-_LINE = 48
+_LINE = 45
 """Characters; a longer line would run beneath the colour bar of a small window."""
 _BLANK = "\u00a0"
 _PER_BLANK = 16

@@ -42,6 +42,11 @@ LATTICE = Lattice(
 )
 
 
+def told_on(viewer: ViewerModel) -> str:
+    """Return the captions without what ends their lines."""
+    return " ".join(viewer.text_overlay.text.split())
+
+
 def grid_of(n: int = 40, lattice: Lattice = LATTICE) -> PatchGrid:
     rows, cols = lattice.shape_hw
     cells = np.stack(np.meshgrid(np.arange(cols), np.arange(rows)), -1).reshape(-1, 2)
@@ -170,11 +175,11 @@ def test_ranks_spread_over_the_colours_and_keep_the_sign(viewer: ViewerModel) ->
     layer = show_attention(viewer, grid, values, by_rank=True)
     np.testing.assert_allclose(layer.data[0, :5], [0, 100 / 3, 200 / 3, 100, np.nan], rtol=1e-6)
     assert layer.contrast_limits == [0, 100]
-    assert viewer.text_overlay.text == "Attention by rank: percentile within the slide"
+    assert told_on(viewer) == "Attention by rank: percentile within the slide"
     assert told(layer, 1) == "attention: 33rd percentile"
     assert told(layer, 4) == told(layer, 9) == "", "there is no value"
     assert show_attention(viewer, grid, values) is layer
-    assert viewer.text_overlay.text == "Attention: share of the bag, 1 = average"
+    assert told_on(viewer) == "Attention: share of the bag, 1 = average"
     assert told(layer, 3) == "attention: 50 times the average"
     layer.visible = False
 
@@ -182,7 +187,7 @@ def test_ranks_spread_over_the_colours_and_keep_the_sign(viewer: ViewerModel) ->
     layer = show_contribution(viewer, grid, signed, class_name="tumour", by_rank=True)
     np.testing.assert_allclose(layer.data[0, :5], [-100, 0, 50, -75, np.nan])
     assert layer.contrast_limits == [-100, 100]
-    assert "by rank: percentile of its size" in viewer.text_overlay.text.replace("\n", " ")
+    assert "by rank: percentile of its size" in told_on(viewer)
     assert told(layer, 0) == "contribution to tumour: 100th percentile by size, against it"
     assert told(layer, 1) == "contribution to tumour: 0th percentile by size"
     assert told(layer, 2).endswith("50th percentile by size, for it")
@@ -236,29 +241,28 @@ def test_long_names_stay_on_the_canvas(viewer: ViewerModel) -> None:
     name = "expression_of_an_unusually_long_gene_name_in_log_counts_per_million"
     layer = show_prediction(viewer, grid_of(), np.full(40, 0.5), class_name=name)
     assert layer.name == f"Prediction: {name}", "napari cuts it itself"
-    told = viewer.text_overlay.text
-    assert "expression_of…s_per_million" in told.replace("\n", " ")
-    assert max(map(len, told.splitlines())) <= 48
+    assert "expression_of…s_per_million" in told_on(viewer)
+    assert max(map(len, viewer.text_overlay.text.splitlines())) <= 48
     show_prediction(viewer, grid_of(), np.full(40, 0.5), class_name=name, learning="run-0001")
     assert layer.name == f"First map: {name}"
-    told = viewer.text_overlay.text.replace("\n", " ")
+    told = told_on(viewer)
     assert "preliminary" in told
     assert "run-0001 is learning still" in told
     assert about(layer)["preliminary"] is True
     show_prediction(viewer, grid_of(), np.full(40, 0.5), class_name="b")
     assert about(layer)["preliminary"] is False
-    assert viewer.text_overlay.text == "Fused prediction map: probability of b"
+    assert told_on(viewer) == "Fused prediction map: probability of b"
 
 
 def test_the_maps_in_view_say_what_they_are(viewer: ViewerModel) -> None:
     show_everything(viewer, grid_of())
-    assert "probability of tumour" in viewer.text_overlay.text
+    assert "probability of tumour" in told_on(viewer)
     lines = viewer.text_overlay.text.splitlines()
     assert len(lines) == 6
     assert max(map(len, lines)) <= 48, "the colour bar is at the right"
     for role in ("agreement", "prediction", "contribution"):
         find_layer(viewer, role).visible = False  # type: ignore[arg-type, union-attr]
-    assert viewer.text_overlay.text == "Attention: share of the bag, 1 = average"
+    assert told_on(viewer) == "Attention: share of the bag, 1 = average"
     viewer.layers.remove(find_layer(viewer, "attention"))
     assert not viewer.text_overlay.visible
     show_attention(viewer, grid_of(), np.ones(40))

@@ -3,25 +3,54 @@
 from __future__ import annotations
 
 import gc
-import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QApplication
+
+from napari_fusecpath.widgets import settled
+from napari_fusecpath.widgets.settled import settle, unsettle
+
+MANY = 100_000
 
 
-def test_a_layer_that_goes_is_found_and_what_stays_is_not_searched(
-    make_napari_viewer: Any, qtbot: Any
+@pytest.fixture(autouse=True)
+def nothing_goes_late(qapp: Any) -> Iterator[None]:
+    """Let windows of earlier tests end before this one."""
+    gc.collect()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    unsettle()
+    yield
+    unsettle()
+
+
+def test_all_is_searched_once_the_layers_that_were_there_have_gone(
+    qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    viewer = make_napari_viewer(show=True)
-    before = viewer.add_image(np.zeros((9, 9)))
-    dock = viewer.window.add_plugin_dock_widget("napari-fusecpath", "FuseCPath")[1]
-    qtbot.waitUntil(lambda: gc.get_freeze_count() > 100_000)
-    gone = weakref.ref(before)
-    qtbot.wait(200)  # it is drawn
-    viewer.layers.clear()
-    del before
-    qtbot.waitUntil(lambda: gone() is None)
-    assert gc.get_freeze_count() > 100_000
+    viewer = ViewerModel()
+    first, second = (viewer.add_image(np.zeros((9, 9))) for _ in range(2))
+    settle(viewer)
+    assert gc.get_freeze_count() > MANY
+    searched: list[int] = []
+    monkeypatch.setattr(settled, "unsettle", lambda: searched.append(len(viewer.layers)))
+    monkeypatch.setattr(settled, "_LET_GO_MS", 0)
+    third = viewer.add_image(np.zeros((9, 9)))
+    for layer in (third, first):
+        viewer.layers.remove(layer)
+        qtbot.wait(20)
+    assert not searched, "one is there still"
+    viewer.layers.remove(second)
+    qtbot.waitUntil(lambda: searched == [0])
+    assert gc.get_freeze_count() > MANY
 
+
+def test_it_lasts_as_long_as_the_dock(make_napari_viewer: Any, qtbot: Any) -> None:
+    viewer = make_napari_viewer()
+    dock = viewer.window.add_plugin_dock_widget("napari-fusecpath", "FuseCPath")[1]
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > MANY)
     viewer.window.remove_dock_widget(dock)
     qtbot.waitUntil(lambda: not gc.get_freeze_count())
