@@ -10,6 +10,9 @@ import pytest
 
 from napari_fusecpath.jobs import JobRunner, runner_for
 from napari_fusecpath.widgets.dock import FuseCPathWidget
+from src_core.preparing import find_tissue
+from src_core.progress import ignore, never
+from src_core.project import Project, ProjectConfig
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 
 PLUGIN = "napari-fusecpath"
@@ -23,6 +26,15 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     slide = SyntheticSlide(size_px=(1536, 1280), nodule_fraction=0.2, seed=3)
     write_sample_slide(path, slide, downsamples=(4.0,))
     return path
+
+
+@pytest.fixture
+def project(tmp_path: Path, sample: Path) -> Project:
+    """One slide whose tissue is found; a module may have a project of its own."""
+    config = ProjectConfig.from_dict({"encoders": ["texture"], "grid": {"patch_px": 128}})
+    project = Project.create(tmp_path / "project", config)
+    find_tissue(project, project.add_slide(sample, slide_id="a"), report=ignore, stop=never)
+    return project
 
 
 @pytest.fixture(autouse=True)

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QLineEdit, QWidget
 
 from napari_fusecpath.widgets.dock import FuseCPathWidget
-from src_core.preparing import find_tissue
-from src_core.progress import ignore, never
-from src_core.project import Project, ProjectConfig
+from src_core.project import Project
 
 Open = Callable[..., FuseCPathWidget]
 
 CTRL = Qt.KeyboardModifier.ControlModifier
 
 
-@pytest.fixture
-def project(tmp_path: Path, sample: Path) -> Project:
-    config = ProjectConfig.from_dict({"encoders": ["texture"], "grid": {"patch_px": 128}})
-    project = Project.create(tmp_path / "project", config)
-    find_tissue(project, project.add_slide(sample, slide_id="a"), report=ignore, stop=never)
-    return project
+def reviewing(window: Open, project: Project) -> tuple[FuseCPathWidget, Any]:
+    dock = window(project.root)
+    dock.run("review")
+    return dock, dock.panels["review"]
 
 
 def tabbed(qtbot: Any, start: QWidget, count: int) -> list[QWidget]:
@@ -39,9 +33,7 @@ def tabbed(qtbot: Any, start: QWidget, count: int) -> list[QWidget]:
 
 
 def test_tab_leaves_a_table_and_f2_opens_a_cell(window: Open, qtbot: Any, project: Project) -> None:
-    dock = window(project.root)
-    dock.run("review")
-    review: Any = dock.panels["review"]
+    dock, review = reviewing(window, project)
     table = review.table
     dock.session.viewer.window._qt_window.activateWindow()
     qtbot.waitUntil(dock.session.viewer.window._qt_window.isActiveWindow, timeout=5000)
@@ -61,9 +53,7 @@ def test_tab_leaves_a_table_and_f2_opens_a_cell(window: Open, qtbot: Any, projec
 def test_tab_goes_through_the_dock_as_it_is_read(
     window: Open, qtbot: Any, project: Project
 ) -> None:
-    dock = window(project.root)
-    dock.run("review")
-    review: Any = dock.panels["review"]
+    dock, review = reviewing(window, project)
     dock.session.viewer.window._qt_window.activateWindow()
     qtbot.waitUntil(dock.session.viewer.window._qt_window.isActiveWindow, timeout=5000)
     there = tabbed(qtbot, dock._steps[3], 30)
@@ -78,9 +68,7 @@ def test_tab_goes_through_the_dock_as_it_is_read(
 def test_the_key_that_other_systems_redo_by_does_not_turn_the_view_to_3d(
     window: Open, qtbot: Any, project: Project
 ) -> None:
-    dock = window(project.root)
-    dock.run("review")
-    review: Any = dock.panels["review"]
+    dock, review = reviewing(window, project)
     marks = project.slide("a").marks
     review.painter.mark([[3, 4]], 0)
     review.table.setFocus()

@@ -16,19 +16,11 @@ from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.geojson import Polygon, write_polygons
 from src_core.preparing import find_tissue
 from src_core.progress import ignore, never
-from src_core.project import Project, ProjectConfig
+from src_core.project import Project
 from src_core.review.raster import squares_of
 
 Open = Callable[..., FuseCPathWidget]
 Wait = Callable[[FuseCPathWidget], None]
-
-
-@pytest.fixture
-def project(tmp_path: Path, sample: Path) -> Project:
-    config = ProjectConfig.from_dict({"encoders": ["texture"], "grid": {"patch_px": 128}})
-    project = Project.create(tmp_path / "project", config)
-    find_tissue(project, project.add_slide(sample, slide_id="a"), report=ignore, stop=never)
-    return project
 
 
 def test_paint_undo_restart(window: Open, qtbot: Any, project: Project) -> None:
