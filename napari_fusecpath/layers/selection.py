@@ -113,14 +113,16 @@ def show_frames(viewer: ViewerModel, lattice: Lattice, groups: Sequence[Frames])
 
 
 def _redraw(layer: Vectors, lines: Float64, color: ArrayLike, width: float) -> None:
-    """Give a layer as many other lines, drawn once: napari would do it for each attribute."""
+    """Give a layer as many other lines, drawn once, and no small picture in napari's list.
+
+    napari would draw it for each attribute, and then a picture of it that takes as long.
+    """
     with layer.events.blocker_all():
         layer.data = lines
         layer.edge_color = color
-    if layer.edge_width == width:
-        layer.refresh(extent=False)  # which the unseen lines keep
-    else:
         layer.edge_width = width
+    layer.set_view_slice()
+    layer.events.set_data()
 
 
 def _room_for(count: int, before: object) -> int:

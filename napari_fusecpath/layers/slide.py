@@ -18,6 +18,7 @@ from napari_fusecpath.layers.canvas import keep_context_current, scale_bar_of, w
 from napari_fusecpath.layers.drawn_upon import labels_upon
 from napari_fusecpath.layers.find import METADATA_KEY, about, find_layer, find_layers
 from napari_fusecpath.layers.geometry import mask_placement, slide_placement
+from napari_fusecpath.layers.programs import keep_programs
 from napari_fusecpath.layers.stack import follow_slide, place_layer, rescale
 from src_core.slides.base import SlideReader
 
@@ -130,6 +131,7 @@ def set_slide_mpp(viewer: ViewerModel, mpp: float, *, source: str = "user") -> N
 def prepare_viewer(viewer: Viewer) -> None:
     """Make a viewer fit for slides; a choice that the user made afterwards is kept."""
     turn_on_async_slicing()
+    keep_programs()
     keep_context_current(viewer)
     if not find_layers(viewer, "slide"):
         _show_scale_bar_soon(viewer)

@@ -133,7 +133,7 @@ class ClusterPanel(StepPanel):
         self.alike.show_snapshot(snapshot)
         self.cohort.show_snapshot(snapshot)
         self.editor.show_edits(snapshot)
-        self.offer_next("review", "")
+        self.offer_next("review", "Review: mark patches" if self.is_done(snapshot) else "")
         if snapshot.grid is None:
             text = "There are no patches yet; Prepare finds them."
             self.send_to("prepare", text, "Run 1 Prepare")
@@ -171,7 +171,6 @@ class ClusterPanel(StepPanel):
         if snapshot.is_cluster_recipe_current:
             text = f"{found} by {', '.join(snapshot.config.encoders)}."
             self.offer(text, "Cluster again")
-            self.offer_next("review", "Review: mark patches")
         elif snapshot.is_embedded:
             self.offer(f"{found}, but by other encoders or settings.", "Cluster again")
         else:

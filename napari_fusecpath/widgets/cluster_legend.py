@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QColorDialog, QHBoxLayout, QMenu, QPushButton, QVBoxL
 from napari_fusecpath.layers.find import find_layer, set_visible
 from napari_fusecpath.layers.label_look import dress_labels
 from napari_fusecpath.widgets.cluster_table import ClusterTable, rows_of
+from napari_fusecpath.widgets.own_surface import draw_first
 from napari_fusecpath.widgets.session import Session
 from src_core.clustering.agreement import ClusterSummary, summarise
 from src_core.clustering.legend import Legend
@@ -128,6 +129,7 @@ class ClusterLegend(QWidget):
         rgb = self._legend.rgb(cluster_colors(self._legend.n_clusters))
         colors = np.column_stack([rgb, alpha.astype(np.float32)])
         selected = chosen[0] + 1 if len(self.table.chosen) == 1 else None
+        draw_first(self)
         dress_labels(layer, self._legend.all_names(), colors, selected=selected)
 
     def follow(self) -> None:

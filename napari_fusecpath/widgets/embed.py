@@ -73,8 +73,8 @@ class EmbedPanel(StepPanel):
                            script=idle and snapshot.project is not None)  # fmt: skip
         self._tick(snapshot)
         self._show_most()
-        self.offer_next("cluster", "")
         if snapshot.grid is None:
+            self.offer_next("cluster", "")
             text = "There are no patches yet; Prepare finds them."
             self.send_to("prepare", text, "Run 1 Prepare")
             return
@@ -211,8 +211,9 @@ class EmbedPanel(StepPanel):
         else:
             text = f"{patches} embedded by {', '.join(chosen)}."
             self.offer(text if chosen else "Tick an encoder.", "Embed again", enabled=bool(chosen))
-        if not todo and snapshot.clusters is None and chosen:
-            self.offer_next("cluster", "Cluster the patches", is_primary=not untaught)
+        follows = not todo and snapshot.clusters is None and chosen
+        text = "Cluster the patches" if follows else ""
+        self.offer_next("cluster", text, is_primary=not untaught)
 
     def _show_most(self) -> None:
         """Ask for a number only where a teacher heeds it."""

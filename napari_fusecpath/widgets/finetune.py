@@ -16,7 +16,7 @@ from napari_fusecpath.widgets.map_switch import MapSwitch, has_prediction
 from napari_fusecpath.widgets.review_outlook import CachedOutlook
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
-from napari_fusecpath.widgets.step import warning_style, wrapped_label
+from napari_fusecpath.widgets.step import color_warning, wrapped_label
 from napari_fusecpath.widgets.tuning_texts import (
     button_text,
     check_text,
@@ -121,7 +121,7 @@ class FineTuning(QWidget):
 
     def _show(self, snapshot: Snapshot) -> None:
         project, run_id = snapshot.project, snapshot.run_id
-        self.verdict.setStyleSheet(warning_style(self._session.viewer.theme))
+        color_warning(self.verdict, self._session.viewer.theme)
         before, tuned = self._pair(project, snapshot)
         self._candidate = tuned if tuned is not None and tuned.is_candidate else None
         self._show_tuned(tuned)

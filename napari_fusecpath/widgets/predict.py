@@ -35,7 +35,7 @@ from napari_fusecpath.widgets.prediction_texts import (
 )
 from napari_fusecpath.widgets.reasons import Reasons
 from napari_fusecpath.widgets.snapshot import Snapshot
-from napari_fusecpath.widgets.step import StepPanel, warning_style, wrapped_label
+from napari_fusecpath.widgets.step import StepPanel, color_warning, wrapped_label
 from napari_fusecpath.widgets.survival_position import SurvivalPosition
 from napari_fusecpath.widgets.tables import Table
 from napari_fusecpath.widgets.value_choice import ValueChoice
@@ -240,7 +240,7 @@ class PredictPanel(StepPanel):
             self.export_text.clear()
         self._show_outputs(prediction)
         self._offer_maps(prediction)
-        self.unlike.setStyleSheet(warning_style(self.session.viewer.theme))
+        color_warning(self.unlike, self.session.viewer.theme)
         if snapshot.patient is not None:
             self.patient.setText(patient_text(snapshot.patient, prediction.task))
         self.call.setText(call_text(prediction, snapshot.model))

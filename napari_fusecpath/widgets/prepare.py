@@ -141,7 +141,6 @@ class PreparePanel(StepPanel):
         grid, outlook = self._outlook
         grid = grid or snapshot.config.grid
         encoders = self.session.workbench.encoders or snapshot.config.encoders
-        self.offer_next("embed", "")
         if snapshot.slide_path is None:
             self.offer("Open a slide: drop a file on the window.", "Find tissue", enabled=False)
         elif self.session.is_opening:
@@ -169,7 +168,7 @@ class PreparePanel(StepPanel):
             words = f"{where}{lattice_words(snapshot.grid)}.{kept}"
             now = change_text(grid, outlook, encoders)
             self.offer(f"{patches} of {side}, {words}{now}", button)
-            self._offer_embed(snapshot)
+        self._offer_embed(snapshot)
 
     def run_main(self) -> None:
         """Store the settings in the project and ask the engine for tissue and patches."""
@@ -270,10 +269,12 @@ class PreparePanel(StepPanel):
         self.mpp_source.setToolTip("Where the scale comes from")
 
     def _offer_embed(self, snapshot: Snapshot) -> None:
-        if snapshot.grid is not None and not snapshot.is_embedded:
+        text, is_open = "", snapshot.mpp is not None and not self.session.is_opening
+        if is_open and snapshot.grid is not None and not snapshot.is_embedded:
             count = max(snapshot.missing.values())
             by = ", ".join(snapshot.config.encoders)
-            self.offer_next("embed", f"Embed {number(count, 'patch', 'patches')} by {by}")
+            text = f"Embed {number(count, 'patch', 'patches')} by {by}"
+        self.offer_next("embed", text)
 
     def _type_mpp(self, value: float) -> None:
         if value < _MPP_RANGE[0]:

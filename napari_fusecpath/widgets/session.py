@@ -326,6 +326,7 @@ class Session(QObject):
         self._timer.start()
 
     def _tell(self) -> None:
+        self._timer.stop()
         if self._is_stale:
             self.refresh()
         else:

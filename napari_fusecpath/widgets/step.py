@@ -24,7 +24,7 @@ from napari_fusecpath.widgets.snapshot import Snapshot
 from src_core.errors import FusecpathError
 from src_core.types import Json
 
-__all__ = ["StepPanel", "number", "warning_style", "wrapped_label"]
+__all__ = ["StepPanel", "color_warning", "number", "wrapped_label"]
 
 
 def wrapped_label(text: str = "", parent: QWidget | None = None) -> QLabel:
@@ -75,7 +75,7 @@ class StepPanel(QWidget):
         self.next.setToolTip("Go on to the next step, and start it")
         self.next.clicked.connect(self._go_on)
         self.next.hide()
-        self._next_key = ""
+        self._next = ("", "", True)
         self._said = QTimer(self)
         self._said.setSingleShot(True)
         self._said.timeout.connect(self._reveal)
@@ -165,7 +165,9 @@ class StepPanel(QWidget):
 
     def offer_next(self, key: str, text: str, *, is_primary: bool = True) -> None:
         """Offer the step that follows, or nothing if `text` is empty."""
-        self._next_key = key
+        if (key, text, is_primary) == self._next:  # a font that is set again is drawn again
+            return
+        self._next = (key, text, is_primary)
         self.next.setText(text)
         self.next.setVisible(bool(text))
         next_is_bold = is_primary and bool(text)
@@ -224,7 +226,7 @@ class StepPanel(QWidget):
         if snapshot is self._seen and not self.follows_selection:
             return
         self._seen = snapshot
-        self.warning.setStyleSheet(warning_style(self.session.viewer.theme))
+        color_warning(self.warning, self.session.viewer.theme)
         self.show_snapshot(snapshot)
         self._show_busy()
 
@@ -233,7 +235,7 @@ class StepPanel(QWidget):
             self.main.setEnabled(False)
 
     def _go_on(self) -> None:
-        self.wanted.emit(self._next_key)
+        self.wanted.emit(self._next[0])
 
     def _done(self, result: dict[str, Any]) -> None:
         failed, noted = failures_text(result.get("failures") or []), notes_text(result)
@@ -254,8 +256,8 @@ class StepPanel(QWidget):
         self.warn("Cancelled; what was finished is kept.")
 
 
-def warning_style(theme: str) -> str:
-    """Return a style in the theme's warning colour, drawn towards its text: white swallows it."""
+def color_warning(label: QLabel, theme: str) -> None:
+    """Give words the theme's warning colour, drawn towards its text: white swallows it."""
     colours = get_theme(theme)
     mixed = [
         round(0.5 * one + 0.5 * other)
@@ -263,7 +265,9 @@ def warning_style(theme: str) -> str:
             colours.warning.as_rgb_tuple()[:3], colours.text.as_rgb_tuple()[:3], strict=True
         )
     ]
-    return f"QLabel {{ color: rgb({mixed[0]}, {mixed[1]}, {mixed[2]}); }}"
+    style = f"QLabel {{ color: rgb({mixed[0]}, {mixed[1]}, {mixed[2]}); }}"
+    if style != label.styleSheet():  # Qt lays all out anew for the same one, too
+        label.setStyleSheet(style)
 
 
 def _joined(before: str, text: str) -> str:

@@ -23,7 +23,7 @@ from napari_fusecpath.widgets.painting import MarkPainter
 from napari_fusecpath.widgets.patch_strip import PatchStrip, StripItem
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
-from napari_fusecpath.widgets.step import warning_style, wrapped_label
+from napari_fusecpath.widgets.step import color_warning, wrapped_label
 from napari_fusecpath.widgets.suggestion_texts import BLIND, verdict_label, why_text
 from napari_fusecpath.widgets.tables import colour_icon
 from napari_fusecpath.widgets.undo_keys import step_of
@@ -180,7 +180,7 @@ class SuggestionStrip(QWidget):
 
     def _show(self, snapshot: Snapshot) -> None:
         self._show_labels(self._painter.names)
-        self.caution.setStyleSheet(warning_style(self._session.viewer.theme))
+        color_warning(self.caution, self._session.viewer.theme)
         record, slide, grid = snapshot.record, snapshot.slide, snapshot.grid
         prediction = _judged_by(snapshot)
         key = None

@@ -32,8 +32,11 @@ class Window:
         self.app: Any = QApplication.instance()
         _, dock = self.viewer.window.add_plugin_dock_widget(PLUGIN, "FuseCPath")
         self.dock: FuseCPathWidget = dock
-        self._n_drawn = 0
-        self.viewer.window._qt_viewer.canvas._scene_canvas.events.draw.connect(self._count)
+        self._n_drawn, self._drawn_at, self._told = 0, 0.0, 0.0
+        self.canvas.frameSwapped.connect(self._note_drawn)
+        session = dock.session
+        session._timer.timeout.disconnect(session._tell)
+        session._timer.timeout.connect(self._tell)
         self.rest(2)
 
     @property
@@ -48,8 +51,14 @@ class Window:
             self.app.processEvents()
             time.sleep(0.002)
 
-    def _count(self, _event: object) -> None:
-        self._n_drawn += 1
+    def _note_drawn(self) -> None:
+        self._n_drawn, self._drawn_at = self._n_drawn + 1, time.perf_counter()
+
+    def _tell(self) -> None:
+        """Let the panels hear of a choice, and note how long they take."""
+        began = time.perf_counter()
+        self.dock.session._tell()
+        self._told += time.perf_counter() - began
 
     def wait(self, until: Callable[[], bool], seconds: float) -> None:
         """Let the loop turn until something is so, or the time is over."""
@@ -65,24 +74,18 @@ class Window:
         return seconds
 
     def see(self, act: Callable[[], object]) -> tuple[float, float]:
-        """Act; return the seconds that took, and until all pixels were there and drawn."""
+        """Act; return the seconds that our part took, and until all pixels were there and drawn."""
         drawn, began = self._n_drawn, time.perf_counter()
+        self._told = 0.0
         act()
         acted = time.perf_counter()
         self.app.processEvents()
-        while not all(layer.loaded for layer in self.viewer.layers):
+        while self._n_drawn == drawn or not all(layer.loaded for layer in self.viewer.layers):
             if time.perf_counter() - began > _WAIT_SECONDS:
                 raise SystemExit("The slide does not come into view.")
             self.app.processEvents()
-        if self._n_drawn == drawn:
-            self.repaint()
         self.app.processEvents()  # what pixels that have come ask for
-        return acted - began, time.perf_counter() - began
-
-    def repaint(self) -> None:
-        """Draw the canvas now."""
-        self.canvas.repaint()
-        self.app.processEvents()
+        return acted - began + self._told, self._drawn_at - began
 
     def fresh_field(self, rng: np.random.Generator) -> None:
         """Turn to some place of the slide, a pixel of it on a pixel of the canvas."""
