@@ -6,6 +6,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
+from numpy.typing import NDArray
 
 from napari_fusecpath.layers.find import METADATA_KEY, find_layer, set_visible
 from napari_fusecpath.layers.geometry import raster_placement
@@ -42,9 +43,8 @@ def show_shade(
     place = place.at(scale_in_view(viewer, place.mpp))
     layer = find_layer(viewer, "shade")
     if isinstance(layer, Labels):
-        layer.data = raster
+        _redraw(layer, raster, visible)
         place_layer(layer, place)
-        set_visible(layer, visible)
         return layer
     layer = Labels(
         raster,
@@ -58,3 +58,19 @@ def show_shade(
     layer.editable = False
     insert_by_role(viewer, layer)
     return layer
+
+
+def _redraw(layer: Labels, raster: NDArray[np.uint8], visible: bool) -> None:
+    """Show a shade by another raster, drawn once and with no small picture in napari's list.
+
+    napari would let a thread slice it, and draw what was there before first.
+    """
+    if not layer.loaded or layer.data.shape != raster.shape:  # a slice on its way would come last
+        layer.data = raster
+        set_visible(layer, visible)
+        return
+    with layer.events.reload.blocker():
+        layer.data = raster
+        set_visible(layer, visible)
+    layer.set_view_slice()
+    layer.events.set_data()

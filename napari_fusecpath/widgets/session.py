@@ -288,6 +288,7 @@ class Session(QObject):
             self.workbench.turn_to_grid(self.snapshot.grid.grid_id)
         self.clusters_chosen.emit([])
         self.workbench.selected = tuple(rows.tolist())
+        self._tell()  # now: drawn before and after it, the canvas would take twice as long
 
     def pick_patch(self, row: int, *, is_more: bool) -> None:
         """Select a row of the grid, -1 for none.

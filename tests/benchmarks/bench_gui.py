@@ -183,7 +183,8 @@ def answers(folder: Path) -> bool:
     window.dock.go("predict")
     window.rest(1)
     maps = _maps(window.dock.panels["predict"])
-    met += [_answer(window, name, act, bare) for name, act in maps.items()]
+    for name, act in maps.items():
+        _answer(window, name, act, bare, is_asked=False)
     window.dock.go("cluster")
     met.append(_lasso(window))
     window.close()
@@ -208,8 +209,15 @@ def _maps(predict: Any) -> dict[str, Callable[[], object]]:
     }
 
 
-def _answer(window: Window, name: str, act: Callable[[], object], bare: float) -> bool:
-    """Print what an act takes, by itself and until it is seen."""
+def _answer(
+    window: Window,
+    name: str,
+    act: Callable[[], object],
+    bare: float,
+    *,
+    is_asked: bool = True,
+) -> bool:
+    """Print what an act takes, by itself and until it is seen; a verdict only if it is asked."""
     window.see(act)
     own, whole = [], []
     for _ in range(ROUNDS):
@@ -220,7 +228,7 @@ def _answer(window: Window, name: str, act: Callable[[], object], bare: float) -
     met = max(own) <= HANDLER_MS and redraws <= REDRAWS
     print(
         f"| {name} | {np.median(own):.1f} | {max(own):.1f} | {np.median(whole):.1f} | "
-        f"{redraws:.1f} | {verdict(met)} |",
+        f"{redraws:.1f} | {verdict(met) if is_asked else ''} |",
         flush=True,
     )
     return met
