@@ -120,7 +120,9 @@ def _redraw(layer: Vectors, lines: Float64, color: ArrayLike, width: float) -> N
     with layer.events.blocker_all():
         layer.data = lines
         layer.edge_color = color
-        layer.edge_width = width
+    if layer.edge_width != width:
+        with layer.events.reload.blocker():
+            layer.edge_width = width
     layer.set_view_slice()
     layer.events.set_data()
 

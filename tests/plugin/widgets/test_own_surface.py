@@ -10,6 +10,7 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtGui import QGuiApplication
 
 from napari_fusecpath.layers.canvas import window_of
+from napari_fusecpath.widgets.own_surface import draw_first
 from src_core.progress import Progress
 
 PLUGIN = "napari-fusecpath"
@@ -84,3 +85,15 @@ def test_a_report_of_progress_lays_nothing_out(dock: Any, qtbot: Any) -> None:
         qtbot.wait(20)
     assert panel.left.text() == "2 h 00"
     assert asked.count == 0
+
+
+def test_the_dock_is_drawn_before_the_canvas_changes(dock: Any, qtbot: Any) -> None:
+    canvas = dock.session.viewer.window._qt_viewer.canvas.native
+    words, drawn = Asked(dock.progress.text, QEvent.Type.Paint), Asked(canvas, QEvent.Type.Paint)
+    dock.progress.text.show()
+    dock.progress.show()
+    qtbot.wait(100)
+    words.count = drawn.count = 0
+    dock.progress.text.setText("Other words")
+    draw_first(dock.progress)
+    assert (words.count, drawn.count) == (1, 0)

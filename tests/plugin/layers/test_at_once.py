@@ -1,0 +1,77 @@
+"""Frames and the shade are drawn at once, and the latest of them is what stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from napari_fusecpath.layers.selection import show_selection
+from napari_fusecpath.layers.shade import show_shade
+from napari_fusecpath.layers.slide import prepare_viewer
+from src_core.patches.grid import Lattice, PatchGrid
+
+LATTICE = Lattice(
+    origin_xy=(0.0, 0.0),
+    stride_l0=512.0,
+    patch_l0=512.0,
+    shape_hw=(8, 10),
+    patch_px=256,
+    mpp=0.5,
+    slide_mpp=0.25,
+)
+CELLS = np.stack(np.meshgrid(np.arange(10), np.arange(8)), -1).reshape(-1, 2).astype(np.int32)
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: Any, qtbot: Any) -> Any:
+    """A window that reads pixels in threads, as it does for slides."""
+    made = make_napari_viewer(show=True)
+    prepare_viewer(made)
+    made.add_image(np.zeros((64, 64)))
+    qtbot.wait(100)
+    return made
+
+
+def all_but(row: int) -> NDArray[np.bool_]:
+    return np.arange(len(CELLS)) != row
+
+
+def shaded(layer: Any) -> list[int]:
+    """Return the rows of the grid that are drawn dark."""
+    return np.flatnonzero(layer._slice.image.raw.ravel()).tolist()
+
+
+def test_the_latest_shade_stays(viewer: Any, qtbot: Any) -> None:
+    grid = PatchGrid(LATTICE, CELLS, "none")
+    for row in (3, 4, 5):  # the first is still being sliced when the next ones come
+        layer = show_shade(viewer, grid, all_but(row))
+    qtbot.waitUntil(lambda: layer.loaded)
+    qtbot.wait(100)
+    assert shaded(layer) == [5]
+
+
+def test_a_shade_is_drawn_without_a_thread(viewer: Any, qtbot: Any) -> None:
+    grid = PatchGrid(LATTICE, CELLS, "none")
+    layer = show_shade(viewer, grid, all_but(3), visible=False)
+    qtbot.wait(200)
+    asked: list[object] = []
+    layer.events.reload.connect(asked.append)
+    show_shade(viewer, grid, all_but(7))
+    assert layer.visible
+    assert shaded(layer) == [7]
+    assert not asked
+
+
+def test_frames_are_drawn_without_a_thread(viewer: Any, qtbot: Any) -> None:
+    layer = show_selection(viewer, LATTICE, CELLS[:2])
+    qtbot.waitUntil(lambda: layer.loaded)
+    asked: list[object] = []
+    layer.events.reload.connect(asked.append)
+    layer.events.thumbnail.connect(asked.append)
+    assert show_selection(viewer, LATTICE, CELLS[9:10]) is layer
+    np.testing.assert_array_equal(layer._view_data, layer.data)
+    assert np.count_nonzero(layer._view_face_color[:, 3]) == 8  # four lines of two triangles
+    assert not asked
