@@ -71,7 +71,7 @@ class ClusterLegend(QWidget):
             "F2 renames. Agreement: share of the nearest neighbours of its patches, by each "
             "encoder alone, that are in it too"
         )
-        self.table.setMinimumHeight(180)
+        self.table.setMinimumHeight(130)
         self.rename, self.recolor = QPushButton("Rename", self), QPushButton("Colour…", self)
         self.merge, self.undo = QPushButton("Merge", self), QPushButton("Undo", self)
         self.rename.setToolTip("Call the chosen cluster something else (F2)")
