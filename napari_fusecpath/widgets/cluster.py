@@ -244,6 +244,7 @@ class ClusterPanel(StepPanel):
     def _select_rows(self, rows: Int64) -> None:
         """Select what was drawn around in the scatter."""
         self.session.choose_patches(rows)
+        self.session.tell()
 
     def _make_scatter(self) -> None:
         """Make the scatter of the clusters in view: what is stored of the clusters is kept."""

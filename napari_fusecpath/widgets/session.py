@@ -87,8 +87,7 @@ class Session(QObject):
         """The user has chosen the class of the maps; else it is each slide's predicted one."""
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(0)
-        self._timer.timeout.connect(self._tell)
+        self._timer.timeout.connect(self.tell)
         self._came: Layer | None = None
         self._rows: tuple[tuple[int, ...], Int64] = ((), np.empty(0, np.int64))
         self._is_stale = True
@@ -288,7 +287,6 @@ class Session(QObject):
             self.workbench.turn_to_grid(self.snapshot.grid.grid_id)
         self.clusters_chosen.emit([])
         self.workbench.selected = tuple(rows.tolist())
-        self._tell()  # now: drawn before and after it, the canvas would take twice as long
 
     def pick_patch(self, row: int, *, is_more: bool) -> None:
         """Select a row of the grid, -1 for none.
@@ -317,6 +315,14 @@ class Session(QObject):
         self.snapshot = replace(self.snapshot, **changes)
         self._timer.start()
 
+    def tell(self) -> None:
+        """Tell of a choice now: drawn before and after it, the canvas would take twice as long."""
+        self._timer.stop()
+        if self._is_stale:
+            self.refresh()
+        else:
+            self.refreshed.emit(self.snapshot)
+
     def tell_soon(self) -> None:
         """Tell once more of what is known: layers were drawn anew."""
         self._timer.start()
@@ -325,13 +331,6 @@ class Session(QObject):
         """Tell of a choice soon; what is selected or drawn changes nothing that is stored."""
         self._is_stale |= info.signal.name not in _NOT_STORED
         self._timer.start()
-
-    def _tell(self) -> None:
-        self._timer.stop()
-        if self._is_stale:
-            self.refresh()
-        else:
-            self.refreshed.emit(self.snapshot)
 
     def _on_inserted(self, event: Any) -> None:
         if role_of(event.value) == "slide":

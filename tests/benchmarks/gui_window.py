@@ -35,7 +35,7 @@ class Window:
         self._n_drawn, self._drawn_at, self._told = 0, 0.0, 0.0
         self.canvas.frameSwapped.connect(self._note_drawn)
         session = dock.session
-        session._timer.timeout.disconnect(session._tell)
+        session._timer.timeout.disconnect(session.tell)
         session._timer.timeout.connect(self._tell)
         self.rest(2)
 
@@ -57,7 +57,7 @@ class Window:
     def _tell(self) -> None:
         """Let the panels hear of a choice, and note how long they take."""
         began = time.perf_counter()
-        self.dock.session._tell()
+        self.dock.session.tell()
         self._told += time.perf_counter() - began
 
     def wait(self, until: Callable[[], bool], seconds: float) -> None:
