@@ -10,7 +10,15 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QPoint, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QColorDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QColorDialog,
+    QHBoxLayout,
+    QMenu,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_fusecpath.layers.find import find_layer, set_visible
 from napari_fusecpath.layers.label_look import dress_labels
@@ -28,6 +36,8 @@ from src_core.types import Labels as Clusters
 __all__ = ["ClusterLegend"]
 
 _DIMMED = 0.25
+_LEAST_HEIGHT = 130
+"""Pixels: six clusters."""
 
 
 class ClusterLegend(QWidget):
@@ -71,7 +81,9 @@ class ClusterLegend(QWidget):
             "F2 renames. Agreement: share of the nearest neighbours of its patches, by each "
             "encoder alone, that are in it too"
         )
-        self.table.setMinimumHeight(130)
+        self.table.setMinimumHeight(_LEAST_HEIGHT)
+        # More only where there is room: on a laptop's screen the buttons below it stay in view.
+        self.table.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         self.rename, self.recolor = QPushButton("Rename", self), QPushButton("Colour…", self)
         self.merge, self.undo = QPushButton("Merge", self), QPushButton("Undo", self)
         self.rename.setToolTip("Call the chosen cluster something else (F2)")
