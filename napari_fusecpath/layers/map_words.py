@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from napari.layers import Image
 
-from napari_fusecpath.layers.find import about
+from napari_fusecpath.layers.smoothing import is_smooth
 from src_core.types import Task
 
 __all__ = [
@@ -49,7 +49,7 @@ def tell_values(layer: Image, words: Words) -> None:
         where = {name: one for name, one in options.items() if name != "value"}
         value = layer.get_value(position, **where)
         text = "" if value is None or not math.isfinite(value) else words(float(value))
-        if text and about(layer).get("is_smooth"):
+        if text and is_smooth(layer):
             text += ", smoothed"
         at = status["coordinates"].partition(": ")[0]
         return {**status, "value": text, "coordinates": f"{at}: {text}" if text else at}

@@ -9,7 +9,6 @@ from typing import Any
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QComboBox,
-    QFileDialog,
     QFormLayout,
     QPushButton,
     QSpinBox,
@@ -19,11 +18,14 @@ from qtpy.QtWidgets import (
 from napari_fusecpath.layers.canvas import view_of
 from napari_fusecpath.layers.find import Role, find_layer
 from napari_fusecpath.layers.geometry import xy_of_world
+from napari_fusecpath.layers.smoothing import is_smooth
 from napari_fusecpath.layers.stack import scale_in_view
 from napari_fusecpath.remembered import remember
+from napari_fusecpath.widgets.dialogs import ask_name
 from napari_fusecpath.widgets.forms import WheelGuard
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.step import wrapped_label
+from src_core.errors import ConfigError
 
 __all__ = ["Keeping"]
 
@@ -36,7 +38,7 @@ _MAPS: tuple[tuple[str, Role], ...] = (
 )
 _SHOWN = "What the canvas shows"
 _VIEW, _WHOLE = "The view", "The whole slide"
-_PICTURES = "Picture (*.png);;TIFF (*.tiff);;PDF (*.pdf)"
+_PICTURES = "Picture (*.png);;TIFF (*.tiff *.tif);;PDF (*.pdf)"
 _SCRIPT = "Shell script, and one for Windows (*.sh)"
 
 
@@ -115,18 +117,19 @@ class Keeping(QWidget):
             self.refused.emit("The canvas shows no map; show one, or choose it here.")
             return
         proposed = snapshot.project.root / "exports" / f"{snapshot.slide.slide_id}-{what}.png"
-        path, _ = QFileDialog.getSaveFileName(self, "Save a figure", str(proposed), _PICTURES)
-        if not path:
+        path = self._ask_name("Save a figure", proposed, _PICTURES)
+        if path is None:
             return
         bench = self.session.workbench
         options: dict[str, Any] = {
             "project": str(snapshot.project.root),
             "slide": snapshot.slide.slide_id,
             "what": what,
-            "out": str(Path(path)),
+            "out": str(path),
             "width_mm": float(self.width_mm.value()),
             "joint": bench.is_joint,
             "by_rank": bench.is_by_rank,
+            "smooth": is_smooth(find_layer(self.session.viewer, what)),
         }
         prediction = snapshot.prediction
         if prediction is not None:
@@ -143,10 +146,26 @@ class Keeping(QWidget):
         if project is None:
             return
         proposed = project.root / "exports" / "repeat.sh"
-        path, _ = QFileDialog.getSaveFileName(self, "Save the script", str(proposed), _SCRIPT)
-        if path:
-            self.say.clear()
-            self.asked.emit("script", {"project": str(project.root), "out": str(Path(path))})
+        path = self._ask_name("Save the script", proposed, _SCRIPT)
+        if path is None:
+            return
+        beside = (path.with_suffix(".cmd"), path.with_name(f"{path.stem}-files"))
+        taken = next((one.name for one in beside if one.exists()), None)
+        if taken is not None and not path.exists():  # else they are of the script that it follows
+            self.refused.emit(
+                f"{taken} is there already, and would be written beside {path.name}; give the "
+                "script another name."
+            )
+            return
+        self.say.clear()
+        self.asked.emit("script", {"project": str(project.root), "out": str(path)})
+
+    def _ask_name(self, title: str, proposed: Path, kinds: str) -> Path | None:
+        try:
+            return ask_name(self, title, proposed, kinds)
+        except ConfigError as error:
+            self.refused.emit(str(error))
+            return None
 
     def _map(self) -> Role | None:
         """Return the chosen map, or the topmost one that can be seen."""

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLa
 
 from napari_fusecpath.notify import report_error, report_info
 from napari_fusecpath.remembered import keep, recall
-from napari_fusecpath.widgets.dialogs import ask_file
+from napari_fusecpath.widgets.dialogs import ask_file, ask_name
 from napari_fusecpath.widgets.label_columns import ColumnsMenu
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.slide_facts import SlideFacts
@@ -30,6 +30,7 @@ STEP_KEYS = {"PageUp": -1, "PageDown": 1}
 """Keys of the canvas, and by how many slides they turn: napari gives them to nothing."""
 
 _TABLES = "Tables (*.csv *.tsv)"
+_TABLE = "Table (*.csv)"
 
 _COLUMN = "column of labels"
 
@@ -239,10 +240,14 @@ class SlidesPanel(QWidget):
         if project is None:
             report_error(ProjectError("There is no project yet; open a slide and prepare it."))
             return
-        proposal = str(project.root.parent / f"{project.root.name}-labels.csv")
-        path, _ = QFileDialog.getSaveFileName(self, "Write labels to", proposal, _TABLES)
-        if path:
-            self.keeper.export_labels(project.root, Path(path))
+        proposed = project.root.parent / f"{project.root.name}-labels.csv"
+        try:
+            path = ask_name(self, "Write labels to", proposed, _TABLE)
+        except FusecpathError as error:
+            report_error(error)
+            return
+        if path is not None:
+            self.keeper.export_labels(project.root, path)
 
     def _ask_folder(self) -> None:
         """Ask for a folder in which all slides that are missing are looked for."""

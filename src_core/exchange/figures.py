@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -15,7 +15,7 @@ from src_core.clustering.legend import Legend
 from src_core.clustering.result import load_agreement, load_clusters
 from src_core.encoders.registry import encoder_card
 from src_core.errors import ConfigError, ProjectError, UnknownEncoderError
-from src_core.inference.maps import percentiles, robust_limits, signed_percentiles
+from src_core.inference.maps import percentiles, robust_limits, signed_percentiles, smoothed
 from src_core.inference.palette import cluster_colors
 from src_core.inference.prediction import Prediction
 from src_core.inference.print_figure import PRINT_DPI, Overlay, Region, save_print
@@ -62,6 +62,8 @@ class Wanted:
     """The clusters that the slide has in common with others."""
     by_rank: bool = False
     """Attention and contributions as percentiles within the slide, as the window may show them."""
+    is_smooth: bool = False
+    """Between the patches too, as the window may show it; clusters have nothing between them."""
 
 
 def draw_figure(project: Project, slide: SlideFolder, wanted: Wanted, path: Path) -> None:
@@ -93,6 +95,9 @@ def draw_figure(project: Project, slide: SlideFolder, wanted: Wanted, path: Path
         properties = reader.properties
         region = _region(properties, wanted.view)
         overlay, licences = _overlay(project, slide, grid, wanted, region)
+        if wanted.is_smooth and not overlay.legend:
+            title = f"{overlay.title}, smoothed between patches"
+            overlay = replace(overlay, raster=smoothed(overlay.raster), title=title)
         picture = _picture(reader, region, wanted.width_mm)
     finally:
         reader.close()

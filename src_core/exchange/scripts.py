@@ -67,7 +67,7 @@ def write_script(
         tracker.advance(1, detail=path.name)
     scripts = []
     for ending, text in texts.items():
-        path = out.with_name(f"{stem}{ending}")
+        path = out if out.suffix.lower() == ending else out.with_name(f"{stem}{ending}")
         write_bytes(path, text.encode())
         path.chmod(path.stat().st_mode | 0o111)
         scripts.append(path)

@@ -14,12 +14,15 @@ __all__ = [
     "percentiles",
     "robust_limits",
     "signed_percentiles",
-    "smooth",
+    "smoothed",
     "to_raster",
 ]
 
 _PERCENTILES = (1.0, 99.0)
 """Attention is heavy-tailed: a single patch must not use up the scale."""
+_SMOOTHED_FACTOR = 8
+_MOST_SMOOTHED_PX = 4096
+"""Of a side: what every graphics card takes as one picture."""
 
 
 def to_raster(values: NDArray[np.floating], cells: Cells, shape_hw: tuple[int, int]) -> Float32:
@@ -112,35 +115,37 @@ def robust_limits(values: ArrayLike) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + max(abs(low), 1.0))
 
 
-def smooth(raster: NDArray[np.floating], *, sigma: float = 1.0) -> tuple[Float32, Float32]:
-    """Smooth a map without letting the background bleed into the tissue's edge.
+def smoothed(raster: NDArray[np.floating]) -> Float32:
+    """Return a map with more pixels a side, linear between the centres of cells: for the eye.
+
+    Missing cells take the nearest value first, and are cut out afterwards: interpolation as
+    displays do it would eat half a cell of the tissue's edge.
 
     Parameters
     ----------
     raster : ndarray of float, shape (rows, cols)
         NaN where there is nothing.
-    sigma : float, cells
-        Width of the Gaussian; 0 only fills.
 
     Returns
     -------
-    values : ndarray of float32, shape (rows, cols)
-        Finite everywhere (NaN only if nothing is known): missing cells take the nearest value
-        first, so that a display may interpolate.
-    alpha : ndarray of float32, shape (rows, cols)
-        1 on cells that were known, 0 elsewhere: the opacity to draw with.
+    ndarray of float32, shape (k * rows, k * cols)
+        NaN in every pixel of a cell that was missing. k is 8, or less where the map would become
+        too large for a picture, down to 1.
     """
-    from scipy.ndimage import distance_transform_edt, gaussian_filter
+    from PIL import Image
+    from scipy.ndimage import distance_transform_edt
 
-    known = np.isfinite(raster)
-    alpha = known.astype(np.float32)
-    if not known.any():
-        return np.full(raster.shape, np.nan, dtype=np.float32), alpha
+    values, known = np.asarray(raster, dtype=np.float32), np.isfinite(raster)
+    factor = min(_SMOOTHED_FACTOR, _MOST_SMOOTHED_PX // max(raster.shape))
+    if factor < 2 or not known.any():
+        return values
     nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)
-    filled = np.asarray(raster, dtype=np.float64)[tuple(nearest)]
-    if sigma > 0:
-        filled = gaussian_filter(filled, sigma, mode="nearest")
-    return filled.astype(np.float32), alpha
+    filled = Image.fromarray(values[tuple(nearest)])
+    high, wide = (factor * side for side in raster.shape)
+    # Pillow takes a fifth of the time that scipy's zoom takes for the same.
+    large = np.array(filled.resize((wide, high), Image.Resampling.BILINEAR))
+    large[(~known).repeat(factor, axis=0).repeat(factor, axis=1)] = np.nan
+    return large
 
 
 def map_auroc(values: NDArray[np.floating], positive: NDArray[np.bool_]) -> Metric:

@@ -32,7 +32,7 @@ _BAR_INCHES = 0.42
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlay:
-    """What lies on the slide, one pixel for each cell of the lattice, and what it means."""
+    """What lies on the slide, one pixel or more a side for each lattice cell, and what it means."""
 
     raster: NDArray[Any]
     """(rows, cols) numbers with a colour bar, NaN transparent; or (rows, cols, 4) colours."""

@@ -42,6 +42,7 @@ class FigureOptions(Config):
     by_rank: Annotated[
         bool, Help("Attention and contributions as percentiles within the slide")
     ] = False
+    smooth: Annotated[bool, Help("Smooth between patches, for the eye; never clusters")] = False
 
     def region(self) -> Region | None:
         """Return the part of the slide.
@@ -76,6 +77,7 @@ def _figure(options: FigureOptions, report: Report, stop: Stop) -> Result:
         output=options.output,
         is_joint=options.joint,
         by_rank=options.by_rank,
+        is_smooth=options.smooth,
     )
     name = f"{options.slide}-{options.what}.png"
     path = Path(options.out) if options.out else project.root / "exports" / name

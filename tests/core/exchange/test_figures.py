@@ -15,6 +15,7 @@ from src_core.clustering.result import load_clusters
 from src_core.errors import ConfigError, ProjectError
 from src_core.exchange import figures
 from src_core.inference import print_figure
+from src_core.inference.maps import smoothed
 from src_core.inference.palette import cluster_colors
 from src_core.inference.prediction import Prediction
 from src_core.patches.grid import PatchGrid
@@ -227,6 +228,35 @@ def test_a_map_by_rank_is_the_one_that_the_window_shows(
     assert overlay.limits == (lowest, 100.0)
     known = overlay.raster[np.isfinite(overlay.raster)]
     assert np.abs(known).max() == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize("what", ["attention", "agreement", "clusters"])
+def test_a_smooth_map_is_the_one_that_the_window_shows(
+    predicted: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    said = texts(monkeypatch)
+    rasters: list[Any] = []
+    plain = print_figure.save_print
+
+    def save(path: Path, picture: Any, region: Any, overlay: Any, *rest: Any, **more: Any) -> None:
+        rasters.append(overlay.raster)
+        plain(path, picture, region, overlay, *rest, **more)
+
+    monkeypatch.setattr(figures, "save_print", save)
+    options: dict[str, Any] = {"project": str(predicted.root), "slide": "a-slide", "what": what}
+    for smooth in (False, True):
+        out = str(tmp_path / f"{smooth}.png")
+        verb("figure", **options, out=out, width_mm=60.0, run="run-0001", smooth=smooth)
+    usual, drawn = rasters
+    if what == "clusters":
+        np.testing.assert_array_equal(drawn, usual)
+    else:
+        np.testing.assert_array_equal(drawn, smoothed(usual))
+        assert drawn.shape[0] == 8 * usual.shape[0]
+    told = " ".join(said).count("smoothed between patches")
+    assert told == (what != "clusters")
+    same = (tmp_path / "False.png").read_bytes() == (tmp_path / "True.png").read_bytes()
+    assert same == (what == "clusters")
 
 
 def test_merged_clusters_are_named_and_drawn_as_one(

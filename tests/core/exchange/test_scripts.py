@@ -180,9 +180,10 @@ def test_a_script_makes_the_same_clusters_and_the_same_weights(
 def test_each_step_says_when_and_by_which_version_it_was_made(
     worked_on: Project, tmp_path: Path
 ) -> None:
-    result = verb("script", project=str(worked_on.root), out=str(tmp_path / "it all.sh"))
+    result = verb("script", project=str(worked_on.root), out=str(tmp_path / "it all.SH"))
     assert Path(result["for_windows"]) == tmp_path / "it all.cmd"
-    text = (tmp_path / "it all.sh").read_text(encoding="utf-8")
+    assert Path(result["script"]) == tmp_path / "it all.SH", "the very file that was named"
+    text = (tmp_path / "it all.SH").read_text(encoding="utf-8")
     asked = read_json(worked_on.run("run-0001") / "config.json")
     version = asked["versions"]["napari-fusecpath"]
     heads = [line for line in text.splitlines() if line.startswith(("# Train", "# Fine", "# Prep"))]

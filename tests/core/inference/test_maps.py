@@ -9,7 +9,7 @@ from src_core.inference.maps import (
     map_auroc,
     percentiles,
     signed_percentiles,
-    smooth,
+    smoothed,
     to_raster,
 )
 
@@ -59,23 +59,26 @@ def test_ranks_follow_the_order_of_heavy_tails_with_ties(seed: int) -> None:
     np.testing.assert_allclose(percentiles(values)[known], mean_ranks, rtol=1e-6)
 
 
-def test_smoothing_fills_from_the_nearest_and_keeps_the_outline() -> None:
+def test_smoothing_keeps_missing_cells_and_whole_edges() -> None:
+    raster = np.array([[1, np.nan, 3], [4, 5, np.nan]], dtype=np.float32)
+    large = smoothed(raster)
+    assert large.shape == (16, 24)
+    assert np.array_equal(np.isnan(large), np.kron(np.isnan(raster), np.ones((8, 8))) == 1)
+    around = large.reshape(2, 8, 3, 8)[:, 3:5, :, 3:5].mean(axis=(1, 3))
+    assert np.allclose(around, raster, atol=0.2, equal_nan=True), "around the centres"
+    assert large[12, 7] > 4, "between two centres it lies between their values"
+
+
+def test_a_constant_stays_one_to_its_edge() -> None:
     raster = np.full((9, 9), np.nan, dtype=np.float32)
     raster[2:7, 2:7] = 4.0
-    values, alpha = smooth(raster, sigma=1.0)
-    # Zeros or NaN around the tissue would eat its edge; a constant must stay one everywhere.
-    np.testing.assert_allclose(values, 4.0, rtol=1e-6)
-    np.testing.assert_array_equal(alpha, np.isfinite(raster))
+    np.testing.assert_array_equal(smoothed(raster), raster.repeat(8, axis=0).repeat(8, axis=1))
 
 
-def test_smoothing_nothing_gives_nothing_and_no_width_only_fills() -> None:
-    values, alpha = smooth(np.full((2, 3), np.nan))
-    assert np.isnan(values).all()
-    assert not alpha.any()
-    values, _ = smooth(np.array([[1.0, np.nan, 3.0, 7.0]]), sigma=0)
-    assert values[0, 0] == 1
-    assert values[0, 1] in (1, 3)
-    assert values[0, 2] == 3
+def test_a_map_is_smoothed_to_what_a_picture_can_hold_and_nothing_stays_nothing() -> None:
+    assert smoothed(np.zeros((2, 1000))).shape == (8, 4000)
+    assert smoothed(np.zeros((2, 3000))).shape == (2, 3000)
+    assert np.isnan(smoothed(np.full((2, 3), np.nan))).all()
 
 
 def test_magnitude_forgets_the_direction() -> None:

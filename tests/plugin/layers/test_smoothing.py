@@ -1,4 +1,4 @@
-"""A smooth map has the same edges and, at the centres, the same values."""
+"""A layer that is drawn smoothly stays where it lies."""
 
 from __future__ import annotations
 
@@ -6,18 +6,8 @@ import numpy as np
 from napari.layers import Image
 
 from napari_fusecpath.layers.geometry import raster_placement
-from napari_fusecpath.layers.smoothing import draw_smoothly, enlarged
+from napari_fusecpath.layers.smoothing import draw_smoothly
 from src_core.patches.lattice import Lattice
-
-
-def test_missing_cells_stay_missing_and_edges_whole() -> None:
-    raster = np.array([[1, np.nan, 3], [4, 5, np.nan]], dtype=np.float32)
-    large = enlarged(raster, 5)
-    assert large.shape == (10, 15)
-    assert np.array_equal(np.isnan(large), np.kron(np.isnan(raster), np.ones((5, 5))) == 1)
-    centres = large[2::5, 2::5]
-    assert np.allclose(centres, raster, equal_nan=True)
-    assert large[7, 4] > 4, "between two centres it lies between their values"
 
 
 def test_a_layer_keeps_its_outline() -> None:

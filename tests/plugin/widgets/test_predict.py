@@ -58,7 +58,12 @@ def project(trained: Path, tmp_path: Path) -> Project:
 
 
 def test_from_a_trained_run_to_maps_and_a_figure(
-    window: Open, until_idle: Wait, project: Project, qtbot: Any
+    window: Open,
+    until_idle: Wait,
+    project: Project,
+    qtbot: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dock = window(project.root)
     predict: Any = dock.panels["predict"]
@@ -90,7 +95,9 @@ def test_from_a_trained_run_to_maps_and_a_figure(
     plain = layer.data.copy()
     predict.smooth.setChecked(True)
     assert layer.data.shape > plain.shape
+    smooth = save_figure(dock, tmp_path / "smooth.png", until_idle, monkeypatch)
     predict.smooth.setChecked(False)
+    assert save_figure(dock, tmp_path / "plain.png", until_idle, monkeypatch) != smooth
     assert np.array_equal(layer.data, plain, equal_nan=True)
     assert not predict.values.isEnabled()
     assert predict.values.toolTip().startswith("A probability is shown as computed")
@@ -108,6 +115,18 @@ def test_from_a_trained_run_to_maps_and_a_figure(
     until_idle(dock)
     (figure,) = (project.root / "exports").glob("*.png")
     assert str(figure) in predict.export_text.text()
+
+
+def save_figure(
+    dock: FuseCPathWidget, path: Path, until_idle: Wait, monkeypatch: pytest.MonkeyPatch
+) -> bytes:
+    """Save what the canvas shows as a figure."""
+    predict: Any = dock.panels["predict"]
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
+    predict.keeping.figure.click()
+    until_idle(dock)
+    assert predict.warning.text() == ""
+    return path.read_bytes()
 
 
 def said_of_unlike(dock: FuseCPathWidget) -> list[str]:
@@ -491,14 +510,24 @@ def test_figures_and_the_script_are_saved(
     np.testing.assert_allclose(typed, view / 2, atol=0.1)
     box.setValue(mpp)
 
-    saved.append(tmp_path / "whole.png")
+    saved.append(tmp_path / "whole")
     keeping.what.setCurrentText("Agreement")
     keeping.part.setCurrentText("The whole slide")
     keeping.figure.click()
     until_idle(dock)
     assert "view" not in asked[-1][1]
-    assert saved[-1].is_file()
+    assert (tmp_path / "whole.png").is_file()
 
+    before = len(asked)
+    saved.append(tmp_path / "r.txt")
+    keeping.script.click()
+    assert embed.warning.text() == "r.txt cannot end with .txt; let it end with .sh."
+    theirs = tmp_path / "r.cmd"
+    theirs.write_text("their own", encoding="utf-8")
+    saved.append(tmp_path / "r")
+    keeping.script.click()
+    assert embed.warning.text().startswith("r.cmd is there already, and would be written beside")
+    assert len(asked) == before, "nothing is written"
     saved.append(tmp_path / "all steps.sh")
     keeping.script.click()
     until_idle(dock)
