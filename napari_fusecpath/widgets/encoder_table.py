@@ -38,7 +38,9 @@ _WIDEST = {
     Column.FITS: "own",
 }
 """Texts that a column has room for; the licence and the name share what is left."""
-_LONGEST_NAME = "mean-chief-ctranspath"
+_SAID_BELOW = (Column.ACCESS, Column.SIZE)
+"""Columns that give way to the name, in this order: the sentences below the table say the same."""
+_LONGEST_NAME = "mean-resnet50-truncated"
 _LEAST_PX = 60
 _FAINT = 0.6
 
@@ -123,14 +125,19 @@ class EncoderTable(QTableView):
         """Share what the other columns leave: the licence can do with a mark, the name cannot."""
         super().resizeEvent(event)
         viewport = self.viewport()
-        shared = (Column.NAME, Column.LICENCE)
-        taken = sum(self._head.sectionSize(one) for one in Column if one not in shared)
+        mark, name = (self._width_of(text) for text in ("any", _LONGEST_NAME))
+        taken = _BOX_PX + sum(map(self._width_of, _WIDEST.values()))
         room = 0 if viewport is None else viewport.width() - taken
-        advance = self.fontMetrics().horizontalAdvance
-        mark, name = (advance(text) + _PADDING_PX for text in ("any", _LONGEST_NAME))
+        for column in _SAID_BELOW:
+            gives_way = room < name + mark
+            self._head.setSectionHidden(column, gives_way)
+            room += gives_way * self._width_of(_WIDEST[column])
         for_name = max(_LEAST_PX, min(name, room - mark))
         self._head.resizeSection(Column.NAME, for_name)
         self._head.resizeSection(Column.LICENCE, max(mark, room - for_name))
+
+    def _width_of(self, text: str) -> int:
+        return self.fontMetrics().horizontalAdvance(text) + _PADDING_PX
 
     def _ask_menu(self) -> None:
         viewport, rect = self.viewport(), self.visualRect(self.currentIndex())
@@ -151,8 +158,7 @@ class EncoderTable(QTableView):
         head.sectionClicked.connect(self._sort_by)
         head.resizeSection(Column.USE, _BOX_PX)
         for column, text in _WIDEST.items():
-            width = self.fontMetrics().horizontalAdvance(text) + _PADDING_PX
-            head.resizeSection(column, width)
+            head.resizeSection(column, self._width_of(text))
         side.setDefaultSectionSize(max(side.minimumSectionSize(), self.fontMetrics().height() + 6))
         side.hide()
         return head, side

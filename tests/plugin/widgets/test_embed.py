@@ -19,7 +19,7 @@ from huggingface_hub import constants
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QLineEdit, QMenu
+from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QLineEdit, QMenu, QStyle
 
 from napari_fusecpath.widgets.asking import ConsentDialog, TokenDialog
 from napari_fusecpath.widgets.dock import FuseCPathWidget
@@ -31,7 +31,7 @@ from src_core.embeddings.store import EmbeddingStore
 from src_core.encoders.hub_refusals import size_text
 from src_core.encoders.local_weights import local_files
 from src_core.encoders.presets import PRESETS
-from src_core.encoders.registry import encoder_card
+from src_core.encoders.registry import encoder_card, list_encoders
 from src_core.encoders.remote_code import agree, agreed_revision
 from src_core.preparing import prepare_grid
 from src_core.progress import ignore, never
@@ -196,6 +196,16 @@ def test_the_table_tells_sorts_and_is_ticked_by_keys_and_presets(
     assert column(Column.NAME)[:4] == ["lite0", "texture", "lite1", "lite2"], "in use, then ready"
     viewport, heads = table.viewport(), table.horizontalHeader()
     qtbot.waitUntil(lambda: heads.length() <= viewport.width())  # no column is out of view
+    narrow = {Column.SIZE, Column.ACCESS}
+    assert {of for of in Column if heads.isSectionHidden(of)} == narrow, "said below the table"
+    margin = 1 + table.style().pixelMetric(QStyle.PixelMetric.PM_FocusFrameHMargin)
+    shown_px = heads.sectionSize(Column.NAME) - 2 * margin
+    names = [*list_encoders("patch"), *list_encoders("slide")]
+    elide = table.fontMetrics().elidedText
+    assert [elide(name, table.textElideMode(), shown_px) for name in names] == names
+    table.setMinimumWidth(table.width() + 90)
+    qtbot.waitUntil(lambda: not any(map(heads.isSectionHidden, Column)))
+    assert heads.length() <= viewport.width()
 
     firsts = [(Column.SIZE, "4608"), (Column.SIZE, "any"), (Column.NAME, "abmil")]
     firsts += [(Column.TASK, "patch"), (Column.LICENCE, "Apache-2.0"), (Column.WEIGHTS, "here")]
