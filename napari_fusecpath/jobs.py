@@ -294,7 +294,9 @@ class JobRunner(QObject):
         elif state is JobState.DONE:
             job.done.emit(value)
         elif isinstance(value, JobFailure):
-            _log.error("%s failed: %s\n%s", job.verb, value.message, value.details)
+            # A user's error says all in its sentence; a bug has something to send.
+            level = logging.INFO if value.user else logging.ERROR
+            _log.log(level, "%s failed: %s\n%s", job.verb, value.message, value.details)
             job.failed.emit(value)
         self.changed.emit()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -143,8 +144,14 @@ def test_an_engine_that_cannot_start(qtbot: Any) -> None:
     assert "could not be started" in failure_of(qtbot, missing.submit("count")).message
 
 
-def test_an_error_of_the_user_is_a_sentence(qtbot: Any, runner: JobRunner) -> None:
+def test_an_error_of_the_user_is_a_sentence(
+    qtbot: Any, runner: JobRunner, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)  # what Python writes to the terminal
     failure = failure_of(qtbot, runner.submit("raise"))
+    assert "Traceback" not in caplog.text
+    failure_of(qtbot, runner.submit("bug"))
+    assert "Traceback ... line 7" in caplog.text
     assert failure == JobFailure(
         message="a.svs cannot be opened.",
         details="Traceback ...",

@@ -16,6 +16,7 @@ from napari_fusecpath.layers.geometry import cells_of_world
 from napari_fusecpath.state import workbench_of
 from napari_fusecpath.widgets.bag_frames import one_bag
 from napari_fusecpath.widgets.dock import FuseCPathWidget
+from src_core import RESEARCH_USE
 from src_core.project import Project
 from tests.plugin.widgets.clustered_slide import clustered_slide
 from tests.plugin.widgets.conftest import PLUGIN
@@ -139,6 +140,8 @@ def test_without_a_slide_every_step_says_so(window: Open) -> None:
     dock = window()
     assert "drop" in dock.panels["prepare"].say.text()
     assert not dock.panels["prepare"].main.isEnabled()
+    assert dock.project.research.isVisibleTo(dock)
+    assert dock.project.research.text() == RESEARCH_USE
     for key in dock.panels:
         dock.go(key)
         dock.panels[key].click()
