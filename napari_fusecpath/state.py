@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 from weakref import WeakKeyDictionary
 
 from psygnal import SignalGroupDescriptor
@@ -40,8 +40,8 @@ class Workbench:
     """Its name in the project."""
     slide_problem: str = ""
     """Why the slide is not on the canvas, as a sentence; empty while it is, or is on its way."""
-    slide_mpp: float | None = None
-    """Micrometres per level-0 pixel, if the user has typed it."""
+    slide_mpp: float | Literal["auto"] | None = None
+    """Micrometres per level-0 pixel, if the user has typed it; "auto" takes back what was typed."""
     encoders: tuple[str, ...] = ()
     """Patch encoders chosen for the next job."""
     grid_id: str | None = None

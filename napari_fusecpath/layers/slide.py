@@ -69,6 +69,7 @@ def slide_layer_data(
         "slide_id": slide_id,
         "mpp": properties.mpp,
         "mpp_source": properties.mpp_source,
+        "file_mpp": properties.file_mpp,
         "origin_xy": origin,
     }
     arguments = {

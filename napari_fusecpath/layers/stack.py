@@ -18,8 +18,10 @@ from napari_fusecpath.layers.find import ROLES, about, find_layer, role_of
 from napari_fusecpath.layers.geometry import Placement, scale_ratio, unit_of
 
 __all__ = [
+    "follow_scale",
     "follow_slide",
     "insert_by_role",
+    "insert_slide",
     "keeping_active",
     "place_layer",
     "rescale",
@@ -64,16 +66,29 @@ def scale_in_view(viewer: ViewerModel, otherwise: float | None) -> float | None:
     return scale
 
 
+def insert_slide(viewer: ViewerModel, layer: Layer) -> None:
+    """Add a slide at the bottom, once every layer of ours lies by its scale.
+
+    napari draws a layer as soon as it is added, and warns of units that differ.
+    """
+    follow_scale(viewer, about(layer)["mpp"])
+    viewer.layers.insert(0, layer)
+
+
 def follow_slide(viewer: ViewerModel) -> None:
     """Let every layer of ours lie by the scale of the slide in view."""
+    slide = find_layer(viewer, "slide")
+    if slide is not None:
+        follow_scale(viewer, about(slide)["mpp"])
+
+
+def follow_scale(viewer: ViewerModel, mpp: float | None) -> None:
+    """Let every layer of ours lie by a scale, µm per level-0 pixel."""
     for layer in viewer.layers:
         notes = about(layer)
-        if role_of(layer) is None or "mpp" not in notes:
-            continue
-        now = scale_in_view(viewer, notes["mpp"])
-        if now != notes["mpp"]:
-            rescale(layer, notes["mpp"], now)
-            notes["mpp"] = now
+        if role_of(layer) is not None and notes.get("mpp", mpp) != mpp:
+            rescale(layer, notes["mpp"], mpp)
+            notes["mpp"] = mpp
 
 
 def rescale(layer: Layer, was: float | None, now: float | None) -> None:

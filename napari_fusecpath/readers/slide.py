@@ -16,7 +16,7 @@ from napari_fusecpath.layers.slide import (
     slide_layer,
     slide_layer_data,
 )
-from napari_fusecpath.layers.stack import follow_slide
+from napari_fusecpath.layers.stack import follow_scale, insert_slide
 from napari_fusecpath.notify import report_error, report_failure, report_info
 from napari_fusecpath.state import workbench_of
 from src_core.errors import FusecpathError, SlideReadError
@@ -123,6 +123,8 @@ def _layer_data(one: Path, viewer: Viewer | None) -> list[LayerData]:
             _forget(viewer)
             _add_when_prepared(viewer, reader, cache, None)
             return [(None,)]
+        _remove_slides(viewer)
+        follow_scale(viewer, reader.properties.mpp)  # before napari adds, and so draws, the slide
     return [(levels, arguments, "image")]
 
 
@@ -143,10 +145,9 @@ def show_slide(viewer: Viewer, reader: SlideReader, cache: Path, *, slide_id: st
         Its name in the project.
     """
     prepare_viewer(viewer)
-    for old in find_layers(viewer, "slide"):
-        viewer.layers.remove(old)
+    _remove_slides(viewer)
     if shows_at_once(reader.levels(cache)):
-        viewer.layers.insert(0, slide_layer(reader, cache, slide_id=slide_id))
+        insert_slide(viewer, slide_layer(reader, cache, slide_id=slide_id))
     else:
         _add_when_prepared(viewer, reader, cache, slide_id)
 
@@ -173,6 +174,11 @@ def _remembered_mpp(viewer: Viewer, path: Path) -> float | None:
     except FusecpathError as error:  # the slide can be looked at, whatever ails the project
         _log.info("%s: its project cannot be asked for its scale: %s", path.name, error)
         return None
+
+
+def _remove_slides(viewer: Viewer) -> None:
+    for old in find_layers(viewer, "slide"):
+        viewer.layers.remove(old)
 
 
 def _forget(viewer: Viewer) -> None:
@@ -206,8 +212,7 @@ def _add_when_prepared(
             leave(str(error))
             return
         first = not viewer.layers
-        viewer.layers.insert(0, layer)
-        follow_slide(viewer)
+        insert_slide(viewer, layer)
         if first:
             viewer.reset_view()
 

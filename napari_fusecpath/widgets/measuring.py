@@ -284,7 +284,7 @@ class Measuring(QObject):
         path: Path,
         slide: SlideFolder | None,
         root: Path,
-        mpp: float | None,
+        mpp: float | Literal["auto"] | None,
         put: list[Measurement],
         drop: list[Measurement],
     ) -> None:

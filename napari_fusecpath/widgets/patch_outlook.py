@@ -15,6 +15,7 @@ from qtpy.QtCore import QObject, Qt, QTimer, Signal  # type: ignore[attr-defined
 from napari_fusecpath.layers.brought import drawn_polygons
 from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.layers.slide import cache_folder
+from napari_fusecpath.layers.stack import scale_in_view
 from napari_fusecpath.widgets.outlook_texts import about
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.threads import SideThread
@@ -136,12 +137,11 @@ class PatchOutlook(QObject):
     def _question(self, grid: GridConfig, tissue: TissueConfig) -> OutlookQuestion | None:
         session, snapshot = self._session, self._session.snapshot
         path, slide, record = snapshot.slide_path, snapshot.slide, snapshot.record
-        typed = session.workbench.slide_mpp
-        mpp = typed or snapshot.mpp
+        mpp = scale_in_view(session.viewer, snapshot.mpp)  # as typed: perhaps not stored yet
         if path is None or mpp is None or session.is_opening or session.is_slide_absent:
             return None
         is_changed = (grid, tissue) != (snapshot.config.grid, snapshot.config.tissue)
-        is_scaled = typed is not None and record is not None and typed != record.mpp
+        is_scaled = record is not None and mpp != record.mpp
         values: dict[str, Any] = {}
         if slide is not None and record is not None:
             layer = find_layer(session.viewer, "tissue")

@@ -7,7 +7,6 @@ from typing import Any
 
 from napari.layers import Labels, Shapes
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QWidget
 
 from napari_fusecpath.layers.brought import (
     drawn_polygons,
@@ -16,7 +15,6 @@ from napari_fusecpath.layers.brought import (
     show_roi,
 )
 from napari_fusecpath.layers.find import about, find_layer, set_visible
-from napari_fusecpath.layers.slide import set_slide_mpp
 from napari_fusecpath.widgets.brought import OwnRegion, OwnTissue
 from napari_fusecpath.widgets.flaws import FlawLegend
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
@@ -28,6 +26,7 @@ from napari_fusecpath.widgets.patch_texts import (
     lattice_words,
     plan_text,
 )
+from napari_fusecpath.widgets.slide_scale import SlideScale
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number
 from src_core.errors import ConfigError, FusecpathError, ProjectError
@@ -40,7 +39,6 @@ from src_core.tissue.segment import TissueConfig, blank_mask
 
 __all__ = ["PreparePanel"]
 
-_MPP_RANGE = (0.05, 5.0)
 _OWN_TISSUE = "your own tissue and find it again"
 
 
@@ -51,23 +49,8 @@ class PreparePanel(StepPanel):
 
     def build(self) -> None:
         """Add scale, patches and tissue."""
-        self.mpp = QDoubleSpinBox(self)
-        self.mpp.setDecimals(4)
-        self.mpp.setRange(0.0, _MPP_RANGE[1])
-        self.mpp.setSingleStep(0.01)
-        self.mpp.setSpecialValueText("unknown")
-        self.mpp.setSuffix(" µm per pixel")
-        self.mpp.setKeyboardTracking(False)
-        self.mpp.setToolTip("Scale of the slide's finest level; type it if the file is wrong")
-        self.mpp.valueChanged.connect(self._type_mpp)
-        self.mpp_source = QLabel(self)
-        self.scale_line = QWidget(self)
-        line = QHBoxLayout(self.scale_line)
-        line.setContentsMargins(0, 0, 0, 0)
-        line.addWidget(QLabel("Scale", self))
-        line.addWidget(self.mpp)
-        line.addWidget(self.mpp_source, stretch=1)
-        self.body.addWidget(self.scale_line)
+        self.scale = SlideScale(self.session, self)
+        self.body.addWidget(self.scale)
         self.grid_form = ConfigForm(GridConfig, parent=self)
         self.tissue_form = ConfigForm(TissueConfig, parent=self)
         self.body.addWidget(Fold("Patches", self.grid_form, self))
@@ -257,16 +240,7 @@ class PreparePanel(StepPanel):
             self.grid_form.set_values(snapshot.config.grid.to_dict())
             self.tissue_form.set_values(snapshot.config.tissue.to_dict())
             self.quality_form.set_values(snapshot.config.quality.to_dict())
-        self.scale_line.setVisible(snapshot.slide_path is not None)
-        typed = self.session.workbench.slide_mpp
-        self.mpp.blockSignals(True)
-        self.mpp.setValue(typed or snapshot.mpp or 0.0)
-        self.mpp.blockSignals(False)
-        # What is typed acts on the slide in view.
-        self.mpp.setEnabled(not (self.session.is_opening or self.session.is_slide_absent))
-        source = "typed" if typed is not None else snapshot.mpp_source
-        self.mpp_source.setText("" if source == "unknown" else f"({source})")
-        self.mpp_source.setToolTip("Where the scale comes from")
+        self.scale.show_snapshot(snapshot)
 
     def _offer_embed(self, snapshot: Snapshot) -> None:
         text, is_open = "", snapshot.mpp is not None and not self.session.is_opening
@@ -275,13 +249,6 @@ class PreparePanel(StepPanel):
             by = ", ".join(snapshot.config.encoders)
             text = f"Embed {number(count, 'patch', 'patches')} by {by}"
         self.offer_next("embed", text)
-
-    def _type_mpp(self, value: float) -> None:
-        if value < _MPP_RANGE[0]:
-            return
-        set_slide_mpp(self.session.viewer, value)
-        self.session.workbench.slide_mpp = value
-        self.session.viewer.reset_view()
 
     def _use_painted(self) -> None:
         """Keep the painted mask on disk, then ask the engine for the grid on it."""

@@ -133,6 +133,7 @@ class _Source(Protocol):
 
 def _properties(path: Path, source: _Source, slide_mpp: float | None) -> SlideProperties:
     sizes = source.sizes
+    file_mpp = find_mpp(source.values, slide_mpp=None, name=path.name)
     mpp, mpp_source = find_mpp(source.values, slide_mpp=slide_mpp, name=path.name)
     return SlideProperties(
         path=path,
@@ -144,6 +145,7 @@ def _properties(path: Path, source: _Source, slide_mpp: float | None) -> SlidePr
         ),
         mpp=mpp,
         mpp_source=mpp_source,
+        file_mpp=file_mpp,
         objective_power=objective_power(source.values),
         bounds_xywh=(0, 0, *sizes[0]),
         background_rgb=_WHITE,

@@ -38,6 +38,8 @@ class SlideProperties:
     mpp: float | None
     """Micrometres per level-0 pixel, mean of both axes; None where nothing says."""
     mpp_source: MppSource
+    file_mpp: tuple[float | None, MppSource] = (None, "unknown")
+    """What the file itself says of `mpp`, and where, also where the user says otherwise."""
     objective_power: float | None
     bounds_xywh: tuple[int, int, int, int]
     """Scanned rectangle in level-0 pixels: x, y, width, height."""

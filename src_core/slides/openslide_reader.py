@@ -261,6 +261,7 @@ def _flatten(image: Image.Image, background: tuple[int, int, int]) -> Rgb:
 
 def _properties(slide: openslide.OpenSlide, path: Path, slide_mpp: float | None) -> SlideProperties:
     values = slide.properties
+    file_mpp = find_mpp(values, slide_mpp=None, name=path.name)
     mpp, source = find_mpp(values, slide_mpp=slide_mpp, name=path.name)
     width, height = slide.dimensions
     told = [max(1.0, factor) for factor in slide.level_downsamples]
@@ -274,6 +275,7 @@ def _properties(slide: openslide.OpenSlide, path: Path, slide_mpp: float | None)
         downsamples=downsamples,
         mpp=mpp,
         mpp_source=source,
+        file_mpp=file_mpp,
         objective_power=objective_power(values),
         bounds_xywh=(
             int(values.get(openslide.PROPERTY_NAME_BOUNDS_X, 0)),

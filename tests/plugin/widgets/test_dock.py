@@ -170,7 +170,7 @@ def test_a_plain_picture_is_opened_from_the_menu(
     dock.session.refresh()
     assert shown(dock) == {"slide"}
     assert "type its µm per pixel" in dock.panels["prepare"].say.text()
-    dock.panels["prepare"].mpp.setValue(0.5)  # type: ignore[attr-defined]
+    dock.panels["prepare"].scale.mpp.setValue(0.5)  # type: ignore[attr-defined]
     dock.session.refresh()
     assert dock.panels["prepare"].main.isEnabled()
     path.write_bytes(b"no picture")

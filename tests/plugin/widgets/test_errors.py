@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import pytest
 import tifffile
+from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QTimer
 
 from napari_fusecpath.jobs import Job, JobFailure, JobRunner, JobState
@@ -53,13 +54,35 @@ def test_a_slide_without_a_scale_waits_for_it(window: Open, slide_of_pixels: Sli
     prepare: Any = dock.panels["prepare"]
     assert "scale" in prepare.say.text()
     assert not prepare.main.isEnabled()
-    prepare.mpp.setValue(0.25)
+    prepare.scale.mpp.setValue(0.25)
     dock.session.refresh()
     assert prepare.main.isEnabled()
     layer = find_layer(dock.session.viewer, "slide")
     assert layer is not None
     assert tuple(layer.scale) == (0.25, 0.25)
-    assert prepare.mpp.value() == 0.25
+    assert prepare.scale.mpp.value() == 0.25
+
+
+def test_slides_with_a_scale_and_without_take_turns_without_a_warning(
+    window: Open, qtbot: Any, sample: Path, project: Project, slide_of_pixels: Slide
+) -> None:
+    unscaled = slide_of_pixels("unscaled.tif", None)
+    project.add_slide(unscaled, slide_id="b")
+    dock = window(project.root)
+    viewer = dock.session.viewer
+    turns: list[tuple[Callable[[], Any], str]] = [
+        (lambda: dock.session.show_slide("b"), "pixel"),
+        (lambda: dock.session.show_slide("a"), "micrometer"),
+        (lambda: viewer.open(unscaled, plugin="napari-fusecpath"), "pixel"),
+        (lambda: viewer.open(sample, plugin="napari-fusecpath"), "micrometer"),
+    ]
+    notification_manager.records.clear()
+    for turn, unit in turns:
+        turn()
+        qtbot.wait(100)
+        assert {str(one) for layer in viewer.layers for one in layer.units} == {unit}
+    assert find_layer(viewer, "tissue") is not None
+    assert [record.message for record in notification_manager.records] == []
 
 
 def test_a_folder_that_is_taken(window: Open, sample: Path, home: Path) -> None:

@@ -203,7 +203,7 @@ def test_a_slide_without_a_scale_says_so(window: Open, tmp_path: Path, qtbot: An
         "type its µm per pixel in 1 Prepare."
     )
     assert camera_of(dock.session.viewer).zoom == zoom
-    dock.panels["prepare"].mpp.setValue(0.5)  # type: ignore[attr-defined]
+    dock.panels["prepare"].scale.mpp.setValue(0.5)  # type: ignore[attr-defined]
     press(dock, "H")
     assert magnification(dock.session.viewer) == pytest.approx(10)
 

@@ -102,10 +102,10 @@ def test_measuring(window: Open, sample: Path, home: Path, qtbot: Any) -> None:
     area = store_of(root).current()[1]
     assert (area.kind, len(area.points)) == ("polygon", 4)
     # Another scale: other sizes of the same shapes.
-    dock.panels["prepare"].mpp.setValue(0.25)  # type: ignore[attr-defined]
+    dock.panels["prepare"].scale.mpp.setValue(0.25)  # type: ignore[attr-defined]
     dock.session.refresh()
     assert layer.features["size"].tolist() == ["100 µm", "1,250 µm²\naround 150 µm"]
-    dock.panels["prepare"].mpp.setValue(0.5)  # type: ignore[attr-defined]
+    dock.panels["prepare"].scale.mpp.setValue(0.5)  # type: ignore[attr-defined]
     # Changed by napari's own means: a shape that is moved.
     dock.session.refresh()
     _move_first(layer)

@@ -503,7 +503,7 @@ def test_figures_and_the_script_are_saved(
     middle = np.array([300, 256]) / mpp
     np.testing.assert_allclose(view, [*(middle - size / 2), *size], atol=0.1)
     assert Image.open(saved[-1]).width == round(60 / 25.4 * 300)
-    box = dock.panels["prepare"].mpp  # type: ignore[attr-defined]
+    box = dock.panels["prepare"].scale.mpp  # type: ignore[attr-defined]
     box.setValue(2 * mpp)  # typed, and nothing is made by it yet
     camera.center, camera.zoom = (0, 256, 300), 4.0
     typed = np.array([float(part) for part in keeping._view().split(",")])

@@ -156,8 +156,8 @@ def _agrees(dock: FuseCPathWidget, mpp: float) -> None:
     # The scale bar measures the world, and the world is the slide's 1536 x 1280 px.
     across = viewer.layers.extent.world[1] - viewer.layers.extent.world[0]
     np.testing.assert_allclose(across, np.array([1280, 1536]) * mpp, rtol=0.02)
-    assert panel.mpp.value() == pytest.approx(mpp)  # type: ignore[attr-defined]
-    assert panel.mpp_source.text() == "(user)"  # type: ignore[attr-defined]
+    assert panel.scale.mpp.value() == pytest.approx(mpp)  # type: ignore[attr-defined]
+    assert panel.scale.source.text() == "(user)"  # type: ignore[attr-defined]
     grid = dock.session.snapshot.grid
     assert grid is not None
     assert grid.lattice.slide_mpp == mpp
@@ -173,14 +173,17 @@ def test_the_scale_that_was_typed_comes_back_however_the_slide_does(
 ) -> None:
     dock = window(sample)
     panel: Any = dock.panels["prepare"]
-    file_mpp, mpp = panel.mpp.value(), 0.4
+    file_mpp, mpp = panel.scale.mpp.value(), 0.4
     assert file_mpp != pytest.approx(mpp)
-    panel.mpp.setValue(mpp)
+    assert panel.scale.as_in_file.isHidden(), "nothing was typed"
+    panel.scale.mpp.setValue(mpp)
     panel.main.click()
     until_idle(dock)
     project = home / "FuseCPath" / "small"
     record = Project.open(project).slide("small").record
     assert (record.slide_mpp, record.mpp, record.mpp_source) == (mpp, mpp, "user")
+
+    assert not panel.scale.as_in_file.isHidden()
 
     # The project is opened again: the field, the layer, the lattice.
     again = window()
@@ -197,7 +200,7 @@ def test_the_scale_that_was_typed_comes_back_however_the_slide_does(
     # The file comes first, its project is opened afterwards, from where nobody looks for it.
     moved = project.rename(home / "elsewhere")
     third = window(sample)
-    assert third.panels["prepare"].mpp.value() == pytest.approx(file_mpp, abs=1e-4)  # type: ignore[attr-defined]
+    assert third.panels["prepare"].scale.mpp.value() == pytest.approx(file_mpp, abs=1e-4)  # type: ignore[attr-defined]
     zoom = camera_of(third.session.viewer).zoom
     third.session.open_project(moved)
     third.session.refresh()
@@ -207,6 +210,67 @@ def test_the_scale_that_was_typed_comes_back_however_the_slide_does(
     third.session.show_slide("small")
     third.session.refresh()
     _agrees(third, mpp)
+
+
+def test_a_scale_that_was_typed_has_a_way_back_to_the_file(
+    window: Open, until_idle: Wait, sample: Path, home: Path
+) -> None:
+    dock = window(sample)
+    panel: Any = dock.panels["prepare"]
+    shown, source = panel.scale.mpp.value(), panel.scale.source.text()
+    file_mpp = open_slide(sample).properties.require_mpp()
+    panel.scale.mpp.setValue(0.4)
+    dock.session.refresh()
+    assert panel.scale.source.text() == "(typed)"
+    assert panel.scale.as_in_file.text() == f"As in the file: {file_mpp:.4g} µm per pixel"
+    panel.scale.as_in_file.click()
+    dock.session.refresh()
+
+    def is_as_in_file(panel: Any) -> bool:
+        """Tell whether the field and the slide say what the file says."""
+        slide = find_layer(panel.session.viewer, "slide")
+        assert slide is not None
+        np.testing.assert_allclose(slide.scale, file_mpp)
+        told = (
+            panel.scale.mpp.value(),
+            panel.scale.source.text(),
+            panel.scale.as_in_file.isHidden(),
+        )
+        return told == (shown, source, True)
+
+    assert is_as_in_file(panel), "nothing was stored yet"
+    panel.scale.mpp.setValue(0.4)
+    panel.main.click()
+    until_idle(dock)
+    root = home / "FuseCPath" / "small"
+    assert Project.open(root).slide("small").record.slide_mpp == 0.4
+
+    # The project is opened again, and takes it back.
+    again = window(root)
+    panel = again.panels["prepare"]
+    assert (panel.scale.source.text(), panel.scale.as_in_file.isHidden()) == ("(user)", False)
+    panel.scale.as_in_file.click()
+    again.session.refresh()
+    assert is_as_in_file(panel)
+    panel.main.click()
+    until_idle(again)
+    assert is_as_in_file(panel)
+    record = Project.open(root).slide("small").record
+    assert (record.slide_mpp, record.mpp) == (None, file_mpp)
+    assert again.session.snapshot.grid is not None
+    assert again.session.snapshot.grid.lattice.slide_mpp == file_mpp
+    third: Any = window(root).panels["prepare"]
+    assert is_as_in_file(third)
+
+
+def test_a_slide_that_says_no_scale_has_none_to_go_back_to(window: Open, tmp_path: Path) -> None:
+    path = tmp_path / "plain.tif"
+    tifffile.imwrite(path, np.full((600, 600, 3), 200, np.uint8), tile=(256, 256))
+    panel: Any = window(path).panels["prepare"]
+    panel.scale.mpp.setValue(0.4)
+    panel.session.refresh()
+    assert panel.scale.source.text() == "(typed)"
+    assert panel.scale.as_in_file.isHidden()
 
 
 @pytest.fixture
@@ -227,7 +291,7 @@ def test_a_slide_that_is_being_opened_has_the_scale_field_for_itself(
 ) -> None:
     dock = window(sample)
     viewer, panel = dock.session.viewer, dock.panels["prepare"]
-    field: Any = panel.mpp  # type: ignore[attr-defined]
+    field: Any = panel.scale.mpp  # type: ignore[attr-defined]
     viewer.add_labels(np.ones((4, 4), np.uint8), name="the user's")
     assert field.isEnabled()
     assert viewer.open(flat, plugin="napari-fusecpath") == []

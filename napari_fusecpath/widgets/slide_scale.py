@@ -1,0 +1,96 @@
+"""The scale of the slide in view: what it is, who says so, and the way back to the file's own."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import (
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_fusecpath.layers.find import about, find_layer
+from napari_fusecpath.layers.slide import set_slide_mpp
+from napari_fusecpath.layers.stack import scale_in_view
+from napari_fusecpath.widgets.session import Session
+from napari_fusecpath.widgets.snapshot import Snapshot
+
+__all__ = ["SlideScale"]
+
+_MPP_RANGE = (0.05, 5.0)
+
+
+class SlideScale(QWidget):
+    """A field for the µm per pixel, and where the file has its own, a button that returns to it.
+
+    Parameters
+    ----------
+    session : Session
+    parent : QWidget, optional
+        Usual.
+    """
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self.mpp = QDoubleSpinBox(self)
+        self.mpp.setDecimals(4)
+        self.mpp.setRange(0.0, _MPP_RANGE[1])
+        self.mpp.setSingleStep(0.01)
+        self.mpp.setSpecialValueText("unknown")
+        self.mpp.setSuffix(" µm per pixel")
+        self.mpp.setKeyboardTracking(False)
+        self.mpp.setToolTip("Scale of the slide's finest level; type it if the file is wrong")
+        self.mpp.valueChanged.connect(self._type)
+        self.source = QLabel(self)
+        self.source.setToolTip("Where the scale comes from")
+        self.as_in_file = QPushButton(self)
+        self.as_in_file.setToolTip("Forget the scale that was typed")
+        self.as_in_file.clicked.connect(self._take_back)
+        line = QHBoxLayout()
+        line.addWidget(QLabel("Scale", self))
+        line.addWidget(self.mpp)
+        line.addWidget(self.source, stretch=1)
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.addLayout(line)
+        rows.addWidget(self.as_in_file)  # beside it the field would be cut
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Show the scale, as it is stored or as it was typed since."""
+        session = self._session
+        self.setVisible(snapshot.slide_path is not None)
+        self.mpp.blockSignals(True)
+        self.mpp.setValue(scale_in_view(session.viewer, snapshot.mpp) or 0.0)
+        self.mpp.blockSignals(False)
+        # What is typed acts on the slide in view.
+        self.mpp.setEnabled(not (session.is_opening or session.is_slide_absent))
+        typed, (mpp, source) = session.workbench.slide_mpp, self._of_file
+        if typed != "auto":
+            source = "typed" if typed is not None else snapshot.mpp_source
+        self.source.setText("" if source == "unknown" else f"({source})")
+        self.as_in_file.setVisible(mpp is not None and source in ("typed", "user"))
+        self.as_in_file.setText(f"As in the file: {mpp or 0:.4g} µm per pixel")
+
+    def _type(self, value: float) -> None:
+        if value < _MPP_RANGE[0]:
+            return
+        set_slide_mpp(self._session.viewer, value)
+        self._session.workbench.slide_mpp = value
+        self._session.viewer.reset_view()
+
+    def _take_back(self) -> None:
+        mpp, source = self._of_file
+        if mpp is not None:
+            set_slide_mpp(self._session.viewer, mpp, source=source)
+            self._session.workbench.slide_mpp = "auto"
+            self._session.viewer.reset_view()
+
+    @property
+    def _of_file(self) -> tuple[float | None, str]:
+        """What the file of the slide in view says of its scale, and where."""
+        layer = find_layer(self._session.viewer, "slide")
+        found: tuple[float | None, str] = (None, "unknown")
+        return found if layer is None else about(layer)["file_mpp"]
