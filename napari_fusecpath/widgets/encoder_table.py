@@ -38,8 +38,6 @@ _WIDEST = {
     Column.FITS: "own",
 }
 """Texts that a column has room for; the licence and the name share what is left."""
-_SAID_BELOW = (Column.ACCESS, Column.SIZE)
-"""Columns that give way to the name, in this order: the sentences below the table say the same."""
 _LONGEST_NAME = "mean-resnet50-truncated"
 _LEAST_PX = 60
 _FAINT = 0.6
@@ -128,10 +126,9 @@ class EncoderTable(QTableView):
         mark, name = (self._width_of(text) for text in ("any", _LONGEST_NAME))
         taken = _BOX_PX + sum(map(self._width_of, _WIDEST.values()))
         room = 0 if viewport is None else viewport.width() - taken
-        for column in _SAID_BELOW:
-            gives_way = room < name + mark
-            self._head.setSectionHidden(column, gives_way)
-            room += gives_way * self._width_of(_WIDEST[column])
+        gives_way = room < name + mark
+        self._head.setSectionHidden(Column.SIZE, gives_way)  # the sentences below tell it
+        room += gives_way * self._width_of(_WIDEST[Column.SIZE])
         for_name = max(_LEAST_PX, min(name, room - mark))
         self._head.resizeSection(Column.NAME, for_name)
         self._head.resizeSection(Column.LICENCE, max(mark, room - for_name))
