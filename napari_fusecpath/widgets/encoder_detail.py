@@ -11,7 +11,14 @@ from napari_fusecpath.widgets.step import wrapped_label
 __all__ = ["EncoderDetail"]
 
 _LINES = 4
-_ACTIONS: tuple[Action, ...] = ("token", "consent", "file", "forget", "page")
+_TIPS: dict[Action, str] = {
+    "token": "Enter a token of the hub that has its weights",
+    "consent": "Let the code run that comes with its weights",
+    "file": "Take its weights from a file on this machine",
+    "forget": "Take its weights from where they came from before",
+    "page": "Open its page in the browser",
+}
+"""Of each button, while no encoder is shown that asks for it."""
 
 
 class EncoderDetail(QWidget):
@@ -39,8 +46,9 @@ class EncoderDetail(QWidget):
         self.buttons: dict[Action, QPushButton] = {}
         line = QHBoxLayout()
         line.setContentsMargins(0, 0, 0, 0)
-        for action in _ACTIONS:
+        for action, tip in _TIPS.items():
             button = self.buttons[action] = QPushButton(self)
+            button.setToolTip(tip)
             button.clicked.connect(lambda _on=False, action=action: self.wanted.emit(action))
             line.addWidget(button)
         line.addStretch(1)

@@ -50,7 +50,9 @@ class FewerPatches(QWidget):
         self.teachers: tuple[str, ...] = ()
         self.text = wrapped_label(parent=self)
         self.fewer = QPushButton(self)
+        self.fewer.setToolTip("Set the patches at most to that number, and go on")
         self.leave_out = QPushButton(self)
+        self.leave_out.setToolTip("Untick them, and go on without")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for widget in (self.text, self.fewer, self.leave_out):

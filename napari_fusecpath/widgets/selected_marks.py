@@ -62,6 +62,7 @@ class SelectedMarks(QWidget):
         PatchPicker(session, panel).picked.connect(
             lambda row, is_more: session.pick_patch(row, is_more=is_more)
         )
+        self.show_selected(None)
 
     def show_selected(self, label: int | None) -> None:
         """Say what is selected, and offer a label for it.

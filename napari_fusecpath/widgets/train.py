@@ -84,9 +84,8 @@ class TrainPanel(StepPanel):
     def _build_foot(self) -> None:
         self.train_ready = QPushButton(self)
         self.train_ready.clicked.connect(self._train_ready)
-        self.train_ready.hide()
         self.why_not_ready = wrapped_label(parent=self)
-        self.why_not_ready.hide()
+        self._offer_ready([], "")
         self.foot.addWidget(self.train_ready)
         self.foot.addWidget(self.why_not_ready)
         self.live = wrapped_label(parent=self)

@@ -33,7 +33,6 @@ def untold(dock: QWidget) -> set[str]:
         # Parts that Qt makes of a box or a table, which the whole speaks for.
         and not isinstance(one.parentWidget(), (QAbstractSpinBox, QComboBox))
         and not one.objectName().startswith("qt_")
-        and not (isinstance(one, QAbstractButton) and not one.text())  # not offered yet
     }
 
 
