@@ -76,6 +76,8 @@ class ScatterPanel(QWidget):
         self._session = session
         self._shown: tuple[Path, int] | None = None
         self._coloring: Coloring | None = None
+        self._chosen = {False: recall(_COLORED_BY)}
+        """What the user wants it coloured by, and, under True, what while blind."""
         self.view = ScatterView(self)
         self.view.setToolTip(
             "Drag: select (Shift: as well). Wheel: zoom. Right drag: move. Double-click: go there. "
@@ -238,14 +240,17 @@ class ScatterPanel(QWidget):
             for at in range(self.colors.count())
         ]:
             return
-        chosen = recall(_COLORED_BY) or self.colors.currentData()
+        chosen = self._chosen.get(self._session.workbench.is_blind) or self.colors.currentData()
         self.colors.clear()
         for key, name in offered:
             self.colors.addItem(name, key)
         self.colors.setCurrentIndex(max(0, self.colors.findData(chosen)))
 
     def _choose_color(self) -> None:
-        keep(_COLORED_BY, self.colors.currentData())
+        is_blind = self._session.workbench.is_blind
+        self._chosen[is_blind] = self.colors.currentData()
+        if not is_blind:
+            keep(_COLORED_BY, self.colors.currentData())
         self._color()
 
     def _color(self) -> None:

@@ -17,6 +17,7 @@ from napari_fusecpath.jobs import JobRunner, JobState
 from napari_fusecpath.layers.canvas import camera_of
 from napari_fusecpath.layers.find import about, find_layer, role_of
 from napari_fusecpath.layers.geometry import world_of_cells
+from napari_fusecpath.remembered import store_choices
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.inference.prediction import Prediction
 from src_core.progress import Progress
@@ -234,6 +235,34 @@ def test_keys_judge_and_a_blind_reviewer_sees_nothing_of_the_model(
     review.blind.click()
     assert maps <= shown()
     assert {role_of(one) for one in viewer.layers if one.visible} <= {"slide", "marks", "selection"}
+
+
+def test_the_scatter_takes_its_colour_again_when_blindness_ends(
+    dock: FuseCPathWidget, qtbot: Any, tmp_path: Path
+) -> None:
+    review: Any = dock.panels["review"]
+    scatter: Any = dock.panels["cluster"].scatter  # type: ignore[attr-defined]
+    (tmp_path / "state").write_text("no folder: what is chosen cannot be kept for a next window")
+    scatter.click()
+    colors = scatter.panel.colors
+    qtbot.waitUntil(scatter.panel.view.isVisible)
+
+    def choose(key: str) -> None:
+        colors.setCurrentIndex(colors.findData(key) - 1)
+        qtbot.keyClick(colors, Qt.Key.Key_Down)
+        store_choices()
+
+    choose("prediction")
+    for meanwhile in ("clusters", "marks"):
+        review.blind.click()
+        assert colors.findData("prediction") < 0
+        assert colors.currentData() == "clusters"
+        if meanwhile != "clusters":
+            choose(meanwhile)
+        review.blind.click()
+        assert colors.currentData() == "prediction"
+    review.blind.click()
+    assert colors.currentData() == "marks", "chosen where nothing of the model is to be had"
 
 
 def correct_and_take_back(dock: FuseCPathWidget, project: Project, slide_id: str) -> None:
