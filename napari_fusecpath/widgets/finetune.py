@@ -53,9 +53,12 @@ class FineTuning(QWidget):
     -------
     asked(str, dict)
         A verb of the engine and its options.
+    mapped()
+        A first map is on the slide, and more is said than before.
     """
 
     asked = Signal(str, dict)
+    mapped = Signal()
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -261,6 +264,7 @@ class FineTuning(QWidget):
         )
         self._session.bring("prediction", "marks")
         self._show(snapshot)
+        self.mapped.emit()
 
     def _put_back(self, _why: object = None) -> None:
         """Draw the stored prediction in the place of a first map."""

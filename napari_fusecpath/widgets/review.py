@@ -81,6 +81,7 @@ class ReviewPanel(StepPanel):
         self.body.insertWidget(1, self.suggestions)  # the work itself: a small screen shows it
         self.tuning = FineTuning(self.session, self)
         self.tuning.asked.connect(self._ask)
+        self.tuning.mapped.connect(self._keep_in_view)
         self.selected = SelectedMarks(self.session, self.painter, self)
         self.selected.labelled.connect(self._show_selected)
         self.reviewers = TwoReviewers(self.session, self)
@@ -95,6 +96,7 @@ class ReviewPanel(StepPanel):
         self._has_come = False
         self._settled = QTimer(self)
         self._settled.setSingleShot(True)
+        self._settled.setInterval(_SETTLE_MS)
         self._settled.timeout.connect(lambda: self.scroll_to(self.tuning))
         self.undo.clicked.connect(self.painter.undo)
         self.redo.clicked.connect(self.painter.redo)
@@ -189,7 +191,7 @@ class ReviewPanel(StepPanel):
         self.reviewers.show_snapshot(snapshot)
         if self._has_come:
             self._has_come = False
-            self._settled.start(_SETTLE_MS)
+            self._settled.start()
 
     def run_main(self) -> None:
         """Take the brush."""
@@ -216,7 +218,12 @@ class ReviewPanel(StepPanel):
             self.painter.store_strokes()  # what was painted last is learned from too
             job = self.submit(verb, options)
             self.tuning.follow(job)
-            self._settled.start(_SETTLE_MS)
+            self._settled.start()
+
+    def _keep_in_view(self) -> None:
+        """Show all that is said of a first map, unless the user has gone on to other things."""
+        if not self.tuning.visibleRegion().isEmpty():
+            self._settled.start()
 
     def _ask_annotations(self) -> None:
         snapshot = self.session.snapshot

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QEvent, Qt  # type: ignore[attr-defined]
+from qtpy.QtCore import QEvent, QPoint, Qt  # type: ignore[attr-defined]
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QApplication
 
@@ -346,6 +346,24 @@ def test_from_marks_to_a_first_map_and_a_new_model(
     tuning.switch.after.click()
     assert np.array_equal(drawn(), stored.patch_probabilities[:, column], equal_nan=True)
     assert tuning.switch.after.isChecked()
+
+
+def test_what_is_said_of_a_first_map_is_in_view_as_a_whole(
+    dock: FuseCPathWidget, project: Project, learned: str, qtbot: Any
+) -> None:
+    review: Any = dock.panels["review"]
+    tuning = review.tuning
+    area: Any = dock.stack.currentWidget()
+    fine_tune(dock, project, learned)
+    job = review._job
+
+    def is_whole() -> bool:
+        shown = tuning.rect().translated(tuning.mapTo(area.viewport(), QPoint(0, 0)))
+        return "preliminary" in tuning.text.text() and area.viewport().rect().contains(shown)
+
+    qtbot.waitUntil(lambda: job.ended or is_whole(), timeout=JOB_MS)
+    assert not job.ended
+    assert tuning.text.height() >= tuning.text.heightForWidth(tuning.text.width())
 
 
 def test_a_cancel_brings_the_old_map_back(
