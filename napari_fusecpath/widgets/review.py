@@ -6,16 +6,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
+    QAbstractButton,
     QAbstractItemView,
     QCheckBox,
+    QComboBox,
     QHBoxLayout,
     QLabel,
     QLineEdit,
     QPushButton,
     QTableWidgetItem,
+    QWidget,
 )
 
 from napari_fusecpath.reviewer import remember_reviewer, user_name
@@ -41,6 +44,12 @@ __all__ = ["ReviewPanel"]
 
 _SETTLE_MS = 100
 """Until a panel of other texts has its new height, and can be scrolled to what they say."""
+_NOT_OURS = (
+    Qt.KeyboardModifier.ControlModifier
+    | Qt.KeyboardModifier.AltModifier
+    | Qt.KeyboardModifier.MetaModifier
+)
+"""With these a letter or digit is a shortcut of the window."""
 
 
 class ReviewPanel(StepPanel):
@@ -100,9 +109,10 @@ class ReviewPanel(StepPanel):
         self._settled.timeout.connect(lambda: self.scroll_to(self.tuning))
         self.undo.clicked.connect(self.painter.undo)
         self.redo.clicked.connect(self.painter.redo)
-        keyed = (self.table, self.main, self.next, self.undo, self.redo)
-        for widget in (*keyed, self.selected.lasso, self.selected.button):
-            widget.installEventFilter(self)
+        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # beside its parts the panel has it too
+        for widget in (self, *self.findChildren(QWidget)):
+            if widget.focusPolicy() != Qt.FocusPolicy.NoFocus:
+                widget.installEventFilter(self)
         self._keep_blind(False)  # a dock that was closed meanwhile has left it so
 
     def _who_row(self) -> QHBoxLayout:
@@ -273,23 +283,33 @@ class ReviewPanel(StepPanel):
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
         """Let keys act while the panel has the focus: napari has uses of its own for them."""
-        act = self._act_of(event) if isinstance(event, QKeyEvent) else None
-        if act is None or event is None:
+        if not (isinstance(event, QKeyEvent) and isinstance(watched, QWidget)):
+            return False
+        act = self._act_of(watched, event)
+        if act is None:
             return False
         if event.type() == QEvent.Type.ShortcutOverride:
             event.accept()  # no menu's shortcut, but a key for us
-        elif event.type() == QEvent.Type.KeyPress:
+        elif event.type() == QEvent.Type.KeyPress and not _is_held(event):
             act()
         return True
 
-    def _act_of(self, event: QKeyEvent) -> Callable[[], None] | None:
-        step = step_of(event, self.painter)
-        if step is not None:
+    def _act_of(self, watched: QWidget, event: QKeyEvent) -> Callable[[], None] | None:
+        """Return what a key does in a part of the panel, None if it is that part's own."""
+        step, text = step_of(event, self.painter), event.text().lower()
+        if watched.focusWidget() not in (None, watched):  # a field in it had no use for the key
+            return None if step is None else lambda: None  # napari would turn the view to 3D
+        if _is_typed_into(watched):
+            return None
+        if step is not None or event.modifiers() & _NOT_OURS:
             return step
-        text = event.text()
         if len(text) == 1 and text in "123456789":
-            return partial(self._press, int(text) - 1)
-        return self.selected.label if text in ("l", "L") else None
+            is_judged = self.suggestions.isAncestorOf(watched)
+            return partial(self.suggestions.mark if is_judged else self._press, int(text) - 1)
+        if text == "l":
+            return self.selected.label
+        is_arrow = event.key() in (Qt.Key.Key_Left, Qt.Key.Key_Right)
+        return None if is_arrow and _has_arrows(watched) else self.suggestions.act_of(event)
 
     def _press(self, row: int) -> None:
         if row < self.table.rowCount():
@@ -331,3 +351,19 @@ class ReviewPanel(StepPanel):
         except FusecpathError as error:
             self.warn(str(error))
         self.painter.draw()
+
+
+def _is_held(event: QKeyEvent) -> bool:
+    """Tell whether a letter or digit repeats itself: one long press would judge many patches."""
+    return event.isAutoRepeat() and event.text().isalnum()
+
+
+def _is_typed_into(widget: QWidget) -> bool:
+    is_box = isinstance(widget, QComboBox) and widget.isEditable()
+    return is_box or isinstance(widget, QLineEdit)
+
+
+def _has_arrows(widget: QWidget) -> bool:
+    """Tell whether arrows are a widget's own: Tab finds one of buttons that exclude each other."""
+    is_one_of = isinstance(widget, QAbstractButton) and widget.group() is not None
+    return is_one_of or isinstance(widget, Table)

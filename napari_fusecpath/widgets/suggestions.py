@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeyEvent, QShowEvent
 from qtpy.QtWidgets import (
     QGridLayout,
@@ -26,7 +26,6 @@ from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import color_warning, wrapped_label
 from napari_fusecpath.widgets.suggestion_texts import BLIND, verdict_label, why_text
 from napari_fusecpath.widgets.tables import colour_icon
-from napari_fusecpath.widgets.undo_keys import step_of
 from src_core.errors import FusecpathError
 from src_core.inference.palette import cluster_colors
 from src_core.inference.prediction import Prediction
@@ -51,19 +50,16 @@ class SuggestionStrip(QWidget):
         Whose slide and camera it works on.
     painter : MarkPainter
         Stores the marks.
-    parent : QWidget, optional
-        Usual.
+    panel : QWidget
+        Hears the keys of its parts, and of those that come later.
     """
 
-    def __init__(
-        self, session: Session, painter: MarkPainter, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
-        self._session, self._painter = session, painter
+    def __init__(self, session: Session, painter: MarkPainter, panel: QWidget) -> None:
+        super().__init__(panel)
+        self._session, self._painter, self._panel = session, painter, panel
         self.more = QPushButton("More", self)
         self.more.setToolTip("Suggest further patches of this slide, and turn to the first")
         self.more.clicked.connect(self._add_more)
-        self.more.installEventFilter(self)
         head = QHBoxLayout()
         head.addWidget(QLabel("Patches to look at next", self), stretch=1)
         head.addWidget(self.more)
@@ -72,7 +68,6 @@ class SuggestionStrip(QWidget):
             "Click to go there; then say what it is: by A, R, 1-9 or a button; S goes on"
         )
         self.strip.chosen.connect(self._go)
-        self.strip.installEventFilter(self)
         self.why = wrapped_label(parent=self)
         self.caution = wrapped_label(
             "This slide is held back for the final score: models do not learn from its marks.", self
@@ -151,24 +146,8 @@ class SuggestionStrip(QWidget):
         super().showEvent(event)
         self._show(self._session.snapshot)
 
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
-        """Let keys judge while the strip has the focus."""
-        act = self._act_of(event) if isinstance(event, QKeyEvent) else None
-        if act is None or event is None:
-            return False
-        if event.type() == QEvent.Type.ShortcutOverride:
-            event.accept()  # no shortcut of napari's, but a key for us
-        elif event.type() == QEvent.Type.KeyPress and not _is_held(event):
-            act()
-        return True
-
-    def _act_of(self, event: QKeyEvent) -> Callable[[], None] | None:
-        step = step_of(event, self._painter)
-        if step is not None:
-            return step
-        text = event.text().lower()
-        if len(text) == 1 and text in "123456789":
-            return partial(self.mark, int(text) - 1)
+    def act_of(self, event: QKeyEvent) -> Callable[[], None] | None:
+        """Return what a key does with the highlighted patch, None if it is none for that."""
         if event.key() in (Qt.Key.Key_Left, Qt.Key.Key_Right):
             return partial(self.strip.step, 1 if event.key() == Qt.Key.Key_Right else -1)
         acts: dict[str, Callable[[], None]] = {
@@ -176,7 +155,7 @@ class SuggestionStrip(QWidget):
             "r": partial(self.judge, is_right=False),
             "s": partial(self.strip.step, 1),
         }
-        return acts.get(text)
+        return acts.get(event.text().lower())
 
     def _show(self, snapshot: Snapshot) -> None:
         self._show_labels(self._painter.names)
@@ -298,7 +277,6 @@ class SuggestionStrip(QWidget):
         button = QPushButton(text, self.verdicts)
         button.setToolTip(tip)
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keys to the strip
-        button.installEventFilter(self)
         return button
 
     def _label_button(self, index: int, name: str) -> QPushButton:
@@ -309,14 +287,9 @@ class SuggestionStrip(QWidget):
         button.setAccessibleName(f"Mark as {name}")
         button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keys to the strip
-        button.installEventFilter(self)
+        button.installEventFilter(self._panel)
         button.clicked.connect(lambda: self.mark(index))
         return button
-
-
-def _is_held(event: QEvent) -> bool:
-    """Tell whether a letter or digit repeats itself: one long press would judge many patches."""
-    return isinstance(event, QKeyEvent) and event.isAutoRepeat() and event.text().isalnum()
 
 
 def _judged_by(snapshot: Snapshot) -> Prediction | None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, QPoint, Qt  # type: ignore[attr-defined]
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QLineEdit, QTableView, QWidget
 
 from napari_fusecpath.jobs import JobRunner, JobState
 from napari_fusecpath.layers.canvas import camera_of
@@ -31,6 +31,8 @@ Open = Callable[..., FuseCPathWidget]
 Wait = Callable[[FuseCPathWidget], None]
 
 pytestmark = pytest.mark.slow
+
+_TAB = Qt.FocusPolicy.TabFocus
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +237,55 @@ def test_keys_judge_and_a_blind_reviewer_sees_nothing_of_the_model(
     review.blind.click()
     assert maps <= shown()
     assert {role_of(one) for one in viewer.layers if one.visible} <= {"slide", "marks", "selection"}
+
+
+def test_keys_act_wherever_in_the_panel_the_focus_is(
+    dock: FuseCPathWidget, project: Project, learned: str, qtbot: Any
+) -> None:
+    review: Any = dock.panels["review"]
+    strip, tuning, marks = review.suggestions.strip, review.tuning, project.slide(learned).marks
+    ctrl = Qt.KeyboardModifier.ControlModifier
+    layer: Any = find_layer(dock.session.viewer, "marks")
+    stops: list[Any] = [review]  # a click beside its parts
+    parts = [one for one in review.findChildren(QWidget) if one.window() is review.window()]
+    stops += [one for one in parts if one.focusPolicy() & _TAB]
+    fields = [one for one in stops if isinstance(one, QLineEdit)]
+    assert fields == [review.reviewer, review.comment]
+    maps = (tuning.switch.marks, tuning.switch.before, tuning.switch.after)
+    silent = (review.blind, review.annotations, tuning.button, tuning.keep, tuning.drop, *maps)
+    assert all(one in stops for one in (*silent, review.comparison.button, review.slide_label.box))
+    strip.step(1)
+    for stop in stops:
+        stop.setFocus()
+        qtbot.keyClick(stop, Qt.Key.Key_A)
+        is_typed = stop in fields
+        assert len(marks.current()) == (not is_typed), stop
+        qtbot.keyClick(stop, Qt.Key.Key_Z, ctrl)
+        assert not marks.current(), stop
+        qtbot.keyClick(stop, Qt.Key.Key_Y, ctrl)
+        assert len(marks.current()) == (not is_typed), stop
+        review.painter.undo()
+        for _ in strip.items:
+            strip.step(-1)
+        has_arrows = is_typed or stop in maps or isinstance(stop, QTableView)
+        for key, is_own in ((Qt.Key.Key_S, is_typed), (Qt.Key.Key_Right, has_arrows)):
+            qtbot.keyClick(stop, key)
+            assert (strip.current == strip.items[0].row) == is_own, stop
+            strip.step(-1)
+        layer.selected_label, is_judged = 1, review.suggestions.isAncestorOf(stop)
+        review.table.clearSelection()
+        qtbot.keyClick(stop, Qt.Key.Key_2)
+        assert len(marks.current()) == is_judged, stop
+        assert layer.selected_label == (1 if is_judged or is_typed else 2), stop
+        if is_judged:
+            review.painter.undo()
+    assert (review.slide_label.box.currentIndex(), marks.current()) == (0, ())
+    outside = dock.looking.powers[0]
+    qtbot.keyClick(outside, Qt.Key.Key_A)
+    assert not marks.current()
+    for is_blind in (True, False):
+        qtbot.keyClick(review.blind, Qt.Key.Key_Space)
+        assert review.blind.isChecked() == is_blind
 
 
 def test_the_scatter_takes_its_colour_again_when_blindness_ends(
