@@ -29,6 +29,7 @@ from napari_fusecpath.widgets.mark_texts import annotations_text, latest_text
 from napari_fusecpath.widgets.painting import N_LABELS, MarkPainter
 from napari_fusecpath.widgets.selected_marks import SelectedMarks
 from napari_fusecpath.widgets.slide_label import SlideLabel
+from napari_fusecpath.widgets.slide_lasso import SlideLasso
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, wrapped_label
 from napari_fusecpath.widgets.suggestions import SuggestionStrip
@@ -366,4 +367,5 @@ def _is_typed_into(widget: QWidget) -> bool:
 def _has_arrows(widget: QWidget) -> bool:
     """Tell whether arrows are a widget's own: Tab finds one of buttons that exclude each other."""
     is_one_of = isinstance(widget, QAbstractButton) and widget.group() is not None
-    return is_one_of or isinstance(widget, Table)
+    in_hand = isinstance(widget, SlideLasso) and widget.isChecked()
+    return is_one_of or in_hand or isinstance(widget, Table)

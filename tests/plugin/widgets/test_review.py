@@ -11,7 +11,9 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
+from napari_fusecpath.layers.canvas import camera_of
 from napari_fusecpath.layers.find import find_layer
+from napari_fusecpath.layers.geometry import world_of_cells
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.geojson import Polygon, write_polygons
 from src_core.preparing import find_tissue
@@ -184,6 +186,65 @@ def test_a_comment_goes_with_one_mark_and_the_name_stays(
     assert [one.mode for one in drawn] == ["add_polygon_lasso", "add_line"]
     viewer.window.remove_dock_widget(again)
     assert [one.mode for one in drawn] == ["pan_zoom"] * 2, "nobody is there to put them down"
+
+
+def test_the_lasso_is_drawn_by_keys(window: Open, qtbot: Any, project: Project) -> None:
+    dock = window(project.root)
+    dock.run("review")
+    review: Any = dock.panels["review"]
+    lasso, cross, bench = review.selected.lasso, review.selected.lasso.cross, dock.session.workbench
+    camera, grid = camera_of(dock.session.viewer), project.slide("a").load_grid()
+    key, middle = Qt.Key, world_of_cells(grid.lattice, grid.cells)
+    lasso.setFocus()
+    qtbot.keyClick(lasso, key.Key_Space)
+    assert lasso.isChecked()
+    assert cross.isVisible(), "where a corner would be put"
+    assert cross.size() == cross.parentWidget().size()
+    zoom = camera.zoom
+    qtbot.keyClick(lasso, key.Key_Minus)
+    qtbot.keyClick(lasso, key.Key_Plus)
+    qtbot.keyClick(lasso, key.Key_Plus)
+    assert camera.zoom == pytest.approx(1.25 * zoom)
+
+    def put_corner(way: Qt.Key | None, strokes: int = 0) -> np.ndarray[Any, Any]:
+        for _ in range(strokes):
+            qtbot.keyClick(lasso, way)
+        qtbot.keyClick(lasso, key.Key_Return)
+        return np.array(camera.center[-2:])
+
+    start = put_corner(None)
+    qtbot.keyClick(lasso, key.Key_Return)
+    assert lasso.isChecked(), "nothing to close yet"
+    assert len(cross.corners) == 1
+    ways = {key.Key_Right: 14, key.Key_Down: 9, key.Key_Left: 14}
+    corners = [start, *(put_corner(way, strokes) for way, strokes in ways.items())]
+    picture = cross.grab().toImage()
+    inked = [picture.pixelColor(x, y) for x, y in cross.points().round().astype(int).tolist()]
+    assert {color.name() for color in inked} == {"#32ff32"}
+    qtbot.keyClick(lasso, key.Key_Return)
+    low, high = np.min(corners, axis=0), np.max(corners, axis=0)
+    inside = np.flatnonzero(((middle > low) & (middle < high)).all(axis=1)).tolist()
+    assert list(bench.selected) == inside
+    assert 1 < len(inside) < len(grid)
+    assert not lasso.isChecked()
+    assert cross.isHidden()
+
+    before = camera.center
+    qtbot.keyClick(lasso, key.Key_Up)
+    assert camera.center == before, "it is not in hand"
+    lasso.setFocus()
+    qtbot.keyClick(lasso, key.Key_Space)
+    put_corner(key.Key_Up, 2)
+    qtbot.keyClick(lasso, key.Key_Escape)
+    assert not lasso.isChecked()
+    assert cross.isHidden()
+    assert list(bench.selected) == inside
+    qtbot.keyClick(lasso, key.Key_Space)
+    dock.go("train")
+    assert cross.isHidden()
+    dock.go("review")
+    qtbot.keyClick(lasso, key.Key_Space)
+    assert cross.isVisible(), "also while the window closes"
 
 
 def test_two_reviewers_are_blind_to_each_other_and_compared(
