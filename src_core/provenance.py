@@ -46,6 +46,7 @@ __all__ = [
     "read_config",
     "read_json",
     "recipe_id",
+    "remove_file",
     "stat_sign",
     "write_array",
     "write_artifact",
@@ -136,10 +137,7 @@ def written_whole(path: Path) -> Iterator[Path]:
                 f"The disk that holds {path.parent} is full ({error.strerror}); make room there "
                 "and run it again: what is stored is kept."
             ) from error
-        raise ProjectError(
-            f"{path} cannot be written ({error.strerror or error}); close what reads it, "
-            "choose another folder, or ask for the right to write there."
-        ) from error  # on Windows a file that is open keeps its place
+        raise _unwritable(path, error) from error  # on Windows a file that is open keeps its place
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -152,6 +150,27 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     """
     with written_whole(path) as temporary, temporary.open("wb") as stream:
         write(stream)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, if there is one, before what it describes is written anew.
+
+    Raises
+    ------
+    ProjectError
+        If the folder cannot be written to.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> ProjectError:
+    return ProjectError(
+        f"{path} cannot be written ({error.strerror or error}); close what reads it, "
+        "choose another folder, or ask for the right to write there."
+    )
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -291,6 +291,7 @@ class TrainPanel(StepPanel):
 
     def _show_busy(self) -> None:
         super()._show_busy()
+        self.live.setVisible(self.busy)
         if self.busy:
             self.train_ready.setEnabled(False)
             self.keep_best.hide()
@@ -357,7 +358,6 @@ class TrainPanel(StepPanel):
         has_run = project is not None and bool(runs)
         self.score.setVisible(has_run)
         self.run_text.setVisible(has_run)
-        self.live.setVisible(self.busy)
         self.report.hide()
         if project is not None and runs:
             self._draw_run(project, runs[-1])

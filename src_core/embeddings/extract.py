@@ -22,7 +22,7 @@ from src_core.patches.grid import PatchGrid
 from src_core.patches.lattice import Lattice
 from src_core.patches.reader import read_patches
 from src_core.progress import Report, Stop, Tracker, check, ignore, never
-from src_core.provenance import read_array, read_json, write_array, write_json
+from src_core.provenance import read_array, read_json, remove_file, write_array, write_json
 from src_core.slides.base import SlideReader, require_brightfield
 from src_core.types import Cells, Float32, Int64, Rgb
 
@@ -151,7 +151,7 @@ def save_slide_embedding(folder: Path, vector: Float32, meta: Mapping[str, Any])
     if vector.ndim != 1 or not np.isfinite(vector).all():
         raise ValueError(f"an embedding of a slide is one row of finite numbers, not {vector}")
     # The old description goes first, or a kill would leave it beside the new numbers.
-    (folder / "meta.json").unlink(missing_ok=True)
+    remove_file(folder / "meta.json")
     write_array(folder / "embedding.npy", np.asarray(vector, np.float32))
     write_json(folder / "meta.json", meta)
 

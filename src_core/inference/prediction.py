@@ -13,7 +13,7 @@ from src_core import RESEARCH_USE
 from src_core.errors import CheckpointError, GridMismatchError, ProjectError
 from src_core.models.config import Task
 from src_core.models.operating_point import OperatingPoint
-from src_core.provenance import read_array, read_json, write_array, write_json
+from src_core.provenance import read_array, read_json, remove_file, write_array, write_json
 from src_core.types import Float32, Float64, Json
 
 __all__ = ["RESEARCH_USE", "Prediction", "prediction_meta"]
@@ -139,7 +139,7 @@ class Prediction:
 
     def save(self, folder: Path) -> None:
         """Write the arrays, then ``prediction.json``: without it there is no prediction."""
-        (folder / "prediction.json").unlink(missing_ok=True)
+        remove_file(folder / "prediction.json")
         for name in self._shapes(len(self.attention), len(self.classes), self.task):
             write_array(folder / f"{name}.npy", np.asarray(getattr(self, name), dtype=np.float32))
         write_json(folder / "prediction.json", self.to_dict())

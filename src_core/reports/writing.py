@@ -59,7 +59,6 @@ def write_report(
     measured = measure_sets(scored, n_resamples=n_resamples, seed=seed, report=report, stop=stop)
     values = report_values(scored, measured)
     page = report_page(scored, measured, pictures=pictures)
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "figures.json", values)
     write_bytes(folder / "report.html", page.encode("utf-8"))
     return values

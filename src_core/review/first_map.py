@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from src_core.errors import ProjectError
-from src_core.provenance import read_array, read_json, write_array, write_json
+from src_core.provenance import read_array, read_json, remove_file, write_array, write_json
 from src_core.types import Float32
 
 __all__ = ["FirstMap"]
@@ -34,7 +34,7 @@ class FirstMap:
 
     def save(self, folder: Path) -> None:
         """Write the array, then ``meta.json``: without it there is no map."""
-        (folder / "meta.json").unlink(missing_ok=True)
+        remove_file(folder / "meta.json")
         write_array(folder / "patch_probabilities.npy", self.patch_probabilities)
         meta = {
             "slide_id": self.slide_id,
@@ -80,5 +80,5 @@ class FirstMap:
     @staticmethod
     def remove(folder: Path) -> None:
         """Remove a stored map, if there is one."""
-        (folder / "meta.json").unlink(missing_ok=True)
+        remove_file(folder / "meta.json")
         shutil.rmtree(folder, ignore_errors=True)

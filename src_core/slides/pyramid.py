@@ -27,6 +27,7 @@ from src_core.provenance import (
     read_array,
     read_json,
     recipe_id,
+    remove_file,
     write_json,
     written_whole,
 )
@@ -116,7 +117,7 @@ def build_coarse_levels(
     if not shapes or _load_coarse_levels(reader, folder):
         return
     recipe = _recipe(reader)
-    (folder / "meta.json").unlink(missing_ok=True)
+    remove_file(folder / "meta.json")
     n_blocks = [len(_blocks(shape)) for shape in shapes]
     tracker = Tracker(
         report, stop, stage="Building coarse levels", total=sum(n_blocks), unit="blocks"

@@ -178,3 +178,11 @@ def test_reading_results_loads_no_torch() -> None:
         "src_core.training.config; sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_place_that_cannot_be_written_to_is_told_in_one_sentence(
+    prediction: Prediction, tmp_path: Path
+) -> None:
+    (tmp_path / "prediction.json").mkdir()  # stands there as on a disk that is read-only
+    with pytest.raises(ProjectError, match=r"prediction\.json cannot be written .*; close"):
+        prediction.save(tmp_path)

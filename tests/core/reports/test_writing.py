@@ -29,3 +29,11 @@ def test_nothing_is_written_when_it_is_stopped_or_when_nothing_is_scored(
     with pytest.raises(ProjectError, match="No slide is scored"):
         write_report(tmp_path / "r", random_classes(10).rows(np.zeros(0, int)))
     assert not (tmp_path / "r").exists()
+
+
+def test_a_place_that_cannot_be_written_to_is_told_in_one_sentence(
+    tmp_path, random_classes
+) -> None:
+    (tmp_path / "r").touch()  # no folder can be made there, as on a disk that is read-only
+    with pytest.raises(ProjectError, match=r"figures\.json cannot be written .*; close"):
+        write_report(tmp_path / "r", random_classes(30), n_resamples=40, seed=3)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import rankdata
 
-from src_core.review.suggest import disagreement, doubt, suggest
+from src_core.review.suggest import _ranks, disagreement, doubt, suggest
 
 
 def test_doubt_is_0_for_the_certain_and_1_for_even_odds() -> None:
@@ -91,3 +95,21 @@ def test_arrays_of_other_patches_are_refused() -> None:
         suggest(odds, labels, n=3, agreement=agreement[1:])
     with pytest.raises(ValueError, match="0 patches"):
         suggest(odds, labels, n=0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans())))
+def test_patches_of_the_same_value_share_their_mean_rank(values: list[tuple[int, bool]]) -> None:
+    numbers = np.array([value for value, _ in values], float)
+    free = np.array([is_free for _, is_free in values], bool)
+    wanted = np.zeros(len(values))
+    wanted[free] = rankdata(numbers[free]) / max(1, free.sum())
+    np.testing.assert_allclose(_ranks(numbers, free), wanted)
+
+
+def test_a_window_that_suggests_waits_for_no_statistics() -> None:
+    code = (
+        "import sys, numpy as np; from src_core.review.suggest import suggest; "
+        "suggest(np.ones((4, 2), 'f') / 2, np.zeros(4, 'i'), n=2, marked=np.zeros(4, bool)); "
+        "sys.exit('scipy.stats' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -501,6 +501,21 @@ def test_curves_grow_while_it_learns_and_the_best_of_a_cancelled_training_is_kep
     assert train.curves.isHidden()
 
 
+def test_what_it_learns_at_the_moment_is_said_while_it_learns(
+    dock: FuseCPathWidget, jobs: list[Job]
+) -> None:
+    train: Any = dock.panels["train"]
+    train.main.click()
+    where = Progress(
+        stage="Training", done=1, total=9, unit="batches", detail="epoch 1, loss 0.700"
+    )
+    jobs[0].progress.emit(where)
+    assert train.live.text() == "Training: epoch 1, loss 0.700"
+    assert train.live.isVisible()
+    finish(dock, jobs[0], {"metrics": {}, "run": "run-0001"})
+    assert train.live.isHidden()
+
+
 def test_of_a_training_by_other_settings_nothing_can_be_kept(
     dock: FuseCPathWidget, jobs: list[Job]
 ) -> None:
