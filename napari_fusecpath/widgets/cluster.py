@@ -169,7 +169,7 @@ class ClusterPanel(StepPanel):
         if snapshot.legend is not None and snapshot.legend.groups:
             found += f" (shown as {snapshot.legend.n_shown})"
         if snapshot.is_cluster_recipe_current:
-            text = f"{found} by {', '.join(snapshot.config.encoders)}."
+            text = f"{found} by {', '.join(snapshot.config.encoders)}.{_most_text(snapshot)}"
             self.offer(text, "Cluster again")
         elif snapshot.is_embedded:
             self.offer(f"{found}, but by other encoders or settings.", "Cluster again")
@@ -260,3 +260,12 @@ class ClusterPanel(StepPanel):
             return
         slides: list[Json] = [] if self._is_joint else [snapshot.slide.slide_id]
         self.submit("cluster", {"project": root, "slides": slides, "joint": self._is_joint})
+
+
+def _most_text(snapshot: Snapshot) -> str:
+    """Return why there are fewer clusters than were asked for, empty if patches are enough."""
+    asked, grid = snapshot.config.clustering, snapshot.grid
+    if grid is None or asked.effective_clusters(len(grid)) == asked.n_clusters:
+        return ""
+    patches, most = number(len(grid), "patch", "patches"), asked.effective_clusters(len(grid))
+    return f" Of {patches}, {asked.n_per_cluster} to a cluster, there can be {most} at most."

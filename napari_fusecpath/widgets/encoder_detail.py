@@ -55,8 +55,8 @@ class EncoderDetail(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
+        layout.addLayout(line)  # above, for the text of some is longer than a laptop's dock
         layout.addWidget(self.text)
-        layout.addLayout(line)
         self._shown: EncoderLine | None = None
 
     def show_line(self, line: EncoderLine | None) -> None:

@@ -11,8 +11,9 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLa
 
 from napari_fusecpath.notify import report_error, report_info
 from napari_fusecpath.remembered import keep, recall
-from napari_fusecpath.widgets.dialogs import ask_file, ask_name
+from napari_fusecpath.widgets.dialogs import ask_name
 from napari_fusecpath.widgets.label_columns import ColumnsMenu
+from napari_fusecpath.widgets.labels_table import ask_labels
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.slide_facts import SlideFacts
 from napari_fusecpath.widgets.slide_keeper import SlideKeeper
@@ -29,7 +30,6 @@ __all__ = ["STEP_KEYS", "SlidesPanel"]
 STEP_KEYS = {"PageUp": -1, "PageDown": 1}
 """Keys of the canvas, and by how many slides they turn: napari gives them to nothing."""
 
-_TABLES = "Tables (*.csv *.tsv)"
 _TABLE = "Table (*.csv)"
 
 _COLUMN = "column of labels"
@@ -228,12 +228,10 @@ class SlidesPanel(QWidget):
             self.list.show_listing(self._listing(self._seen))
 
     def _ask_import(self) -> None:
-        path = ask_file(self, "Labels table", _TABLES)
-        if path:
-            try:
-                self.session.import_labels(path)
-            except FusecpathError as error:
-                report_error(error)
+        try:
+            ask_labels(self, self.session)
+        except FusecpathError as error:
+            report_error(error)
 
     def _ask_export(self) -> None:
         project = self.session.snapshot.project

@@ -15,8 +15,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_fusecpath.widgets.dialogs import ask_file
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
+from napari_fusecpath.widgets.labels_table import ask_labels
 from napari_fusecpath.widgets.learning_curves import LearningCurves
 from napari_fusecpath.widgets.readiness import Readiness
 from napari_fusecpath.widgets.run_texts import epochs_of, report_page, run_text, stored_score
@@ -297,13 +297,11 @@ class TrainPanel(StepPanel):
             self.keep_best.hide()
 
     def _ask_table(self) -> None:
-        path = ask_file(self, "Labels table", "Tables (*.csv *.tsv)")
-        if path:
-            self.warn("")
-            try:
-                self.session.import_labels(path)
-            except FusecpathError as error:
-                self.warn(str(error))
+        self.warn("")
+        try:
+            ask_labels(self, self.session)
+        except FusecpathError as error:
+            self.warn(str(error))
 
     def _project_with_settings(self) -> Project:
         project = self.session.require_project()

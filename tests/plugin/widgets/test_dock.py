@@ -17,6 +17,7 @@ from napari_fusecpath.state import workbench_of
 from napari_fusecpath.widgets.bag_frames import one_bag
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core import RESEARCH_USE
+from src_core.clustering.result import ClusterConfig
 from src_core.project import Project
 from tests.plugin.widgets.clustered_slide import clustered_slide
 from tests.plugin.widgets.conftest import PLUGIN
@@ -78,6 +79,10 @@ def test_a_first_minute(
     assert labels is not None
     table = cluster.table  # type: ignore[attr-defined]
     assert table.rowCount() == labels.max() + 1
+    asked = ClusterConfig()
+    assert asked.effective_clusters(len(grid)) < asked.n_clusters
+    most = f"Of {len(grid)} patches, 10 to a cluster, there can be {len(grid) // 10} at most."
+    assert cluster.say.text() == f"1 cluster by texture. {most}"
     assert [int(table.item(row, 1).text()) for row in range(table.rowCount())] == list(
         np.bincount(labels)
     )

@@ -271,6 +271,9 @@ def test_what_a_row_asks_for_is_a_key_away_and_a_file_will_do(
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toString()))
     choice.table.choose("uni2-h")
     buttons = choice.detail.buttons
+    qtbot.wait(50)
+    text_top = choice.detail.text.geometry().top()
+    assert buttons["token"].geometry().bottom() < text_top, "a long text takes it out of view"
     shown = [button.text() for button in buttons.values() if not button.isHidden()]
     assert shown == ["Log in…", "Use a local file…", "Ask for access"]
     assert buttons["token"].accessibleName() == "uni2-h: Log in…"

@@ -15,6 +15,7 @@ from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QFileDialog, QLineEdit
 
 from napari_fusecpath.layers.find import find_layer, find_layers
+from napari_fusecpath.widgets import labels_table
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.slide_list import SlideList
 from napari_fusecpath.widgets.slide_model import Column, SlideListing, SlideModel
@@ -242,3 +243,24 @@ def test_a_pathologist_goes_through_the_slides(
         record.write_text(json.dumps({**json.loads(record.read_text()), "path": "x" * 300}))
         slides.setCurrentIndex(model.index_of("c"))
         qtbot.waitUntil(lambda: said[-1].startswith("The file of c cannot be reached (File name"))
+
+
+def test_a_table_that_takes_labels_away_says_whose(
+    window: Open, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(labels_table, "report_info", told.append)
+    dock, table = window(project.root), tmp_path / "one.csv"
+    path = project.slide("a").record.path
+    table.write_text(f"slide_id,path,label\na,{path},benign\nb,b.tiff,\n")
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(table), ""))
+    menu: Any = dock.project.menu_button.menu()
+    (action,) = [one for one in menu.actions() if one.text().startswith("Take labels")]
+    action.trigger()
+    assert told.pop() == (
+        "one.csv labels 1 slide. 2 slides had labels that it does not name, and have none now: "
+        "b, c."
+    )
+    table.write_text(f"slide_id,path,label\na,{path},benign\nb,b.tiff,tumour\n")
+    dock.panels["train"].import_button.click()  # type: ignore[attr-defined]
+    assert told == ["one.csv labels 2 slides."]
