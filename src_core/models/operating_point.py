@@ -118,6 +118,7 @@ def choose_operating_point(
     targets: Int64,
     patients: Sequence[str],
     *,
+    classes: Sequence[str] = ("1", "2"),
     sensitivity: float = 0.95,
     specificity: float = 0.95,
 ) -> tuple[OperatingPoint | None, str]:
@@ -130,6 +131,8 @@ def choose_operating_point(
     targets : ndarray of int64, shape (n,)
     patients : sequence of str
         Whose slide each is.
+    classes : sequence of str
+        What both are called, where there are two, to say which has too few patients.
     sensitivity, specificity : float
         The shares that must hold; see `OperatingPoint`. Of more than two classes the larger one
         is the share of calls that must be right.
@@ -151,9 +154,9 @@ def choose_operating_point(
     """
     if not 0 < sensitivity < 1 or not 0 < specificity < 1:
         raise ValueError("Sensitivity and specificity are shares between 0 and 1.")
-    scores, classes = _by_patient(probabilities, targets, patients)
-    counts = np.bincount(classes, minlength=probabilities.shape[1])
-    found = _thresholds(scores, classes, counts, sensitivity, specificity)
+    scores, numbers = _by_patient(probabilities, targets, patients)
+    counts = np.bincount(numbers, minlength=probabilities.shape[1])
+    found = _thresholds(scores, numbers, counts, (specificity, sensitivity), classes)
     if isinstance(found, str):
         return None, found
     low, high = found
@@ -166,24 +169,27 @@ def choose_operating_point(
         indeterminate=0.0,
         accuracy=0.0,
     )
-    return _measured(point, scores, classes), ""
+    return _measured(point, scores, numbers), ""
 
 
 def _thresholds(
-    scores: Float64, classes: Int64, counts: Int64, sensitivity: float, specificity: float
+    scores: Float64,
+    classes: Int64,
+    counts: Int64,
+    shares: tuple[float, float],
+    names: Sequence[str],
 ) -> tuple[float, float] | str:
     """Return the lower and the upper one, or why there are none."""
     if scores.shape[1] == 2:
-        shares = (specificity, sensitivity)
-        if reason := _too_few(counts, shares):
+        if reason := _too_few(counts, shares, names):
             return reason
         low, high = _band(scores[:, 1], classes, shares)
         negative = scores[classes == 0, 1]
         # Where they have a probability of 1, no threshold is above them.
-        if (negative < high).mean() < specificity:
-            return f"No threshold spares {specificity:g} of the patients of class 1."
+        if (negative < high).mean() < shares[0]:
+            return f"No threshold spares {shares[0]:g} of the patients of class {names[0]}."
         return low, high
-    share = max(sensitivity, specificity)
+    share = max(shares)
     if reason := _too_few_in_all(counts, share):
         return reason
     bar = _bar(scores, classes, share)
@@ -192,12 +198,12 @@ def _thresholds(
     return bar, bar
 
 
-def _too_few(counts: Int64, shares: tuple[float, float]) -> str:
+def _too_few(counts: Int64, shares: tuple[float, float], names: Sequence[str]) -> str:
     """Say which of two classes has too few patients for its share; empty if neither has."""
-    for number, (count, share) in enumerate(zip(counts, shares, strict=True), start=1):
+    for name, count, share in zip(names, counts, shares, strict=True):
         if count < _fewest(share):
             return (
-                f"Too few patients for an operating point: {count} of class {number} were kept "
+                f"Too few patients for an operating point: {count} of class {name} were kept "
                 f"from learning, {_fewest(share)} are needed to tell a share of {share:g}."
             )
     return ""

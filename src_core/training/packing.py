@@ -203,6 +203,7 @@ def _operating_point(
         softmax(fused, axis=1),
         classes,
         patients,
+        classes=course.train.classes,
         sensitivity=course.config.sensitivity,
         specificity=course.config.specificity,
     )

@@ -60,9 +60,11 @@ def test_between_the_thresholds_nothing_is_called() -> None:
 def test_too_few_patients_choose_nothing_and_say_so() -> None:
     probabilities, targets, patients = scored(20)
     assert choose_operating_point(probabilities, targets, patients)[0] is not None
-    point, reason = choose_operating_point(probabilities[1:], targets[1:], patients[1:])
+    point, reason = choose_operating_point(
+        probabilities[1:], targets[1:], patients[1:], classes=("normal", "tumour")
+    )
     assert point is None
-    assert "19 of class 1" in reason
+    assert "19 of class normal were kept" in reason
     assert "20 are needed" in reason
     loose = choose_operating_point(probabilities[1:], targets[1:], patients[1:], specificity=0.9)
     assert loose[0] is not None
@@ -124,6 +126,8 @@ def test_first_class_patients_with_a_probability_of_one_leave_no_threshold() -> 
     positive = np.concatenate([np.zeros(20), np.ones(5), np.ones(25)])
     both = np.stack([1 - positive, positive], axis=1)
     names = [str(number) for number in range(50)]
-    point, reason = choose_operating_point(both, np.repeat([0, 1], 25), names)
+    point, reason = choose_operating_point(
+        both, np.repeat([0, 1], 25), names, classes=("normal", "tumour")
+    )
     assert point is None, "its specificity would be 0.8"
-    assert reason == "No threshold spares 0.95 of the patients of class 1."
+    assert reason == "No threshold spares 0.95 of the patients of class normal."

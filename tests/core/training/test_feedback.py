@@ -153,7 +153,8 @@ def test_what_the_parent_could_tell_and_the_new_model_cannot_is_said(taught) -> 
     told = "No new operating point could be chosen, so predictions of this model are not held back"
     (note,) = few.metrics["notes"]
     assert note.startswith(told)
-    assert "(too few patients for an operating point: 4 of class 1 were kept" in note
+    negative = checkpoint.meta.classes[0]
+    assert f"(too few patients for an operating point: 4 of class {negative} were" in note
     assert few.checkpoint.meta.metrics["notes"] == [note]
     where: Any = few.checkpoint.meta.localisation
     assert where["slides"] == "training", "the check has no marked slide"
