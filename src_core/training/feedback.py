@@ -276,7 +276,7 @@ def _learn(trainee: _Reviewed, course: Course) -> None:
             with closing(found) as batches:
                 for batch in batches:
                     losses.append(trainee.step(batch))
-                    tracker.advance(1, detail=f"epoch {epoch + 1}, loss {losses[-1]:.3f}")
+                    tracker.advance(1, detail=f"epoch {epoch + 1}, loss {losses[-1]:#.3g}")
             trainee.require_finite()
             row: dict[str, Json] = {
                 "epoch": epoch,

@@ -354,7 +354,7 @@ def _learn(
         ) as batches:
             for batch in batches:
                 losses.append(trainee.step(batch))
-                tracker.advance(1, detail=f"{where}, loss {losses[-1]:.3f}")
+                tracker.advance(1, detail=f"{where}, loss {losses[-1]:#.3g}")
         trainee.require_finite()
     except DivergedError as error:
         raise DivergedError(

@@ -49,7 +49,10 @@ def test_a_planted_signal_is_learned_and_found(
 
 
 def test_three_classes_are_learned(planted: Any, quick: TrainConfig) -> None:
-    result = fit(planted(45, n_classes=3, seed=2), quick)
+    reports: list[Any] = []
+    result = fit(planted(45, n_classes=3, seed=2), quick, report=reports.append)
+    losses = [one.detail.split("loss ")[1] for one in reports if "loss " in one.detail]
+    assert losses == [f"{float(loss):#.3g}" for loss in losses], "digits of a small one too"
     unseen = planted(30, n_classes=3, seed=98)
     assert skill(result.checkpoint, unseen, quick) > 0.9
     assert result.metrics["localisation"]["contribution_median"] > 0.85
