@@ -121,19 +121,26 @@ def test_two_trainings_of_the_same_at_once_do_not_disturb_each_other(
     root: Path, trained: Path
 ) -> None:
     results: list[dict[str, Any]] = []
-    told: list[Any] = []
+    waits = threading.Event()
 
-    def train() -> None:
-        results.append(run("train", project=str(root), report=told.append))
+    def hear(progress: Any) -> None:
+        if progress.stage == "Waiting for another run":
+            waits.set()
 
-    threads = [threading.Thread(target=train) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    def follow() -> None:
+        results.append(run("train", project=str(root), report=hear))
+
+    follower = threading.Thread(target=follow)
+
+    def hold(progress: Any) -> None:
+        if progress.stage == "Training" and follower.ident is None:
+            follower.start()
+            assert waits.wait(120), "it does not wait for the one that learns"
+
+    results.append(run("train", project=str(root), report=hold))
+    follower.join()
     assert sorted(one["run"] for one in results) == ["run-0001", "run-0002"]
     assert weights(root) == weights(root, "run-0002") == weights(trained)
-    assert any(one.stage == "Waiting for another run" for one in told)
     assert hidden(root) == []
 
 
