@@ -41,7 +41,9 @@ def dress_labels(
     else:
         with layer.events.selected_label.blocker():  # new colours tell of it, too
             layer.selected_label = selected
-        colormap.use_selection, colormap.selection = layer.show_selected_label, selected
+        colormap.use_selection = layer.show_selected_label
+        if colormap.use_selection:  # else it is spared: vispy writes the number into its code
+            colormap.selection = selected
         with _one_thread():
             layer.colormap = colormap
     if list(names) != list(layer.features.get("name", ())):

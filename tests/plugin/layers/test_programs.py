@@ -58,7 +58,8 @@ def test_other_colours_and_hiding_link_nothing(shot: Any, linked: list[object]) 
     layer.visible = True
     assert photograph() == [0, 255, 0]
     linked.clear()
-    dress_labels(layer, ["one"], RED)
+    dress_labels(layer, ["one"], RED, selected=7)
+    assert layer.selected_label == 7
     assert photograph() == [255, 0, 0]
     layer.visible = False
     assert photograph() == dark
