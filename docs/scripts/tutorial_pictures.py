@@ -9,6 +9,7 @@ The slides are those of ``fusecpath demo``, drawn anew; nothing outside of a tem
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,7 @@ def main() -> None:
     given = parser.parse_args()
     width, height = (int(part) for part in given.size.split("x"))
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["XDG_STATE_HOME"] = folder  # what is remembered of other windows is not shown
         table = write_sample_cohort(Path(folder))
         slide = table.parent / "slides" / f"{SLIDE}.tiff"
         camera = Camera(slide, out=given.out, size=(width, height), theme=given.theme)
