@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import QEvent, QObject, QPointF, Qt
+from qtpy.QtCore import QObject, QPointF
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
-from qtpy.QtWidgets import QWidget
 
 from napari_fusecpath.layers.canvas import camera_of, view_of
 from napari_fusecpath.layers.view import center_on
+from napari_fusecpath.widgets.over_canvas import OverCanvas
 from src_core.types import Float64
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ _LIME = QColor(50, 255, 50)
 """As the frames of selected patches."""
 
 
-class CornerCross(QWidget):
+class CornerCross(OverCanvas):
     """Lies over the canvas while an outline is drawn by keys: the slide moves below it.
 
     Parameters
@@ -37,31 +36,21 @@ class CornerCross(QWidget):
     """
 
     def __init__(self, viewer: Viewer, owner: QObject) -> None:
-        canvas = viewer.window._qt_viewer.canvas.native  # noqa: SLF001 - no public name
-        super().__init__(canvas)
-        self._viewer, self._canvas = viewer, canvas
+        super().__init__(viewer, owner)
         self.corners: list[Float64] = []
         """World units, (row, column)."""
-        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self.hide()
-        canvas.installEventFilter(self)
-        camera = camera_of(viewer).events
-        for emitter in (camera.center, camera.zoom):
-            emitter.connect(self._follow)
-        self.destroyed.connect(partial(_leave, camera, self._follow))
-        owner.destroyed.connect(self.deleteLater)
 
     def begin(self) -> None:
         """Show it; what was put before stays until it is hidden."""
         if self.isHidden():
             self.corners = []
-            self.setGeometry(self._canvas.rect())
             self.show()
+            self.place()
 
     def move_by(self, down: int, right: int) -> None:
         """Move it over the slide, a stride at a time."""
-        by = np.array([down, right]) * _STRIDE_PX / camera_of(self._viewer).zoom
-        center_on(self._viewer, self._middle + by)
+        by = np.array([down, right]) * _STRIDE_PX / camera_of(self.viewer).zoom
+        center_on(self.viewer, self._middle + by)
 
     def put(self) -> bool:
         """Put a corner where it is; tell whether the last one was there already."""
@@ -73,15 +62,14 @@ class CornerCross(QWidget):
 
     def points(self) -> Float64:
         """Return where the corners are on the canvas, pixels (x, y), shape (n, 2)."""
-        low, _ = view_of(self._viewer)
-        px = (np.array(self.corners).reshape(-1, 2) - low) * camera_of(self._viewer).zoom
+        low, _ = view_of(self.viewer)
+        px = (np.array(self.corners).reshape(-1, 2) - low) * camera_of(self.viewer).zoom
         return np.asarray(px[:, ::-1], np.float64)
 
-    def eventFilter(self, _watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
-        """Cover the canvas when that changes its size."""
-        if event is not None and event.type() == QEvent.Type.Resize:
-            self.setGeometry(self._canvas.rect())
-        return False
+    def place(self) -> None:
+        """Cover the canvas."""
+        self.setGeometry(self.canvas.rect())
+        self.update()
 
     def paintEvent(self, _event: QPaintEvent | None) -> None:  # noqa: N802 - Qt's name
         """Draw the outline to the cross: what is black around it stands out from bright tissue."""
@@ -100,13 +88,4 @@ class CornerCross(QWidget):
 
     @property
     def _middle(self) -> Float64:
-        return np.array(camera_of(self._viewer).center[-2:], np.float64)
-
-    def _follow(self, _event: Any = None) -> None:
-        if not self.isHidden():
-            self.update()
-
-
-def _leave(camera: Any, follow: Any, _cross: object = None) -> None:
-    for emitter in (camera.center, camera.zoom):
-        emitter.disconnect(follow)
+        return np.array(camera_of(self.viewer).center[-2:], np.float64)

@@ -1,21 +1,17 @@
-"""A frame on the canvas around the patch that is pointed at elsewhere.
-
-It is a widget over the canvas. A layer would have napari slice all others at each move.
-"""
+"""A frame on the canvas around the patch that is pointed at elsewhere."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QObject, Qt
 from qtpy.QtGui import QPainter, QPaintEvent, QPen
-from qtpy.QtWidgets import QWidget
 
 from napari_fusecpath.layers.canvas import camera_of, view_of
 from napari_fusecpath.layers.geometry import patch_side, scale_ratio, world_of_cells
 from napari_fusecpath.layers.stack import scale_in_view
+from napari_fusecpath.widgets.over_canvas import OverCanvas
 from src_core.patches.grid import PatchGrid
 from src_core.types import Float64
 
@@ -29,7 +25,7 @@ _LEAST_PX = 6.0
 """A patch that is drawn smaller would not be found."""
 
 
-class PatchOutline(QWidget):
+class PatchOutline(OverCanvas):
     """Lies over the canvas around one patch, black and white, and moves with the slide.
 
     Parameters
@@ -41,36 +37,19 @@ class PatchOutline(QWidget):
     """
 
     def __init__(self, viewer: Viewer, owner: QObject) -> None:
-        canvas = viewer.window._qt_viewer.canvas.native  # noqa: SLF001 - no public name
-        super().__init__(canvas)
-        self._viewer = viewer
+        super().__init__(viewer, owner)
         self._middle: Float64 = np.zeros(2)
         """World units, (row, column)."""
         self._side = 0.0
-        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.hide()
-        canvas.installEventFilter(self)
-        camera = camera_of(viewer).events
-        for emitter in (camera.center, camera.zoom):
-            emitter.connect(self._place)
-        self.destroyed.connect(partial(_leave, camera, self._place))
-        owner.destroyed.connect(self.deleteLater)
 
     def show_patch(self, grid: PatchGrid, row: int) -> None:
         """Frame a patch of the slide in view."""
         lattice = grid.lattice
-        ratio = scale_ratio(lattice.slide_mpp, scale_in_view(self._viewer, lattice.slide_mpp))
+        ratio = scale_ratio(lattice.slide_mpp, scale_in_view(self.viewer, lattice.slide_mpp))
         (self._middle,) = world_of_cells(lattice, grid.cells[row : row + 1]) * ratio
         self._side = patch_side(lattice) * ratio
         self.show()
-        self._place()
-
-    def eventFilter(self, _watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
-        """Keep to the patch when the canvas changes its size."""
-        if event is not None and event.type() == QEvent.Type.Resize:
-            self._place()
-        return False
+        self.place()
 
     def paintEvent(self, _event: QPaintEvent | None) -> None:  # noqa: N802 - Qt's name
         """Draw the frame: one of its colours stands out from whatever is below."""
@@ -81,16 +60,10 @@ class PatchOutline(QWidget):
             painter.drawRect(box)
         painter.end()
 
-    def _place(self, _event: Any = None) -> None:
-        if self.isHidden():
-            return
-        zoom = float(camera_of(self._viewer).zoom)
-        top_left, _ = view_of(self._viewer)
+    def place(self) -> None:
+        """Go around the patch."""
+        zoom = float(camera_of(self.viewer).zoom)
+        top_left, _ = view_of(self.viewer)
         y, x = (self._middle - top_left) * zoom
         half = max(_LEAST_PX, self._side * zoom) / 2 + _AROUND_PX
         self.setGeometry(round(x - half), round(y - half), round(2 * half), round(2 * half))
-
-
-def _leave(camera: Any, place: Any, _outline: object = None) -> None:
-    for emitter in (camera.center, camera.zoom):
-        emitter.disconnect(place)

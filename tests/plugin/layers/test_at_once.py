@@ -11,18 +11,10 @@ from numpy.typing import NDArray
 from napari_fusecpath.layers.selection import show_selection
 from napari_fusecpath.layers.shade import show_shade
 from napari_fusecpath.layers.slide import prepare_viewer
-from src_core.patches.grid import Lattice, PatchGrid
+from tests.plugin.layers.grids import LATTICE, grid_of
 
-LATTICE = Lattice(
-    origin_xy=(0.0, 0.0),
-    stride_l0=512.0,
-    patch_l0=512.0,
-    shape_hw=(8, 10),
-    patch_px=256,
-    mpp=0.5,
-    slide_mpp=0.25,
-)
-CELLS = np.stack(np.meshgrid(np.arange(10), np.arange(8)), -1).reshape(-1, 2).astype(np.int32)
+GRID = grid_of(80)
+CELLS = GRID.cells
 
 
 @pytest.fixture
@@ -45,21 +37,19 @@ def shaded(layer: Any) -> list[int]:
 
 
 def test_the_latest_shade_stays(viewer: Any, qtbot: Any) -> None:
-    grid = PatchGrid(LATTICE, CELLS, "none")
     for row in (3, 4, 5):  # the first is still being sliced when the next ones come
-        layer = show_shade(viewer, grid, all_but(row))
+        layer = show_shade(viewer, GRID, all_but(row))
     qtbot.waitUntil(lambda: layer.loaded)
     qtbot.wait(100)
     assert shaded(layer) == [5]
 
 
 def test_a_shade_is_drawn_without_a_thread(viewer: Any, qtbot: Any) -> None:
-    grid = PatchGrid(LATTICE, CELLS, "none")
-    layer = show_shade(viewer, grid, all_but(3), visible=False)
+    layer = show_shade(viewer, GRID, all_but(3), visible=False)
     qtbot.wait(200)
     asked: list[object] = []
     layer.events.reload.connect(asked.append)
-    show_shade(viewer, grid, all_but(7))
+    show_shade(viewer, GRID, all_but(7))
     assert layer.visible
     assert shaded(layer) == [7]
     assert not asked

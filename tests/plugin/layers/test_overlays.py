@@ -30,27 +30,12 @@ from napari_fusecpath.layers.smoothing import draw_smoothly
 from src_core.inference.palette import cluster_colors
 from src_core.patches.grid import Lattice, PatchGrid
 from src_core.tissue.mask import TissueMask
-
-LATTICE = Lattice(
-    origin_xy=(0.0, 0.0),
-    stride_l0=512.0,
-    patch_l0=512.0,
-    shape_hw=(8, 10),
-    patch_px=256,
-    mpp=0.5,
-    slide_mpp=0.25,
-)
+from tests.plugin.layers.grids import LATTICE, grid_of
 
 
 def told_on(viewer: ViewerModel) -> str:
     """Return the captions without what ends their lines."""
     return " ".join(viewer.text_overlay.text.split())
-
-
-def grid_of(n: int = 40, lattice: Lattice = LATTICE) -> PatchGrid:
-    rows, cols = lattice.shape_hw
-    cells = np.stack(np.meshgrid(np.arange(cols), np.arange(rows)), -1).reshape(-1, 2)
-    return PatchGrid(lattice, cells[:n].astype(np.int32), "none")
 
 
 @pytest.fixture
