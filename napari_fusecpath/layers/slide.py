@@ -10,7 +10,7 @@ import numpy as np
 import platformdirs
 from napari import Viewer
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Labels
 from napari.settings import get_settings
 from qtpy.QtCore import QTimer
 
@@ -18,6 +18,7 @@ from napari_fusecpath.layers.canvas import keep_context_current, scale_bar_of, w
 from napari_fusecpath.layers.drawn_upon import labels_upon
 from napari_fusecpath.layers.find import METADATA_KEY, about, find_layer, find_layers
 from napari_fusecpath.layers.geometry import mask_placement, slide_placement
+from napari_fusecpath.layers.label_look import label_colormap
 from napari_fusecpath.layers.programs import keep_programs
 from napari_fusecpath.layers.stack import follow_slide, place_layer, rescale
 from src_core.slides.base import SlideReader
@@ -148,8 +149,12 @@ def _show_scale_bar_soon(viewer: Viewer) -> None:
 
 
 def load_what_slides_need() -> None:
-    """Let napari read its table of units, half a second that a slide's drop need not wait for."""
+    """Let napari read its table of units and link what maps labels, more than a second.
+
+    A slide's drop and its first clusters need not wait for it.
+    """
     Image(np.zeros((2, 2)), units=("um", "um"))
+    Labels(np.zeros((2, 2), np.uint8), colormap=label_colormap(np.zeros((1, 3))))
 
 
 def turn_on_async_slicing() -> None:

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fusecpath.layers.find import find_layer, set_visible
-from napari_fusecpath.layers.label_look import dress_labels
+from napari_fusecpath.layers.label_look import dress_labels, has_colors
 from napari_fusecpath.widgets.cluster_table import ClusterTable, rows_of
 from napari_fusecpath.widgets.own_surface import draw_first
 from napari_fusecpath.widgets.session import Session
@@ -141,7 +141,8 @@ class ClusterLegend(QWidget):
         rgb = self._legend.rgb(cluster_colors(self._legend.n_clusters))
         colors = np.column_stack([rgb, alpha.astype(np.float32)])
         selected = chosen[0] + 1 if len(self.table.chosen) == 1 else None
-        draw_first(self)
+        if not has_colors(layer, colors):
+            draw_first(self)
         dress_labels(layer, self._legend.all_names(), colors, selected=selected)
 
     def follow(self) -> None:

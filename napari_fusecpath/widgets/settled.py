@@ -12,6 +12,9 @@ __all__ = ["end_settled", "settle", "unsettle"]
 
 _LET_GO_MS = 1000
 """Until napari's controls and canvas have let go of a layer that was removed."""
+_USUALLY = gc.get_threshold()[2]
+_RARELY = 1000
+"""Searches of what is young to one of everything: millions of new objects lie between two."""
 
 
 def settle(viewer: ViewerModel) -> None:
@@ -21,12 +24,15 @@ def settle(viewer: ViewerModel) -> None:
     modules: a turn to another slide stood still for a second. What layers there are already is
     given up with the last of them, for a slide holds files and pixels.
 
+    Python's own searches of all that has come since, a twentieth of a second where a slide's layers
+    are drawn, become rare: napari's do.
+
     Parameters
     ----------
     viewer : napari viewer
         Whose layers these are.
     """
-    gc.freeze()
+    _settle()
     left = {id(layer) for layer in viewer.layers}
 
     def forget(event: Any) -> None:
@@ -39,17 +45,23 @@ def settle(viewer: ViewerModel) -> None:
         viewer.layers.events.removed.connect(forget)
 
 
+def _settle() -> None:
+    gc.freeze()
+    gc.set_threshold(*gc.get_threshold()[:2], _RARELY)
+
+
 def _again() -> None:
     unsettle()
-    gc.freeze()
+    _settle()
 
 
 def unsettle() -> None:
     """Search all there is again, and now."""
-    gc.unfreeze()
+    end_settled()
     gc.collect()
 
 
 def end_settled(_gone: object = None) -> None:
     """Let later searches look at all there is again; in the midst of an end none is safe."""
     gc.unfreeze()
+    gc.set_threshold(*gc.get_threshold()[:2], _USUALLY)

@@ -7,6 +7,7 @@ part has a window of its own.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shutil
 import subprocess
@@ -166,8 +167,10 @@ def answers(folder: Path) -> bool:
     def select_few() -> None:
         session.choose_patches(np.sort(rng.choice(len(snapshot.grid), 50, replace=False)))
 
+    clusters = itertools.cycle(rng.permutation(len(colors)).tolist())  # never the same again
+
     def select_cluster() -> None:
-        session.choose_clusters([int(rng.integers(len(colors)))])
+        session.choose_clusters([next(clusters)])
 
     acts = {
         "recolour the clusters": recolour,

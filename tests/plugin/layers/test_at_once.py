@@ -1,4 +1,4 @@
-"""Frames and the shade are drawn at once, and the latest of them is what stays."""
+"""Frames, the shade and other colours are drawn at once, and the latest is what stays."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from napari_fusecpath.layers.label_look import dress_labels
+from napari_fusecpath.layers.overlays import show_clusters
 from napari_fusecpath.layers.selection import show_selection
 from napari_fusecpath.layers.shade import show_shade
 from napari_fusecpath.layers.slide import prepare_viewer
@@ -65,3 +67,43 @@ def test_frames_are_drawn_without_a_thread(viewer: Any, qtbot: Any) -> None:
     np.testing.assert_array_equal(layer._view_data, layer.data)
     assert np.count_nonzero(layer._view_face_color[:, 3]) == 8  # four lines of two triangles
     assert not asked
+
+
+RED, GREEN = ([[one, 1 - one, 0.0, 1.0]] * 2 for one in (1.0, 0.0))
+
+
+def drawn(viewer: Any) -> NDArray[np.uint8]:
+    """Return the brightest red and green of the canvas, shape (2,)."""
+    seen: NDArray[np.uint8] = viewer.screenshot(canvas_only=True, flash=False)
+    return seen[..., :2].max(axis=(0, 1))
+
+
+def test_other_colours_are_drawn_without_a_thread(viewer: Any, qtbot: Any) -> None:
+    clusters = np.arange(len(CELLS)) % 2
+    layer = show_clusters(viewer, GRID, clusters, colors=np.array(RED))
+    layer.opacity = 1.0
+    qtbot.waitUntil(lambda: layer.loaded)
+    assert drawn(viewer).tolist() == [255, 0]
+    asked: list[object] = []
+    layer.events.reload.connect(asked.append)
+    before = layer.thumbnail.copy()
+    dress_labels(layer, ["a", "b"], np.array(GREEN))
+    assert drawn(viewer).tolist() == [0, 255]
+    assert not np.array_equal(layer.thumbnail, before)
+    shown = layer.thumbnail.copy()
+    dress_labels(layer, ["a", "b"], np.array(GREEN) * [1, 1, 1, 0.2], selected=2)
+    assert 30 < drawn(viewer)[1] < 70
+    assert layer.selected_label == 2
+    assert np.array_equal(layer.thumbnail, shown), "what is dimmed is not in the list's picture"
+    assert not asked
+
+
+def test_the_latest_colours_stay(viewer: Any, qtbot: Any) -> None:
+    clusters = np.arange(len(CELLS)) % 2
+    layer = show_clusters(viewer, GRID, clusters, colors=np.array(RED))
+    layer.opacity = 1.0
+    layer.refresh()
+    dress_labels(layer, ["a", "b"], np.array(GREEN))  # a slice is on its way
+    qtbot.waitUntil(lambda: layer.loaded)
+    qtbot.wait(100)
+    assert drawn(viewer).tolist() == [0, 255]

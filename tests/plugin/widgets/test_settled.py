@@ -49,8 +49,10 @@ def test_all_is_searched_once_the_layers_that_were_there_have_gone(
 
 
 def test_it_lasts_as_long_as_the_dock(make_napari_viewer: Any, qtbot: Any) -> None:
-    viewer = make_napari_viewer()
+    viewer, usual = make_napari_viewer(), gc.get_threshold()
     dock = viewer.window.add_plugin_dock_widget("napari-fusecpath", "FuseCPath")[1]
     qtbot.waitUntil(lambda: gc.get_freeze_count() > MANY)
+    assert gc.get_threshold()[2] > 10 * usual[2], "all that came since is searched by itself rarely"
     viewer.window.remove_dock_widget(dock)
     qtbot.waitUntil(lambda: not gc.get_freeze_count())
+    assert gc.get_threshold() == usual
