@@ -8,6 +8,7 @@ import numpy as np
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QColor, QImage, QPainter, QPolygonF
 
+from napari_fusecpath.widgets.scatter_raster import in_picture
 from src_core.types import BoolArray, Float32, Int64
 
 __all__ = ["inside_polygon"]
@@ -42,7 +43,7 @@ def inside_polygon(px: Float32, polygon: list[QPointF], size: tuple[int, int]) -
         bits.setsize(mask.sizeInBytes())
     pixels = np.frombuffer(bits, np.uint8).reshape(size[1], mask.bytesPerLine())
     inside: BoolArray = pixels[:, : size[0]] > 127
-    seen = np.flatnonzero(((px >= 0) & (px < np.array(size, np.float32))).all(axis=1))
+    seen = np.flatnonzero(in_picture(px, size))
     columns, lines = px[seen].astype(np.int64).T
     found: Int64 = seen[inside[lines, columns]]
     return found

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from src_core.types import BoolArray, Float32, Float64, Int64
 
-__all__ = ["PlaneView", "PointRaster", "Points", "density_picture", "rasterised"]
+__all__ = ["PlaneView", "PointRaster", "Points", "density_picture", "in_picture", "rasterised"]
 
 _MARGIN = 0.05
 _CLOSEST, _WIDEST = 5000.0, 0.5
@@ -111,6 +111,16 @@ class PointRaster:
     """Shape (rows, columns)."""
     top: Int64
     """Shape (rows, columns): row of the point that is seen, -1 where there is none."""
+    rows: Int64
+    """Shape (n,): whose the points in it are, in the order in which they are drawn."""
+    cells: Int64
+    """Shape (n,): in which cell each of these lies, line by line."""
+
+    def showing(self, selected: BoolArray) -> PointRaster:
+        """Return it with points, shape (N,) by row, that are seen wherever they are."""
+        chosen, top = selected[self.rows], self.top.copy()
+        top.ravel()[self.cells[chosen]] = self.rows[chosen]
+        return replace(self, top=top)
 
     def nearest(self, px: tuple[float, float], *, within: int = 6) -> int:
         """Return the row of the point that is seen nearest to a pixel, -1 if none is so near."""
@@ -125,35 +135,27 @@ class PointRaster:
         return int(near[tuple(there[away.argmin()])])
 
 
-def rasterised(
-    points: Points, view: PlaneView, size: tuple[int, int], selected: BoolArray | None = None
-) -> PointRaster:
-    """Count the points in each cell of a picture.
+def in_picture(px: Float32, size: tuple[int, int]) -> BoolArray:
+    """Tell which points, shape (N, 2), lie in a picture of (width, height) pixels."""
+    x, y = px.T  # one side after the other: across short rows numpy takes ten times as long
+    inside: BoolArray = (x >= 0) & (x < size[0]) & (y >= 0) & (y < size[1])
+    return inside
 
-    Parameters
-    ----------
-    points : Points
-    view : PlaneView
-    size : (width, height)
-        Pixels.
-    selected : ndarray of bool, shape (N,), optional
-        By row: these are seen wherever they are.
-    """
+
+def rasterised(points: Points, view: PlaneView, size: tuple[int, int]) -> PointRaster:
+    """Count the points in each cell of a picture of (width, height) pixels."""
     px = view.to_px(points.xy, size)
-    inside = ((px >= 0) & (px < np.array(size, np.float32))).all(axis=1)
+    inside = in_picture(px, size)
     px, rows = px[inside], points.rows[inside]
     cell = next(width for least, width in _CELLS_PX if len(rows) >= least)
     columns, lines = (-(-side // cell) for side in size)
     at = px.astype(np.int64) // cell
-    flat = at[:, 1] * columns + at[:, 0]
-    counts = np.bincount(flat, minlength=lines * columns)
+    cells = at[:, 1] * columns + at[:, 0]
+    counts = np.bincount(cells, minlength=lines * columns)
     top = np.full(lines * columns, -1, dtype=np.int64)
-    top[flat] = rows
-    if selected is not None:
-        chosen = selected[rows]
-        top[flat[chosen]] = rows[chosen]
+    top[cells] = rows
     shape = (lines, columns)
-    return PointRaster(cell, counts.reshape(shape), top.reshape(shape))
+    return PointRaster(cell, counts.reshape(shape), top.reshape(shape), rows, cells)
 
 
 def density_picture(

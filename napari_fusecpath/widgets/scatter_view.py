@@ -27,6 +27,7 @@ from napari_fusecpath.widgets.scatter_raster import (
     PointRaster,
     Points,
     density_picture,
+    in_picture,
     rasterised,
 )
 from src_core.types import Float32, Int64
@@ -93,6 +94,9 @@ class ScatterView(QWidget):
         self._highlight: tuple[int, int, int] | None = None
         self._view = PlaneView.of(self._xy)
         self._raster: PointRaster | None = None
+        """Of the view, whatever is selected; None until it is drawn."""
+        self._seen: PointRaster | None = None
+        """With the selected points on top."""
         self._image: QImage | None = None
         self._lasso: list[QPointF] = []
         self._held: QPointF | None = None
@@ -118,7 +122,7 @@ class ScatterView(QWidget):
         selected = np.zeros(len(self._xy), np.bool_)
         selected[rows] = True
         if not np.array_equal(selected, self._selected):
-            self._selected, self._raster = selected, None
+            self._selected, self._seen = selected, None
             self._redraw()
 
     def show_theme(self, theme: Theme) -> None:
@@ -134,11 +138,13 @@ class ScatterView(QWidget):
     def picture(self) -> QImage:
         """Return the density image, one pixel a cell, made if something has changed."""
         if self._raster is None:
-            self._raster = rasterised(self._points, self._view, self._size, self._selected)
-            self._image = None
+            self._raster = rasterised(self._points, self._view, self._size)
+            self._seen = None
+        if self._seen is None:
+            self._seen, self._image = self._raster.showing(self._selected), None
         if self._image is None:
             pixels = density_picture(
-                self._raster, self._colors, selected=self._selected, highlight=self._highlight
+                self._seen, self._colors, selected=self._selected, highlight=self._highlight
             )
             height, width = pixels.shape[:2]
             shape = QImage.Format.Format_RGBA8888
@@ -279,7 +285,7 @@ class ScatterView(QWidget):
 
     def _row_at(self, at: QPointF) -> int:
         self.picture()
-        return -1 if self._raster is None else self._raster.nearest((at.x(), at.y()))
+        return -1 if self._seen is None else self._seen.nearest((at.x(), at.y()))
 
     def _point_at(self, row: int) -> None:
         if row != self._at:
@@ -287,8 +293,7 @@ class ScatterView(QWidget):
             self.pointed.emit(row)
 
     def _rows_in_view(self) -> Int64:
-        at = self._view.to_px(self._xy, self._size)
-        return np.flatnonzero(((at >= 0) & (at < self._size)).all(axis=1))
+        return np.flatnonzero(in_picture(self._view.to_px(self._xy, self._size), self._size))
 
     def _rows_within(self, lasso: list[QPointF]) -> Int64:
         return inside_polygon(self._view.to_px(self._xy, self._size), lasso, self._size)

@@ -76,11 +76,12 @@ def test_selected_points_are_seen_and_the_others_dimmed() -> None:
     colors = np.repeat(np.array([[200, 0, 0]], np.uint8), 50, axis=0)
     colors[37] = (0, 0, 200)
     selected = np.zeros(50, np.bool_)
-    whole = density_picture(rasterised(points, view, SIZE, selected), colors, selected=selected)
+    plain = rasterised(points, view, SIZE)
+    whole = density_picture(plain, colors, selected=selected)
     few, many = np.sort(whole[whole[..., 3] > 0][:, 3])
     assert few < many == 255
     selected[37] = True
-    raster = rasterised(points, view, SIZE, selected)
+    raster = plain.showing(selected)
     picture = density_picture(raster, colors, selected=selected)
     drawn = picture[picture[..., 3] > 0]
     assert min(map(tuple, drawn.tolist())) == (0, 0, 200, 255), "on top of the others"
