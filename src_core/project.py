@@ -257,6 +257,11 @@ class Project:
         return self.root / "cohort" / "labels.csv"
 
     @property
+    def labels_before_path(self) -> Path:
+        """``cohort/labels-before.csv``: the table that was there until another was taken in."""
+        return self.labels_path.with_name("labels-before.csv")
+
+    @property
     def splits_path(self) -> Path:
         """``cohort/splits.json``."""
         return self.root / "cohort" / "splits.json"
@@ -282,6 +287,8 @@ class Project:
     def import_labels(self, path: Path, *, slides: Path | None = None) -> tuple[LabelRow, ...]:
         """Take a labels table into the project and return its rows.
 
+        The table that it replaces is kept beside it, to be taken in again.
+
         Parameters
         ----------
         path : Path
@@ -298,7 +305,10 @@ class Project:
         rows = table.rows
         if slides is not None:
             rows = _found_in(slides.absolute(), table)
+        before = self.labels_path.read_bytes() if self.labels_path.is_file() else None
         self.write_labels(table.targets, rows)
+        if before is not None and before != self.labels_path.read_bytes():
+            write_bytes(self.labels_before_path, before)
         return rows
 
     def write_labels(self, targets: Sequence[str], rows: Sequence[LabelRow]) -> None:

@@ -39,7 +39,7 @@ def _labelled(table: LabelTable | None) -> list[str]:
 
 
 def _taken_text(path: Path, before: list[str], now: list[str]) -> str:
-    """Return how many slides have labels now, and which no longer: they cannot be had back."""
+    """Return how many slides have labels now, and which no longer, with the way back."""
     text = f"{path.name} labels {number(len(now), 'slide')}."
     gone = [slide_id for slide_id in before if slide_id not in set(now)]
     if not gone:
@@ -48,5 +48,6 @@ def _taken_text(path: Path, before: list[str], now: list[str]) -> str:
     one = len(gone) == 1
     return (
         f"{text} {number(len(gone), 'slide')} had labels that it does not name, and "
-        f"{'has' if one else 'have'} none now: {names}."
+        f"{'has' if one else 'have'} none now: {names}. The table before is kept in the project "
+        "as cohort/labels-before.csv; take that one to have them back."
     )

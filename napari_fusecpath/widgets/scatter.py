@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from napari.utils.theme import get_theme
 from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
@@ -30,10 +29,11 @@ from napari_fusecpath.widgets.scatter_colors import (
     colorings_at_hand,
 )
 from napari_fusecpath.widgets.scatter_kind import KindSwitch
-from napari_fusecpath.widgets.scatter_view import ScatterView, Theme
+from napari_fusecpath.widgets.scatter_view import ScatterView
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import wrapped_label
+from napari_fusecpath.widgets.theme import Theme
 from src_core.clustering.result import load_clusters
 from src_core.clustering.scatter import Scatter, ScatterKind, load_scatter, scatter_recipe
 from src_core.errors import FusecpathError
@@ -157,8 +157,7 @@ class ScatterPanel(QWidget):
             self._shown = None
             self._say_what_is_missing(snapshot)
             return
-        theme = get_theme(self._session.viewer.theme)
-        self.view.show_theme(Theme(theme.canvas.as_hex(), theme.text.as_hex()))
+        self.view.show_theme(Theme.of(self._session.viewer))
         stamp = (folder, (folder / "meta.json").stat().st_mtime_ns)
         if stamp != self._shown:
             self._shown = stamp

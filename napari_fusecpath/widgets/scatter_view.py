@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QPointF, QRectF, Qt, Signal  # type: ignore[attr-defined]
@@ -30,9 +28,10 @@ from napari_fusecpath.widgets.scatter_raster import (
     in_picture,
     rasterised,
 )
+from napari_fusecpath.widgets.theme import Theme
 from src_core.types import Float32, Int64
 
-__all__ = ["ScatterView", "Theme"]
+__all__ = ["ScatterView"]
 
 _STILL_PX = 4
 _STEP_PX = 3
@@ -44,14 +43,6 @@ _RINGED = 50
 """So few selected patches are ringed, for one cell among thousands is overlooked."""
 _LIME = (50, 255, 50)
 _VEIL = 180
-
-
-@dataclass(frozen=True, slots=True)
-class Theme:
-    """Colours of the window, as Qt names them."""
-
-    ground: str = "#000000"
-    text: str = "#f0f1f2"
 
 
 class ScatterView(QWidget):

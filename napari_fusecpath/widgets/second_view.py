@@ -27,6 +27,7 @@ from napari_fusecpath.widgets.linking import ALIGNED, Link, are_comparable
 from napari_fusecpath.widgets.overview import power_text
 from napari_fusecpath.widgets.slide_canvas import SlideCanvas
 from napari_fusecpath.widgets.snapshot import Snapshot
+from napari_fusecpath.widgets.theme import Theme
 from napari_fusecpath.widgets.threads import SideThread
 from src_core.errors import FusecpathError, SlideReadError
 from src_core.project import SlideFolder
@@ -144,6 +145,7 @@ class SecondView(QWidget):
         """Offer the slides of the project."""
         if not self.isVisible():
             return
+        self.canvas.show_theme(Theme.of(self._viewer))
         chosen, before = self.slides.currentText(), self._root
         self._root = None if snapshot.project is None else snapshot.project.root
         here = None if snapshot.slide is None else snapshot.slide.slide_id

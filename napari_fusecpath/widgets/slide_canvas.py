@@ -21,6 +21,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 from napari_fusecpath.layers.field import Levels, read_field
 from napari_fusecpath.layers.view import View
 from napari_fusecpath.widgets.pictures import image_of
+from napari_fusecpath.widgets.theme import Theme
 from napari_fusecpath.widgets.threads import SideThread
 from src_core.errors import FusecpathError
 
@@ -28,6 +29,8 @@ __all__ = ["SlideCanvas"]
 
 _WHOLE_PX = 512
 """Longer side of the picture of the whole slide that is there while a part is read."""
+_VEIL = 200
+"""Opacity of the ground below words."""
 _ZOOM_A_NOTCH = 1.2
 _NOTCH = 120
 _CLOSEST = 1 / 64
@@ -67,6 +70,7 @@ class SlideCanvas(QWidget):
         super().__init__(parent)
         self.view = View((0.0, 0.0), 1.0)
         self.caption = ""
+        self._theme = Theme()
         self.levels: Levels | None = None
         self._release: Callable[[], None] | None = None
         self._pictures: dict[bool, _Picture] = {}
@@ -110,6 +114,12 @@ class SlideCanvas(QWidget):
         self.update()
         self._ask()
 
+    def show_theme(self, theme: Theme) -> None:
+        """Take the window's colours."""
+        if theme != self._theme:
+            self._theme = theme
+            self.update()
+
     def say(self, problem: str) -> None:
         """Say why there is nothing to be seen."""
         self._problem = problem
@@ -123,7 +133,8 @@ class SlideCanvas(QWidget):
     def paintEvent(self, _event: QPaintEvent | None) -> None:  # noqa: N802
         """Draw what has been read."""
         painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor(30, 30, 30))
+        ground = QColor(self._theme.ground)
+        painter.fillRect(self.rect(), ground)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         for picture in self._seen():
             painter.drawImage(self._on_screen(picture.box_xywh), picture.image)
@@ -133,8 +144,9 @@ class SlideCanvas(QWidget):
             flags = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignBottom)
             flags |= int(Qt.TextFlag.TextWordWrap)
             box = painter.boundingRect(foot, flags, text)
-            painter.fillRect(box.adjusted(-4, -2, 4, 2), QColor(30, 30, 30, 200))
-            painter.setPen(Qt.GlobalColor.white)
+            ground.setAlpha(_VEIL)
+            painter.fillRect(box.adjusted(-4, -2, 4, 2), ground)
+            painter.setPen(QColor(self._theme.text))
             painter.drawText(foot, flags, text)
         painter.end()
 

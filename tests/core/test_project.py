@@ -174,6 +174,21 @@ def test_a_damaged_table_leaves_the_old_one(tmp_path: Path, slide_file: Path) ->
     assert len(project.labels().rows) == 1
 
 
+def test_the_table_before_can_be_taken_in_again(tmp_path: Path, slide_file: Path) -> None:
+    project = Project.create(tmp_path / "p")
+    good, other = tmp_path / "good.csv", tmp_path / "other.csv"
+    good.write_text(f"path,label\n{slide_file},yes\n")
+    other.write_text(f"path,label\n{slide_file},\n")
+    project.import_labels(good)
+    for _ in range(2):  # the second time nothing changes, and what is kept stays
+        project.import_labels(other)
+        assert not any(project.labels().rows[0].labels.values())
+    project.import_labels(project.labels_before_path)
+    (row,) = project.labels().rows
+    assert row.labels == {"label": "yes"}
+    assert row.path.resolve() == slide_file.resolve()
+
+
 def test_a_replaced_file_is_refused_and_can_be_taken_anew(tmp_path: Path, slide_file: Path) -> None:
     path = tmp_path / "z.tiff"
     path.write_bytes(slide_file.read_bytes())

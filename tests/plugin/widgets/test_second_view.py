@@ -124,6 +124,12 @@ def test_the_second_view(
     view.align.click()
     assert middle_um(view) == pytest.approx([320, 310])
     assert view.canvas.caption == "20×"
+    # Beside the slide it is as light or dark as the main canvas.
+    camera.center = (0.0, 9000.0, 9000.0)
+    for theme, ground in (("light", 255), ("dark", 0)):
+        viewer.theme = theme
+        qtbot.waitUntil(lambda ground=ground: (drawn(view, qtbot)[0, 0] == ground).all())
+    camera.center = (0.0, 310.0, 320.0)
     _check_another(dock, view, qtbot)
     _check_closing(dock, view, qtbot)
     _check_colours(dock, view, tmp_path / "profiled.svs", canvas_of, qtbot)

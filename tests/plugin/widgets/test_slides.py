@@ -259,7 +259,8 @@ def test_a_table_that_takes_labels_away_says_whose(
     action.trigger()
     assert told.pop() == (
         "one.csv labels 1 slide. 2 slides had labels that it does not name, and have none now: "
-        "b, c."
+        "b, c. The table before is kept in the project as cohort/labels-before.csv; take that one "
+        "to have them back."
     )
     table.write_text(f"slide_id,path,label\na,{path},benign\nb,b.tiff,tumour\n")
     dock.panels["train"].import_button.click()  # type: ignore[attr-defined]
