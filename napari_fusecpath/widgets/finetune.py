@@ -23,6 +23,7 @@ from napari_fusecpath.widgets.tuning_texts import (
     learned_text,
     outlook_text,
     verdict_text,
+    waiting_text,
 )
 from src_core.errors import FusecpathError
 from src_core.progress import Progress
@@ -152,6 +153,9 @@ class FineTuning(QWidget):
         self.button.setEnabled(outlook is not None and not self.busy)
         self.button.setToolTip(why or f"{run_id} stays as it is; a first map comes within seconds")
         said = why if outlook is None or run_id is None else outlook_text(run_id, outlook)
+        if self._candidate is None and project is not None:
+            waiting = self._candidates(project, snapshot)
+            said = " ".join([said, *map(waiting_text, waiting)])
         self.text.setText(said)
 
     def _show_tuned(self, tuned: TunedRun | None) -> None:
@@ -202,6 +206,11 @@ class FineTuning(QWidget):
         waiting = [one for one in (mine, *children) if one is not None and one.is_candidate]
         after = next(iter(waiting), None) or mine or next(iter(children), None)
         return (run_id, None) if after is None else (after.parent, after)
+
+    def _candidates(self, project: Project, snapshot: Snapshot) -> list[TunedRun]:
+        """Return what waits for a decision, of which nothing is in view: other runs are shown."""
+        found = (self._read(project, name) for name in snapshot.runs if name.startswith(CANDIDATE))
+        return [one for one in found if one is not None]
 
     def _read(self, project: Project, run_id: str) -> TunedRun | None:
         path = project.run(run_id) / "metrics.json"

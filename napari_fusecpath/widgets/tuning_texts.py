@@ -11,7 +11,14 @@ from src_core.tuned_runs import TunedRun
 from src_core.tuning_check import check_text as told_check
 from src_core.tuning_check import drop_of
 
-__all__ = ["button_text", "check_text", "learned_text", "outlook_text", "verdict_text"]
+__all__ = [
+    "button_text",
+    "check_text",
+    "learned_text",
+    "outlook_text",
+    "verdict_text",
+    "waiting_text",
+]
 
 
 def button_text(outlook: Outlook | None) -> str:
@@ -64,6 +71,11 @@ def verdict_text(tuned: TunedRun) -> str:
     if drop <= 0:
         return "The AUROC did not fall there."
     return f"The AUROC fell by {drop:.3f} there."
+
+
+def waiting_text(tuned: TunedRun) -> str:
+    """Return where a candidate is decided about, for a run that has nothing to do with it."""
+    return f"{tuned.run_id} waits to be kept or dropped: choose {tuned.parent} in Predict."
 
 
 _FEW = " With so few slides a single one moves it by hundredths."

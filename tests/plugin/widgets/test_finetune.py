@@ -461,9 +461,17 @@ def test_a_candidate_waits_for_a_decision(
     name = as_candidate(project, "run-0002")
     review: Any = dock.panels["review"]
     tuning = review.tuning
+    newer = shutil.copytree(project.run("run-0001"), project.run("run-0003"))
+    dock.session.workbench.run_id = "run-0003"
+    dock.session.refresh()
+    assert tuning.choice.isHidden()
+    waits = f" {name} waits to be kept or dropped: choose run-0001 in Predict."
+    assert tuning.text.text().endswith(waits)
+    shutil.rmtree(newer)
     dock.session.workbench.run_id = "run-0001"
     dock.session.show_current()
     dock.session.refresh()
+    assert waits not in tuning.text.text()
     assert "fell by 0.083, more than 0.02" in tuning.verdict.text()
     assert "run-0001 stays the model in use" in tuning.verdict.text()
     assert tuning.told.text().endswith("Something was lost.")
