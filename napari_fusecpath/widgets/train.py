@@ -294,7 +294,8 @@ class TrainPanel(StepPanel):
         self.live.setVisible(self.busy)
         if self.busy:
             self.train_ready.setEnabled(False)
-            self.keep_best.hide()
+            for of_before in (self.keep_best, self.run_text, self.score_text, self.report):
+                of_before.hide()
 
     def _ask_table(self) -> None:
         self.warn("")
@@ -354,8 +355,8 @@ class TrainPanel(StepPanel):
     def _show_run(self, snapshot: Snapshot) -> None:
         project, runs = snapshot.project, snapshot.runs
         has_run = project is not None and bool(runs)
-        self.score.setVisible(has_run)
-        self.run_text.setVisible(has_run)
+        for widget in (self.score, self.run_text, self.score_text):
+            widget.setVisible(has_run)
         self.report.hide()
         if project is not None and runs:
             self._draw_run(project, runs[-1])

@@ -502,10 +502,16 @@ def test_curves_grow_while_it_learns_and_the_best_of_a_cancelled_training_is_kep
 
 
 def test_what_it_learns_at_the_moment_is_said_while_it_learns(
-    dock: FuseCPathWidget, jobs: list[Job]
+    dock: FuseCPathWidget, project: Project, jobs: list[Job]
 ) -> None:
     train: Any = dock.panels["train"]
+    (project.run("run-0001") / "checkpoint").mkdir(parents=True)
+    (project.run("run-0001") / "checkpoint" / "checkpoint.json").touch()
+    dock.session.refresh()
+    assert "run-0001" in train.run_text.text()
+    assert train.run_text.isVisible()
     train.main.click()
+    assert train.run_text.isHidden(), "it would be read as what is being learned"
     where = Progress(
         stage="Training", done=1, total=9, unit="batches", detail="epoch 1, loss 0.700"
     )
@@ -514,6 +520,7 @@ def test_what_it_learns_at_the_moment_is_said_while_it_learns(
     assert train.live.isVisible()
     finish(dock, jobs[0], {"metrics": {}, "run": "run-0001"})
     assert train.live.isHidden()
+    assert train.run_text.isVisible()
 
 
 def test_of_a_training_by_other_settings_nothing_can_be_kept(
