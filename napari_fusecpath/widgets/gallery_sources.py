@@ -109,9 +109,11 @@ def rows_of(
 
 
 def version_of(source: Source, snapshot: Snapshot) -> Hashable:
-    """Return what else decides the patches of a source on a slide: edits and the prediction."""
+    """Return what else decides the patches of a source: edits, the prediction, and the legend."""
     prediction, edits = snapshot.prediction, snapshot.edits
+    legends = (snapshot.legend, snapshot.joint_legend) if source == "cluster" else ()
     return (
+        tuple((*one.all_names(), one.groups) for one in legends if one is not None),
         edits.edits_id if source == "representatives" and edits is not None else None,
         None
         if prediction is None
@@ -138,18 +140,24 @@ def _lack_of_prediction(source: Source, snapshot: Snapshot) -> Lack | None:
 
 
 def _of_cluster(snapshot: Snapshot, cluster: int, *, is_joint: bool) -> Int64:
-    """Return the typical patches first, then those that most encoders agree about."""
+    """Return the typical patches first, then those that most encoders agree about.
+
+    Clusters that were merged are one.
+    """
     clusters = clusters_shown(snapshot, is_joint=is_joint)
     if clusters is None or cluster < 0:
         return np.empty(0, np.int64)
-    members = np.flatnonzero(clusters == cluster)
+    is_of_all = is_joint and snapshot.joint is not None
+    legend = snapshot.joint_legend if is_of_all else snapshot.legend
+    numbers = [cluster] if legend is None else list(legend.members(cluster))
+    members = np.flatnonzero(np.isin(clusters, numbers))
     if snapshot.agreement is not None and len(snapshot.agreement) == len(clusters):
         agreed = np.asarray(snapshot.agreement[members], np.float64).mean(axis=1)
         members = members[np.argsort(-agreed, kind="stable")]
     typical = snapshot.typical
-    if typical is None or cluster >= len(typical):
+    if typical is None or numbers[-1] >= len(typical):
         return members
-    first = typical[cluster]
+    first = typical[numbers].T.ravel()
     first = first[np.isin(first, members)]
     return np.concatenate([first, members[~np.isin(members, first)]]).astype(np.int64)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_fusecpath.widgets.gallery_sources import SOURCES, lack_of, rows_of
+from napari_fusecpath.widgets.gallery_sources import SOURCES, lack_of, rows_of, version_of
 from napari_fusecpath.widgets.gallery_texts import cluster_text, count_text, patch_text
 from napari_fusecpath.widgets.snapshot import Snapshot
 from src_core.bags.edits import SelectionEdits
@@ -62,6 +62,21 @@ def test_a_cluster_begins_with_what_is_typical_of_it(known: dict[str, Any]) -> N
     assert rows("cluster", plain, cluster=1) == [1, 3, 4]
     joint = known | {"joint": np.array([2, 2, 0, 0, 0, 0], np.int32), "n_joint": 3}
     assert rows("cluster", joint, cluster=2, is_joint=True) == [0, 1]
+
+
+def test_merged_clusters_are_shown_as_the_one_that_they_are_called(known: dict[str, Any]) -> None:
+    apart = Snapshot(**(known | {"legend": Legend(n_clusters=2)}))
+    one = Legend(n_clusters=2).merged([0, 1])
+    merged = known | {"legend": one}
+    assert rows("cluster", merged, cluster=1) == [2, 4, 0, 3, 1], "the typical ones of both first"
+    assert rows("cluster", merged, cluster=0) == [2, 4, 0, 3, 1]
+    before = version_of("cluster", apart)
+    assert version_of("cluster", Snapshot(**merged)) != before
+    named = known | {"legend": Legend(n_clusters=2).renamed(1, "stroma")}
+    assert version_of("cluster", Snapshot(**named)) != before, "it is said by its new name"
+    joint = {"joint": np.array([2, 2, 0, 0, 0, 1], np.int32), "n_joint": 3}
+    of_all = known | joint | {"joint_legend": Legend(n_clusters=3).merged([1, 2])}
+    assert rows("cluster", of_all, cluster=2, is_joint=True) == [0, 5, 1]
 
 
 def test_patches_are_ranked_by_what_the_model_says(known: dict[str, Any]) -> None:
