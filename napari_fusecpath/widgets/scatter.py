@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QShowEvent
+from qtpy.QtGui import QColor, QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QSizePolicy,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -42,11 +44,13 @@ from src_core.types import Int64
 
 __all__ = ["ScatterPanel"]
 
-_SIDE_PX, _HEIGHT_PX = 170, 230
+_SIDE_PX, _HEIGHT_PX = 220, 230
 _LEAST_MINUTES, _PATCHES_PER_MINUTE = 0.6, 70_000
 """What it takes to lay patches out by their neighbours, about: in any case, and a minute more for
 so many of them."""
 
+_DARKEST = "#303030"
+"""Ground of the points, in which no colour of a map or of a cluster is lost."""
 _COLORED_BY = "scatter is coloured by"
 
 
@@ -86,13 +90,17 @@ class ScatterPanel(QWidget):
         self.switch = KindSwitch(self)
         self.colors = QComboBox(self)
         self.colors.setAccessibleName("Colour by")
+        self.colors.setToolTip("A map that is on the slide, in its colours, or the density alone")
         self.text = wrapped_label(parent=self)
+        # However much it says, the dock takes no more of the slide.
+        self.text.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored)
         self.whole, self.clear = QPushButton("Show all", self), QPushButton("Clear", self)
         self.whole.setToolTip("Show every patch again (Home)")
         self.clear.setToolTip("Select nothing (Esc)")
         self.empty = wrapped_label(parent=self)
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.make = QPushButton("Cluster", self)
+        self.make.setToolTip("The engine does it beside the window, which goes on meanwhile")
         self.make.clicked.connect(self.asked)
         self.progress = ProgressPanel(session.runner, self)
         self.pages = QStackedWidget(self)
@@ -127,12 +135,13 @@ class ScatterPanel(QWidget):
         self.side.setFixedWidth(_SIDE_PX)
         column = QVBoxLayout(self.side)
         column.setContentsMargins(0, 0, 0, 0)
-        row = QHBoxLayout()
+        by, row = QHBoxLayout(), QHBoxLayout()
+        by.addWidget(QLabel("Colour by", self.side))
+        by.addWidget(self.colors, stretch=1)
         row.addWidget(self.whole)
         row.addWidget(self.clear)
         column.addWidget(self.switch)
-        column.addWidget(QLabel("Colour by", self.side))
-        column.addWidget(self.colors)
+        column.addLayout(by)
         column.addWidget(self.text, stretch=1)
         column.addLayout(row)
         middle = QVBoxLayout(words)
@@ -157,7 +166,8 @@ class ScatterPanel(QWidget):
             self._shown = None
             self._say_what_is_missing(snapshot)
             return
-        self.view.show_theme(Theme.of(self._session.viewer))
+        theme = Theme.of(self._session.viewer)
+        self.view.show_theme(replace(theme, ground=_ground(theme.ground)))
         stamp = (folder, (folder / "meta.json").stat().st_mtime_ns)
         if stamp != self._shown:
             self._shown = stamp
@@ -288,6 +298,11 @@ class ScatterPanel(QWidget):
         grid = self._session.snapshot.grid
         if grid is not None:
             look_at_patch(self._session.viewer, grid, row)
+
+
+def _ground(canvas: str) -> str:
+    """Return the canvas's colour, but no black: a map begins with it, and patches would be lost."""
+    return max(canvas, _DARKEST, key=lambda color: QColor(color).lightness())
 
 
 def _captions(scatter: Scatter) -> tuple[str, str]:

@@ -38,12 +38,14 @@ class PlaneView:
     """Corners of what the picture shows at zoom 1."""
     middle: tuple[float, float]
     zoom: float = 1.0
+    edge_px: int = 0
+    """Above and below what is shown at zoom 1."""
 
     @classmethod
-    def of(cls, points: Float32) -> PlaneView:
+    def of(cls, points: Float32, *, edge_px: int = 0) -> PlaneView:
         """Return the view that shows all points, shape (N, 2)."""
         if not len(points):
-            return cls(low=(-1.0, -1.0), high=(1.0, 1.0), middle=(0.0, 0.0))
+            return cls(low=(-1.0, -1.0), high=(1.0, 1.0), middle=(0.0, 0.0), edge_px=edge_px)
         sides = np.ascontiguousarray(points.T)  # along memory the extremes are found at once
         low, high = sides.min(axis=1).astype(float), sides.max(axis=1).astype(float)
         reach = np.where(high > low, (high - low) * _MARGIN, 1.0)
@@ -53,12 +55,13 @@ class PlaneView:
             low=(float(low[0]), float(low[1])),
             high=(float(high[0]), float(high[1])),
             middle=(float(middle[0]), float(middle[1])),
+            edge_px=edge_px,
         )
 
     def scale(self, size: tuple[int, int]) -> Float64:
         """Return pixels per unit along x and y; y counts downwards, so its scale is negative."""
         span = np.subtract(self.high, self.low) / self.zoom
-        return np.array([size[0], -size[1]]) / span
+        return np.array([size[0], -max(1, size[1] - 2 * self.edge_px)]) / span
 
     def to_px(self, points: Float32, size: tuple[int, int]) -> Float32:
         """Return where points, shape (N, 2), lie in a picture of (width, height) pixels."""

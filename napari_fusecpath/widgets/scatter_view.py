@@ -41,6 +41,8 @@ _STRIDE = 40.0
 _CLOSER = 1.25
 _RINGED = 50
 """So few selected patches are ringed, for one cell among thousands is overlooked."""
+_CAPTION_PX = 6
+"""Of a caption from the edge."""
 _LIME = (50, 255, 50)
 _VEIL = 180
 
@@ -123,8 +125,8 @@ class ScatterView(QWidget):
             self.update()
 
     def fit(self) -> None:
-        """Show all points."""
-        self._look(PlaneView.of(self._xy))
+        """Show all points, none of them below the captions."""
+        self._look(PlaneView.of(self._xy, edge_px=self.fontMetrics().height() + _CAPTION_PX))
 
     def picture(self) -> QImage:
         """Return the density image, one pixel a cell, made if something has changed."""
@@ -304,7 +306,8 @@ class ScatterView(QWidget):
         veil, side = QColor(self._theme.ground), Qt.AlignmentFlag
         veil.setAlpha(_VEIL)
         across, up = self._captions
-        room, metrics = self.rect().adjusted(8, 6, -8, -6), painter.fontMetrics()
+        room = self.rect().adjusted(8, _CAPTION_PX, -8, -_CAPTION_PX)
+        metrics = painter.fontMetrics()
         left = room.adjusted(0, 0, -metrics.horizontalAdvance(across) - 24, 0)
         for text, where, at in (
             (up, room, side.AlignLeft | side.AlignTop),

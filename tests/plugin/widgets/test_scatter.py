@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
-from qtpy.QtGui import QMouseEvent
+from qtpy.QtGui import QColor, QMouseEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_fusecpath.layers.canvas import camera_of
@@ -93,6 +93,9 @@ def test_patches_are_drawn_around_and_found_on_the_slide(
     assert keys == ["clusters", "agreement", "density"]
     legend = np.round(255 * cluster_colors(2)).astype(np.uint8)
     np.testing.assert_array_equal(view._colors, legend[snapshot.clusters])
+    line, up = view.fontMetrics().height(), view._view.to_px(view._xy, view._size)[:, 1]
+    assert up.min() > line, "no patch lies below the captions"
+    assert up.max() < view.height() - line
     shade: Any = find_layer(session.viewer, "shade")
     assert not shade.visible, "ready for many"
     assert session.viewer.layers.selection.active is not shade
@@ -176,6 +179,9 @@ def test_patches_are_drawn_around_and_found_on_the_slide(
     assert "share of the bag" in view.caption
     assert len(np.unique(view._colors[left], axis=0)) == 1
     assert len(np.unique(view._colors[right], axis=0)) > 3
+    ground = np.array(QColor(view._theme.ground).getRgb()[:3])
+    apart = np.abs(view._colors - ground).max(axis=1)
+    assert apart.min() > 30, "who is attended to least is seen as well"
     session.viewer.layers.remove(find_layer(session.viewer, "attention"))
     session.refresh()
     assert panel.colors.currentData() == "clusters"
@@ -194,6 +200,27 @@ def test_patches_are_drawn_around_and_found_on_the_slide(
     assert panel.parentWidget() is None
     cluster.scatter.click()  # type: ignore[attr-defined]
     qtbot.waitUntil(panel.view.isVisible)
+
+
+def test_gallery_and_scatter_leave_the_window_on_a_laptop_s_screen(
+    window: Callable[..., FuseCPathWidget], project: Project, qtbot: Any
+) -> None:
+    add_scatter(project)
+    dock = window()
+    session, cluster = dock.session, dock.panels["cluster"]
+    session.open_project(project.root)
+    session.refresh()
+    dock.go("cluster")
+    cluster.gallery.click()  # type: ignore[attr-defined]
+    cluster.scatter.click()  # type: ignore[attr-defined]
+    panel = cluster.scatter.panel  # type: ignore[attr-defined]
+    qtbot.waitUntil(panel.view.isVisible)
+    session.bring("clusters")  # its controls are the tallest
+    panel.text.setText("patch 1\na cluster with a name that takes two lines\nAttention: 1.23")
+    qtbot.wait(300)
+    shown = session.viewer.window._qt_window
+    assert shown.minimumSizeHint().height() <= 768
+    assert shown.height() == 768
 
 
 def test_the_switch_shows_either_scatter_asks_for_what_is_not_made_and_is_remembered(
