@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_fusecpath.layers.find import find_layer, set_visible
 from napari_fusecpath.layers.label_look import dress_labels, has_colors
-from napari_fusecpath.widgets.cluster_table import ClusterTable, rows_of
+from napari_fusecpath.widgets.cluster_table import SORTS, ClusterTable, rows_of
 from napari_fusecpath.widgets.own_surface import draw_first
 from napari_fusecpath.widgets.session import Session
 from src_core.clustering.agreement import ClusterSummary, summarise
@@ -78,8 +78,8 @@ class ClusterLegend(QWidget):
         self.table = ClusterTable(self)
         self.table.setToolTip(
             "Click to select: the others are dimmed. Double-click to see one alone, again for all. "
-            "F2 renames. Agreement: share of the nearest neighbours of its patches, by each "
-            "encoder alone, that are in it too"
+            "F2 renames, the menu key offers the rest, sorting too. Agreement: share of the "
+            "nearest neighbours of its patches, by each encoder alone, that are in it too"
         )
         self.table.setMinimumHeight(_LEAST_HEIGHT)
         # More only where there is room: on a laptop's screen the buttons below it stay in view.
@@ -320,4 +320,9 @@ class ClusterLegend(QWidget):
         acts.append(("Show all", self._show_all))
         for text, act in acts:
             menu.addAction(text).triggered.connect(act)  # type: ignore[union-attr]
+        sort = menu.addMenu("Sort by")
+        for column, text in SORTS.items():
+            sort.addAction(text).triggered.connect(  # type: ignore[union-attr]
+                lambda _on, column=column: self.table.sort_by(column)
+            )
         return menu

@@ -24,7 +24,7 @@ from src_core.clustering.agreement import ClusterSummary
 from src_core.clustering.legend import LONGEST_NAME, Legend
 from src_core.inference.palette import cluster_colors
 
-__all__ = ["ClusterRow", "ClusterTable", "rows_of"]
+__all__ = ["SORTS", "ClusterRow", "ClusterTable", "rows_of"]
 
 _NAME, _SIZE, _SHARE, _AGREEMENT, _SHOWN, _COLOR = range(6)
 _HEADINGS = ("Cluster", "Patches", "Share", "Agree", "", "")
@@ -36,6 +36,15 @@ _TIPS = {
     _SHOWN: "Shown on the slide",
     _COLOR: "Sort as the clusters are numbered",
 }
+SORTS = {
+    _COLOR: "Number",
+    _NAME: "Name",
+    _SIZE: "Patches",
+    _SHARE: "Share",
+    _AGREEMENT: "Agreement",
+    _SHOWN: "Shown",
+}
+"""What the rows can be sorted by: columns in words."""
 _NARROW_PX = 24
 
 
@@ -155,7 +164,7 @@ class ClusterTable(Table):
                 item.setToolTip(tip)
         self.setItemDelegateForColumn(_NAME, _NameEditor(self))
         head.setSectionsClickable(True)
-        head.sectionClicked.connect(self._sort_by)
+        head.sectionClicked.connect(self.sort_by)
         self.itemChanged.connect(self._take_text)
 
     @property
@@ -219,6 +228,20 @@ class ClusterTable(Table):
             self.scrollToItem(item)
             self.editItem(item)
 
+    def sort_by(self, column: int) -> None:
+        """Sort: numbers from the largest, names from the first; again, the other way round."""
+        same = column == self._column
+        self._is_falling = not self._is_falling if same else column in self._numbers
+        self._column = column
+        # Qt's own arrow would take the names' room in every column.
+        arrow = " ▾" if self._is_falling else " ▴"
+        heads = [text + arrow * (at == column and bool(text)) for at, text in enumerate(_HEADINGS)]
+        for at, text in enumerate(heads):
+            item = self.horizontalHeaderItem(at)
+            if item is not None:
+                item.setText(text)
+        self.show_clusters(self._rows, hidden=self._hidden)
+
     def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802 - Qt's name
         """Take a click on a tick or on a colour; it selects nothing."""
         row, column = self._at(event)
@@ -267,7 +290,11 @@ class ClusterTable(Table):
 
     def _sorted(self, rows: Sequence[ClusterRow]) -> list[ClusterRow]:
         keys: dict[int, Callable[[ClusterRow], Any]] = {
-            _NAME: lambda row: (not row.is_named, row.name.casefold() if row.is_named else ""),
+            _NAME: lambda row: (
+                not row.is_named,
+                row.name.casefold() if row.is_named else "",
+                row.number,
+            ),
             _SIZE: lambda row: row.size,
             _SHARE: lambda row: row.share,
             _AGREEMENT: lambda row: -1.0 if np.isnan(row.agreement) else row.agreement,
@@ -277,20 +304,6 @@ class ClusterTable(Table):
         if self._column not in keys:
             return by_number
         return sorted(by_number, key=keys[self._column], reverse=self._is_falling)
-
-    def _sort_by(self, column: int) -> None:
-        """Sort: numbers from the largest, names from the first; again, the other way round."""
-        same = column == self._column
-        self._is_falling = not self._is_falling if same else column in self._numbers
-        self._column = column
-        # Qt's own arrow would take the names' room in every column.
-        arrow = " ▾" if self._is_falling else " ▴"
-        heads = [text + arrow * (at == column and bool(text)) for at, text in enumerate(_HEADINGS)]
-        for at, text in enumerate(heads):
-            item = self.horizontalHeaderItem(at)
-            if item is not None:
-                item.setText(text)
-        self.show_clusters(self._rows, hidden=self._hidden)
 
     def _take_text(self, item: QTableWidgetItem) -> None:
         row = self._rows[item.row()]

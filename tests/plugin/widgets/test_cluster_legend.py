@@ -76,6 +76,13 @@ def test_clusters_are_named_coloured_merged_and_all_of_it_is_there_again(
     dialog.close()
     assert store.current().colors == {2: "#102030"}
 
+    sort = next(one for one in legend._menu().actions() if one.text() == "Sort by").menu()
+    by = {one.text(): one for one in sort.actions()}
+    assert list(by) == ["Number", "Name", "Patches", "Share", "Agreement", "Shown"]
+    by["Name"].trigger()
+    assert [row.number for row in table.rows] == [2, 0, 1, 3], "without a mouse"
+    by["Number"].trigger()
+
     legend.choose([1, 2])
     legend.merge.click()
     assert store.current().groups == ((1, 2),)

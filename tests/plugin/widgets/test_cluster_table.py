@@ -64,6 +64,7 @@ def test_a_heading_sorts_by_what_its_column_means(qtbot: Any) -> None:
     assert sorted_by(NAME) == [3, 7, *rest]
     heads = [table.horizontalHeaderItem(at).text() for at in range(6)]  # type: ignore[union-attr]
     assert heads == ["Cluster ▴", "Patches", "Share", "Agree", "", ""]
+    assert sorted_by(NAME) == [*rest[::-1], 7, 3], "the other way round, without a name too"
     assert sorted_by(COLOR) == list(range(12))
 
 
