@@ -37,7 +37,6 @@ from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.threads import SideThread
 from napari_fusecpath.widgets.thumbnails import PatchSource
 from src_core.errors import FusecpathError
-from src_core.project import Project
 from src_core.review.selection import EXCLUDED, PINNED
 from src_core.types import Int64
 
@@ -45,6 +44,8 @@ __all__ = ["GalleryPanel"]
 
 _HEIGHT_PX = 230
 _HINT = "Click a patch: the slide goes there."
+_UNDONE = "What was excluded or pinned last was taken back."
+_ELSEWHERE = "It is on another slide; go there first, by a click."
 _NONE = np.empty(0, np.int64)
 
 
@@ -131,7 +132,7 @@ class GalleryPanel(GalleryLayout):
         self.view.pointed.connect(self._point)
         self.view.excluded.connect(partial(self._edit, EXCLUDED))
         self.view.pinned.connect(partial(self._edit, PINNED))
-        self.view.undone.connect(lambda: self._say(undo_edit(self._session)))
+        self.view.undone.connect(lambda: self._say(undo_edit(self._session) or _UNDONE))
         self.sources.activated.connect(lambda _index: self._turn_to_source())
         self.hold.toggled.connect(lambda _on: self._refresh(self._session.snapshot))
         self.ask.clicked.connect(self._ask_alike)
@@ -195,11 +196,12 @@ class GalleryPanel(GalleryLayout):
             self._take(key, _items(here, self._taken))
         elif source == "alike" and snapshot.project is not None:
             found = tuple(self._found)
-            self._thread.submit(self._work_alike, key, snapshot.project, found, failed=failed)
+            find = partial(items_of_matches, snapshot.project, found)
+            self._thread.submit(self._work, key, find, failed=failed)
         elif here is not None:
             joint, cluster = self._is_joint, self._cluster
             rows = partial(rows_of, source, snapshot, is_joint=joint, cluster=cluster)
-            self._thread.submit(self._work, key, here, rows, failed=failed)
+            self._thread.submit(self._work, key, lambda: _items(here, rows()), failed=failed)
 
     def _lack_of(self, source: Source, snapshot: Snapshot) -> Lack | None:
         lack = lack_of(source, snapshot, is_joint=self._is_joint)
@@ -228,15 +230,8 @@ class GalleryPanel(GalleryLayout):
         of = (self._is_joint, self._cluster) if source == "cluster" else None
         return (source, self._here, clusters, of), version_of(source, snapshot)
 
-    def _work(self, key: Hashable, here: PatchSource, rows: Callable[[], Int64]) -> None:
-        items = _items(here, rows())
-        if not self._thread.is_closed:
-            self._gathered.emit(key, items)
-
-    def _work_alike(
-        self, key: Hashable, project: Project, found: tuple[Mapping[str, Any], ...]
-    ) -> None:
-        items = items_of_matches(project, found)
+    def _work(self, key: Hashable, find: Callable[[], GalleryItems]) -> None:
+        items = find()
         if not self._thread.is_closed:
             self._gathered.emit(key, items)
 
@@ -314,12 +309,16 @@ class GalleryPanel(GalleryLayout):
     def _choose(self, place: int, *, is_more: bool) -> None:
         """Select a patch; go there, if need be on another slide, unless more are selected."""
         source, row = self.view.patches.items.at(place)
-        if source != self._here and (is_more or not self._turn_to(source)):
+        if source != self._here and is_more:
+            self._say(_ELSEWHERE)
+            return
+        if source != self._here and not self._turn_to(source):
             return
         self._session.pick_patch(row, is_more=is_more)
         self._own = self._session.workbench.selected
         if not is_more:
             look_at_patch(self._session.viewer, source.grid, row)
+        self._point(place)
 
     def _turn_to(self, source: PatchSource) -> bool:
         """Turn to the slide of a patch; tell whether it has the patch still."""
@@ -371,7 +370,7 @@ class GalleryPanel(GalleryLayout):
             return
         source, row = self.view.patches.items.at(place)
         if source != self._here:
-            self._say("Go to its slide first, by a click: it is edited there.")
+            self._say(_ELSEWHERE)
             return
         rows = self._meant_with(row)
         problem = edit_patches(self._session, label, rows)

@@ -22,8 +22,8 @@ from napari_fusecpath.widgets.step import wrapped_label
 __all__ = ["GalleryLayout"]
 
 _SIDE_PX = 220
-_SIZES = {"Small": 84, "Medium": 128, "Full": 224}
-"""Side of a picture, pixels of the window; patches have mostly 224."""
+_SIZES = {"Small": 84, "Medium": 128, "Full": 256}
+"""Side of a picture, pixels of the window; patches have mostly 256."""
 _STEPS = {
     "prepare": "Run 1 Prepare",
     "embed": "Run 2 Embed",
@@ -76,6 +76,7 @@ class GalleryLayout(QWidget):
         self.empty = wrapped_label(parent=self)
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.to_step = QPushButton(self)
+        self.to_step.setToolTip("Run the step that gives what is lacking here")
         self.pages = QStackedWidget(self)
         self._lay_out()
 

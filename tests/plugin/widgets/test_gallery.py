@@ -21,6 +21,7 @@ from napari_fusecpath.widgets import gallery, thumbnails
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.thumbnails import PatchSource, Thumbnails
+from src_core.patches.grid import GridConfig
 from src_core.patches.reader import read_patch
 from src_core.project import Project
 from tests.plugin.widgets.clustered_slide import clustered_slide
@@ -140,6 +141,7 @@ def test_the_cluster_under_the_pointer_is_shown_held_and_edited(
     assert np.flatnonzero(store.edits(grid).pinned).tolist() == [right[-1]]
     qtbot.keyClick(view, Qt.Key.Key_Z, CONTROL)
     assert not store.edits(grid).pinned.any()
+    assert "was taken back" in panel.text.text()
     QApplication.sendEvent(view, QEvent(QEvent.Type.Leave))
     assert panel.outline.isHidden()
 
@@ -161,6 +163,8 @@ def test_patches_are_chosen_in_the_gallery_and_on_the_slide(
         show(panel, source)
         qtbot.waitUntil(lambda wanted=wanted: shown(panel) == wanted)
 
+    largest = max(panel.sizes.itemData(at) for at in range(panel.sizes.count()))
+    assert largest == GridConfig().patch_px, "every pixel of a usual patch"
     click(qtbot, view, 2)
     session.refresh()
     chosen = everything[-3]
@@ -262,6 +266,14 @@ def test_patches_are_of_the_slide_and_the_project_that_they_were_asked_for(
     show(panel, "alike")
     panel._refresh(snapshot)
     qtbot.waitUntil(lambda: shown(panel) == [3])
+    here = panel._here
+    panel._here = PatchSource(project.slide("b"), snapshot.grid)  # as if another were in view
+    click(qtbot, panel.view, 0, CONTROL)
+    assert session.selected.tolist() == []
+    assert panel.text.text() == "It is on another slide; go there first, by a click."
+    panel._here = here
+    click(qtbot, panel.view, 0)
+    assert panel.text.text().startswith("patch 3 · "), "who has gone there is told of it"
     panel._refresh(replace(snapshot, project=Project.create(tmp_path / "other")))
     assert "Select one patch" in panel.empty.text()
     assert not panel.view.isVisible()

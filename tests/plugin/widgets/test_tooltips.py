@@ -49,5 +49,9 @@ def test_everything_that_can_be_used_has_a_tooltip(
         session.refresh()
         QApplication.processEvents()
         missing |= {(key, name) for name in untold(dock)}
+    cluster: Any = dock.panels["cluster"]
+    for bottom in (cluster.gallery, cluster.scatter):
+        bottom.open()
+        missing |= {(bottom.text(), name) for name in untold(bottom.panel)}
     told = sorted({name for _, name in missing})
     assert not told
