@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_fusecpath.layers.find import find_layer, set_visible
 from napari_fusecpath.layers.label_look import dress_labels, has_colors
+from napari_fusecpath.notify import report_error
 from napari_fusecpath.widgets.cluster_table import SORTS, ClusterTable, rows_of
 from napari_fusecpath.widgets.own_surface import draw_first
 from napari_fusecpath.widgets.session import Session
@@ -221,12 +222,21 @@ class ClusterLegend(QWidget):
             self.undo.setEnabled(False)
 
     def _choose(self) -> None:
+        if self.table.chosen and find_layer(self._session.viewer, "clusters") is None:
+            self._draw_again()
         self.paint()
         layer = find_layer(self._session.viewer, "clusters")
         if layer is not None and self.table.chosen:  # what gives way does not come into view
             set_visible(layer, True)
         self._offer()
         self.chosen.emit()
+
+    def _draw_again(self) -> None:
+        """Bring the layer back that somebody has deleted."""
+        try:
+            self._session.show_current()
+        except FusecpathError as error:
+            report_error(error)
 
     def _edit(self, change: Callable[[Legend], Legend]) -> None:
         self._try(lambda store: store.edit(change))

@@ -122,6 +122,9 @@ def test_clusters_are_named_coloured_merged_and_all_of_it_is_there_again(
     dock.session.show_current()
     dock.session.refresh()
     assert on_the_slide(dock)[3][3] == 0, "what is hidden stays so in a layer that comes back"
+    viewer.layers.remove(find_layer(viewer, "clusters"))
+    legend.choose([2])
+    assert on_the_slide(dock)[0][3] == 0.25, "who chooses one sees it, though somebody deleted it"
     legend.choose([])
     table.cellDoubleClicked.emit(1, NAME)
     assert [one[3] for one in on_the_slide(dock).values()] == [0, 1, 0, 0]
