@@ -11,7 +11,13 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QVBoxLayout, QWi
 from napari_fusecpath.widgets.dialogs import ask_file
 from napari_fusecpath.widgets.step import wrapped_label
 
-__all__ = ["OwnRegion", "OwnTissue"]
+__all__ = ["PAINT_HINT", "OwnRegion", "OwnTissue"]
+
+PAINT_HINT = (
+    "The tissue is wrong somewhere? Choose the layer Tissue, click on the canvas, paint (key 2) or "
+    "erase (key 1), then:"
+)
+"""With napari's keys."""
 
 _FILES = "Outlines, as QuPath writes them (*.geojson *.geojson.gz *.json)"
 
@@ -35,10 +41,7 @@ class OwnTissue(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.hint = wrapped_label(
-            "The tissue is wrong somewhere? Choose the layer Tissue, paint (1) or erase, then:",
-            self,
-        )
+        self.hint = wrapped_label(PAINT_HINT, self)
         self.use_painted = QPushButton("Use painted tissue", self)
         self.use_painted.clicked.connect(self.painted)
         self.layers = QComboBox(self)

@@ -34,6 +34,7 @@ from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel
 from napari_fusecpath.widgets.tab_order import tab_as_laid_out
 from napari_fusecpath.widgets.train import TrainPanel
+from napari_fusecpath.widgets.wheel import guard_wheel
 
 if TYPE_CHECKING:
     import napari
@@ -144,6 +145,7 @@ class FuseCPathWidget(QWidget):
     def _add(self, make: type[StepPanel], index: int, bar: QGridLayout) -> None:
         panel = self.panels[make.key] = make(self.session)
         panel.wanted.connect(self.run)
+        guard_wheel(panel)
         area = QScrollArea(self)
         area.setWidget(panel)
         area.setWidgetResizable(True)

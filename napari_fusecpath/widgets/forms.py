@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QValidator
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
@@ -26,7 +26,7 @@ from napari_fusecpath.remembered import remember
 from src_core.config import Config, FieldSpec
 from src_core.errors import ConfigError
 
-__all__ = ["ConfigForm", "Fold", "WheelGuard", "label_of"]
+__all__ = ["ConfigForm", "Fold", "label_of"]
 
 _SPIN_MAX = 2**31 - 1
 _DECIMALS = 9
@@ -185,8 +185,6 @@ class _Field:
         self.widget.setToolTip(spec.help)
         self.widget.setAccessibleName(name)
         self.widget.setMinimumWidth(90)
-        self.widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.widget.installEventFilter(WheelGuard(self.widget))
         if not spec.required:
             self.set(spec.default)
 
@@ -293,18 +291,6 @@ class _FloatBox(QDoubleSpinBox):
         inside = self.minimum() <= value <= self.maximum()
         state = QValidator.State.Acceptable if inside else QValidator.State.Intermediate
         return state, text, position
-
-
-class WheelGuard(QObject):
-    """Lets the wheel scroll the panel, not change a value that the pointer happens to pass."""
-
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
-        """Take the wheel from a field that does not have the focus."""
-        is_wheel = event is not None and event.type() == QEvent.Type.Wheel
-        if is_wheel and isinstance(watched, QWidget) and not watched.hasFocus():
-            event.ignore()  # type: ignore[union-attr]
-            return True
-        return False
 
 
 def _can_show(spec: FieldSpec) -> bool:

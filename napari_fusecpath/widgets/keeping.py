@@ -22,7 +22,6 @@ from napari_fusecpath.layers.smoothing import is_smooth
 from napari_fusecpath.layers.stack import scale_in_view
 from napari_fusecpath.remembered import remember
 from napari_fusecpath.widgets.dialogs import ask_name
-from napari_fusecpath.widgets.forms import WheelGuard
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.step import wrapped_label
 from src_core.errors import ConfigError
@@ -88,7 +87,6 @@ class Keeping(QWidget):
         for title, widget in (("Map", self.what), ("Part", self.part), ("Width", self.width_mm)):
             rows.addRow(title, widget)
             widget.setAccessibleName(title)
-            widget.installEventFilter(WheelGuard(widget))
         rows.addRow("Figure", self.figure)
         rows.addRow("All steps", self.script)
         rows.addRow(self.say)

@@ -50,6 +50,7 @@ class PreparePanel(StepPanel):
     def build(self) -> None:
         """Add scale, patches and tissue."""
         self.scale = SlideScale(self.session, self)
+        self.scale.said.connect(self.warn)
         self.body.addWidget(self.scale)
         self.grid_form = ConfigForm(GridConfig, parent=self)
         self.tissue_form = ConfigForm(TissueConfig, parent=self)

@@ -8,7 +8,6 @@ from html import escape
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QWidget
 
-from napari_fusecpath.widgets.forms import WheelGuard
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from src_core.errors import FusecpathError
@@ -67,7 +66,6 @@ class SlideLabel(QWidget):
         self.box.setToolTip("The label that is right for the slide")
         self.box.setMinimumContentsLength(8)
         self.box.setPlaceholderText("not the same on all slides")
-        self.box.installEventFilter(WheelGuard(self.box))  # scrolling corrects nothing
         self.box.activated.connect(self._correct)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QHBoxLayout,
@@ -16,10 +17,9 @@ from napari_fusecpath.layers.slide import set_slide_mpp
 from napari_fusecpath.layers.stack import scale_in_view
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
+from src_core.slides.scale import MAX_MPP, MIN_MPP
 
 __all__ = ["SlideScale"]
-
-_MPP_RANGE = (0.05, 5.0)
 
 
 class SlideScale(QWidget):
@@ -30,14 +30,21 @@ class SlideScale(QWidget):
     session : Session
     parent : QWidget, optional
         Usual.
+
+    Signals
+    -------
+    said(str)
+        Why what was typed is no scale; empty where it is one.
     """
+
+    said = Signal(str)
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
         self.mpp = QDoubleSpinBox(self)
         self.mpp.setDecimals(4)
-        self.mpp.setRange(0.0, _MPP_RANGE[1])
+        self.mpp.setRange(0.0, MAX_MPP)
         self.mpp.setSingleStep(0.01)
         self.mpp.setSpecialValueText("unknown")
         self.mpp.setSuffix(" µm per pixel")
@@ -62,9 +69,7 @@ class SlideScale(QWidget):
         """Show the scale, as it is stored or as it was typed since."""
         session = self._session
         self.setVisible(snapshot.slide_path is not None)
-        self.mpp.blockSignals(True)
-        self.mpp.setValue(scale_in_view(session.viewer, snapshot.mpp) or 0.0)
-        self.mpp.blockSignals(False)
+        self._show_scale()
         # What is typed acts on the slide in view.
         self.mpp.setEnabled(not (session.is_opening or session.is_slide_absent))
         typed, (mpp, source) = session.workbench.slide_mpp, self._of_file
@@ -74,9 +79,20 @@ class SlideScale(QWidget):
         self.as_in_file.setVisible(mpp is not None and source in ("typed", "user"))
         self.as_in_file.setText(f"As in the file: {mpp or 0:.4g} µm per pixel")
 
+    def _show_scale(self) -> None:
+        self.mpp.blockSignals(True)
+        self.mpp.setValue(scale_in_view(self._session.viewer, self._session.snapshot.mpp) or 0.0)
+        self.mpp.blockSignals(False)
+
     def _type(self, value: float) -> None:
-        if value < _MPP_RANGE[0]:
+        if value < MIN_MPP:
+            self._show_scale()
+            self.said.emit(
+                f"A slide has from {MIN_MPP:g} to {MAX_MPP:g} µm per pixel, not {value:g}; "
+                "type one of these."
+            )
             return
+        self.said.emit("")
         set_slide_mpp(self._session.viewer, value)
         self._session.workbench.slide_mpp = value
         self._session.viewer.reset_view()

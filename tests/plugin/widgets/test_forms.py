@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import pytest
-from qtpy.QtCore import QPoint, QPointF, Qt
-from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QSpinBox
+from qtpy.QtWidgets import QComboBox, QLabel, QSpinBox
 
 from napari_fusecpath.widgets.forms import ConfigForm, Fold, label_of
 from src_core.clustering.result import ClusterConfig
@@ -96,22 +94,6 @@ def test_advanced_settings_are_folded(qtbot: Any) -> None:
     fold.button.click()
     assert fold.content.isVisible()
     assert form._fields["perhaps"].widget.isVisible()
-
-
-def test_the_wheel_scrolls_and_changes_nothing(qtbot: Any) -> None:
-    form = ConfigForm(Everything)
-    qtbot.addWidget(form)
-    form.show()
-    box = form._fields["count"].widget
-    assert isinstance(box, QSpinBox)
-    box.clearFocus()
-    wheel = QWheelEvent(
-        QPointF(5, 5), QPointF(5, 5), QPoint(0, 0), QPoint(0, 120),
-        Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase,
-        False,
-    )  # fmt: skip
-    QApplication.sendEvent(box, wheel)
-    assert box.value() == 4
 
 
 @pytest.mark.parametrize(

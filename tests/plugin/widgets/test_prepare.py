@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from napari.utils.shortcuts import default_shortcuts
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 from napari_fusecpath.layers.canvas import camera_of
 from napari_fusecpath.layers.find import find_layer, role_of
 from napari_fusecpath.layers.slide import cache_folder
+from napari_fusecpath.widgets.brought import PAINT_HINT
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.flaws import flaws_text
 from napari_fusecpath.widgets.outlook_texts import about, listed, takes_words
@@ -261,6 +264,38 @@ def test_a_scale_that_was_typed_has_a_way_back_to_the_file(
     assert again.session.snapshot.grid.lattice.slide_mpp == file_mpp
     third: Any = window(root).panels["prepare"]
     assert is_as_in_file(third)
+
+
+def test_the_keys_that_are_told_for_painting_are_napari_s() -> None:
+    """Key 1 is the eraser: whoever reads "paint (1)" and presses it takes tissue away."""
+    keys = {
+        what: str(default_shortcuts[f"napari:activate_labels_{what}_mode"][0])
+        for what in ("paint", "erase")
+    }
+    assert f"paint (key {keys['paint']}) or erase (key {keys['erase']})" in PAINT_HINT
+
+
+@pytest.mark.parametrize("typed", ["0.01", "0", "0.0499"])
+def test_a_scale_that_no_slide_has_is_refused_and_not_shown(
+    window: Open, sample: Path, qtbot: Any, typed: str
+) -> None:
+    panel: Any = window(sample).panels["prepare"]
+    field, before = panel.scale.mpp, panel.scale.mpp.value()
+    field.selectAll()
+    qtbot.keyClicks(field, typed)
+    qtbot.keyClick(field, Qt.Key.Key_Return)
+    slide = find_layer(panel.session.viewer, "slide")
+    assert slide is not None
+    np.testing.assert_allclose(slide.scale, before)
+    assert field.value() == before, "the field says what the slide has"
+    assert panel.warning.text() == (
+        f"A slide has from 0.05 to 5 µm per pixel, not {float(typed):g}; type one of these."
+    )
+    field.selectAll()
+    qtbot.keyClicks(field, "0.3")
+    qtbot.keyClick(field, Qt.Key.Key_Return)
+    np.testing.assert_allclose(slide.scale, 0.3)
+    assert not panel.warning.text()
 
 
 def test_a_slide_that_says_no_scale_has_none_to_go_back_to(window: Open, tmp_path: Path) -> None:
