@@ -15,7 +15,7 @@ import numpy as np
 from napari import Viewer
 from napari.layers import Layer
 
-from napari_fusecpath.layers.canvas import camera_of
+from napari_fusecpath.layers.canvas import camera_of, view_of
 from napari_fusecpath.layers.find import about, find_layer
 from napari_fusecpath.layers.geometry import unit_of, world_of_xy, xy_of_world
 from src_core.errors import SlideScaleError
@@ -27,6 +27,7 @@ __all__ = [
     "center_on",
     "magnification",
     "magnify",
+    "pan",
     "show_view",
     "slide_box",
     "slide_view",
@@ -101,6 +102,12 @@ def center_on(viewer: Viewer, world: Any) -> None:
     """Bring a world point (row, column) to the middle of the canvas."""
     camera = camera_of(viewer)
     camera.center = (*camera.center[:-2], float(world[0]), float(world[1]))
+
+
+def pan(viewer: Viewer, share: Float64) -> None:
+    """Move the view by a share (down, right) of what is in view."""
+    (low, high) = view_of(viewer)
+    center_on(viewer, (low + high) / 2 + share * (high - low))
 
 
 def slide_box(slide: Layer) -> Float64:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QSlider, QWidget
 
 from napari_fusecpath.layers.overlay_look import OverlayFader, OverlayHider
-from napari_fusecpath.layers.view import POWERS, magnify
+from napari_fusecpath.layers.view import POWERS, magnify, pan
 from napari_fusecpath.notify import report_error
 from napari_fusecpath.remembered import remember
 from napari_fusecpath.widgets.overview import OverviewMap
@@ -23,12 +24,17 @@ if TYPE_CHECKING:
 
     from napari_fusecpath.widgets.session import Session
 
-__all__ = ["HIDE_KEY", "POWER_KEYS", "LookingRow"]
+__all__ = ["HIDE_KEY", "PAN_KEYS", "POWER_KEYS", "LookingRow"]
 
 
 # Letters that napari 0.9 gives to no layer and no viewer, neighbours on every Latin keyboard.
 POWER_KEYS = dict(zip(POWERS, "GHJK", strict=True))
 HIDE_KEY = "N"
+# By Left and Right napari steps through slices, of which a slide has none.
+PAN_KEYS = {"Up": (-1, 0), "Down": (1, 0), "Left": (0, -1), "Right": (0, 1)}
+"""Keys of the canvas, and where they move the view: down, right."""
+_STRIDE = 1 / 8
+"""Of the view, by which a key moves it."""
 _PADDING = 14
 """Pixels of a button around its text: the row has to fit into the narrowest dock."""
 _FAINTEST = 5
@@ -58,7 +64,7 @@ class LookingRow(QWidget):
         self.hide_button.pressed.connect(self.hider.hide)
         self.hide_button.released.connect(self.hider.show)
         self.opacity = self._opacity_slider()
-        self.map_button = self._button("Map", "The whole slide in a corner of the canvas")
+        self.map_button = self._button("Map", "The whole slide in a corner of the canvas; arrow keys move the view")
         self.map_button.setCheckable(True)
         self.map_button.setChecked(True)
         self.map_button.toggled.connect(self.overview.want)
@@ -100,8 +106,15 @@ class LookingRow(QWidget):
             yield
             self.hider.show()
 
+        def arrow(way: tuple[int, int]) -> Callable[[Any], None]:
+            def pan_there(_viewer: Any) -> None:
+                pan(self._viewer, _STRIDE * np.array(way))
+
+            return pan_there
+
         powers = {key: objective(power) for power, key in POWER_KEYS.items()}
-        return {**powers, HIDE_KEY: hold}
+        arrows = {key: arrow(way) for key, way in PAN_KEYS.items()}
+        return {**powers, **arrows, HIDE_KEY: hold}
 
     def _magnify(self, power: float) -> None:
         try:

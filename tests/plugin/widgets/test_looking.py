@@ -13,7 +13,7 @@ from napari import layers
 from napari.utils.notifications import notification_manager
 from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtCore import QEvent, QObject, QPoint, Qt
-from qtpy.QtGui import QFocusEvent
+from qtpy.QtGui import QFocusEvent, QKeyEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
@@ -23,7 +23,7 @@ from napari_fusecpath.layers.view import magnification, slide_box, slide_view
 from napari_fusecpath.layers.view_files import load_view
 from napari_fusecpath.readers.slide import open_in
 from napari_fusecpath.widgets.dock import FuseCPathWidget
-from napari_fusecpath.widgets.looking import HIDE_KEY, POWER_KEYS
+from napari_fusecpath.widgets.looking import HIDE_KEY, PAN_KEYS, POWER_KEYS
 from napari_fusecpath.widgets.measuring_row import TOOL_KEYS
 from napari_fusecpath.widgets.overview import power_text
 from napari_fusecpath.widgets.second_button import SECOND_KEY
@@ -80,6 +80,28 @@ def test_a_magnification_is_read_as_on_a_microscope() -> None:
         "20×",
         "40×",
     ]
+
+
+def test_the_view_is_moved_by_arrows(window: Open, sample: Path) -> None:
+    """The same by every arrow at every magnification; held, it goes on."""
+    dock = window(sample)
+    camera = camera_of(dock.session.viewer)
+    for zoom in (1.0, 4.0):
+        camera.zoom, camera.center = zoom, (0.0, 300.0, 380.0)
+        high, wide = np.ptp(view_of(dock.session.viewer), axis=0)
+        for key, (down, right) in PAN_KEYS.items():
+            KEYS.keyClick(native(dock), getattr(Qt.Key, f"Key_{key}"))
+            assert middle(dock) == pytest.approx(
+                [300 + down * high / 8, 380 + right * wide / 8]
+            ), key
+            assert camera.zoom == zoom
+            camera.center = (0.0, 300.0, 380.0)
+    event = QKeyEvent(
+        QEvent.Type.KeyPress, Qt.Key.Key_Down, Qt.KeyboardModifier.NoModifier, "", True
+    )
+    for _ in range(3):
+        QApplication.sendEvent(native(dock), event)
+    assert middle(dock) == pytest.approx([300 + 3 * high / 8, 380])
 
 
 def test_objectives_and_map(window: Open, sample: Path, qtbot: Any) -> None:
