@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from napari.layers import Labels
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from napari_fusecpath.widgets.corner_button import CornerButton
 from napari_fusecpath.widgets.dialogs import ask_file
 from napari_fusecpath.widgets.step import wrapped_label
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
 
 __all__ = ["PAINT_HINT", "OwnRegion", "OwnTissue"]
 
@@ -99,10 +104,19 @@ class OwnTissue(QWidget):
 class OwnRegion(QWidget):
     """Draw or load the region that patches are taken from.
 
+    Parameters
+    ----------
+    viewer : napari viewer
+        On whose canvas it is drawn.
+    parent : QWidget, optional
+        Usual.
+
     Signals
     -------
-    drawing()
-        Let me draw.
+    drawing(bool)
+        Let me draw, or no longer.
+    outlined(list)
+        Corners of an outline that was drawn by keys, world (row, column).
     drawn()
         Use what is drawn.
     file_chosen(Path)
@@ -111,17 +125,19 @@ class OwnRegion(QWidget):
         Take the whole slide again.
     """
 
-    drawing = Signal()
+    drawing = Signal(bool)
+    outlined = Signal(list)
     drawn = Signal()
     file_chosen = Signal(object)
     lifted = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.say = wrapped_label(parent=self)
-        self.draw = QPushButton("Draw region", self)
-        self.draw.setToolTip("Click the corners on the slide, double-click the last one")
-        self.draw.clicked.connect(self.drawing)
+        tip = "Click the corners on the slide, double-click the last one"
+        self.draw = CornerButton(viewer, "Draw region", tip, self)
+        self.draw.toggled.connect(self.drawing)
+        self.draw.outlined.connect(self.outlined)
         self.use = QPushButton("Use drawn region", self)
         self.use.setToolTip("Take patches from inside the outlines that you have drawn only")
         self.use.clicked.connect(self.drawn)

@@ -64,7 +64,8 @@ class LookingRow(QWidget):
         self.hide_button.pressed.connect(self.hider.hide)
         self.hide_button.released.connect(self.hider.show)
         self.opacity = self._opacity_slider()
-        self.map_button = self._button("Map", "The whole slide in a corner of the canvas; arrow keys move the view")
+        tip = "The whole slide in a corner of the canvas; arrow keys move the view"
+        self.map_button = self._button("Map", tip)
         self.map_button.setCheckable(True)
         self.map_button.setChecked(True)
         self.map_button.toggled.connect(self.overview.want)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import numpy as np
 from napari.layers import Layer, Shapes
 from qtpy.QtCore import QObject, Qt, QTimer, Signal  # type: ignore[attr-defined]
 
@@ -28,6 +29,7 @@ from napari_fusecpath.widgets.threads import submit
 from src_core.errors import FusecpathError
 from src_core.project import Project, SlideFolder
 from src_core.review.measurements import Measurement
+from src_core.types import Float64
 
 if TYPE_CHECKING:
     from napari_fusecpath.widgets.session import Session
@@ -37,6 +39,7 @@ __all__ = ["Measuring", "Tool"]
 Tool: TypeAlias = Literal["distance", "area"]
 
 _MODES: dict[Tool, str] = {"distance": "add_line", "area": "add_polygon"}
+_KINDS: dict[Tool, str] = {"distance": "line", "area": "polygon"}
 _SHORTEST_PX = 8.0
 """On the screen: napari makes a line of some pixels of a mere click."""
 _DONE = ("added", "changed", "removed")
@@ -68,7 +71,7 @@ class Measuring(QObject):
 
     def __init__(self, session: Session, parent: QObject) -> None:
         super().__init__(parent)
-        self._session, self._viewer = session, session.viewer
+        self._session, self.viewer = session, session.viewer
         self.tool: Tool | None = None
         self._before: Layer | None = None
         """The layer that was active when the tool was taken."""
@@ -83,7 +86,7 @@ class Measuring(QObject):
         self._closed = closed
         pool = self._pool = ThreadPoolExecutor(1, thread_name_prefix="measurements")
         self._kept.connect(self._take_place, Qt.ConnectionType.QueuedConnection)
-        viewer = self._viewer
+        viewer = self.viewer
         heard = [
             (camera_of(viewer).events.zoom, self._zoomed),
             (viewer.layers.events.removed, self._removed),
@@ -103,29 +106,36 @@ class Measuring(QObject):
         if self.tool == tool:
             self.put_down()
             return
-        if find_layer(self._viewer, "slide") is None:
+        if find_layer(self.viewer, "slide") is None:
             self.turned.emit()  # a click has put its button down
             return
         if self.tool is None:
-            self._before = self._viewer.layers.selection.active
-        layer = find_layer(self._viewer, "measures")
+            self._before = self.viewer.layers.selection.active
+        layer = find_layer(self.viewer, "measures")
         if not isinstance(layer, Shapes):
             layer = self._draw(list(self._known.values()))
         set_visible(layer, True)
-        self._viewer.layers.selection.active = layer
+        self.viewer.layers.selection.active = layer
         layer.mode = _MODES[tool]
         self.tool = tool
         self.turned.emit()
+
+    def put(self, corners: list[Float64]) -> None:
+        """Measure between corners that were put by keys, world (row, column)."""
+        layer, tool = self._layer, self.tool
+        if layer is not None and tool is not None:
+            outline = [layer.world_to_data(corner) for corner in corners]
+            layer.add([np.array(outline)], shape_type=_KINDS[tool])
 
     def put_down(self) -> None:
         """Let the mouse move the slide again; what is half drawn is finished, or nothing."""
         if self.tool is None:
             return
         self.tool = None
-        if self._layer is not None and self._layer in self._viewer.layers:
+        if self._layer is not None and self._layer in self.viewer.layers:
             self._layer.mode = "pan_zoom"
-            if self._before in self._viewer.layers:
-                self._viewer.layers.selection.active = self._before
+            if self._before in self.viewer.layers:
+                self.viewer.layers.selection.active = self._before
         self._before = None
         self.turned.emit()
 
@@ -143,12 +153,12 @@ class Measuring(QObject):
     def turn_to(self, snapshot: Snapshot) -> None:
         """Show the measurements of the slide in view, in the unit of its scale."""
         slide = (snapshot.slide_path, snapshot.slide)
-        is_there = find_layer(self._viewer, "slide") is not None
+        is_there = find_layer(self.viewer, "slide") is not None
         if slide != self._slide:
             drawn = self._unkept(slide) if is_there else []
             self._slide, self._known = slide, {}
             self._show(snapshot.slide, drawn)
-        elif self._mpp != scale_in_view(self._viewer, None):
+        elif self._mpp != scale_in_view(self.viewer, None):
             self._write_sizes()
 
     def _unkept(self, slide: tuple[Path | None, SlideFolder | None]) -> list[Measurement]:
@@ -164,7 +174,7 @@ class Measuring(QObject):
             stored = ()
         self._known = {one.id: one for one in stored}
         shown = [*stored, *(one for one in drawn if one.id not in self._known)]
-        if shown or find_layer(self._viewer, "measures") is not None:
+        if shown or find_layer(self.viewer, "measures") is not None:
             self._pass_over(set(self._draw(shown).features["id"]))
             self._keep()
         self.turned.emit()
@@ -179,13 +189,13 @@ class Measuring(QObject):
             report_info(f"{count} of this slide cannot be drawn, but can be exported.")
 
     def _draw(self, shown: list[Measurement]) -> Shapes:
-        self._mpp = scale_in_view(self._viewer, None)
+        self._mpp = scale_in_view(self.viewer, None)
         self._is_telling = True
-        layer = show_measurements(self._viewer, shown)
+        layer = show_measurements(self.viewer, shown)
         self._is_telling = False
         if layer is not self._layer:
             self._layer = layer
-            outline_text(self._viewer, layer)
+            outline_text(self.viewer, layer)
             layer.events.set_data.connect(self._write_sizes)
             layer.events.data.connect(self._drawn)
             layer.events.mode.connect(self._mode_changed)
@@ -205,9 +215,9 @@ class Measuring(QObject):
     def _write_sizes(self, _event: Any = None) -> None:
         """Write the size beside each shape that has changed: while one is drawn, that one."""
         layer = self._layer
-        if layer is None or self._is_telling or layer not in self._viewer.layers:
+        if layer is None or self._is_telling or layer not in self.viewer.layers:
             return
-        self._mpp = scale_in_view(self._viewer, None)
+        self._mpp = scale_in_view(self.viewer, None)
         rows = range(layer.nshapes)
         if layer._is_creating:  # noqa: SLF001 - napari has no public name for it
             rows = range(layer.nshapes - 1, layer.nshapes)
@@ -235,7 +245,7 @@ class Measuring(QObject):
     def _finish(self) -> None:
         """Put the tool down after a measurement; a mere click is none, and keeps it in hand."""
         layer = self._layer
-        if layer is None or layer not in self._viewer.layers or not layer.nshapes:
+        if layer is None or layer not in self.viewer.layers or not layer.nshapes:
             return
         if layer.features["id"].iat[-1]:
             self.put_down()
@@ -276,7 +286,7 @@ class Measuring(QObject):
         return found
 
     def _is_a_click(self, one: Measurement) -> bool:
-        screen: float = camera_of(self._viewer).zoom * one.size(self._mpp).length
+        screen: float = camera_of(self.viewer).zoom * one.size(self._mpp).length
         return screen < _SHORTEST_PX
 
     def _work(
@@ -323,9 +333,9 @@ class Measuring(QObject):
         self._known |= {one.id: one for one in drop}
 
     def _zoomed(self, _event: Any = None) -> None:
-        if self._layer is not None and self._layer in self._viewer.layers:
+        if self._layer is not None and self._layer in self.viewer.layers:
             self._is_telling = True
-            fit_width(self._viewer, self._layer)
+            fit_width(self.viewer, self._layer)
             self._is_telling = False
 
     def _removed(self, event: Any) -> None:

@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_fusecpath.widgets.color_box import ColorBox
+from napari_fusecpath.widgets.corner_button import CornerButton
 from napari_fusecpath.widgets.measuring import Measuring, Tool
 from napari_fusecpath.widgets.second_button import SecondViewButton
 from napari_fusecpath.widgets.snapshot import Snapshot
@@ -70,10 +71,11 @@ class MeasuringRow(QWidget):
 
         return take
 
-    def _tool_button(self, tool: Tool) -> QPushButton:
-        button = QPushButton(tool.capitalize(), self)
-        button.setCheckable(True)
-        button.setToolTip(f"{_TIPS[tool]} (key {TOOL_KEYS[tool]})")
+    def _tool_button(self, tool: Tool) -> CornerButton:
+        tip, is_line = f"{_TIPS[tool]} (key {TOOL_KEYS[tool]})", tool == "distance"
+        viewer = self.measuring.viewer
+        button = CornerButton(viewer, tool.capitalize(), tip, self, is_line=is_line)
+        button.outlined.connect(self.measuring.put)
         button.setAccessibleName(f"Measure {tool}")
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keys to the canvas
         button.clicked.connect(lambda: self.measuring.take(tool))

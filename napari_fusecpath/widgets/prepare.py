@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from napari.layers import Labels, Shapes
 from qtpy.QtCore import QTimer
 
@@ -36,9 +37,11 @@ from src_core.regions import keep_roi
 from src_core.tissue.mask import TissueMask
 from src_core.tissue.quality import QualityConfig
 from src_core.tissue.segment import TissueConfig, blank_mask
+from src_core.types import Float64
 
 __all__ = ["PreparePanel"]
 
+_DRAWING = "add_polygon"
 _OWN_TISSUE = "your own tissue and find it again"
 
 
@@ -64,8 +67,9 @@ class PreparePanel(StepPanel):
         self.own_tissue.painted.connect(self._use_painted)
         self.own_tissue.layer_chosen.connect(self._use_layer)
         self.own_tissue.file_chosen.connect(lambda path: self._ask({"tissue": str(path)}))
-        self.own_region = OwnRegion(self)
+        self.own_region = OwnRegion(self.session.viewer, self)
         self.own_region.drawing.connect(self._draw_region)
+        self.own_region.outlined.connect(self._add_outline)
         self.own_region.drawn.connect(self._use_region)
         self.own_region.file_chosen.connect(lambda path: self._ask({"roi": str(path)}))
         self.own_region.lifted.connect(lambda: self._ask({"whole_slide": True}))
@@ -106,7 +110,8 @@ class PreparePanel(StepPanel):
         self._ahead.start()
 
     def on_leave(self) -> None:
-        """Forget that the user's own tissue was about to be dropped."""
+        """Forget that the user's own tissue was about to be dropped, and put down the pen."""
+        super().on_leave()
         self._asked = None
         self.session.refresh_soon()
 
@@ -282,15 +287,34 @@ class PreparePanel(StepPanel):
             return
         self._ask({"tissue": str(slide.tissue(mask.tissue_id))})
 
-    def _draw_region(self) -> None:
-        """Give the user a layer to draw on, with the tool in hand."""
+    def put_down(self) -> None:
+        """Let the mouse move the slide again."""
+        self.own_region.draw.setChecked(False)
+
+    def _draw_region(self, wanted: bool) -> None:
+        """Give the user a layer to draw on, with the tool in hand, or put that down."""
         viewer, path = self.session.viewer, str(self.session.workbench.slide_path)
         layer = find_layer(viewer, "roi")
+        if not wanted:
+            if isinstance(layer, Shapes):
+                layer.mode = "pan_zoom"
+            return
         if not isinstance(layer, Shapes):
             layer = show_roi(viewer, [], mpp=self.session.snapshot.mpp, slide=path)
         set_visible(layer, True)
         viewer.layers.selection.active = layer
-        layer.mode = "add_polygon"
+        layer.mode = _DRAWING
+        layer.events.mode.connect(self._follow_mode)  # once, however often it is asked
+
+    def _follow_mode(self, event: Any) -> None:
+        """Come up where napari's own tools are taken instead."""
+        self.own_region.draw.setChecked(str(event.mode) == _DRAWING)
+
+    def _add_outline(self, corners: list[Float64]) -> None:
+        layer = find_layer(self.session.viewer, "roi")
+        if isinstance(layer, Shapes):
+            layer.add_polygons([np.array([layer.world_to_data(corner) for corner in corners])])
+        self.put_down()
 
     def _use_region(self) -> None:
         layer = find_layer(self.session.viewer, "roi")
@@ -329,6 +353,8 @@ class PreparePanel(StepPanel):
         self.own_tissue.allow(painted=ready and has_tissue, others=ready, why_not=wait)
         is_set = snapshot.record is not None and snapshot.record.roi_id is not None
         has_layer = find_layer(viewer, "roi") is not None
+        if not has_layer:
+            self.put_down()
         self.own_region.show_state(is_set=is_set, is_drawn=has_layer, allowed=ready)
         self.flaws.apply.setEnabled(ready)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import pytest
-from qtpy.QtWidgets import QComboBox, QLabel, QSpinBox
+from qtpy.QtWidgets import QComboBox, QLabel
 
 from napari_fusecpath.widgets.forms import ConfigForm, Fold, label_of
 from src_core.clustering.result import ClusterConfig

@@ -91,9 +91,9 @@ def test_the_view_is_moved_by_arrows(window: Open, sample: Path) -> None:
         high, wide = np.ptp(view_of(dock.session.viewer), axis=0)
         for key, (down, right) in PAN_KEYS.items():
             KEYS.keyClick(native(dock), getattr(Qt.Key, f"Key_{key}"))
-            assert middle(dock) == pytest.approx(
-                [300 + down * high / 8, 380 + right * wide / 8]
-            ), key
+            assert middle(dock) == pytest.approx([300 + down * high / 8, 380 + right * wide / 8]), (
+                key
+            )
             assert camera.zoom == zoom
             camera.center = (0.0, 300.0, 380.0)
     event = QKeyEvent(

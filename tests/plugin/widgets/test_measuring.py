@@ -128,6 +128,51 @@ def test_measuring(window: Open, sample: Path, home: Path, qtbot: Any) -> None:
     _check_many(again, root, qtbot)
 
 
+def test_distances_and_areas_are_drawn_by_keys(
+    window: Open, sample: Path, home: Path, qtbot: Any
+) -> None:
+    dock = window(sample)
+    viewer, row = dock.session.viewer, dock.measuring
+    slide = find_layer(viewer, "slide")
+    qtbot.wait(200)  # the window is laid out
+    viewer.layers.selection.active = slide
+    camera, key = camera_of(viewer), Qt.Key
+    camera.zoom, camera.center = 1.0, (0.0, 300.0, 380.0)  # a stride is 20 µm
+
+    def draw(tool: Any, *corners: tuple[Any, int]) -> Any:
+        button = row.buttons[tool]
+        button.setFocus()
+        KEYS.keyClick(button, key.Key_Space)
+        assert button.isChecked()
+        assert button.cross.isVisible(), "where a corner would be put"
+        for way, strokes in corners:
+            for _ in range(strokes):
+                KEYS.keyClick(button, way)
+            KEYS.keyClick(button, key.Key_Return)
+        return button
+
+    button = draw("distance", (key.Key_Up, 0), (key.Key_Right, 10))
+    qtbot.waitUntil(lambda: not button.isChecked())
+    assert button.cross.isHidden()
+    assert viewer.layers.selection.active is slide
+    layer = measures_layer(viewer)
+    assert layer.features["size"].tolist() == ["200 µm"]
+    np.testing.assert_allclose(layer.data[0], [[600, 760], [600, 1160]])
+    sides = ((key.Key_Up, 0), (key.Key_Left, 5), (key.Key_Down, 5), (key.Key_Right, 5))
+    button = draw("area", *sides, (key.Key_Up, 0))
+    qtbot.waitUntil(lambda: not button.isChecked())
+    assert layer.features["size"].tolist()[1] == "10,000 µm²\naround 400 µm"
+    root = home / "FuseCPath" / "small"
+    qtbot.waitUntil(lambda: root.exists() and len(store_of(root).current()) == 2)
+    # What is put down half drawn is nothing.
+    button = draw("area", (key.Key_Up, 0), (key.Key_Left, 5))
+    KEYS.keyClick(button, key.Key_Escape)
+    assert not button.isChecked()
+    assert button.cross.isHidden()
+    assert layer.nshapes == 2
+    assert "by keys" in button.toolTip().casefold()
+
+
 def _move_first(layer: Any) -> None:
     data = [np.array(one) for one in layer.data]
     data[0][1, 1] += 100

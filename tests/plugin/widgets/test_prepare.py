@@ -266,6 +266,51 @@ def test_a_scale_that_was_typed_has_a_way_back_to_the_file(
     assert is_as_in_file(third)
 
 
+def test_a_region_is_drawn_by_keys_and_put_down_with_the_step(
+    window: Open, until_idle: Wait, qtbot: Any, sample: Path
+) -> None:
+    dock = window(sample)
+    viewer, panel = dock.session.viewer, dock.panels["prepare"]
+    region: Any = panel.own_region  # type: ignore[attr-defined]
+    qtbot.wait(200)  # the window is laid out
+    camera, key = camera_of(viewer), Qt.Key
+    camera.zoom, camera.center = 1.0, (0.0, 100.0, 100.0)  # a stride is 20 µm
+    region.draw.setFocus()
+    qtbot.keyClick(region.draw, key.Key_Space)
+    assert region.draw.isChecked()
+    assert region.draw.cross.isVisible()
+    for way, strokes in ((key.Key_Up, 0), (key.Key_Right, 20), (key.Key_Down, 20)):
+        for _ in range(strokes):
+            qtbot.keyClick(region.draw, way)
+        qtbot.keyClick(region.draw, key.Key_Return)
+    qtbot.keyClick(region.draw, key.Key_Return)
+    assert not region.draw.isChecked()
+    assert region.draw.cross.isHidden()
+    layer: Any = find_layer(viewer, "roi")
+    mpp = float(layer.scale[0])
+    (corners,) = layer.data
+    np.testing.assert_allclose(
+        np.array(corners) * mpp, np.array([[100, 100], [100, 500], [500, 500]]), atol=mpp
+    )
+    qtbot.waitUntil(lambda: "In the drawn region: about " in panel.say.text())
+    whole = int(panel.say.text().split(": about ")[1].split()[0])
+    region.use.click()
+    until_idle(dock)
+    grid = dock.session.snapshot.grid
+    assert grid is not None
+    assert 0 < len(grid) < whole, "what is drawn by keys is used like any other"
+    # The pen goes when napari's own tools are taken, when the step is left, and with the layer.
+    for leave in (lambda: setattr(layer, "mode", "pan_zoom"), lambda: dock.go("embed")):
+        dock.go("prepare")
+        region.draw.click()
+        assert (layer.mode, region.draw.isChecked()) == ("add_polygon", True)
+        leave()
+        assert (layer.mode, region.draw.isChecked()) == ("pan_zoom", False)
+    region.draw.click()
+    viewer.layers.remove(layer)
+    assert not region.draw.isChecked()
+
+
 def test_the_keys_that_are_told_for_painting_are_napari_s() -> None:
     """Key 1 is the eraser: whoever reads "paint (1)" and presses it takes tissue away."""
     keys = {
