@@ -17,6 +17,7 @@ from napari_fusecpath.layers.maps import (
 from napari_fusecpath.layers.overlays import show_clusters, show_quality, show_tissue
 from napari_fusecpath.layers.slide import set_slide_mpp, slide_layer_data
 from napari_fusecpath.layers.stack import follow_slide
+from napari_fusecpath.layers.unused_paint import bring_paint, keep_paint
 from napari_fusecpath.notify import report_error
 from napari_fusecpath.readers.slide import show_slide
 from napari_fusecpath.state import workbench_of
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 __all__ = [
+    "forget_results",
     "get_reader",
     "read_project",
     "show_map",
@@ -156,8 +158,12 @@ def _rescale(viewer: Viewer, record: SlideRecord) -> None:
 def _tissue(viewer: Viewer, project: Project, slide: SlideFolder, tissue_id: str) -> set[Role]:
     layer, shown = find_layer(viewer, "tissue"), (str(slide.root), tissue_id)
     if layer is None or about(layer).get("shown") != shown:  # what is being painted stays
-        layer = show_tissue(viewer, slide.load_tissue(), mpp=slide.record.mpp)
-        about(layer)["shown"] = shown
+        if layer is not None and about(layer).get("shown", shown)[0] != shown[0]:
+            keep_paint(viewer)
+        mask = slide.load_tissue()
+        tissue = show_tissue(viewer, mask, mpp=slide.record.mpp)
+        about(tissue).update(shown=shown, found=mask.mask)
+        bring_paint(viewer, tissue)
     return {"tissue"}
 
 
@@ -305,9 +311,19 @@ def _tidy(viewer: Viewer, known: set[Role | None], shown: set[Role]) -> None:
         if role == "roi" and about(layer).get("slide") == str(workbench_of(viewer).slide_path):
             continue  # it may be drawn just now
         if role not in shown:
+            if role == "tissue":
+                keep_paint(viewer)
             viewer.layers.remove(layer)
         elif role not in known:
             set_visible(layer, role == top or (role == "quality" and top == "tissue"))
+
+
+def forget_results(viewer: Viewer) -> None:
+    """Remove all that is shown of a slide but the slide itself."""
+    keep_paint(viewer)
+    for layer in list(viewer.layers):
+        if role_of(layer) not in (None, "slide"):
+            viewer.layers.remove(layer)
 
 
 def _root(path: str) -> Path | None:

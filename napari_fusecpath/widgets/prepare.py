@@ -16,6 +16,7 @@ from napari_fusecpath.layers.brought import (
     show_roi,
 )
 from napari_fusecpath.layers.find import about, find_layer, set_visible
+from napari_fusecpath.layers.unused_paint import is_painted
 from napari_fusecpath.widgets.brought import OwnRegion, OwnTissue
 from napari_fusecpath.widgets.flaws import FlawLegend
 from napari_fusecpath.widgets.forms import ConfigForm, Fold
@@ -148,7 +149,7 @@ class PreparePanel(StepPanel):
             lattice = snapshot.grid.lattice
             patches = number(len(snapshot.grid), "patch", "patches")
             side = f"{lattice.patch_um:.0f} µm ({lattice.patch_px} px at {lattice.mpp:g})"
-            sure = self._asked is not None and self._asked == by_hand_in_use(snapshot)
+            sure = self._asked is not None and self._asked == self._by_hand(snapshot)
             theirs = snapshot.grid.tissue_id == IMPORTED
             drop = "the imported patches and find tissue" if theirs else _OWN_TISSUE
             button = f"Drop {drop}" if sure else "Find tissue again"
@@ -162,7 +163,7 @@ class PreparePanel(StepPanel):
     def run_main(self) -> None:
         """Store the settings in the project and ask the engine for tissue and patches."""
         snapshot = self.session.snapshot
-        by_hand = by_hand_in_use(snapshot)
+        by_hand = self._by_hand(snapshot)
         if by_hand is not None and snapshot.grid is not None and by_hand != self._asked:
             self._asked = by_hand
             self.show_snapshot(snapshot)
@@ -170,6 +171,11 @@ class PreparePanel(StepPanel):
         self._asked = None
         is_again = by_hand is None or snapshot.grid is not None
         self._send({"fresh_tissue": True} if is_again else {})
+
+    def _by_hand(self, snapshot: Snapshot) -> tuple[str, str | None] | None:
+        """Return slide and name of what a person has made of it, used or only painted."""
+        painted = (snapshot.slide_name, None) if is_painted(self.session.viewer) else None
+        return by_hand_in_use(snapshot) or painted
 
     def on_done(self, result: dict[str, Any]) -> None:
         """Show what was asked for; after a failure all stays as it was."""

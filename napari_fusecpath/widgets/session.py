@@ -15,7 +15,7 @@ from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 from napari_fusecpath.jobs import Job, JobRunner, runner_for
 from napari_fusecpath.layers.find import Role, about, find_layer, find_layers, role_of, set_visible
 from napari_fusecpath.notify import report_error
-from napari_fusecpath.readers.results import show_results, show_stored
+from napari_fusecpath.readers.results import forget_results, show_results, show_stored
 from napari_fusecpath.readers.slide import open_in
 from napari_fusecpath.reviewer import reviewer_name
 from napari_fusecpath.state import Workbench, workbench_of
@@ -368,7 +368,7 @@ class Session(QObject):
             self.workbench.open_slide(path)
         try:
             if not self._knows(path, self._candidates(path)):
-                self._forget_results()
+                forget_results(self.viewer)
         except FusecpathError as error:
             report_error(error)
 
@@ -391,9 +391,3 @@ class Session(QObject):
     def _adopt(self, project: Project, slide: SlideFolder) -> None:
         self.workbench.slide_id = slide.slide_id
         show_results(self.viewer, project, slide, run_id=self.workbench.run_id)
-
-    def _forget_results(self) -> None:
-        for layer in list(self.viewer.layers):
-            role = role_of(layer)
-            if role is not None and role != "slide":
-                self.viewer.layers.remove(layer)
