@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
@@ -15,6 +18,7 @@ from qtpy.QtWidgets import (
 from napari_fusecpath.layers.find import about, find_layer
 from napari_fusecpath.layers.slide import set_slide_mpp
 from napari_fusecpath.layers.stack import scale_in_view
+from napari_fusecpath.layers.view import show_view, slide_view
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from src_core.slides.scale import MAX_MPP, MIN_MPP
@@ -42,6 +46,8 @@ class SlideScale(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
+        self._typed: dict[Path, float | Literal["auto"]] = {}
+        """What was typed and is not in a project yet, by slide."""
         self.mpp = QDoubleSpinBox(self)
         self.mpp.setDecimals(4)
         self.mpp.setRange(0.0, MAX_MPP)
@@ -69,6 +75,7 @@ class SlideScale(QWidget):
         """Show the scale, as it is stored or as it was typed since."""
         session = self._session
         self.setVisible(snapshot.slide_path is not None)
+        self._type_again(snapshot)
         self._show_scale()
         # What is typed acts on the slide in view.
         self.mpp.setEnabled(not (session.is_opening or session.is_slide_absent))
@@ -93,16 +100,43 @@ class SlideScale(QWidget):
             )
             return
         self.said.emit("")
-        set_slide_mpp(self._session.viewer, value)
-        self._session.workbench.slide_mpp = value
+        self._give(value)
         self._session.viewer.reset_view()
 
     def _take_back(self) -> None:
-        mpp, source = self._of_file
-        if mpp is not None:
-            set_slide_mpp(self._session.viewer, mpp, source=source)
-            self._session.workbench.slide_mpp = "auto"
-            self._session.viewer.reset_view()
+        self._give("auto")
+        self._session.viewer.reset_view()
+
+    def _type_again(self, snapshot: Snapshot) -> None:
+        """Give a slide that comes back what was typed for it, unless it is stored by now."""
+        path, record, bench = snapshot.slide_path, snapshot.record, self._session.workbench
+        layer = find_layer(self._session.viewer, "slide")
+        typed = None if path is None else self._typed.get(path)
+        if (
+            path is None
+            or typed is None
+            or layer is None
+            or Path(about(layer)["path"]).absolute() != path.absolute()
+        ):
+            return
+        if record is not None and typed == (record.slide_mpp or "auto"):
+            del self._typed[path]
+        elif bench.slide_mpp is None:
+            view = slide_view(self._session.viewer, layer)
+            self._give(typed)
+            show_view(self._session.viewer, layer, view)
+
+    def _give(self, typed: float | Literal["auto"]) -> None:
+        """Let the slide in view have a scale, or that of its file again."""
+        bench, (mpp, source) = self._session.workbench, self._of_file
+        if typed != "auto":
+            mpp, source = typed, "user"
+        if mpp is None:
+            return
+        set_slide_mpp(self._session.viewer, mpp, source=source)
+        bench.slide_mpp = typed
+        if bench.slide_path is not None:
+            self._typed[bench.slide_path] = typed
 
     @property
     def _of_file(self) -> tuple[float | None, str]:

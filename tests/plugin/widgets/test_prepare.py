@@ -320,6 +320,46 @@ def test_the_keys_that_are_told_for_painting_are_napari_s() -> None:
     assert f"paint (key {keys['paint']}) or erase (key {keys['erase']})" in PAINT_HINT
 
 
+def test_a_scale_that_was_typed_and_not_used_comes_back_with_its_slide(
+    window: Open, until_idle: Wait, sample: Path, project: Project, tmp_path: Path
+) -> None:
+    path = tmp_path / "b.tiff"
+    path.write_bytes(sample.read_bytes() + b"b")  # another file by its last byte
+    project.add_slide(path, slide_id="b")
+    dock = window(project.root)
+    session, panel = dock.session, dock.panels["prepare"]
+    scale: Any = panel.scale  # type: ignore[attr-defined]
+
+    def turn(slide_id: str) -> tuple[float, str]:
+        session.show_slide(slide_id)
+        session.refresh()
+        session.refresh()
+        layer = find_layer(session.viewer, "slide")
+        assert layer is not None
+        np.testing.assert_allclose(layer.scale, scale.mpp.value())
+        return scale.mpp.value(), scale.source.text()
+
+    as_found = turn("a")
+    scale.mpp.setValue(0.4)
+    camera = camera_of(session.viewer)
+    camera.zoom, camera.center = 2.0, (0.0, 100.0, 200.0)
+    session.refresh()
+    assert turn("b") == as_found
+    assert turn("a") == (0.4, "(typed)")
+    assert (camera.zoom, *camera.center[1:]) == pytest.approx((2.0, 100.0, 200.0))
+    # Used, it is the project's.
+    panel.main.click()
+    until_idle(dock)
+    assert project.slide("a").record.slide_mpp == 0.4
+    turn("b")
+    assert turn("a") == (0.4, "(user)")
+    # Taken back, and not used yet.
+    scale.as_in_file.click()
+    session.refresh()
+    turn("b")
+    assert turn("a") == as_found
+
+
 @pytest.mark.parametrize("typed", ["0.01", "0", "0.0499"])
 def test_a_scale_that_no_slide_has_is_refused_and_not_shown(
     window: Open, sample: Path, qtbot: Any, typed: str
