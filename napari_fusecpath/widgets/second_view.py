@@ -74,8 +74,6 @@ class SecondView(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session, self._viewer = session, session.viewer
-        self.canvas = SlideCanvas(self)
-        self.canvas.moved.connect(self._lead)
         self.slides = QComboBox(self)
         self.slides.setAccessibleName("Slide of the second view")
         self.slides.setToolTip("The slide of the main view, or another one of the project")
@@ -88,12 +86,15 @@ class SecondView(QWidget):
         self.linked.setChecked(True)
         self.linked.setToolTip(
             "Both views move together, in µm; untick it to move this one alone, and tick it "
-            "again to keep what then lies between them"
+            "again to keep what then lies between them. By keys: Tab to this view, then arrows, "
+            "plus and minus"
         )
         self.linked.toggled.connect(self._relink)
         self.align = QPushButton("Align", self)
         self.align.setToolTip("The same place and the same magnification as in the main view")
         self.align.clicked.connect(self._align)
+        self.canvas = SlideCanvas(self)  # Tab comes to it last, in the order of making
+        self.canvas.moved.connect(self._lead)
         head = QHBoxLayout()
         head.addWidget(self.slides, stretch=1)
         head.addWidget(self.linked)

@@ -10,9 +10,11 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal  # type: ignore[attr-
 from qtpy.QtGui import (
     QColor,
     QImage,
+    QKeyEvent,
     QMouseEvent,
     QPainter,
     QPaintEvent,
+    QPen,
     QResizeEvent,
     QWheelEvent,
 )
@@ -32,7 +34,19 @@ _WHOLE_PX = 512
 _VEIL = 200
 """Opacity of the ground below words."""
 _ZOOM_A_NOTCH = 1.2
+"""Of the wheel, and of a key."""
+_STRIDE = 1 / 8
+"""Of the view, by which a key moves it, as in the main view."""
+_KEYS: dict[int, tuple[int, int]] = {
+    Qt.Key.Key_Left: (-1, 0),
+    Qt.Key.Key_Right: (1, 0),
+    Qt.Key.Key_Up: (0, -1),
+    Qt.Key.Key_Down: (0, 1),
+}
+_NOTCHES: dict[int, float] = {Qt.Key.Key_Plus: 1.0, Qt.Key.Key_Equal: 1.0, Qt.Key.Key_Minus: -1.0}
 _NOTCH = 120
+_FRAME_PX = 2
+"""Around the view that the keys act on."""
 _CLOSEST = 1 / 64
 """Level-0 pixels per pixel of the screen."""
 _WIDEST = 8.0
@@ -47,7 +61,7 @@ class _Picture:
 
 
 class SlideCanvas(QWidget):
-    """Shows a part of a slide; a drag moves it, the wheel magnifies about the pointer.
+    """Shows a part of a slide; a drag or an arrow moves it, the wheel, plus and minus magnify.
 
     What is read last is drawn, moved and stretched, until the next is there.
 
@@ -81,6 +95,7 @@ class SlideCanvas(QWidget):
         self.setMinimumSize(160, 120)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setCursor(Qt.CursorShape.OpenHandCursor)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keys to the main view
         self.setAccessibleName("Second view of a slide")
         self._thread = SideThread("second-view", self)
         self._read.connect(self._take, Qt.ConnectionType.QueuedConnection)
@@ -148,6 +163,9 @@ class SlideCanvas(QWidget):
             painter.fillRect(box.adjusted(-4, -2, 4, 2), ground)
             painter.setPen(QColor(self._theme.text))
             painter.drawText(foot, flags, text)
+        if self.hasFocus():
+            painter.setPen(QPen(self.palette().highlight().color(), _FRAME_PX))
+            painter.drawRect(QRectF(self.rect()).adjusted(1, 1, -1, -1))
         painter.end()
 
     def resizeEvent(self, _event: QResizeEvent | None) -> None:  # noqa: N802
@@ -177,13 +195,27 @@ class SlideCanvas(QWidget):
         """Magnify; what is under the pointer stays there."""
         if event is None:
             return
-        step = self.view.l0_per_px * _ZOOM_A_NOTCH ** (-event.angleDelta().y() / _NOTCH)
-        step = self._within_reach(step)
         aside = event.position() - QRectF(self.rect()).center()
-        lost = self.view.l0_per_px - step
-        x, y = self.view.center_xy
-        self._go(View((x + aside.x() * lost, y + aside.y() * lost), step))
+        self._magnify(event.angleDelta().y() / _NOTCH, aside)
         event.accept()
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
+        """Move by the arrows; magnify about the middle by plus and minus."""
+        key = -1 if event is None else event.key()
+        if key in _KEYS:
+            (right, down), (x, y), step = _KEYS[key], self.view.center_xy, self.view.l0_per_px
+            wide, high = (step * _STRIDE * side for side in (self.width(), self.height()))
+            self._go(View((x + right * wide, y + down * high), step))
+        elif key in _NOTCHES:
+            self._magnify(_NOTCHES[key], QPointF())
+        else:
+            super().keyPressEvent(event)
+
+    def _magnify(self, notches: float, aside: QPointF) -> None:
+        """Magnify about a place, pixels from the middle."""
+        step = self._within_reach(self.view.l0_per_px * _ZOOM_A_NOTCH**-notches)
+        lost, (x, y) = self.view.l0_per_px - step, self.view.center_xy
+        self._go(View((x + aside.x() * lost, y + aside.y() * lost), step))
 
     def _within_reach(self, step: float) -> float:
         """Return a magnification at which there is something to see, nearest to another one.

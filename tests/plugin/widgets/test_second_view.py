@@ -111,8 +111,10 @@ def test_the_second_view(
     assert list(camera.center[-2:]) == pytest.approx([315, 390])
     _turn_wheel(view.canvas, QPointF(view.canvas.rect().center()))
     assert camera.zoom == pytest.approx(2.4)
+    camera.zoom, camera.center = 2.0, (0.0, 315.0, 390.0)
+    _check_keys(dock, view, qtbot)
     # Apart, and together again with what lies between.
-    camera.zoom = 2.0
+    camera.zoom, camera.center = 2.0, (0.0, 315.0, 390.0)
     view.linked.setChecked(False)
     before = middle_um(view)
     camera.center = (0.0, 300.0, 300.0)
@@ -133,6 +135,32 @@ def test_the_second_view(
     _check_another(dock, view, qtbot)
     _check_closing(dock, view, qtbot)
     _check_colours(dock, view, tmp_path / "profiled.svs", canvas_of, qtbot)
+
+
+def _check_keys(dock: FuseCPathWidget, view: SecondView, qtbot: Any) -> None:
+    """Who has no mouse comes to it by Tab, and moves it alone."""
+    camera, canvas, key = camera_of(dock.session.viewer), view.canvas, Qt.Key
+    dock.session.viewer.window._qt_window.activateWindow()
+    view.align.setFocus()
+    qtbot.waitUntil(view.align.hasFocus)
+    KEYS.keyClick(view.align, key.Key_Tab)
+    assert canvas.hasFocus()
+    wide, high = canvas.width() / 8 / camera.zoom, canvas.height() / 8 / camera.zoom
+    for one, way in (
+        (key.Key_Right, (0, wide)),
+        (key.Key_Down, (high, wide)),
+        (key.Key_Left, (high, 0)),
+        (key.Key_Up, (0, 0)),
+    ):
+        KEYS.keyClick(canvas, one)
+        assert list(camera.center[-2:]) == pytest.approx([315 + way[0], 390 + way[1]])
+    KEYS.keyClick(canvas, key.Key_Plus)
+    assert camera.zoom == pytest.approx(2.4)
+    KEYS.keyClick(canvas, key.Key_Minus)
+    assert camera.zoom == pytest.approx(2.0)
+    assert list(camera.center[-2:]) == pytest.approx([315, 390])
+    KEYS.keyClick(canvas, key.Key_Tab)
+    assert not canvas.hasFocus(), "it is no trap"
 
 
 def _turn_wheel(canvas: SlideCanvas, place: QPointF, turns: int = 120) -> None:
