@@ -45,7 +45,7 @@ _KEYS: dict[int, tuple[int, int]] = {
 }
 _NOTCHES: dict[int, float] = {Qt.Key.Key_Plus: 1.0, Qt.Key.Key_Equal: 1.0, Qt.Key.Key_Minus: -1.0}
 _NOTCH = 120
-_FRAME_PX = 2
+_FRAME, _FRAME_PX = QColor("#F0E442"), 2
 """Around the view that the keys act on."""
 _CLOSEST = 1 / 64
 """Level-0 pixels per pixel of the screen."""
@@ -164,7 +164,7 @@ class SlideCanvas(QWidget):
             painter.setPen(QColor(self._theme.text))
             painter.drawText(foot, flags, text)
         if self.hasFocus():
-            painter.setPen(QPen(self.palette().highlight().color(), _FRAME_PX))
+            painter.setPen(QPen(_FRAME, _FRAME_PX))
             painter.drawRect(QRectF(self.rect()).adjusted(1, 1, -1, -1))
         painter.end()
 

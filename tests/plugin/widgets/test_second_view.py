@@ -145,6 +145,7 @@ def _check_keys(dock: FuseCPathWidget, view: SecondView, qtbot: Any) -> None:
     qtbot.waitUntil(view.align.hasFocus)
     KEYS.keyClick(view.align, key.Key_Tab)
     assert canvas.hasFocus()
+    assert canvas.grab().toImage().pixelColor(1, 20).name() == "#f0e442", "one sees where keys go"
     wide, high = canvas.width() / 8 / camera.zoom, canvas.height() / 8 / camera.zoom
     for one, way in (
         (key.Key_Right, (0, wide)),
