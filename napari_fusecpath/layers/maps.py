@@ -24,7 +24,7 @@ from napari_fusecpath.layers.map_words import (
     tell_values,
 )
 from napari_fusecpath.layers.stack import insert_by_role, place_layer, scale_in_view
-from src_core.inference.maps import percentiles, robust_limits, signed_percentiles
+from src_core.inference.maps import centred_reach, percentiles, robust_limits, signed_percentiles
 from src_core.patches.grid import PatchGrid
 from src_core.types import Task
 
@@ -125,7 +125,7 @@ def show_contribution(
         values, reach = signed_percentiles(values) * _PER_CENT, _PER_CENT
         what = " by rank: percentile of its size within the slide, "
     else:
-        reach = max(map(abs, robust_limits(values)))
+        reach = centred_reach(values)
         what = _PARTS[task]
     return _show_map(
         viewer,

@@ -37,6 +37,8 @@ __all__ = ["FineTuning"]
 _FIRST_MAP = "First map"
 """The stage of progress at which the engine has stored it."""
 
+_BLIND = "It hears all reviewers; what they have said is kept from you in the blind mode."
+
 _log = logging.getLogger(__name__)
 
 
@@ -149,17 +151,20 @@ class FineTuning(QWidget):
             why = f"The checkpoint of {run_id} cannot be read; choose another model in Predict."
         else:
             outlook, why = self._outlook.of(project, run_id, snapshot.model)
-        self.button.setText(button_text(outlook))
+        is_blind = self._session.workbench.is_blind
+        self.button.setText(button_text(None if is_blind else outlook))
         self.button.setEnabled(outlook is not None and not self.busy)
         self.button.setToolTip(why or f"{run_id} stays as it is; a first map comes within seconds")
         said = why if outlook is None or run_id is None else outlook_text(run_id, outlook)
+        if is_blind and outlook is not None:
+            said = _BLIND
         if self._candidate is None and project is not None:
             waiting = self._candidates(project, snapshot)
             said = " ".join([said, *map(waiting_text, waiting)])
         self.text.setText(said)
 
     def _show_tuned(self, tuned: TunedRun | None) -> None:
-        self.told.setVisible(tuned is not None)
+        self.told.setVisible(tuned is not None and not self._session.workbench.is_blind)
         self.verdict.setVisible(self._candidate is not None)
         self.choice.setVisible(self._candidate is not None)
         for button in (self.keep, self.drop):

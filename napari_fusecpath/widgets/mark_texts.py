@@ -33,7 +33,8 @@ def annotations_text(made: Iterable[Mapping[str, Any]]) -> str:
     lines = []
     for one in made:
         counts = [f"{count:,} {_cut(name)}" for name, count in one["counts"].items()]
-        marked = f"{', '.join(counts)} patches marked" if counts else "No patch was marked"
+        patches = "patch" if sum(one["counts"].values()) == 1 else "patches"
+        marked = f"{', '.join(counts)} {patches} marked" if counts else "No patch was marked"
         otherwise = [
             f"{one[key]:,} of them {were}"
             for key, were in (
@@ -43,7 +44,8 @@ def annotations_text(made: Iterable[Mapping[str, Any]]) -> str:
             if one[key]
         ]
         marked = ", ".join([marked, *otherwise])
-        known = f"; {number(one['known'], 'patch', 'patches')} were so before" * (one["known"] > 0)
+        before = number(one["known"], "patch was", "patches were")
+        known = f"; {before} so before" * (one["known"] > 0)
         left = number(one["unclassified"], "annotation")
         without = f"; {left} without a class left out" * (one["unclassified"] > 0)
         lines.append(f"{marked}{known}{without}.")

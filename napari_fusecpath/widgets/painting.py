@@ -13,6 +13,7 @@ from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.layers.overlays import show_marks
+from napari_fusecpath.layers.strokes import hear_strokes
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from src_core.errors import FusecpathError, ProjectError
@@ -86,6 +87,8 @@ class MarkPainter(QObject):
         """Names that the layer shows."""
         self._lattice: Lattice | None = None
         self._known: NDArray[np.integer] | None = None
+        self._gone_over: NDArray[np.integer] | None = None
+        """Labels of the cells that were painted since, also as they were; 0 elsewhere."""
         self._shown: tuple[object, ...] = ()
 
     @property
@@ -139,7 +142,7 @@ class MarkPainter(QObject):
             if changed.any():  # what was painted by hand is there already
                 data[changed] = raster[changed]
                 layer.refresh(extent=False)
-        self._known = raster.copy()
+        self._known, self._gone_over = raster.copy(), None
 
     def store_strokes(self) -> None:
         """Store what the layer shows and the file does not yet; one act for each label."""
@@ -147,9 +150,11 @@ class MarkPainter(QObject):
         if store is None or lattice is None or known is None or layer is None:
             return
         painted = np.asarray(layer.data)
-        if painted.shape != known.shape or np.array_equal(painted, known):
+        if painted.shape != known.shape:
             return
-        changed = painted != known
+        changed = (painted != known) | self._agreed(store, lattice, painted)
+        if not changed.any():
+            return
         problem, comment = "", self._why()
         try:
             for value in np.unique(painted[changed]):
@@ -165,6 +170,22 @@ class MarkPainter(QObject):
         self.draw()
         self.said.emit(problem)
         self._session.refresh_soon()
+
+    def _agreed(self, store: MarkStore, lattice: Lattice, painted: NDArray[Any]) -> BoolArray:
+        """Return the cells that were painted as others have called them, and the reviewer not."""
+        agreed: BoolArray = np.zeros(painted.shape, np.bool_)
+        over, self._gone_over = self._gone_over, None
+        if over is None or not (over == painted).any(where=over > 0):
+            return agreed
+        rows, cols = np.nonzero((over > 0) & (over == painted) & (painted <= len(self.names)))
+        try:
+            own = {mark.square: mark.label for mark in store.current(reviewer=self._who())}
+        except FusecpathError:  # to store them says what is wrong with the file
+            return agreed
+        said = [own.get(square) for square in squares_of(lattice, rows, cols)]
+        names = [self.names[value - 1] for value in painted[rows, cols]]
+        agreed[rows, cols] = [one != other for one, other in zip(said, names, strict=True)]
+        return agreed
 
     def mark(self, cells: ArrayLike, label: int) -> None:
         """Mark patches as a dab of the brush does.
@@ -234,12 +255,15 @@ class MarkPainter(QObject):
         return label_numbers(grid, marks, tuple({mark.label: None for mark in marks})) > 0
 
     def rename(self, index: int, new: str) -> None:
-        """Give a label another name, also where it has been painted already."""
+        """Give a label another name, also where it has been painted already.
+
+        The name of another label makes both one.
+        """
         old, store = self.names[index], self._store
         if new == old or store is None:
             return
         self.said.emit("")
-        if not new or new in self.names:
+        if not new or (new in self.names and not self.counts[index]):
             self.said.emit("A label needs a name of its own.")
         elif len(new) > MAX_TEXT:
             self.said.emit(
@@ -249,8 +273,9 @@ class MarkPainter(QObject):
 
             def rename() -> None:
                 store.rename(old, new, reviewer=self._who())
-                self.names[index] = new
-                self._keep_names()
+                if new not in self.names:
+                    self.names[index] = new
+                    self._keep_names()
 
             self._try(rename)
         self.draw()
@@ -285,6 +310,16 @@ class MarkPainter(QObject):
             self.layer = layer
             layer.events.paint.connect(self._stroke_ended)
             layer.events.set_data.connect(self._data_changed)
+            hear_strokes(layer, self._gone)
+
+    def _gone(self, cells: BoolArray, label: int) -> None:
+        """Note what was gone over: of what is as it was before, napari does not tell."""
+        if self._known is None or cells.shape != self._known.shape:
+            return
+        if self._gone_over is None:
+            self._gone_over = np.zeros_like(self._known)
+        self._gone_over[cells] = label
+        self._data_changed()
 
     def _stroke_ended(self, _event: Any = None) -> None:
         self._timer.start(0)

@@ -185,6 +185,11 @@ class PredictPanel(StepPanel):
             paths = list(figures.values())
             self.export_text.setText(f"Figure saved: {paths[0]}")
 
+    def _show_busy(self) -> None:
+        super()._show_busy()
+        for button in (self.all_slides, self.export):
+            button.setEnabled(not self.busy)
+
     def _predict_all(self) -> None:
         if not self.busy:
             self._predict([])
@@ -220,7 +225,6 @@ class PredictPanel(StepPanel):
         self.run_row.setVisible(bool(runs))
         many = len(snapshot.slide_ids) > 1
         self.all_slides.setVisible(bool(runs) and many)
-        self.all_slides.setEnabled(not self.busy)
 
     def _show_prediction(self, snapshot: Snapshot) -> None:
         prediction = snapshot.prediction

@@ -73,6 +73,7 @@ class ReviewPanel(StepPanel):
             "Click or press 1-9 to paint with a label; double-click or F2 renames it"
         )
         self.table.itemSelectionChanged.connect(self._choose)
+        self.table.clicked.connect(self._choose)  # the one that is chosen already, too
         self.table.itemChanged.connect(self._rename)
         self.body.addWidget(self.table)
         self.comment = QLineEdit(self)
@@ -108,8 +109,6 @@ class ReviewPanel(StepPanel):
         self._settled.setSingleShot(True)
         self._settled.setInterval(_SETTLE_MS)
         self._settled.timeout.connect(lambda: self.scroll_to(self.tuning))
-        self.undo.clicked.connect(self.painter.undo)
-        self.redo.clicked.connect(self.painter.redo)
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # beside its parts the panel has it too
         for widget in (self, *self.findChildren(QWidget)):
             if widget.focusPolicy() != Qt.FocusPolicy.NoFocus:
@@ -145,6 +144,8 @@ class ReviewPanel(StepPanel):
         self.annotations.clicked.connect(self._ask_annotations)
         self.undo.setToolTip("Take back what you said last, also after a restart (Ctrl+Z)")
         self.redo.setToolTip("Bring back what Undo took (Ctrl+Y or Ctrl+Shift+Z)")
+        self.undo.clicked.connect(self.painter.undo)
+        self.redo.clicked.connect(self.painter.redo)
         steps = QHBoxLayout()
         for button in (self.undo, self.redo, self.annotations):
             steps.addWidget(button)
@@ -180,6 +181,8 @@ class ReviewPanel(StepPanel):
         parts = (self.selected, self.suggestions, self.tuning, self.comparison)
         for widget in (*parts, self.comment):
             widget.setVisible(has_patches)
+        for button in (self.undo, self.redo, self.annotations):
+            button.setEnabled(has_patches)
         if not has_patches:
             text = "There are no patches to mark yet; Prepare finds them."
             self.send_to("prepare", text, "Run 1 Prepare")
@@ -315,6 +318,7 @@ class ReviewPanel(StepPanel):
     def _press(self, row: int) -> None:
         if row < self.table.rowCount():
             self.table.selectRow(row)
+            self._choose()
 
     def _who(self) -> str:
         return self.session.reviewer

@@ -286,6 +286,10 @@ class TrainPanel(StepPanel):
                 self.submit("cluster", options, afresh=False)
         elif "metrics" in result:
             self.session.workbench.run_id = result["run"]
+            try:
+                self.session.show_current()  # the maps in view are those of the run before
+            except FusecpathError as error:
+                self.warn(str(error))
         elif "report" in result and self.isVisible():
             self._open_report()
 

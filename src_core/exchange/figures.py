@@ -15,7 +15,13 @@ from src_core.clustering.legend import Legend
 from src_core.clustering.result import load_agreement, load_clusters
 from src_core.encoders.registry import encoder_card
 from src_core.errors import ConfigError, ProjectError, UnknownEncoderError
-from src_core.inference.maps import percentiles, robust_limits, signed_percentiles, smoothed
+from src_core.inference.maps import (
+    centred_reach,
+    percentiles,
+    robust_limits,
+    signed_percentiles,
+    smoothed,
+)
 from src_core.inference.palette import cluster_colors
 from src_core.inference.prediction import Prediction
 from src_core.inference.print_figure import PRINT_DPI, Overlay, Region, save_print
@@ -217,7 +223,7 @@ def _contribution(
 ) -> Overlay:
     name, task = prediction.classes[column], prediction.task
     values = prediction.map_contributions[:, column]
-    reach, what = max(map(abs, robust_limits(values))), _PARTS[task]
+    reach, what = centred_reach(values), _PARTS[task]
     if by_rank:
         values, reach = signed_percentiles(values) * _PER_CENT, _PER_CENT
         what = "percentile of its size"

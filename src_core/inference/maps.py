@@ -9,6 +9,7 @@ from src_core.training.metrics import Metric, auroc
 from src_core.types import Cells, Float32, Float64
 
 __all__ = [
+    "centred_reach",
     "magnitude",
     "map_auroc",
     "percentiles",
@@ -20,6 +21,8 @@ __all__ = [
 
 _PERCENTILES = (1.0, 99.0)
 """Attention is heavy-tailed: a single patch must not use up the scale."""
+_ENDS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 10.0)
+"""At which a bar of colours has numbers beside its 0: napari's has none up to 0.0989."""
 _SMOOTHED_FACTOR = 8
 _MOST_SMOOTHED_PX = 4096
 """Of a side: what every graphics card takes as one picture."""
@@ -113,6 +116,24 @@ def robust_limits(values: ArrayLike) -> tuple[float, float]:
     if high <= low:
         low, high = float(known.min()), float(known.max())
     return (low, high) if high > low else (low, low + max(abs(low), 1.0))
+
+
+def centred_reach(values: ArrayLike) -> float:
+    """Return how far a colour bar with 0 in its middle goes: at most half as far again as it must.
+
+    Parameters
+    ----------
+    values : array_like of float
+        NaN counts for nothing.
+
+    Returns
+    -------
+    float
+        Above 0, and a round number.
+    """
+    reach = max(map(abs, robust_limits(values)))
+    power = 10.0 ** np.floor(np.log10(reach))
+    return float(next(end for end in _ENDS if end * power >= reach or end == _ENDS[-1]) * power)
 
 
 def smoothed(raster: NDArray[np.floating]) -> Float32:

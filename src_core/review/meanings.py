@@ -54,7 +54,8 @@ def meanings(
     found = {label: _meaning(label, classes, others) for label in labels}
     unknown = sorted(label for label, meaning in found.items() if meaning is None)
     if unknown:
-        known = ", ".join([*classes, "artefact", f"not {classes[-1]}"])
+        wanted = [name for name in classes if plain_label(name) not in _NORMAL][-1:]
+        known = ", ".join([*classes, "artefact", *(f"not {name}" for name in wanted)])
         raise ProjectError(
             f"The model knows nothing that is called {unknown[0][:50]!r}, as patches are marked; "
             f"rename that label in Review to one of {known}, or wipe it."

@@ -159,8 +159,8 @@ def inner_split(cohort: Cohort, config: TrainConfig) -> tuple[Cohort, Cohort | N
     fewest, needed, what = _fewest(cohort)
     if fewest < needed:
         note = (
-            f"{what} only {fewest} patient(s): all slides were learned from for the full "
-            f"{config.epochs} epochs, and nothing tells how well the model does on others."
+            f"{what} only {fewest} patient(s): all slides were learned from, none was watched to "
+            "end early, and nothing tells how well the model does on others."
         )
         return cohort, None, [note]
     return *cohort.hold_out(config.inner_fraction, seed=config.seed), []

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import rankdata
 
 from src_core.inference.maps import (
+    centred_reach,
     magnitude,
     map_auroc,
     percentiles,
@@ -57,6 +58,14 @@ def test_ranks_follow_the_order_of_heavy_tails_with_ties(seed: int) -> None:
         np.testing.assert_array_equal(np.diff(found[known][in_order]) > 0, rises)
     mean_ranks = (rankdata(some) - 1) / (len(some) - 1)
     np.testing.assert_allclose(percentiles(values)[known], mean_ranks, rtol=1e-6)
+
+
+def test_a_centred_bar_goes_to_a_round_number_not_much_farther_than_it_must() -> None:
+    for reach in np.geomspace(1e-6, 1e6, 400).tolist():
+        found = centred_reach(np.array([-reach, reach, np.nan]))
+        assert reach * 0.98 <= found <= reach * 1.5
+        assert float(f"{found:.1e}") == pytest.approx(found, rel=1e-12)
+    assert centred_reach([0.0]) > 0
 
 
 def test_smoothing_keeps_missing_cells_and_whole_edges() -> None:

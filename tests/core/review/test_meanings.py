@@ -42,6 +42,17 @@ def test_a_label_that_means_nothing_is_refused_by_one_sentence(label: str) -> No
         meanings([label, "tumour"], classes)
 
 
+@pytest.mark.parametrize(
+    "classes", [("nodule", "normal"), ("normal", "tumour"), ("aca", "scc"), ("normal", "benign")]
+)
+def test_the_words_that_a_refusal_names_all_mean_something(classes: tuple[str, ...]) -> None:
+    with pytest.raises(ProjectError) as refused:
+        meanings(["vessel"], classes)
+    words = str(refused.value).partition(" to one of ")[2].removesuffix(", or wipe it.").split(", ")
+    assert set(classes) < set(words)
+    assert set(meanings(words, classes)) == set(words)
+
+
 def _grid(stride: float) -> PatchGrid:
     side = round(800 / stride)
     rows, cols = np.indices((side, side)).reshape(2, -1)

@@ -10,6 +10,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
 from numpy.typing import NDArray
+from vispy.scene import Axis
 
 from napari_fusecpath.layers.find import ROLES, about, find_layer, role_of
 from napari_fusecpath.layers.label_look import dress_labels
@@ -145,6 +146,18 @@ def test_contributions_are_centred_at_zero(viewer: ViewerModel) -> None:
     layer.name = "mine"
     show_contribution(viewer, grid, np.linspace(-9, 1, len(grid)), class_name="tumour")
     assert layer.name == "mine"
+
+
+@pytest.mark.parametrize("reach", [0.0989, 1.7, 3.92, 4.6, 85.0])
+def test_the_bar_of_contributions_has_numbers(viewer: ViewerModel, reach: float) -> None:
+    grid = grid_of()
+    values = np.full(len(grid), reach)
+    values[0] = -reach
+    layer = show_contribution(viewer, grid, values, class_name="tumour")
+    bar = Axis(pos=[[1, 1], [1, 0]], tick_direction=(1, 0), domain=layer.contrast_limits)
+    bar.transforms.dpi = 96
+    _, numbers, *_ = bar.ticker.get_update()
+    assert len(numbers) >= 3, "napari's bar would have 0 alone"
 
 
 def told(layer: Any, cell: float) -> str:

@@ -217,6 +217,9 @@ def test_keys_judge_and_a_blind_reviewer_sees_nothing_of_the_model(
     assert not maps & shown()
     assert dock.session.snapshot.prediction is None
     assert review.tuning.switch.isHidden()
+    assert "kept from you" in review.tuning.text.text(), "counts by label tell what others say"
+    assert review.tuning.button.text() == "Fine-tune"
+    assert review.tuning.button.isEnabled()
     rows = [item.row for item in strip.items]
     assert rows == sorted(rows), "their order would tell why they are shown"
     assert [item.caption for item in strip.items] == [f"patch {row}" for row in rows]

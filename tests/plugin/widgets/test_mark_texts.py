@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_fusecpath.reviewer import remember_reviewer, reviewer_name, user_name
-from napari_fusecpath.widgets.mark_texts import latest_text, said_text
+from napari_fusecpath.widgets.mark_texts import annotations_text, latest_text, said_text
 from napari_fusecpath.widgets.suggestion_texts import verdict_label
 from napari_fusecpath.widgets.two_reviewers import pair_text
 from src_core.review.acts import Act, Mark
@@ -32,6 +32,13 @@ def test_the_latest_act_is_told() -> None:
     assert latest_text(wiped) == "Last: wiped, 1,200 patches."
     assert latest_text(replace(act, comment="edge")) == "Last: tumour, 1 patch, “edge”."
     assert latest_text(replace(act, renames="label 1")) == "Last: label 1 is called tumour."
+
+
+def test_one_patch_of_annotations_is_told_as_one() -> None:
+    made = {"counts": {"tumour": 1}, "otherwise": 1, "others": 0, "known": 1, "unclassified": 0}
+    assert annotations_text([made]) == (
+        "1 tumour patch marked, 1 of them you had called otherwise; 1 patch was so before."
+    )
 
 
 def test_what_each_reviewer_said_is_told_the_latest_first() -> None:

@@ -112,6 +112,8 @@ def test_from_a_trained_run_to_maps_and_a_figure(
     assert said_of_unlike(again) == said_of_unlike(dock), "as after a restart"
 
     predict.export.click()
+    assert not predict.export.isEnabled(), "a second click would do nothing"
+    assert not predict.all_slides.isEnabled()
     until_idle(dock)
     (figure,) = (project.root / "exports").glob("*.png")
     assert str(figure) in predict.export_text.text()
@@ -408,12 +410,18 @@ def test_train_anew_and_score(
     dock.go("train")
     assert "8 labelled slides of 8 patients: 4 nodule, 4 normal" in train.table_text.text()
     assert "run-0001" in train.run_text.text()
+    dock.run("predict")
+    until_idle(dock)
+    assert find_layer(dock.session.viewer, "prediction") is not None
+    dock.go("train")
     train.form.set_values({"epochs": 2})
     assert train.preset.currentText() == "own settings"
     train.main.click()
     until_idle(dock)
     assert train.warning.text() == ""
     assert project.runs() == ("run-0001", "run-0002")
+    for role in ("prediction", "contribution", "attention"):
+        assert find_layer(dock.session.viewer, role) is None, "what is in view is of the new run"
     assert Project.open(project.root).config.training.epochs == 2
     assert "2 epochs" in train.run_text.text()
     train.score.click()

@@ -66,6 +66,21 @@ def test_paint_undo_restart(window: Open, qtbot: Any, project: Project) -> None:
     assert shown.data[3, 4] == 1
 
 
+def test_without_patches_nothing_is_offered_that_does_nothing(
+    window: Open, project: Project
+) -> None:
+    dock = window()
+    dock.go("review")
+    dock.session.refresh()
+    review: Any = dock.panels["review"]
+    buttons = (review.undo, review.redo, review.annotations)
+    assert not any(button.isEnabled() for button in buttons)
+    dock.session.workbench.project = project.root
+    dock.session.show_slide("a")
+    dock.session.refresh()
+    assert all(button.isEnabled() for button in buttons)
+
+
 def test_a_label_that_has_no_name_is_not_stored(window: Open, qtbot: Any, project: Project) -> None:
     marks = project.slide("a").marks.path
     marks.parent.mkdir(parents=True)
@@ -83,6 +98,73 @@ def test_a_label_that_has_no_name_is_not_stored(window: Open, qtbot: Any, projec
     review.table.item(0, 0).setText("x" * 2001)
     assert "at most 2,000 characters" in review.warning.text()
     assert review.table.item(0, 0).text() == "label 1"
+
+
+def test_a_label_can_be_given_the_name_of_another(
+    window: Open, qtbot: Any, project: Project
+) -> None:
+    dock = window(project.root)
+    dock.run("review")
+    review: Any = dock.panels["review"]
+    layer: Any = find_layer(dock.session.viewer, "marks")
+    marks = project.slide("a").marks
+    layer.paint((3, 4), 1)
+    layer.paint((5, 5), 2)
+    qtbot.waitUntil(lambda: len(marks.current()) == 2, timeout=2000)
+    review.table.item(1, 0).setText("label 1")
+    assert review.warning.text() == ""
+    assert [mark.label for mark in marks.current()] == ["label 1"] * 2
+    assert (layer.data[3, 4], layer.data[5, 5]) == (1, 1)
+    counts = [review.table.item(row, 1).text() for row in (0, 1)]
+    assert counts == ["2", "0"]
+    review.undo.click()
+    assert [mark.label for mark in marks.current()] == ["label 1", "label 2"]
+    review.table.item(2, 0).setText("label 1")
+    assert "name of its own" in review.warning.text(), "nothing is called label 3"
+
+
+def test_a_label_that_is_chosen_already_is_taken_in_hand_again(
+    window: Open, qtbot: Any, project: Project
+) -> None:
+    dock = window(project.root)
+    dock.run("review")
+    review: Any = dock.panels["review"]
+    layer: Any = find_layer(dock.session.viewer, "marks")
+    assert review.table.chosen == [0]
+    layer.mode = "pan_zoom"
+    row = review.table.visualItemRect(review.table.item(0, 0)).center()
+    qtbot.mouseClick(review.table.viewport(), Qt.MouseButton.LeftButton, pos=row)
+    assert layer.mode == "paint"
+    layer.mode = "pan_zoom"
+    qtbot.keyClick(review.table, Qt.Key.Key_1)
+    assert layer.mode == "paint"
+
+
+def test_to_paint_what_another_has_painted_is_to_agree(
+    window: Open, qtbot: Any, project: Project
+) -> None:
+    slide = project.slide("a")
+    lattice = slide.load_grid().lattice
+    slide.marks.add(squares_of(lattice, [3, 5], [4, 5]), label="label 1", reviewer="Bob")
+    dock = window(project.root)
+    dock.run("review")
+    review: Any = dock.panels["review"]
+    review.reviewer.setText("Ada")
+    layer: Any = find_layer(dock.session.viewer, "marks")
+
+    def painted_by_ada() -> list[str]:
+        return [mark.label for mark in slide.marks.current(reviewer="Ada")]
+
+    layer.paint((3, 4), 1)
+    qtbot.waitUntil(lambda: painted_by_ada() == ["label 1"], timeout=2000)
+    assert len(slide.marks.current(reviewer="Bob")) == 2
+    acts = len(slide.marks.times())
+    layer.paint((3, 4), 1)
+    qtbot.wait(500)
+    assert len(slide.marks.times()) == acts, "that is said already"
+    review.undo.click()
+    assert painted_by_ada() == []
+    assert layer.data[3, 4] == 1, "Bob's"
 
 
 def test_keys_act_in_the_panel_only(window: Open, qtbot: Any, project: Project) -> None:
