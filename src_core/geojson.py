@@ -24,7 +24,7 @@ import numpy as np
 from src_core.errors import ExchangeError
 from src_core.json_stream import WrongValueError, read_values
 from src_core.provenance import write_atomically
-from src_core.types import Float64
+from src_core.types import Float64, Json
 
 __all__ = ["Line", "Polygon", "read_polygons", "write_polygons"]
 
@@ -104,7 +104,9 @@ def read_polygons(path: Path) -> Iterator[Polygon]:
         _log.warning("%s: %d shapes have no area and were left out", path, without_area)
 
 
-def write_polygons(path: Path, polygons: Iterable[Polygon | Line]) -> int:
+def write_polygons(
+    path: Path, polygons: Iterable[Polygon | Line], *, notes: Mapping[str, Json] | None = None
+) -> int:
     """Write polygons as a QuPath FeatureCollection, a line each, whole or not at all.
 
     Parameters
@@ -113,6 +115,8 @@ def write_polygons(path: Path, polygons: Iterable[Polygon | Line]) -> int:
         With ``.gz`` at its end it is compressed.
     polygons : iterable of Polygon or Line
         Taken one at a time.
+    notes : mapping, optional
+        What is said of the whole collection, beside its features; readers pass over it.
 
     Returns
     -------
@@ -128,7 +132,8 @@ def write_polygons(path: Path, polygons: Iterable[Polygon | Line]) -> int:
 
     def write(stream: IO[bytes]) -> None:
         nonlocal count
-        stream.write(b'{"type": "FeatureCollection", "features": [')
+        head = json.dumps({"type": "FeatureCollection", **(notes or {})}, ensure_ascii=False)
+        stream.write(head[:-1].encode(errors="replace") + b', "features": [')
         for count, polygon in enumerate(polygons, start=1):
             line = json.dumps(_feature_of(polygon), allow_nan=False, ensure_ascii=False)
             stream.write(b",\n" if count > 1 else b"\n")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from src_core import RESEARCH_USE
 from src_core.clustering.legend import Legend
 from src_core.embeddings.store import EmbeddingStore
 from src_core.errors import ConfigError, ProjectError
 from src_core.exchange.embedded import Written, in_a_name, tracked, whole_encoders
-from src_core.exchange.patch_table import PatchTable
+from src_core.exchange.patch_table import PatchTable, encoder_licences
 from src_core.geojson import Polygon, write_polygons
 from src_core.inference.palette import cluster_colors
 from src_core.patient_outcomes import PatientOutcome
@@ -23,6 +24,7 @@ from src_core.progress import Report, Stop, Tracker, ignore, never
 from src_core.project import SlideFolder
 from src_core.provenance import write_atomically, written_whole
 from src_core.tissue.outlines import trace_outlines
+from src_core.types import Json
 
 __all__ = ["export_anndata", "export_csv", "export_geojson", "export_tissue"]
 
@@ -55,7 +57,8 @@ def export_geojson(
             if number % _TILES == 0 or number == len(table.grid):
                 tracker.advance(number - tracker.done, detail=path.name)
 
-    return write_polygons(path, tiles())
+    notes: dict[str, Json] = {"use": RESEARCH_USE, "licences": dict(table.licences)}
+    return write_polygons(path, tiles(), notes=notes)
 
 
 def export_csv(
@@ -224,6 +227,8 @@ def export_anndata(
                 "encoder": encoder,
                 "patch_l0": grid.lattice.patch_l0,
                 "slide_mpp": grid.lattice.slide_mpp,
+                "use": RESEARCH_USE,
+                "licences": _told({**encoder_licences([encoder]), **table.licences}),
             },
         )
         path = folder / f"{slide.slide_id}-{in_a_name(encoder)}.h5ad"
@@ -232,6 +237,11 @@ def export_anndata(
         written.append(path)
         tracker.advance(1, detail=path.name)
     return Written(written, tuple(notes))
+
+
+def _told(licences: Mapping[str, str]) -> str:
+    """Return licences as one text: a name with a slash could be no key in HDF5."""
+    return ", ".join(f"{name} {licence}" for name, licence in licences.items())
 
 
 def _anndata() -> Any:

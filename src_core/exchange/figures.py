@@ -13,8 +13,8 @@ from PIL import Image
 from src_core import RESEARCH_USE
 from src_core.clustering.legend import Legend
 from src_core.clustering.result import load_agreement, load_clusters
-from src_core.encoders.registry import encoder_card
-from src_core.errors import ConfigError, ProjectError, UnknownEncoderError
+from src_core.errors import ConfigError, ProjectError
+from src_core.exchange.patch_table import encoder_licences
 from src_core.inference.maps import (
     centred_reach,
     percentiles,
@@ -124,7 +124,7 @@ def _overlay(
     if wanted.what in ("clusters", "agreement"):
         folder = slide.shown_clusters(joint=wanted.is_joint)
         labels, meta = load_clusters(folder)
-        licences = _licences(list(meta["recipe"].get("views") or ()))
+        licences = encoder_licences(meta["recipe"].get("views") or ())
         if wanted.what == "clusters":
             of_all = " of all slides" if folder.name == slide.record.joint_id else ""
             legend = slide.legend(folder).current()
@@ -264,14 +264,3 @@ def _picture(reader: SlideReader, region: Region, width_mm: float) -> Rgb:
     pixels = read_scaled(reader, (round(x), round(y)), scale, size)
     picture = Image.fromarray(pixels).resize((columns, rows), Image.Resampling.LANCZOS)
     return np.asarray(picture)
-
-
-def _licences(encoders: Sequence[str]) -> dict[str, str]:
-    """Return the licence of each encoder; of one that was only imported nobody knows it."""
-    found = {}
-    for name in encoders:
-        try:
-            found[name] = encoder_card(name).licence
-        except UnknownEncoderError:
-            found[name] = "unknown (imported)"
-    return found

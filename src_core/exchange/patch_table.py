@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from src_core.clustering.legend import Legend
 from src_core.clustering.result import left_out_encoders, load_agreement, load_clusters
+from src_core.encoders.registry import encoder_card
+from src_core.errors import UnknownEncoderError
 from src_core.inference.prediction import Prediction
 from src_core.patches.grid import PatchGrid
 from src_core.project import Project, SlideFolder
 from src_core.review.raster import label_numbers
 from src_core.types import BoolArray, Float32, Labels
 
-__all__ = ["PatchTable", "patch_table"]
+__all__ = ["PatchTable", "encoder_licences", "patch_table"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +42,8 @@ class PatchTable:
     """Shape (N,): whether a person has ``excluded`` the patch from the bags, or ``pinned`` it."""
     legends: Mapping[str, Legend] = field(default_factory=dict)
     """By the name of their column the clusterings that people have named, coloured or merged."""
+    licences: Mapping[str, str] = field(default_factory=dict)
+    """Of the models that clusters and numbers come from, by their names."""
 
     def clusterings(self) -> dict[str, Labels]:
         """Return the clusters by the name of their column, -1 for none."""
@@ -83,18 +87,22 @@ def patch_table(project: Project, slide: SlideFolder, *, run_id: str | None) -> 
     """
     grid, record = slide.load_grid(), slide.record
     labels = joint = None
+    licences: dict[str, str] = {}
     numbers: dict[str, NDArray[Any]] = {}
     legends: dict[str, Legend] = {}
     if record.clusters_id is not None:
-        labels = load_clusters(slide.current_clusters())[0]
+        labels, meta = load_clusters(slide.current_clusters())
+        licences |= encoder_licences(meta["recipe"].get("views") or ())
         numbers |= _agreement(slide)
         legends["cluster"] = slide.legend(slide.current_clusters()).current()
     if record.joint_id is not None:
-        joint = load_clusters(slide.joint_clusters())[0]
+        joint, meta = load_clusters(slide.joint_clusters())
+        licences |= encoder_licences(meta["recipe"].get("views") or ())
         legends["cluster of all slides"] = slide.legend(slide.joint_clusters()).current()
     prediction = None if run_id is None else _prediction(project, slide, grid, run_id)
     if prediction is not None:
         numbers |= _numbers(prediction)
+        licences |= prediction.licences
     edits = slide.selection.edits(grid)
     return PatchTable(
         grid,
@@ -105,7 +113,19 @@ def patch_table(project: Project, slide: SlideFolder, *, run_id: str | None) -> 
         joint,
         {"excluded": edits.excluded, "pinned": edits.pinned},
         {column: legend for column, legend in legends.items() if legend.is_edited},
+        licences,
     )
+
+
+def encoder_licences(encoders: Iterable[str]) -> dict[str, str]:
+    """Return the licence of each encoder; of one that was only imported nobody knows it."""
+    found = {}
+    for name in encoders:
+        try:
+            found[name] = encoder_card(name).licence
+        except UnknownEncoderError:
+            found[name] = "unknown (imported)"
+    return found
 
 
 def _agreement(slide: SlideFolder) -> dict[str, Float32]:

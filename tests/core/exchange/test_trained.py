@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from src_core import RESEARCH_USE
 from src_core.clustering.result import load_clusters
 from src_core.geojson import read_polygons
 from src_core.inference.prediction import Prediction
@@ -105,6 +108,9 @@ def test_qupath_gets_marks_and_what_the_model_says(trained: Project, tmp_path: P
         told = np.array([one.measurements[name] for one in tiles], np.float32)
         np.testing.assert_array_equal(told, values, err_msg=name)
     np.testing.assert_array_equal([one.exterior[0] for one in tiles], grid.coords_xy)
+    with gzip.open(result["files"]["s1"][0], "rt", encoding="utf-8") as stream:
+        told = json.load(stream)
+    assert (told["use"], told["licences"]) == (RESEARCH_USE, dict(prediction.licences))
 
 
 def columns(prediction: Prediction) -> dict[str, Any]:
@@ -128,6 +134,8 @@ def test_anndata_gets_marks_and_what_the_model_says(trained: Project, tmp_path: 
     ]
     for path in result["files"]["s1"]:
         table = anndata.read_h5ad(path)
+        assert table.uns["use"] == RESEARCH_USE
+        assert "texture BSD-3-Clause" in table.uns["licences"]
         assert table.obs["mark"].tolist() == marks
         for name, values in columns(predicted(trained)).items():
             np.testing.assert_array_equal(table.obs[name], values, err_msg=name)
