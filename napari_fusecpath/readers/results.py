@@ -106,7 +106,10 @@ def show_stored(
         Whose prediction is shown; the newest run's if None.
     """
     reader = slide.open()
+    active = viewer.layers.selection.active
     show_slide(viewer, reader, slide.pyramid, slide_id=slide.slide_id)
+    if active in viewer.layers and role_of(active) in _MAPS:  # its value stands in the status bar
+        viewer.layers.selection.active = active
     workbench = workbench_of(viewer)
     workbench.project = project.root
     workbench.open_slide(reader.properties.path, slide_id=slide.slide_id)

@@ -441,12 +441,15 @@ def test_train_anew_and_score(
 def test_turn_to_the_next_slide(window: Open, project: Project, qtbot: Any) -> None:
     dock = window(project.root)
     clusters = find_layer(dock.session.viewer, "clusters")
+    dock.session.bring("clusters")
     dock.project.following.click()
     qtbot.waitUntil(lambda: dock.session.workbench.slide_id == "s1")
     dock.session.refresh()
     assert find_layer(dock.session.viewer, "clusters") is clusters
     assert dock.project.slides.list.chosen == "s1"
     assert len([x for x in dock.session.viewer.layers if role_of(x) == "slide"]) == 1
+    chosen = dock.session.viewer.layers.selection
+    assert chosen.active is clusters, "its value goes on standing in the status bar"
 
 
 def test_an_edited_selection_asks_for_another_prediction(
