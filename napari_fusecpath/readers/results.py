@@ -108,7 +108,8 @@ def show_stored(
     reader = slide.open()
     active = viewer.layers.selection.active
     show_slide(viewer, reader, slide.pyramid, slide_id=slide.slide_id)
-    if active in viewer.layers and role_of(active) in _MAPS:  # its value stands in the status bar
+    is_map = active in viewer.layers and role_of(active) in _MAPS
+    if is_map and active.mode == "pan_zoom":  # its value stands in the status bar
         viewer.layers.selection.active = active
     workbench = workbench_of(viewer)
     workbench.project = project.root
