@@ -23,7 +23,7 @@ from src_core.errors import ConfigError
 from src_core.types import Json, Task
 from src_core.verbs.models import TrainOptions
 
-__all__ = ["TargetChoice", "labelled_text"]
+__all__ = ["TargetChoice", "labelled_text", "left_out_text"]
 
 _SHOWN_ROWS = 4
 _SHOWN_VALUES = 3
@@ -215,3 +215,10 @@ def _ranges(outputs: Sequence[str], units: Sequence[Labelled]) -> str:
 def _times(outputs: Sequence[str], units: Sequence[Labelled]) -> str:
     times, events = np.array([one.values for one in units]).T
     return f"{int(events.sum())} with an event, times from {times.min():.4g} to {times.max():.4g}"
+
+
+def left_out_text(why: list[str]) -> str:
+    """Return which slides training leaves out, as a sentence."""
+    if len(why) < 2:
+        return "".join(f"One slide is left out: {one}" for one in why)
+    return f"{len(why)} slides are left out; the first: {why[0]}"

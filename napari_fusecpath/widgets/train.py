@@ -22,7 +22,7 @@ from napari_fusecpath.widgets.readiness import Readiness
 from napari_fusecpath.widgets.run_texts import epochs_of, report_page, run_text, stored_score
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel, number, wrapped_label
-from napari_fusecpath.widgets.target_choice import TargetChoice, labelled_text
+from napari_fusecpath.widgets.target_choice import TargetChoice, labelled_text, left_out_text
 from src_core.bags.label_table import LabelTable
 from src_core.bags.targets import Labelled, read_targets
 from src_core.cohorts import corrected_labels, require_trainable
@@ -207,7 +207,7 @@ class TrainPanel(StepPanel):
         left_out = [why for _, is_ready, why in states if is_ready and why]
         self._todo = [one.row.slide_id for one, is_ready, _ in states if not is_ready]
         problem = why_not([one for one, _, why in states if not why])
-        self.left_out.setText(_left_out_text(left_out))
+        self.left_out.setText(left_out_text(left_out))
         self.left_out.setVisible(bool(left_out))
         if self._todo:
             todo = number(len(self._todo), "slide")
@@ -392,10 +392,3 @@ class TrainPanel(StepPanel):
         page = None if project is None or not runs else report_page(project, runs[-1])
         if page is not None and not QDesktopServices.openUrl(QUrl.fromLocalFile(str(page))):
             self.note(f"No browser could be started; open {page} in one.")
-
-
-def _left_out_text(why: list[str]) -> str:
-    """Return which slides training leaves out, as a sentence."""
-    if len(why) < 2:
-        return "".join(f"One slide is left out: {one}" for one in why)
-    return f"{len(why)} slides are left out; the first: {why[0]}"
