@@ -1,4 +1,4 @@
-"""What becomes of a candidate: it is kept as a run, or dropped, each whole or not at all."""
+"""What becomes of a fine-tuned model: it is kept as a run, or dropped, each whole or not at all."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from src_core.tuned_runs import CANDIDATE
 
 __all__ = [
     "Kept",
-    "drop_candidate",
+    "drop_tuned",
+    "is_last_of_its_line",
     "keep_candidate",
     "settle_candidates",
-    "with_candidate_dropped",
     "with_candidate_kept",
+    "with_tuned_dropped",
 ]
 
 
@@ -57,10 +58,12 @@ def keep_candidate(
         return with_candidate_kept(project, name)
 
 
-def drop_candidate(
+def drop_tuned(
     project: Project, name: str, *, report: Report = ignore, stop: Stop = never
 ) -> list[str]:
-    """Remove a candidate, and what was predicted by it; see `keep_candidate`.
+    """Remove a fine-tuned model, and what was predicted by it; see `keep_candidate`.
+
+    Its marks stay. The number of a run is not given again: what was exported by it names it.
 
     Returns
     -------
@@ -70,10 +73,10 @@ def drop_candidate(
     Raises
     ------
     ProjectError
-        If the project has no such candidate: a run that was accepted stays.
+        If it is neither a candidate nor a fine-tuned run from which no other was fine-tuned.
     """
     with locked(project.root / "runs", report=report, stop=stop):
-        return with_candidate_dropped(project, name)
+        return with_tuned_dropped(project, name)
 
 
 def with_candidate_kept(project: Project, name: str) -> Kept:
@@ -96,16 +99,41 @@ def with_candidate_kept(project: Project, name: str) -> Kept:
             return Kept(run_id, [*notes, *settle_candidates(project)])
 
 
-def with_candidate_dropped(project: Project, name: str) -> list[str]:
-    """Do what `drop_candidate` does, for a caller that holds the lock of the runs."""
+def with_tuned_dropped(project: Project, name: str) -> list[str]:
+    """Do what `drop_tuned` does, for a caller that holds the lock of the runs."""
     settle_candidates(project)
-    _require(project, name)
+    of_it = project.root / "predictions" / name
+    if is_last_of_its_line(project, name):
+        of_it.mkdir(parents=True, exist_ok=True)  # keeps the number
+    else:
+        _require(project, name, or_else=", and no run of that name is the last of a fine-tuning")
     gone = project.root / "runs" / f".{uuid.uuid4().hex}.tmp"
     try:
         project.run(name).rename(gone)  # at once: half a candidate would look like one
     except OSError as error:
         raise _held(project, name, error) from error
+    for left in of_it.glob("*"):
+        shutil.rmtree(left, ignore_errors=True)
     return settle_candidates(project)
+
+
+def is_last_of_its_line(project: Project, name: str) -> bool:
+    """Tell whether a run was fine-tuned and accepted, and no other was fine-tuned from it.
+
+    Raises
+    ------
+    ProjectError
+        If the files of a run are damaged.
+    """
+    if name not in project.runs() or name.startswith(CANDIDATE):
+        return False
+    parents = {one: _parent(project, one) for one in project.runs()}
+    return parents[name] is not None and name not in parents.values()
+
+
+def _parent(project: Project, run_id: str) -> object:
+    path = project.run(run_id) / "config.json"
+    return read_json(path).get("parent") if path.is_file() else None
 
 
 def settle_candidates(project: Project) -> list[str]:
@@ -210,8 +238,8 @@ def _held(project: Project, name: str, error: OSError) -> ProjectError:
     )
 
 
-def _require(project: Project, name: str) -> None:
+def _require(project: Project, name: str, *, or_else: str = "") -> None:
     waiting = [run_id for run_id in project.runs() if run_id.startswith(CANDIDATE)]
     if name not in waiting:
         known = ", ".join(waiting) or "none"
-        raise ProjectError(f"{project.root} has no candidate {name!r}; it has {known}.")
+        raise ProjectError(f"{project.root} has no candidate {name!r}; it has {known}{or_else}.")

@@ -22,8 +22,8 @@ from src_core.cohorts import names_in
 from src_core.deciding import (
     Kept,
     settle_candidates,
-    with_candidate_dropped,
     with_candidate_kept,
+    with_tuned_dropped,
 )
 from src_core.devices import DeviceName
 from src_core.errors import JobCancelled, ProjectError
@@ -219,7 +219,7 @@ class _Making:
                 model.predict(project.slide(shown), report=self.report, stop=self.stop)
         except JobCancelled:
             if is_new and name in project.runs():
-                with_candidate_dropped(project, name)
+                with_tuned_dropped(project, name)
             raise
         finally:
             if shown:

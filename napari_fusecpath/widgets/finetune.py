@@ -70,6 +70,9 @@ class FineTuning(QWidget):
         self._outlook = CachedOutlook()
         self._tuned: dict[tuple[Path, int], TunedRun | None] = {}
         self._candidate: TunedRun | None = None
+        self._droppable: TunedRun | None = None
+        self._asked = ""
+        """The run that was asked to be dropped, once: it is no candidate, and would be gone."""
         self.text = wrapped_label(parent=self)
         self.button = QPushButton("Fine-tune", self)
         self.button.setToolTip("Let the model learn from the patches that reviewers have marked")
@@ -100,7 +103,7 @@ class FineTuning(QWidget):
 
     def follow(self, job: Job) -> None:
         """Show the first map of a fine-tuning, and what comes after it."""
-        self._job = job
+        self._job, self._asked = job, ""
         job.progress.connect(self._progressed)
         for end in (job.failed, job.cancelled):
             end.connect(self._put_back)
@@ -130,6 +133,7 @@ class FineTuning(QWidget):
         color_warning(self.verdict, self._session.viewer.theme)
         before, tuned = self._pair(project, snapshot)
         self._candidate = tuned if tuned is not None and tuned.is_candidate else None
+        self._droppable = tuned if self._is_last(project, snapshot, tuned) else None
         self._show_tuned(tuned)
         is_blind = self._session.workbench.is_blind
         has_maps = before is not None and snapshot.slide is not None
@@ -166,7 +170,10 @@ class FineTuning(QWidget):
     def _show_tuned(self, tuned: TunedRun | None) -> None:
         self.told.setVisible(tuned is not None and not self._session.workbench.is_blind)
         self.verdict.setVisible(self._candidate is not None)
-        self.choice.setVisible(self._candidate is not None)
+        self.choice.setVisible(self._droppable is not None)
+        self.keep.setVisible(self._candidate is not None)
+        is_asked = tuned is not None and self._asked == tuned.run_id
+        self.drop.setText(f"Really drop {self._asked}" if is_asked else "Drop it")
         for button in (self.keep, self.drop):
             button.setEnabled(not self.busy)
         if tuned is None:
@@ -212,6 +219,13 @@ class FineTuning(QWidget):
         after = next(iter(waiting), None) or mine or next(iter(children), None)
         return (run_id, None) if after is None else (after.parent, after)
 
+    def _is_last(self, project: Project | None, snapshot: Snapshot, tuned: TunedRun | None) -> bool:
+        """Tell whether no other run goes back to a fine-tuned one, so that it can be dropped."""
+        if project is None or tuned is None:
+            return False
+        read = (self._read(project, name) for name in snapshot.runs)
+        return all(one is None or one.parent != tuned.run_id for one in read)
+
     def _candidates(self, project: Project, snapshot: Snapshot) -> list[TunedRun]:
         """Return what waits for a decision, of which nothing is in view: other runs are shown."""
         found = (self._read(project, name) for name in snapshot.runs if name.startswith(CANDIDATE))
@@ -242,12 +256,22 @@ class FineTuning(QWidget):
         self.asked.emit("finetune", options)
 
     def _decide(self, what: str) -> None:
-        project, candidate = self._session.snapshot.project, self._candidate
-        if project is not None and candidate is not None and not self.busy:
-            if what == "drop" and self._session.workbench.run_id == candidate.run_id:
-                self.switch.show_run(candidate.parent)
-            options = {"project": str(project.root), "candidate": candidate.run_id, "what": what}
-            self.asked.emit("decide", options)
+        snapshot, tuned = self._session.snapshot, self._droppable
+        if snapshot.project is None or tuned is None or self.busy:
+            return
+        if what == "drop" and not tuned.is_candidate and self._asked != tuned.run_id:
+            self._asked = tuned.run_id
+            self._show(snapshot)
+            return
+        self._asked = ""
+        if what == "drop" and snapshot.run_id == tuned.run_id:
+            self.switch.show_run(tuned.parent)
+        options: dict[str, Json] = {
+            "project": str(snapshot.project.root),
+            "candidate": tuned.run_id,
+            "what": what,
+        }
+        self.asked.emit("decide", options)
 
     def _progressed(self, progress: Progress) -> None:
         if progress.stage == _FIRST_MAP:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from src_core import pipeline, tuning
 from src_core.config import Config, Help, Range
-from src_core.deciding import drop_candidate, keep_candidate
+from src_core.deciding import drop_tuned, keep_candidate
 from src_core.errors import ConfigError
 from src_core.labelling import correct_labels
 from src_core.progress import Report, Stop
@@ -148,7 +148,7 @@ class DecideOptions(Config):
     """Settings of ``decide``."""
 
     project: ProjectPath
-    candidate: Annotated[str, Help("Name of the candidate")]
+    candidate: Annotated[str, Help("Its name; of a run that was fine-tuned last, to drop it")]
     what: Annotated[Literal["keep", "drop"], Help("Use it as the newest model, or remove it")]
 
 
@@ -156,7 +156,7 @@ def _decide(options: DecideOptions, report: Report, stop: Stop) -> Result:
     project = Project.open(options.project)
     if options.what == "drop":
         told = {"dropped": options.candidate}
-        notes = drop_candidate(project, options.candidate, report=report, stop=stop)
+        notes = drop_tuned(project, options.candidate, report=report, stop=stop)
     else:
         run_id, notes = keep_candidate(project, options.candidate, report=report, stop=stop)
         told = {"run": run_id}
@@ -215,7 +215,7 @@ FINETUNE = Verb(
 )
 DECIDE = Verb(
     "decide",
-    "keep or drop a fine-tuned model that waits for a decision",
+    "keep or drop a fine-tuned model that waits for a decision, or drop the last one",
     DecideOptions,
     _decide,
     _describe_decision,

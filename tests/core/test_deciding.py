@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from src_core.deciding import drop_candidate, keep_candidate, settle_candidates
+from src_core.deciding import drop_tuned, keep_candidate, settle_candidates
 from src_core.errors import ProjectError
 from src_core.locking import locked
 from src_core.project import Project
@@ -137,7 +137,7 @@ def test_what_a_killed_drop_has_left_is_removed_and_a_drop_takes_all(project: Pr
     stray.mkdir(parents=True)  # of a candidate that is not there any more
     for left in (".candidate-ffff.tmp", ".candidate-ffff...tmp", ".candidate-ffff.run-0009.tmp"):
         (stray.parent.parent / left / "a").mkdir(parents=True)  # of keeps that came to nothing
-    assert drop_candidate(project, NAME) == []
+    assert drop_tuned(project, NAME) == []
     assert sorted(files(project)) == [
         "runs/.0a1b2c.unfinished/state.json",
         "runs/run-0001/checkpoint/checkpoint.json",
@@ -145,6 +145,30 @@ def test_what_a_killed_drop_has_left_is_removed_and_a_drop_takes_all(project: Pr
     assert not half.parent.exists()
     assert list((project.root / "predictions").iterdir()) == []
     assert not (project.root / "a").exists()
+
+
+def test_of_accepted_runs_the_last_that_was_fine_tuned_can_be_dropped(project: Project) -> None:
+    for run_id, parent in {
+        "run-0001": None,
+        "run-0002": "run-0001",
+        "run-0003": "run-0002",
+    }.items():
+        checkpoint = project.run(run_id) / "checkpoint"
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        (checkpoint / "checkpoint.json").write_text("{}")
+        told = {} if parent is None else {"parent": parent}
+        (project.run(run_id) / "config.json").write_text(json.dumps(told))
+    predicted = project.prediction("run-0003", "a") / "prediction.json"
+    predicted.parent.mkdir(parents=True)
+    predicted.write_text("{}")
+    for run_id in ("run-0001", "run-0002", "run-0009", "../runs/run-0003"):
+        with pytest.raises(ProjectError, match="no run of that name is the last of a fine-tuning"):
+            drop_tuned(project, run_id)
+    assert drop_tuned(project, "run-0003") == []
+    assert not predicted.parent.exists()
+    assert drop_tuned(project, "run-0002") == [], "it is the last now"
+    assert project.runs() == (NAME, "run-0001")
+    assert keep_candidate(project, NAME).run_id == "run-0004", "no number is given twice"
 
 
 def test_links_among_predictions_are_left_out_and_nothing_is_written_where_they_lead(
@@ -175,7 +199,7 @@ def test_predictions_that_cannot_be_moved_wait_and_are_not_lost(project: Project
     (waits / "a").mkdir(parents=True)
     (waits / "a" / "prediction.json").write_text("{}")
     (predictions / "run-0001").write_text("in the way")
-    (said,) = drop_candidate(project, NAME)
+    (said,) = drop_tuned(project, NAME)
     assert said.startswith(f"What run-0001 predicted as a candidate waits in {waits} (")
     assert (waits / "a" / "prediction.json").is_file()
     (predictions / "run-0001").unlink()

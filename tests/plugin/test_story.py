@@ -140,7 +140,7 @@ def tuned(story: Story, project: Project) -> list[str]:
     story.dock.session.refresh()
     story.press(review.tuning.button, review)
     assert not review.tuning.told.isHidden()
-    if review.tuning.choice.isVisible():  # so few slides may be forgotten: then it asks
+    if review.tuning.keep.isVisible():  # so few slides may be forgotten: then it asks
         story.press(review.tuning.keep, review)
     return [mark.label for mark in marks.current()]
 

@@ -378,7 +378,8 @@ def test_from_marks_to_a_first_map_and_a_new_model(
     old, new = (check[when]["auroc"]["value"] for when in ("before", "after"))
     assert f"AUROC {old:.3f} → {new:.3f}" in told
     assert f"loss {check['before']['loss']:.3f} → {check['after']['loss']:.3f}" in told
-    assert tuning.choice.isHidden()
+    assert tuning.keep.isHidden()
+    assert tuning.drop.isVisible(), "its map may be worse all the same"
     assert not tuning.button.isEnabled()
     assert "run-0002 has learned from all of these marks already" in tuning.text.text()
     grid, edits = project.slide(learned).load_grid(), project.slide(learned).selection
@@ -496,14 +497,20 @@ def test_a_candidate_waits_for_a_decision(
     (tuning.keep if what == "keep" else tuning.drop).click()
     until_idle(dock)
     assert review.warning.text() == ""
-    assert not tuning.choice.isVisible()
     assert marks.is_file()
     if what == "keep":
         assert project.runs() == ("run-0001", "run-0002")
         assert dock.session.workbench.run_id == "run-0002"
         assert np.array_equal(layer.data, new, equal_nan=True)
         assert "run-0002 learned from" in tuning.told.text()
-        return
+        assert tuning.keep.isHidden()
+        tuning.drop.click()
+        assert tuning.drop.text() == "Really drop run-0002"
+        assert not review.busy
+        tuning.drop.click()
+        until_idle(dock)
+        assert review.warning.text() == ""
+    assert not tuning.choice.isVisible()
     assert project.runs() == ("run-0001",)
     assert dock.session.workbench.run_id == "run-0001"
     assert np.array_equal(layer.data, old, equal_nan=True)
