@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
@@ -95,6 +95,7 @@ class FuseCPathWidget(QWidget):
         give_own_surface(self)
         give_layer_list_own_surface(self.session.viewer)
         self._buttons.idClicked.connect(self._turned)
+        self.project.exchanging.connect(self._exchange)
         self.session.refreshed.connect(self._show)
         self.go(_STEPS[0].key)
         self.destroyed.connect(self.session.close)
@@ -104,6 +105,10 @@ class FuseCPathWidget(QWidget):
     def _settle(self) -> None:
         load_what_slides_need()
         settle(self.session.viewer)
+
+    def _exchange(self) -> None:
+        self.go("embed")
+        cast("EmbedPanel", self.panels["embed"]).show_exchange()
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Return a size that leaves the canvas most of a small screen."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from qtpy.QtCore import QTimer
+
 from napari_fusecpath.widgets.encoder_choice import EncoderChoice
 from napari_fusecpath.widgets.fewer import FewerPatches, MostPatches
 from napari_fusecpath.widgets.forms import Fold
@@ -41,7 +43,8 @@ class EmbedPanel(StepPanel):
         self.interchange = Interchange(self)
         self.interchange.brought.connect(self._import)
         self.interchange.wanted.connect(self._export)
-        self.foot.addWidget(Fold("Other programs: import, export", self.interchange, self))
+        self.exchange = Fold("Other programs: import, export", self.interchange, self)
+        self.foot.addWidget(self.exchange)
         self.keeping = Keeping(self.session, self)
         self.keeping.asked.connect(self.submit)
         self.keeping.refused.connect(self.warn)
@@ -61,6 +64,11 @@ class EmbedPanel(StepPanel):
     def on_enter(self) -> None:
         """Look again at what is on this machine: the user may come back from a terminal."""
         self.choice.look()
+
+    def show_exchange(self) -> None:
+        """Show what can be taken from other programs, and written for them."""
+        self.exchange.button.setChecked(True)
+        QTimer.singleShot(0, lambda: self.scroll_to(self.exchange))  # it has its height by then
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Say how many patches are left to embed."""

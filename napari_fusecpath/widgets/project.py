@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -33,7 +33,22 @@ __all__ = ["ProjectPanel"]
 
 
 class ProjectPanel(QWidget):
-    """The head of the dock: the project's line and the list of its slides."""
+    """The head of the dock: the project's line and the list of its slides.
+
+    Parameters
+    ----------
+    session : Session
+        Whose project it is.
+    parent : QWidget, optional
+        Usual.
+
+    Signals
+    -------
+    exchanging()
+        Show what is taken from other programs and written for them.
+    """
+
+    exchanging = Signal()
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -66,6 +81,8 @@ class ProjectPanel(QWidget):
         self.again.clicked.connect(lambda: self._try(self.session.show_again))
         self.slides = SlidesPanel(session, self)
         self.slides.add_actions(menu)
+        menu.addSeparator()
+        menu.addAction("Import, or export for QuPath, tables, other programs …", self.exchanging)
         before, after = STEP_KEYS
         self.previous = self._make_step("◀", f"Previous slide (key {before} on the canvas)", -1)
         self.following = self._make_step("▶", f"Next slide (key {after} on the canvas)", 1)

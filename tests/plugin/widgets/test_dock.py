@@ -141,6 +141,26 @@ def test_a_step_that_lacks_its_input_runs_the_one_that_gives_it(
     assert "Embed" in cluster.main.text()
 
 
+def test_from_every_step_the_menu_leads_to_what_is_exported(window: Open, qtbot: Any) -> None:
+    dock = window()
+    embed: Any = dock.panels["embed"]
+    area: Any = dock.stack.widget(list(dock.panels).index("embed"))
+    for step in ("review", "predict"):
+        dock.go(step)
+        embed.exchange.button.setChecked(False)
+        menu: Any = dock.project.menu_button.menu()
+        (action,) = [one for one in menu.actions() if "export for QuPath" in one.text()]
+        action.trigger()
+        assert dock.step == "embed"
+        export = embed.interchange.export
+
+        def is_in_view(export: Any = export) -> bool:
+            at = export.mapTo(area.viewport(), export.rect().center())
+            return bool(export.isVisible() and area.viewport().rect().contains(at))
+
+        qtbot.waitUntil(is_in_view)
+
+
 def test_without_a_slide_every_step_says_so(window: Open) -> None:
     dock = window()
     assert "drop" in dock.panels["prepare"].say.text()
