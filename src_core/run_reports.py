@@ -23,6 +23,7 @@ from src_core.report_parts import maps_png, median_risk_of, origin_of, point_not
 from src_core.runs import Predictor
 from src_core.training.figures import SKILL, SKILL_NAME
 from src_core.types import Float64, Json
+from src_core.wording import counted
 
 if TYPE_CHECKING:
     from src_core.reports import ScoredSlides
@@ -140,7 +141,7 @@ def report_run(
 
 def _learned(name: str, patients: Sequence[str]) -> str:
     return (
-        f"Slides of {len(patients)} patient(s) of the {name} set were learned from: "
+        f"Slides of {counted(len(patients), 'patient')} of the {name} set were learned from: "
         f"{', '.join(patients[:10])}; the figures may measure memory."
     )
 

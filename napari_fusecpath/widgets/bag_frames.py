@@ -13,7 +13,6 @@ from napari_fusecpath.layers.selection import Frames, show_frames
 from napari_fusecpath.layers.shade import show_shade
 from napari_fusecpath.layers.stack import keeping_active
 from napari_fusecpath.widgets.quiet_boxes import set_quietly
-from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from src_core.bags.selection import select_bags
@@ -21,6 +20,7 @@ from src_core.errors import TooFewPatchesError
 from src_core.patches.grid import PatchGrid
 from src_core.seeding import generator
 from src_core.types import BoolArray, Int64, Labels
+from src_core.wording import counted
 
 __all__ = ["BagFrames", "one_bag"]
 
@@ -87,7 +87,7 @@ class BagFrames(QCheckBox):
         """Frame what is stored now; of the bag that of `clusters` alone, if some are chosen."""
         snapshot = self._session.snapshot
         self._of = tuple(clusters)
-        count = number(snapshot.config.training.n_per_cluster, "patch", "patches")
+        count = counted(snapshot.config.training.n_per_cluster, "patch", "patches")
         self.setText(f"Frame a selection: {count} a cluster")
         self.setVisible(snapshot.clusters is not None)
         if self._layer is not None and self._layer not in self._session.viewer.layers:

@@ -19,11 +19,12 @@ from napari_fusecpath.widgets.picking import PatchPicker
 from napari_fusecpath.widgets.scatter_button import ScatterButton
 from napari_fusecpath.widgets.selection_edits import SelectionEditor
 from napari_fusecpath.widgets.snapshot import Snapshot
-from napari_fusecpath.widgets.step import StepPanel, number
+from napari_fusecpath.widgets.step import StepPanel
 from napari_fusecpath.widgets.sweep_chooser import SweepChooser
 from src_core.clustering.legend import Legend
 from src_core.clustering.result import ClusterConfig
 from src_core.types import Int64, Json
+from src_core.wording import counted
 
 __all__ = ["ClusterPanel"]
 
@@ -138,16 +139,16 @@ class ClusterPanel(StepPanel):
             text = "There are no patches yet; Prepare finds them."
             self.send_to("prepare", text, "Run 1 Prepare")
         elif snapshot.clusters is None and not snapshot.is_embedded:
-            left = number(max(snapshot.missing.values()), "patch is", "patches are")
+            left = counted(max(snapshot.missing.values()), "patch is", "patches are")
             self.send_to("embed", f"{left} not embedded yet; Embed does it.", "Run 2 Embed")
         elif snapshot.clusters is None:
             by = ", ".join(snapshot.config.encoders)
-            patches = number(len(snapshot.grid), "patch", "patches")
+            patches = counted(len(snapshot.grid), "patch", "patches")
             self.offer(f"Next: group {patches} by what looks alike to {by}.", "Cluster")
         else:
             self._offer_again(snapshot)
         if self._is_joint:
-            of_all = number(snapshot.n_joint, "cluster")
+            of_all = counted(snapshot.n_joint, "cluster")
             self.say.setText(f"{of_all} of all slides. Models read each slide by its own clusters.")
 
     def run_main(self) -> None:
@@ -165,7 +166,7 @@ class ClusterPanel(StepPanel):
         clusters = snapshot.clusters
         if clusters is None:
             return
-        found = number(int(clusters.max(initial=-1)) + 1, "cluster")
+        found = counted(int(clusters.max(initial=-1)) + 1, "cluster")
         if snapshot.legend is not None and snapshot.legend.groups:
             found += f" (shown as {snapshot.legend.n_shown})"
         if snapshot.is_cluster_recipe_current:
@@ -267,5 +268,5 @@ def _most_text(snapshot: Snapshot) -> str:
     asked, grid = snapshot.config.clustering, snapshot.grid
     if grid is None or asked.effective_clusters(len(grid)) == asked.n_clusters:
         return ""
-    patches, most = number(len(grid), "patch", "patches"), asked.effective_clusters(len(grid))
+    patches, most = counted(len(grid), "patch", "patches"), asked.effective_clusters(len(grid))
     return f" Of {patches}, {asked.n_per_cluster} to a cluster, there can be {most} at most."

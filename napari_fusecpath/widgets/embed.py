@@ -13,11 +13,12 @@ from napari_fusecpath.widgets.interchange import Interchange, import_text
 from napari_fusecpath.widgets.keeping import Keeping
 from napari_fusecpath.widgets.outlook_texts import embedding_words
 from napari_fusecpath.widgets.snapshot import Snapshot
-from napari_fusecpath.widgets.step import StepPanel, number, wrapped_label
+from napari_fusecpath.widgets.step import StepPanel, wrapped_label
 from src_core.embeddings.known_pace import forecast
 from src_core.encoders.registry import encoder_card
 from src_core.errors import ConfigError, FusecpathError
 from src_core.models.checkpoint_meta import program_name
+from src_core.wording import counted
 
 __all__ = ["EmbedPanel"]
 
@@ -123,7 +124,7 @@ class EmbedPanel(StepPanel):
             self.interchange.say.setText(import_text(result))
             return
         if "files" in result:
-            count = number(sum(map(len, result["files"].values())), "file")
+            count = counted(sum(map(len, result["files"].values())), "file")
             self.interchange.say.setText(f"{count} written to {self._out}." if count else "")
             return
         if "clusters" in result or self.keeping.show_made(result):
@@ -197,12 +198,12 @@ class EmbedPanel(StepPanel):
         chosen, grid = self.choice.encoders, snapshot.grid
         if grid is None:
             return
-        patches = number(len(grid), "patch", "patches")
+        patches = counted(len(grid), "patch", "patches")
         left = {name: snapshot.to_embed(name) for name in chosen}
         todo = [name for name, count in left.items() if count]
         untaught = [name for name in self.choice.teachers if not snapshot.is_taught(name)]
         if todo:
-            count = number(max(left.values()), "patch", "patches")
+            count = counted(max(left.values()), "patch", "patches")
             told = forecast({name: left[name] for name in todo}, patch_px=grid.lattice.patch_px)
             takes = embedding_words(told)
             text = f"Next: each encoder turns each of {patches} into numbers: {takes}."

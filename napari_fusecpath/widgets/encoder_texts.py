@@ -7,7 +7,6 @@ from html import escape
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from napari_fusecpath.widgets.result_texts import number
 from src_core.encoders.access import Access
 from src_core.encoders.cards import EncoderCard, EncoderKind
 from src_core.encoders.giving import file_problem
@@ -16,6 +15,7 @@ from src_core.encoders.local_weights import local_file
 from src_core.encoders.registry import encoder_access
 from src_core.encoders.remote_code import agreed_revision, brings_code
 from src_core.errors import FusecpathError
+from src_core.wording import counted
 
 __all__ = ["Action", "EncoderLine", "Standing", "access_text", "is_mean", "standing_of"]
 
@@ -229,7 +229,7 @@ def _scale(card: EncoderCard) -> str:
 def _reads(card: EncoderCard, *, unlike: str | None) -> str:
     if card.varies:
         return f"Any number of numbers a {card.kind}"
-    length = f"{number(card.dim, 'number')} a {card.kind}"
+    length = f"{counted(card.dim, 'number')} a {card.kind}"
     if unlike is not None:
         return f"{length}. {unlike}"
     return f"{length}, from {card.patch_px} px at {_scale(card)}"

@@ -7,8 +7,9 @@ from typing import Any
 
 from qtpy.QtWidgets import QFormLayout, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
-from napari_fusecpath.widgets.step import number, wrapped_label
+from napari_fusecpath.widgets.step import wrapped_label
 from src_core.project import ProjectConfig
+from src_core.wording import counted
 
 __all__ = ["FewerPatches", "MostPatches"]
 
@@ -73,7 +74,7 @@ class FewerPatches(QWidget):
             return
         self.teachers = tuple(dict.fromkeys(str(one["teacher"]) for one in found))
         self.most = min(int(one["max_patches"]) for one in found)
-        names, patches = ", ".join(self.teachers), number(self.most, "patch", "patches")
+        names, patches = ", ".join(self.teachers), counted(self.most, "patch", "patches")
         self.text.setText(f"There is not enough memory for {names} on all patches:")
         self.fewer.setText(f"Read {patches}, spread over the tissue")
         self.fewer.setVisible(self.most > 0)

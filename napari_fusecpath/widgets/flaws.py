@@ -8,9 +8,10 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_fusecpath.layers.overlays import flaw_colors
-from napari_fusecpath.widgets.step import number, wrapped_label
+from napari_fusecpath.widgets.step import wrapped_label
 from napari_fusecpath.widgets.tables import colour_icon
 from src_core.tissue.quality import FLAGS, FLAW_WORDS, counts, has_flag
+from src_core.wording import counted
 
 __all__ = ["FlawLegend", "flaws_text"]
 
@@ -25,7 +26,7 @@ _TITLES = {
 def flaws_text(flags: NDArray[np.uint8], exclude: tuple[str, ...]) -> str:
     """Return a line such as ``63 patches; 3 blurred, 2 with pen marks (shown, kept)``."""
     left_out = int(has_flag(flags, exclude).sum())
-    kept = number(len(flags) - left_out, "patch", "patches")
+    kept = counted(len(flags) - left_out, "patch", "patches")
     found = {name: count for name, count in counts(flags).items() if count}
     if not found:
         return f"{kept}, none of them blurred, inked, folded or hardly stained."

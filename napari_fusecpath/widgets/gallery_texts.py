@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from napari_fusecpath.widgets.gallery_sources import clusters_shown
-from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.snapshot import Snapshot
 from src_core.bags.edits import SelectionEdits
 from src_core.review.selection import EXCLUDED, PINNED
 from src_core.types import Int64
+from src_core.wording import counted
 
 __all__ = ["cluster_text", "count_text", "edit_text", "patch_text"]
 
@@ -19,8 +19,8 @@ _EDITS = {EXCLUDED: ("included again", "excluded"), PINNED: ("unpinned", "pinned
 def count_text(n_shown: int, n_found: int) -> str:
     """Return how many patches are shown, of how many."""
     if n_shown < n_found:
-        return f"the first {n_shown:,} of {number(n_found, 'patch', 'patches')}"
-    return number(n_found, "patch", "patches")
+        return f"the first {n_shown:,} of {counted(n_found, 'patch', 'patches')}"
+    return counted(n_found, "patch", "patches")
 
 
 def patch_text(snapshot: Snapshot, row: int, *, is_joint: bool, mark: str = "") -> str:
@@ -70,7 +70,7 @@ def edit_text(edits: SelectionEdits | None, label: str, rows: Int64) -> str:
         return ""
     of = {EXCLUDED: edits.excluded, PINNED: edits.pinned}[label]
     done = _EDITS[label][bool(of[rows].all())]
-    return f"{number(len(rows), 'patch', 'patches')} {done}"
+    return f"{counted(len(rows), 'patch', 'patches')} {done}"
 
 
 def cluster_text(snapshot: Snapshot, cluster: int, *, is_joint: bool) -> str:

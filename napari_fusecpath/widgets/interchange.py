@@ -17,7 +17,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fusecpath.widgets.dialogs import ask_files, ask_folder
-from napari_fusecpath.widgets.step import number, wrapped_label
+from napari_fusecpath.widgets.step import wrapped_label
+from src_core.wording import counted
 
 __all__ = ["Interchange", "import_text"]
 
@@ -110,7 +111,7 @@ def import_text(result: dict[str, Any]) -> str:
     """Return what an import has done and what it says of each file, a line each."""
     lines = []
     for row in result["imported"]:
-        what = number(row["n_patches"], "patch", "patches") if row["n_patches"] else "the slide"
+        what = counted(row["n_patches"], "patch", "patches") if row["n_patches"] else "the slide"
         by = f" by {row['encoder']}" if row["encoder"] else ""
         lines.append("; ".join([f"{row['slide_id']}: {what}{by}", *row["notes"]]) + ".")
     return "\n".join(lines)

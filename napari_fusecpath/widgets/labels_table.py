@@ -8,9 +8,9 @@ from qtpy.QtWidgets import QWidget
 
 from napari_fusecpath.notify import report_info
 from napari_fusecpath.widgets.dialogs import ask_file
-from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.session import Session
 from src_core.bags.label_table import LabelTable
+from src_core.wording import counted
 
 __all__ = ["ask_labels"]
 
@@ -40,14 +40,14 @@ def _labelled(table: LabelTable | None) -> list[str]:
 
 def _taken_text(path: Path, before: list[str], now: list[str]) -> str:
     """Return how many slides have labels now, and which no longer, with the way back."""
-    text = f"{path.name} labels {number(len(now), 'slide')}."
+    text = f"{path.name} labels {counted(len(now), 'slide')}."
     gone = [slide_id for slide_id in before if slide_id not in set(now)]
     if not gone:
         return text
     names = ", ".join(gone[:_SHOWN]) + " …" * (len(gone) > _SHOWN)
     one = len(gone) == 1
     return (
-        f"{text} {number(len(gone), 'slide')} had labels that it does not name, and "
+        f"{text} {counted(len(gone), 'slide')} had labels that it does not name, and "
         f"{'has' if one else 'have'} none now: {names}. The table before is kept in the project "
         "as cohort/labels-before.csv; take that one to have them back."
     )

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from napari_fusecpath.widgets.result_texts import number
 from src_core.review.acts import Act, Mark
+from src_core.wording import counted
 
 __all__ = ["annotations_text", "latest_text", "said_text"]
 
@@ -25,7 +25,7 @@ def latest_text(act: Act | None) -> str:
         return f"Last: {_cut(act.renames)} is called {_cut(act.label or '')}."
     what = "wiped" if act.label is None else _cut(act.label)
     comment = f", “{_cut(act.comment)}”" if act.comment else ""
-    return f"Last: {what}, {number(len(act.squares), 'patch', 'patches')}{comment}."
+    return f"Last: {what}, {counted(len(act.squares), 'patch', 'patches')}{comment}."
 
 
 def annotations_text(made: Iterable[Mapping[str, Any]]) -> str:
@@ -44,9 +44,9 @@ def annotations_text(made: Iterable[Mapping[str, Any]]) -> str:
             if one[key]
         ]
         marked = ", ".join([marked, *otherwise])
-        before = number(one["known"], "patch was", "patches were")
+        before = counted(one["known"], "patch was", "patches were")
         known = f"; {before} so before" * (one["known"] > 0)
-        left = number(one["unclassified"], "annotation")
+        left = counted(one["unclassified"], "annotation")
         without = f"; {left} without a class left out" * (one["unclassified"] > 0)
         lines.append(f"{marked}{known}{without}.")
     return "\n".join(lines)

@@ -23,13 +23,13 @@ from napari_fusecpath.layers.measures import (
 )
 from napari_fusecpath.layers.stack import scale_in_view
 from napari_fusecpath.notify import report_error, report_info
-from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.snapshot import Snapshot, default_project
 from napari_fusecpath.widgets.threads import submit
 from src_core.errors import FusecpathError
 from src_core.project import Project, SlideFolder
 from src_core.review.measurements import Measurement
 from src_core.types import Float64
+from src_core.wording import counted
 
 if TYPE_CHECKING:
     from napari_fusecpath.widgets.session import Session
@@ -185,7 +185,7 @@ class Measuring(QObject):
         for name in left:
             del self._known[name]
         if left:
-            count = number(len(left), "measurement")
+            count = counted(len(left), "measurement")
             report_info(f"{count} of this slide cannot be drawn, but can be exported.")
 
     def _draw(self, shown: list[Measurement]) -> Shapes:

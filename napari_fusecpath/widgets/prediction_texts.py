@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from napari_fusecpath.widgets.result_texts import number
 from src_core.inference.explanation import Explanation, Outcome
 from src_core.inference.prediction import RESEARCH_USE, Prediction
 from src_core.models.checkpoint_meta import CheckpointMeta
@@ -13,6 +12,7 @@ from src_core.models.likeness import FEWEST_PATIENTS
 from src_core.models.operating_point import INDETERMINATE
 from src_core.patient_outcomes import PatientOutcome
 from src_core.types import Task
+from src_core.wording import counted
 
 __all__ = [
     "call_text",
@@ -85,7 +85,7 @@ def call_text(prediction: Prediction, model: CheckpointMeta | None) -> str:
     point, classes = prediction.operating_point, prediction.classes
     if point is None:
         return f"No call, only the most probable class, {prediction.predicted}. {_no_point(model)}"
-    patients = number(sum(point.n_patients), "patient")
+    patients = counted(sum(point.n_patients), "patient")
     if len(classes) == 2:
         shown, value = classes[1], float(prediction.probabilities[1])
         where = {
@@ -114,7 +114,7 @@ def patient_text(outcome: PatientOutcome, task: Task) -> str:
     if not outcome.call and more:
         said += f" and {more} more"
     call = f", called {outcome.call}" if outcome.call not in {"", name} else ""
-    text = f"Patient {outcome.patient}: {said} over {number(len(outcome.slides), 'slide')}{call}"
+    text = f"Patient {outcome.patient}: {said} over {counted(len(outcome.slides), 'slide')}{call}"
     if not outcome.lacking:
         return f"{text}."
     rest = len(outcome.lacking) - _NAMED
@@ -139,7 +139,7 @@ def unlike_text(prediction: Prediction) -> str:
 
 def map_text(prediction: Prediction, model: CheckpointMeta | None) -> str:
     """Return which map is shown, and how well the model's map is known to find the evidence."""
-    bags = number(prediction.n_bags, "patch selection")
+    bags = counted(prediction.n_bags, "patch selection")
     what = "class" if prediction.has_classes else "output"
     return (
         f"Spread over {bags}, which is no confidence. The maps show the {prediction.map_source} "
@@ -189,7 +189,7 @@ def _localisation(model: CheckpointMeta | None) -> str:
     if not found:
         return "How well they find the evidence was not measured: no patch has a known label."
     try:
-        slides = number(int(found["n_slides"]), "slide")
+        slides = counted(int(found["n_slides"]), "slide")
         told = [
             f"{what}AUROC {found[f'{key}_median']:.2f} (lowest {found[f'{key}_lowest']:.2f})"
             for key, what in (("contribution", ""), ("magnitude", "by magnitude "))

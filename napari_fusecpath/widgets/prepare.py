@@ -30,7 +30,7 @@ from napari_fusecpath.widgets.patch_texts import (
 )
 from napari_fusecpath.widgets.slide_scale import SlideScale
 from napari_fusecpath.widgets.snapshot import Snapshot
-from napari_fusecpath.widgets.step import StepPanel, number
+from napari_fusecpath.widgets.step import StepPanel
 from src_core.errors import ConfigError, FusecpathError, ProjectError
 from src_core.patches.grid import IMPORTED, GridConfig
 from src_core.project import Project, SlideFolder
@@ -39,6 +39,7 @@ from src_core.tissue.mask import TissueMask
 from src_core.tissue.quality import QualityConfig
 from src_core.tissue.segment import TissueConfig, blank_mask
 from src_core.types import Float64
+from src_core.wording import counted
 
 __all__ = ["PreparePanel"]
 
@@ -147,7 +148,7 @@ class PreparePanel(StepPanel):
             self.offer(text, "Find tissue and patches")
         else:
             lattice = snapshot.grid.lattice
-            patches = number(len(snapshot.grid), "patch", "patches")
+            patches = counted(len(snapshot.grid), "patch", "patches")
             side = f"{lattice.patch_um:.0f} µm ({lattice.patch_px} px at {lattice.mpp:g})"
             sure = self._asked is not None and self._asked == self._by_hand(snapshot)
             theirs = snapshot.grid.tissue_id == IMPORTED
@@ -259,7 +260,7 @@ class PreparePanel(StepPanel):
         if is_open and snapshot.grid is not None and not snapshot.is_embedded:
             count = max(snapshot.missing.values())
             by = ", ".join(snapshot.config.encoders)
-            text = f"Embed {number(count, 'patch', 'patches')} by {by}"
+            text = f"Embed {counted(count, 'patch', 'patches')} by {by}"
         self.offer_next("embed", text)
 
     def _use_painted(self) -> None:

@@ -12,7 +12,6 @@ from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_fusecpath.widgets.prediction_texts import reason_text, spread_text, value_text
-from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import wrapped_label
@@ -22,6 +21,7 @@ from src_core.inference.explanation import Explanation, Outcome
 from src_core.inference.palette import cluster_colors
 from src_core.patches.rows import written_rows
 from src_core.types import Task
+from src_core.wording import counted
 
 __all__ = ["Reasons"]
 
@@ -193,7 +193,7 @@ def _tip(snapshot: Snapshot, n_selected: int) -> str:
         return "First predict again: the selections were edited"
     if not n_selected:
         return "First select patches: on the slide, in the scatter or among the thumbnails"
-    patches = number(n_selected, "selected patch", "selected patches")
+    patches = counted(n_selected, "selected patch", "selected patches")
     return f"Predict the slide again without the {patches}"
 
 

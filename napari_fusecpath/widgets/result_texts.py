@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from src_core.training.figures import SKILL, SKILL_NAME
+from src_core.wording import counted
 
-__all__ = ["failures_text", "notes_text", "number", "score_text"]
+__all__ = ["failures_text", "notes_text", "score_text"]
 
 _LINEAR = {"classification": "logistic", "regression": "ridge", "survival": "Cox"}
 _FIGURES = {
@@ -21,11 +22,6 @@ _FIGURES = {
 _MOST_TARGETS = 10
 
 
-def number(count: int, one: str, many: str = "") -> str:
-    """Return a count with its noun: ``1 patch``, ``4,300 patches``."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
 def failures_text(failures: list[dict[str, Any]]) -> str:
     """Return the first failure of a job, with the number of the others; empty if none failed."""
     if not failures:
@@ -33,7 +29,7 @@ def failures_text(failures: list[dict[str, Any]]) -> str:
     slide_id, first = failures[0]["slide_id"], failures[0]["message"]
     first = first if slide_id in first else f"{slide_id}: {first}"
     others = len(failures) - 1
-    return first if not others else f"{first} ({number(others, 'other slide')} failed as well.)"
+    return first if not others else f"{first} ({counted(others, 'other slide')} failed as well.)"
 
 
 def notes_text(result: Mapping[str, Any]) -> str:
@@ -49,7 +45,7 @@ def notes_text(result: Mapping[str, Any]) -> str:
     for of, note in notes.items():
         said.setdefault(str(note), []).append(of)
     for of, count in (result.get("unreadable") or {}).items():
-        text = f"{number(count, 'patch', 'patches')} cannot be read and {_is(count)} left out."
+        text = f"{counted(count, 'patch', 'patches')} cannot be read and {_is(count)} left out."
         said.setdefault(text, []).append(of)
     lines = [_line(note, [one for one in of if one in slides], slides) for note, of in said.items()]
     passed_over = result.get("passed_over") or {}
@@ -69,7 +65,7 @@ def score_text(result: Mapping[str, Any]) -> str:
     """
     task = result.get("task", "classification")
     key, name = SKILL[task], SKILL_NAME[task]
-    n = number(int(result["n"]), str(result.get("per", "slide")))
+    n = counted(int(result["n"]), str(result.get("per", "slide")))
     if result[key] is None:
         return f"No {name} on the {n} held back: {result.get(f'{key}_reason')}."
     text = f"{_figures(result)} on the {n} held back"
@@ -81,13 +77,13 @@ def score_text(result: Mapping[str, Any]) -> str:
     by_target = result.get("by_target") or {}
     lines = [f"{one}: {_figures(found)}." for one, found in by_target.items()]
     more = len(lines) - _MOST_TARGETS
-    rest = [f"And {number(more, 'other target')}."] if more > 0 else []
+    rest = [f"And {counted(more, 'other target')}."] if more > 0 else []
     times = int(result.get("times_scored", 1))
     again = [f"Scored {times} times by now: choose no model by it."] if times > 1 else []
     known = len(result.get("known_patients") or ())
     if known:
         again.append(
-            f"Slides of {number(known, 'patient')} of them were learned from, by the labels table "
+            f"Slides of {counted(known, 'patient')} of them were learned from, by the labels table "
             "of today: the figures may measure memory."
         )
     return "\n".join([f"{text}.", *lines[:_MOST_TARGETS], *rest, *again])
@@ -112,7 +108,7 @@ def _line(note: str, of: list[str], slides: tuple[str, ...]) -> str:
     """Return a note with the slides that it is about, where there are more."""
     if not of or len(slides) == 1:
         return note
-    return f"{of[0]}: {note}" if len(of) == 1 else f"{number(len(of), 'slide')}: {note}"
+    return f"{of[0]}: {note}" if len(of) == 1 else f"{counted(len(of), 'slide')}: {note}"
 
 
 def _is(count: int) -> str:

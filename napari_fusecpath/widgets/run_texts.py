@@ -6,12 +6,13 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-from napari_fusecpath.widgets.result_texts import number, score_text
+from napari_fusecpath.widgets.result_texts import score_text
 from src_core.cohorts import names_in
 from src_core.errors import FusecpathError, ProjectError
 from src_core.project import Project
 from src_core.provenance import MAX_JSON_BYTES, MAX_SCORES_BYTES, read_json, stat_sign
 from src_core.training.figures import SKILL, SKILL_NAME
+from src_core.wording import counted
 
 __all__ = ["epochs_of", "report_page", "run_text", "stored_score"]
 
@@ -37,7 +38,7 @@ def run_text(project: Project, run_id: str) -> str:
     except FusecpathError as error:
         return str(error)
     held, trained = (names_in(asked.get(key)) for key in ("held_back", "trained_on"))
-    learned = f"learned from {number(len(trained), 'slide')}, {len(held)} held back"
+    learned = f"learned from {counted(len(trained), 'slide')}, {len(held)} held back"
     task = asked.get("task", "classification")
     lines = [f"{run_id}: {task} of {asked.get('target')}, {learned}."]
     try:
@@ -89,7 +90,7 @@ def _last_epoch(rows: list[dict[str, float]]) -> str:
     if not rows:
         return ""
     row = rows[-1]
-    text = f"{number(len(rows), 'epoch')}, loss {row['loss']:#.3g}"
+    text = f"{counted(len(rows), 'epoch')}, loss {row['loss']:#.3g}"
     seen = [(name, row.get(f"inner_{key}")) for key, name in _SKILLS]
     watched = "".join(
         f", {name} {value:.2f} where training was watched"

@@ -23,7 +23,6 @@ from qtpy.QtWidgets import (
 from napari_fusecpath.layers.patch_view import look_at_patch
 from napari_fusecpath.remembered import keep, recall
 from napari_fusecpath.widgets.progress_panel import ProgressPanel
-from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.scatter_colors import (
     DENSITY,
     Coloring,
@@ -41,6 +40,7 @@ from src_core.clustering.scatter import Scatter, ScatterKind, load_scatter, scat
 from src_core.errors import FusecpathError
 from src_core.provenance import recipe_id
 from src_core.types import Int64
+from src_core.wording import counted
 
 __all__ = ["ScatterPanel"]
 
@@ -282,7 +282,7 @@ class ScatterPanel(QWidget):
             n_selected = len(self._session.selected)
             text = "Draw around patches to select them."
             self.text.setText(
-                f"{number(n_selected, 'patch', 'patches')} selected." if n_selected else text
+                f"{counted(n_selected, 'patch', 'patches')} selected." if n_selected else text
             )
             return
         said = [f"patch {row:,}"]
@@ -317,7 +317,7 @@ def _time_it_takes(snapshot: Snapshot) -> str:
     count = 0 if snapshot.grid is None else len(snapshot.grid)
     minutes = round(_LEAST_MINUTES + count / _PATCHES_PER_MINUTE)
     takes = "a minute at most" if minutes <= 1 else f"about {minutes} minutes"
-    patches = number(count, "patch", "patches")
+    patches = counted(count, "patch", "patches")
     return f"To lay {patches} out by their neighbours (t-SNE) takes {takes}."
 
 

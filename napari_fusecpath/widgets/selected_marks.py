@@ -8,13 +8,13 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, Q
 from napari_fusecpath.widgets.mark_texts import said_text
 from napari_fusecpath.widgets.painting import MarkPainter
 from napari_fusecpath.widgets.picking import PatchPicker
-from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.slide_lasso import SlideLasso
 from napari_fusecpath.widgets.step import wrapped_label
 from napari_fusecpath.widgets.tables import colour_icon
 from src_core.inference.palette import cluster_colors
 from src_core.types import Int64
+from src_core.wording import counted
 
 __all__ = ["SelectedMarks"]
 
@@ -106,7 +106,7 @@ class SelectedMarks(QWidget):
         if grid is None or not len(rows):
             return ""
         if len(rows) > 1:
-            return f"{number(len(rows), 'patch', 'patches')} selected."
+            return f"{counted(len(rows), 'patch', 'patches')} selected."
         said = self._painter.said_of(grid.cells[rows[0]])
         return said_text(said) or "1 patch selected; nobody has marked it yet."
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import wrapped_label
 from src_core.errors import FusecpathError
 from src_core.review.selection import EXCLUDED, PINNED
 from src_core.types import BoolArray, Int64
+from src_core.wording import counted
 
 __all__ = ["SelectionEditor", "edit_patches", "undo_edit"]
 
@@ -134,7 +134,7 @@ def _words(snapshot: Snapshot, n_selected: int) -> str:
     edits, clusters = snapshot.edits, snapshot.clusters
     if edits is None or clusters is None:
         return ""
-    said = [f"{number(n_selected, 'patch', 'patches')} selected."] if n_selected else []
+    said = [f"{counted(n_selected, 'patch', 'patches')} selected."] if n_selected else []
     counts = {"excluded": edits.n_excluded, "pinned": edits.n_pinned}
     edited = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
     if edited:

@@ -18,13 +18,13 @@ from qtpy.QtWidgets import (
 
 from napari_fusecpath.jobs import Job, JobFailure
 from napari_fusecpath.notify import report_failure, report_info
-from napari_fusecpath.widgets.result_texts import failures_text, notes_text, number
+from napari_fusecpath.widgets.result_texts import failures_text, notes_text
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from src_core.errors import FusecpathError
 from src_core.types import Json
 
-__all__ = ["StepPanel", "color_warning", "number", "wrapped_label"]
+__all__ = ["StepPanel", "color_warning", "wrapped_label"]
 
 
 def wrapped_label(text: str = "", parent: QWidget | None = None) -> QLabel:

@@ -9,9 +9,9 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QWidget
 
-from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.stored_curves import HeldBackCurves, SideCurve
 from napari_fusecpath.widgets.survival_texts import side_name
+from src_core.wording import counted
 
 __all__ = ["SurvivalPlot", "time_ticks"]
 
@@ -105,8 +105,8 @@ class SurvivalPlot(QWidget):
 
     def _name(self, is_high: bool) -> str:
         side = self._side(is_high)
-        counted = f"{number(side.n, 'patient')}, {number(side.events, 'event')}"
-        return f"{side_name(is_high=is_high)}: {counted}"
+        counts = f"{counted(side.n, 'patient')}, {counted(side.events, 'event')}"
+        return f"{side_name(is_high=is_high)}: {counts}"
 
     def _line(self) -> int:
         return self.fontMetrics().height()

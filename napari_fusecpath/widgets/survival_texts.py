@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.stored_curves import HeldBackCurves
 from src_core.models.checkpoint_meta import CheckpointMeta
 from src_core.models.learned_risks import LearnedRisks
+from src_core.wording import counted
 
 __all__ = ["SPREAD_NOTE", "curves_text", "known_text", "missing_text", "position_text", "side_name"]
 
@@ -52,8 +52,8 @@ def curves_text(curves: HeldBackCurves, run_id: str, *, is_high: bool, is_among_
     """Return of whom the curves are, whether they differ, and on which side this one is."""
     n, events = curves.low.n + curves.high.n, curves.low.events + curves.high.events
     text = (
-        f"Kaplan-Meier curves, the share without an event, of {number(n, 'patient')} that "
-        f"{run_id} held back and did not learn from ({number(events, 'event')}), split at the "
+        f"Kaplan-Meier curves, the share without an event, of {counted(n, 'patient')} that "
+        f"{run_id} held back and did not learn from ({counted(events, 'event')}), split at the "
         f"training patients' median risk: {_test(curves)}. This patient is on the thick side, "
         f"{side_name(is_high=is_high)}{', and one of them' * is_among_them}. Numbers below the "
         "axis: still at risk."
@@ -66,8 +66,8 @@ def curves_text(curves: HeldBackCurves, run_id: str, *, is_high: bool, is_among_
 def known_text(curves: HeldBackCurves) -> str:
     """Return why curves that are stored are not drawn."""
     return (
-        f"No Kaplan-Meier curves: of {number(curves.n_known, 'patient')} that were held back other "
-        "slides were learned from, so the curves would flatter the model."
+        f"No Kaplan-Meier curves: of {counted(curves.n_known, 'patient')} that were held back "
+        "other slides were learned from, so the curves would flatter the model."
     )
 
 
@@ -87,7 +87,7 @@ def missing_text(run_id: str, project: str, *, is_newest: bool, holds_back: bool
 
 
 def _rank(risk: float, learned: LearnedRisks) -> str:
-    share, of = learned.share_below(risk), number(learned.n, "patient")
+    share, of = learned.share_below(risk), counted(learned.n, "patient")
     if share in {0, 1}:
         return f"{'Higher risk than all' if share else 'No higher risk than any of the'} {of}"
     if learned.is_whole:

@@ -17,11 +17,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fusecpath.widgets.forms import ConfigForm
-from napari_fusecpath.widgets.result_texts import number
 from src_core.bags.targets import Labelled, Target
 from src_core.errors import ConfigError
 from src_core.types import Json, Task
 from src_core.verbs.models import TrainOptions
+from src_core.wording import counted
 
 __all__ = ["TargetChoice", "labelled_text", "left_out_text"]
 
@@ -187,8 +187,8 @@ def labelled_text(target: Target, outputs: Sequence[str], labelled: Sequence[Lab
     labelled : sequence of Labelled
         The slides that have a label.
     """
-    slides = number(len(labelled), "labelled slide")
-    patients = number(len({one.row.patient_id for one in labelled}), "patient")
+    slides = counted(len(labelled), "labelled slide")
+    patients = counted(len({one.row.patient_id for one in labelled}), "patient")
     is_shared = target.level == "patient"
     units = {one.row.patient_id: one for one in labelled}.values() if is_shared else labelled
     told = {"classification": _classes, "regression": _ranges, "survival": _times}[target.task]
@@ -207,9 +207,9 @@ def _ranges(outputs: Sequence[str], units: Sequence[Labelled]) -> str:
     for name, column in list(zip(outputs, values.T, strict=True))[:_SHOWN_VALUES]:
         known = column[~np.isnan(column)]
         range_ = f" from {known.min():.4g} to {known.max():.4g}" if len(known) else ""
-        shown.append(f"{name} {number(len(known), 'value')}{range_}")
+        shown.append(f"{name} {counted(len(known), 'value')}{range_}")
     rest = len(outputs) - len(shown)
-    return ", ".join(shown) + (f", and {number(rest, 'more column')}" if rest else "")
+    return ", ".join(shown) + (f", and {counted(rest, 'more column')}" if rest else "")
 
 
 def _times(outputs: Sequence[str], units: Sequence[Labelled]) -> str:

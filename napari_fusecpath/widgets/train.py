@@ -21,7 +21,7 @@ from napari_fusecpath.widgets.learning_curves import LearningCurves
 from napari_fusecpath.widgets.readiness import Readiness
 from napari_fusecpath.widgets.run_texts import epochs_of, report_page, run_text, stored_score
 from napari_fusecpath.widgets.snapshot import Snapshot
-from napari_fusecpath.widgets.step import StepPanel, number, wrapped_label
+from napari_fusecpath.widgets.step import StepPanel, wrapped_label
 from napari_fusecpath.widgets.target_choice import TargetChoice, labelled_text, left_out_text
 from src_core.bags.label_table import LabelTable
 from src_core.bags.targets import Labelled, read_targets
@@ -31,6 +31,7 @@ from src_core.progress import Progress
 from src_core.project import Project
 from src_core.training.config import Preset, TrainConfig
 from src_core.types import Json
+from src_core.wording import counted
 
 __all__ = ["TrainPanel"]
 
@@ -210,19 +211,19 @@ class TrainPanel(StepPanel):
         self.left_out.setText(left_out_text(left_out))
         self.left_out.setVisible(bool(left_out))
         if self._todo:
-            todo = number(len(self._todo), "slide")
+            todo = counted(len(self._todo), "slide")
             text = f"Next: {todo} of the table must be prepared, embedded and clustered."
             more = f" That is not enough yet to train: {problem}" if problem else ""
             self.offer(text + more, f"Prepare and cluster {todo}")
             self._offer_ready(ready, problem or why_not(ready))
         else:
             text = "A share of the patients is held back, and never learned from, for the score."
-            button = f"Train on {number(len(ready), 'slide')}"
+            button = f"Train on {counted(len(ready), 'slide')}"
             self.offer(problem or text, button, enabled=not problem)
 
     def _offer_ready(self, ready: list[Labelled], problem: str) -> None:
         """Offer to train without the slides that lag behind."""
-        self.train_ready.setText(f"Train on the {number(len(ready), 'slide')} ready now")
+        self.train_ready.setText(f"Train on the {counted(len(ready), 'slide')} ready now")
         self.train_ready.setVisible(bool(ready))
         self.train_ready.setEnabled(not problem and not self.busy)
         self.train_ready.setToolTip(problem or "The others are left out")
@@ -267,7 +268,7 @@ class TrainPanel(StepPanel):
         # A cancel that comes too late finds a run.
         is_run = Project.open(str(self._asked["project"])).runs() != self._runs_before
         n_epochs = 0 if is_run else self.curves.n_epochs
-        self.keep_best.setText(f"Keep the best of {number(n_epochs, 'epoch')}")
+        self.keep_best.setText(f"Keep the best of {counted(n_epochs, 'epoch')}")
         self.keep_best.setVisible(n_epochs > 0)
         if n_epochs:
             self.warn("Cancelled. Train goes on from the last whole epoch.")

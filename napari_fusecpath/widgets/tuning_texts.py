@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from napari_fusecpath.widgets.result_texts import number
 from src_core.review_outlook import Outlook
 from src_core.tuned_runs import TunedRun
 from src_core.tuning_check import check_text as told_check
 from src_core.tuning_check import drop_of
+from src_core.wording import counted
 
 __all__ = [
     "button_text",
@@ -26,13 +26,13 @@ def button_text(outlook: Outlook | None) -> str:
     if outlook is None:
         return "Fine-tune"
     patches = _total(outlook.counts)
-    what = number(patches, "marked patch", "marked patches")
+    what = counted(patches, "marked patch", "marked patches")
     return f"Fine-tune ({what})" if patches else "Fine-tune (corrected labels)"
 
 
 def outlook_text(run_id: str, outlook: Outlook) -> str:
     """Return what a run's model would learn from, as a sentence."""
-    more = [number(len(outlook.corrected), "corrected label")] if outlook.corrected else []
+    more = [counted(len(outlook.corrected), "corrected label")] if outlook.corrected else []
     marks = [_of_slides(outlook.counts)] if outlook.counts else []
     text = f"{run_id} goes on learning from {' and '.join([*marks, *more])}."
     left = outlook.failures
@@ -91,6 +91,6 @@ def _of_slides(counts: Mapping[str, Mapping[str, int]]) -> str:
     for told in counts.values():
         by_label.update(told)
     labels = ", ".join(f"{count} {label}" for label, count in sorted(by_label.items()))
-    patches = number(_total(counts), "marked patch", "marked patches")
-    of = next(iter(counts)) if len(counts) == 1 else number(len(counts), "slide")
+    patches = counted(_total(counts), "marked patch", "marked patches")
+    of = next(iter(counts)) if len(counts) == 1 else counted(len(counts), "slide")
     return f"{patches} of {of} ({labels})"

@@ -7,11 +7,11 @@ from typing import Any
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_fusecpath.widgets.result_texts import number
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import wrapped_label
 from napari_fusecpath.widgets.tables import Table
+from src_core.wording import counted
 
 __all__ = ["TwoReviewers", "pair_text"]
 
@@ -147,7 +147,7 @@ class TwoReviewers(QWidget):
         rows = self._rows()
         self.differ.setVisible(self._pair is not None and self._pair["n_both"] > 0)
         self.differ.setEnabled(bool(rows))
-        count = number(len(rows), "patch", "patches")
+        count = counted(len(rows), "patch", "patches")
         self.differ.setText(f"Select {count} that they call differently")
 
     def _rows(self) -> list[int]:

@@ -16,6 +16,7 @@ from src_core.bags.targets import Target
 from src_core.embeddings.stored import Stored
 from src_core.errors import GridMismatchError, ProjectError
 from src_core.types import BoolArray, Cells, Float32, Float64, Int64, Labels, Level, Task
+from src_core.wording import counted
 
 __all__ = ["Cohort", "CohortSlide", "LabelRow", "LabelTable", "View", "check_views", "read_labels"]
 
@@ -292,6 +293,6 @@ def _check_same_views(first: CohortSlide, slide: CohortSlide) -> None:
             )
     if len(first.views) != len(slide.views) or not first.views:
         raise GridMismatchError(
-            f"Slide {slide.slide_id} has {len(slide.views)} view(s), slide {first.slide_id} has "
-            f"{len(first.views)}; embed both with the same encoders."
+            f"Slide {slide.slide_id} has {counted(len(slide.views), 'view')}, slide "
+            f"{first.slide_id} has {len(first.views)}; embed both with the same encoders."
         )

@@ -10,6 +10,7 @@ import numpy as np
 from src_core.bags.splits import quantile_strata, split_holdout
 from src_core.errors import ProjectError
 from src_core.types import Float64, Int64, Level, Task
+from src_core.wording import counted
 
 __all__ = ["LabelSet", "is_varied"]
 
@@ -106,8 +107,8 @@ class LabelSet:
             if is_varied(known):
                 continue
             raise ProjectError(
-                f"{name} is known of only {len(known)} {self.per}(s) to learn from; training needs "
-                "two that differ: add slides of which it is known, or leave the target out."
+                f"{name} is known of only {counted(len(known), self.per)} to learn from; training "
+                "needs two that differ: add slides of which it is known, or leave the target out."
                 if len(known) < 2
                 else f"All {len(known)} {self.per}s to learn from have the same {name}; training "
                 "needs different values of it: add slides or leave the target out."
@@ -158,6 +159,6 @@ class LabelSet:
     def _require_patients(self, count: int, what: str, fewest: int) -> None:
         if count < fewest:
             raise ProjectError(
-                f"{self.name}: {count} patient(s) have {what} and a split by patient needs "
-                f"{fewest}; add slides of other patients."
+                f"{self.name}: {counted(count, 'patient has', 'patients have')} {what} and a split "
+                f"by patient needs {fewest}; add slides of other patients."
             )

@@ -10,6 +10,7 @@ import numpy as np
 from src_core.errors import ProjectError
 from src_core.seeding import generator
 from src_core.types import Float64, Int64
+from src_core.wording import counted
 
 __all__ = ["quantile_strata", "split_folds", "split_holdout"]
 
@@ -133,8 +134,8 @@ def _strata(
     for target, count in carriers.items():
         if count < need:
             raise ProjectError(
-                f"Class {target!r} has {count} patient(s) and a split by patient needs {need}; "
-                "add slides of other patients of this class."
+                f"Class {target!r} has {counted(count, 'patient')} and a split by patient needs "
+                f"{need}; add slides of other patients of this class."
             )
     rank = {name: i for i, name in enumerate(sorted(carriers, key=lambda c: (carriers[c], c)))}
     own: dict[str, str] = {}

@@ -9,6 +9,7 @@ import numpy as np
 from src_core.reports.figures import SetFigures
 from src_core.reports.scored import ScoredSlides
 from src_core.training.bootstrap import Interval
+from src_core.wording import counted
 
 __all__ = ["FEWEST", "cautions"]
 
@@ -45,9 +46,12 @@ def _shared(name: str, rows: ScoredSlides, everything: ScoredSlides) -> Iterator
         if other != name:
             shared = sorted({*rows.patients} & {*everything.of_set(other).patients})
             if shared:
+                n_shared = counted(
+                    len(shared), "patient of this set is", "patients of this set are"
+                )
                 yield (
-                    f"{len(shared)} patient(s) of this set are also in the set {other}, such as "
-                    f"{shared[0]}: the figures may measure memory."
+                    f"{n_shared} also in the set {other}, such as {shared[0]}: the figures may "
+                    "measure memory."
                 )
 
 
@@ -79,7 +83,10 @@ def _few(rows: ScoredSlides) -> Iterator[str]:
 def _too_few(rows: ScoredSlides, there: np.ndarray, what: str) -> Iterator[str]:
     n = len({rows.patients[row] for row in np.flatnonzero(there)})
     if n < FEWEST:
-        yield f"{n} patient(s) {what}: with fewer than {FEWEST} the figures are mostly chance."
+        yield (
+            f"{counted(n, 'patient')} {what}: with fewer than {FEWEST} the figures are mostly "
+            "chance."
+        )
 
 
 def _constant(rows: ScoredSlides) -> Iterator[str]:

@@ -19,6 +19,7 @@ from src_core.training.config import TrainConfig
 from src_core.training.evaluation import Evaluation, evaluate
 from src_core.training.trainee import Trainee
 from src_core.types import Json
+from src_core.wording import counted
 
 __all__ = ["BAGS_A_LOOK", "Course", "inner_split"]
 
@@ -159,8 +160,8 @@ def inner_split(cohort: Cohort, config: TrainConfig) -> tuple[Cohort, Cohort | N
     fewest, needed, what = _fewest(cohort)
     if fewest < needed:
         note = (
-            f"{what} only {fewest} patient(s): all slides were learned from, none was watched to "
-            "end early, and nothing tells how well the model does on others."
+            f"{what} only {counted(fewest, 'patient')}: all slides were learned from, none was "
+            "watched to end early, and nothing tells how well the model does on others."
         )
         return cohort, None, [note]
     return *cohort.hold_out(config.inner_fraction, seed=config.seed), []

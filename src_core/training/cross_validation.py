@@ -34,6 +34,7 @@ from src_core.training.scoring import fuse, score_slide
 from src_core.training.trainer import FitResult, fit
 from src_core.training.unfinished import Unfinished
 from src_core.types import Float64, Int64, Task
+from src_core.wording import counted
 
 __all__ = [
     "CrossValidation",
@@ -316,8 +317,8 @@ def require_patients(cohort: Cohort, n_folds: int, config: TrainConfig) -> None:
         count = sum(theirs == name for _, theirs in patients)
         if count - -(-count // n_folds) < 2:
             raise ProjectError(
-                f"Class {name!r} has {count} patient(s), too few for {n_folds} folds: each must "
-                "leave two to learn from; add slides or ask for other folds."
+                f"Class {name!r} has {counted(count, 'patient')}, too few for {n_folds} folds: "
+                "each must leave two to learn from; add slides or ask for other folds."
             )
     if cohort.task == "regression":
         for number, (train, _) in enumerate(cohort.split_by_patient(n_folds, seed=config.seed)):
@@ -334,10 +335,10 @@ def _require_values(cohort: Cohort, learned: Cohort, fold: str) -> None:
         if not is_varied(known):
             count = len(set(patients[np.isfinite(cohort.values[:, column])]))
             raise ProjectError(
-                f"{name} is known of {count} patient(s), too few for these folds: {fold} would "
-                f"learn from {len(known)} {cohort.per}(s) that have it and must have two that "
-                "differ; add slides of which it is known, ask for other folds or leave the target "
-                "out."
+                f"{name} is known of {counted(count, 'patient')}, too few for these folds: {fold} "
+                f"would learn from {counted(len(known), cohort.per)} of which it is known and must "
+                "have two that differ; add slides of which it is known, ask for other folds or "
+                "leave the target out."
             )
 
 

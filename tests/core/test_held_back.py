@@ -275,7 +275,7 @@ def test_what_cannot_be_learned_leaves_no_run(root: str) -> None:
         run("train", project=root, task="regression", target=["grade"])
     table = Path(root) / "cohort" / "labels.csv"
     table.write_text(table.read_text().replace("dead", "alive"))
-    with pytest.raises(ProjectError, match=r"months, event: 0 patient\(s\) have an event"):
+    with pytest.raises(ProjectError, match=r"months, event: 0 patients have an event"):
         run("train", project=root, task="survival", target=["months", "event"])
     project = Project.open(root)
     wild = project.config.training.replace(optimiser="sgd", learning_rate=10.0, epochs=9)
@@ -312,7 +312,7 @@ def test_a_run_is_reported_on_its_own_slides_and_on_those_of_another_project(
     assert told["external"]["counts"]["slides"] == len(SHARES)
     owners = Project.open(root).patients()
     learned = {owners[name] for name in asked["trained_on"]}
-    assert any(f"Slides of {len(learned)} patient(s)" in note for note in figures["notes"])
+    assert any(f"Slides of {len(learned)} patient" in note for note in figures["notes"])
     assert not list(Path(other).glob("predictions/*")), (
         "nothing is predicted into the other project"
     )
@@ -418,7 +418,7 @@ def test_patients_of_the_test_set_who_were_learned_from_are_named(root: str) -> 
     assert told["known_patients"] == ["same"]
     figures = read_json(Path(told["report"]).with_name("figures.json"))
     assert figures["provenance"]["known patients"] == ["same"]
-    assert "Slides of 1 patient(s) of the test set were learned from: same" in Path(
+    assert "Slides of 1 patient of the test set were learned from: same" in Path(
         told["report"]
     ).read_text(encoding="utf-8")
 
@@ -434,7 +434,7 @@ def test_slides_learned_from_are_known_by_their_file_in_another_project(
     asked = read_json(Project.open(root).run(run_id) / "config.json")
     known = {owners[name] for name in asked["trained_on"]}
     figures = read_json(Path(told["report"]).with_name("figures.json"))
-    note = f"Slides of {len(known)} patient(s) of the external set were learned from: "
+    note = f"Slides of {len(known)} patients of the external set were learned from: "
     assert any(one.startswith(note + ", ".join(sorted(known))) for one in figures["notes"])
 
 

@@ -296,6 +296,6 @@ def test_what_cannot_be_learned_is_a_sentence_and_leaves_nothing(root: Path) -> 
     for options in ({"verb": "train"}, {"verb": "evaluate", "folds": 2}):
         with pytest.raises(ProjectError, match="patient"):  # two of them, one a class
             run(project=str(root), target=["pair"], **options)
-    with pytest.raises(ProjectError, match=r"4 patient\(s\) and a split by patient needs 5"):
+    with pytest.raises(ProjectError, match=r"4 patients and a split by patient needs 5"):
         run("evaluate", project=str(root), folds=5)
     assert not (root / "runs").exists()

@@ -116,12 +116,12 @@ def test_events_and_values_are_split_in_proportion(planted: Any) -> None:
 def test_too_few_events_or_patients_are_a_sentence(planted: Any) -> None:
     of: Any = {"classes": ("log-hazard",), "task": "survival", "per": "patient"}
     censored = valued(planted(8), [(1 + i, i == 0) for i in range(8)], **of, columns=("t", "e"))
-    with pytest.raises(ProjectError, match=r"1 patient\(s\) have an event and a split"):
+    with pytest.raises(ProjectError, match=r"1 patient has an event and a split"):
         censored.hold_out(0.3, seed=0)
     all_dead = valued(planted(8), [(1 + i, i > 0) for i in range(8)], **of, columns=("t", "e"))
     assert len(all_dead.hold_out(0.3, seed=0)[0].slides) == 6
     two = valued(planted(2), [(0,), (1,)], classes=("x",), task="regression")
-    with pytest.raises(ProjectError, match=r"2 patient\(s\) have a value"):
+    with pytest.raises(ProjectError, match=r"2 patients have a value"):
         two.split_by_patient(3, seed=0)
 
 

@@ -44,10 +44,10 @@ SURVIVAL = Target(("months", "dead"), "survival")
         (CLASSES, "abc", {"label": "x y x"}, "Class 'y' has 1 patient"),
         (CLASSES, "aabb", {"label": "x y x y"}, ""),
         (CLASSES, "abcd", {"label": "x y x y"}, ""),
-        (VALUES, "aa", {"score": "1 2"}, "score: 1 patient.s. have a value"),
+        (VALUES, "aa", {"score": "1 2"}, "score: 1 patient has a value"),
         (VALUES, "abc", {"score": "4 4 4"}, "slides to learn from have the same score"),
         (VALUES, "abcd", {"score": "1 2 3 4"}, ""),
-        (SURVIVAL, "abc", {"months": "5 6 7", "dead": "0 1 0"}, "1 patient.s. have an event"),
+        (SURVIVAL, "abc", {"months": "5 6 7", "dead": "0 1 0"}, "1 patient has an event"),
         (SURVIVAL, "abcd", {"months": "5 6 7 8", "dead": "1 1 1 0"}, ""),
     ],
 )
@@ -92,5 +92,5 @@ def test_values_of_patients_count_once() -> None:
     )
     assert labels.unit_values.tolist() == [[1.0], [3.0]]
     labels.require_learnable()
-    with pytest.raises(ProjectError, match=r"score is known of only 1 patient\(s\) to learn"):
+    with pytest.raises(ProjectError, match=r"score is known of only 1 patient to learn"):
         labels.subset([0, 1]).require_learnable()

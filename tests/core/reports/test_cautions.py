@@ -18,12 +18,12 @@ def test_enough_patients_of_both_classes_need_no_caution(random_classes) -> None
 
 def test_few_patients_of_a_class_are_told_however_many_slides_they_have(random_classes) -> None:
     rows = random_classes(60, patients=tuple(f"p{i % 8}" for i in range(60)))
-    assert "4 patient(s) of class tumour" in said(rows)["test"]
+    assert "4 patients of class tumour" in said(rows)["test"]
 
 
 def test_one_class_and_constant_scores_are_told(scored) -> None:
     words = said(scored(np.zeros((12, 2)), np.zeros(12)))["test"]
-    assert "0 patient(s) of class tumour" in words
+    assert "0 patients of class tumour" in words
     assert "Only one class is there" in words
     assert "Every score of normal is the same" in words
 
@@ -34,7 +34,7 @@ def test_patients_of_a_test_set_that_were_trained_on_are_told(random_classes) ->
     mixed = random_classes(60, sets=sets, patients=tuple(f"p{i % 35}" for i in range(60)))
     assert said(apart)["test"] == ""
     words = said(mixed)
-    assert "25 patient(s) of this set are also in the set inner" in words["test"]
+    assert "25 patients of this set are also in the set inner" in words["test"]
     assert "also in the set" not in words["inner"]
 
 
@@ -61,7 +61,7 @@ def test_survival_needs_events_and_patients(random_survival) -> None:
     rows = random_survival(12, patients=tuple(f"p{i // 2}" for i in range(12)))
     words = said(rows)["test"]
     assert "count every slide of a patient" in words
-    assert "patient(s) with an event" in words
+    assert "patients with an event" in words
     assert said(random_survival(80))["test"] == ""
 
 
@@ -75,5 +75,5 @@ def test_regression_counts_what_is_known(scored) -> None:
     targets = rng.normal(size=(20, 2))
     targets[5:, 1] = np.nan
     words = said(scored(rng.normal(size=(20, 2)), targets, task="regression"))["test"]
-    assert "5 patient(s) with a value of gene 1" in words
+    assert "5 patients with a value of gene 1" in words
     assert "gene 0" not in words

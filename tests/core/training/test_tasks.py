@@ -239,7 +239,7 @@ def test_nobody_with_an_event_and_a_constant_value_are_refused(
     lonely = np.full((12, 2), np.nan)
     lonely[:, 0] = single.values[:, 0]
     lonely[3, 1] = 1.0
-    with pytest.raises(ProjectError, match=r"score is known of only 1 slide\(s\) to learn from"):
+    with pytest.raises(ProjectError, match=r"score is known of only 1 slide to learn from"):
         fit(single.with_values(lonely), quick.replace(patience=None))
 
 
@@ -255,9 +255,9 @@ def test_a_target_that_few_patients_have_is_told_before_the_first_fold_is_traine
         cross_validate(rare, quick, n_folds=5, report=seen.append)
     assert not seen, "nothing was trained"
     found = re.fullmatch(
-        r"score is known of 3 patient\(s\), too few for these folds: fold (\d) of 5 would learn "
-        r"from (\d) slide\(s\) that have it and must have two that differ; add slides of which it "
-        r"is known, ask for other folds or leave the target out\.",
+        r"score is known of 3 patients, too few for these folds: fold (\d) of 5 would learn "
+        r"from (\d) slides? of which it is known and must have two that differ; add slides "
+        r"of which it is known, ask for other folds or leave the target out\.",
         str(told.value),
     )
     assert found, told.value
@@ -276,7 +276,7 @@ def test_few_patients_train_without_an_inner_split_and_say_so(
     percents: Any, lives: Any, quick: TrainConfig
 ) -> None:
     config = quick.replace(epochs=1)
-    assert "There are only 6 patient(s)" in fit(percents(6, seed=0), config).metrics["notes"][0]
+    assert "There are only 6 patients" in fit(percents(6, seed=0), config).metrics["notes"][0]
     few = fit(lives(10, seed=0), config).metrics
     assert "An event is known of only" in few["notes"][0]
     assert "inner" not in few
@@ -288,7 +288,7 @@ def test_two_patients_are_enough_to_learn_from_and_too_few_to_split(
     two = percents(4, seed=0, patients=2)
     result = fit(two, quick.replace(epochs=1))
     assert all(torch.isfinite(value).all() for value in result.checkpoint.tensors.values())
-    with pytest.raises(ProjectError, match=r"2 patient\(s\) have a value"):
+    with pytest.raises(ProjectError, match=r"2 patients have a value"):
         cross_validate(two, quick, n_folds=3)
 
 

@@ -106,7 +106,7 @@ def test_too_few_patients_train_without_an_inner_split_and_say_so(
     planted: Any, quick: TrainConfig
 ) -> None:
     result = fit(planted(8), quick.replace(epochs=2))
-    assert "4 patient(s)" in result.metrics["notes"][0]
+    assert "4 patients" in result.metrics["notes"][0]
     assert "epochs" not in result.metrics["notes"][0], "a cancelled training may have had fewer"
     assert "inner" not in result.metrics
     assert len(result.history) == 2

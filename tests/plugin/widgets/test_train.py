@@ -243,11 +243,11 @@ def test_what_does_not_fit_the_table_is_said_before_the_click(
 @pytest.mark.parametrize(
     ("choice", "columns", "sentence"),
     [
-        ({}, {"label": list("abaa")}, "Class 'b' has 1 patient(s)"),
+        ({}, {"label": list("abaa")}, "Class 'b' has 1 patient"),
         (
             {"task": "survival"},
             {"t": list("1223"), "e": list("1000")},
-            "1 patient(s) have an event",
+            "1 patient has an event",
         ),
         ({"task": "regression"}, {"score": list("5555")}, "have the same score"),
     ],
@@ -274,7 +274,7 @@ def test_slides_that_are_ready_but_too_few_are_said_before_the_click(
     assert train.main.isEnabled(), "the others can be prepared"
     assert train.train_ready.text() == "Train on the 4 slides ready now"
     assert not train.train_ready.isEnabled()
-    sentence = "Class 'b' has 1 patient(s) and a split by patient needs 2"
+    sentence = "Class 'b' has 1 patient and a split by patient needs 2"
     assert sentence in train.train_ready.toolTip()
     assert train.why_not_ready.isVisible()
     assert sentence in train.why_not_ready.text()
