@@ -25,6 +25,17 @@ from src_core.slides.scale import MAX_MPP, MIN_MPP
 
 __all__ = ["SlideScale"]
 
+_SOURCES = {
+    "typed": ("typed", "Typed now; finding tissue and patches stores it"),
+    "user": ("by hand", "Typed before, and stored in the project"),
+    "openslide": ("by the scanner", "What the scanner has written, as OpenSlide reads it"),
+    "vendor": ("by the scanner", "What the scanner has written in the file, in words of its own"),
+    "tiff": ("by the file", "The resolution that the file tells as a TIFF"),
+    "objective": ("by the objective", "10 µm by the power of the objective: the file has no more"),
+    "unknown": ("", ""),
+}
+"""Who says so, and in a tooltip how."""
+
 
 class SlideScale(QWidget):
     """A field for the µm per pixel, and where the file has its own, a button that returns to it.
@@ -58,7 +69,6 @@ class SlideScale(QWidget):
         self.mpp.setToolTip("Scale of the slide's finest level; type it if the file is wrong")
         self.mpp.valueChanged.connect(self._type)
         self.source = QLabel(self)
-        self.source.setToolTip("Where the scale comes from")
         self.as_in_file = QPushButton(self)
         self.as_in_file.setToolTip("Forget the scale that was typed")
         self.as_in_file.clicked.connect(self._take_back)
@@ -82,7 +92,11 @@ class SlideScale(QWidget):
         typed, (mpp, source) = session.workbench.slide_mpp, self._of_file
         if typed != "auto":
             source = "typed" if typed is not None else snapshot.mpp_source
-        self.source.setText("" if source == "unknown" else f"({source})")
+        words, tip = _SOURCES.get(
+            source, (source, "")
+        )  # a project of a later program may know more
+        self.source.setText(f"({words})" if words else "")
+        self.source.setToolTip(tip)
         self.as_in_file.setVisible(mpp is not None and source in ("typed", "user"))
         self.as_in_file.setText(f"As in the file: {mpp or 0:.4g} µm per pixel")
 

@@ -160,7 +160,7 @@ def _agrees(dock: FuseCPathWidget, mpp: float) -> None:
     across = viewer.layers.extent.world[1] - viewer.layers.extent.world[0]
     np.testing.assert_allclose(across, np.array([1280, 1536]) * mpp, rtol=0.02)
     assert panel.scale.mpp.value() == pytest.approx(mpp)  # type: ignore[attr-defined]
-    assert panel.scale.source.text() == "(user)"  # type: ignore[attr-defined]
+    assert panel.scale.source.text() == "(by hand)"  # type: ignore[attr-defined]
     grid = dock.session.snapshot.grid
     assert grid is not None
     assert grid.lattice.slide_mpp == mpp
@@ -251,7 +251,7 @@ def test_a_scale_that_was_typed_has_a_way_back_to_the_file(
     # The project is opened again, and takes it back.
     again = window(root)
     panel = again.panels["prepare"]
-    assert (panel.scale.source.text(), panel.scale.as_in_file.isHidden()) == ("(user)", False)
+    assert (panel.scale.source.text(), panel.scale.as_in_file.isHidden()) == ("(by hand)", False)
     panel.scale.as_in_file.click()
     again.session.refresh()
     assert is_as_in_file(panel)
@@ -352,7 +352,7 @@ def test_a_scale_that_was_typed_and_not_used_comes_back_with_its_slide(
     until_idle(dock)
     assert project.slide("a").record.slide_mpp == 0.4
     turn("b")
-    assert turn("a") == (0.4, "(user)")
+    assert turn("a") == (0.4, "(by hand)")
     # Taken back, and not used yet.
     scale.as_in_file.click()
     session.refresh()
