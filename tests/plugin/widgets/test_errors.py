@@ -258,6 +258,8 @@ def test_tissue_that_is_not_found_again_stays(
 
     monkeypatch.setattr(dock.session, "submit", submit)
     prepare.main.click()
+    assert not asked, "what was painted would be gone"
+    prepare.main.click()
     assert asked[0]["fresh_tissue"] is True
     job.started.emit()
     assert slide.record == record, "whatever happens to the window meanwhile"
