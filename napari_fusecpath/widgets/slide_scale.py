@@ -64,7 +64,7 @@ class SlideScale(QWidget):
         self.mpp.setRange(0.0, MAX_MPP)
         self.mpp.setSingleStep(0.01)
         self.mpp.setSpecialValueText("unknown")
-        self.mpp.setSuffix(" µm per pixel")
+        self.mpp.setSuffix(" µm/px")
         self.mpp.setKeyboardTracking(False)
         self.mpp.setToolTip("Scale of the slide's finest level; type it if the file is wrong")
         self.mpp.valueChanged.connect(self._type)
