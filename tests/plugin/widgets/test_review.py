@@ -25,6 +25,12 @@ Open = Callable[..., FuseCPathWidget]
 Wait = Callable[[FuseCPathWidget], None]
 
 
+def reviewing(dock: FuseCPathWidget) -> tuple[Any, Any]:
+    """Run step 4; return its panel and the layer of marks."""
+    dock.run("review")
+    return dock.panels["review"], find_layer(dock.session.viewer, "marks")
+
+
 def test_paint_undo_restart(window: Open, qtbot: Any, project: Project) -> None:
     dock = window(project.root)
     review: Any = dock.panels["review"]
@@ -103,10 +109,7 @@ def test_a_label_that_has_no_name_is_not_stored(window: Open, qtbot: Any, projec
 def test_a_label_can_be_given_the_name_of_another(
     window: Open, qtbot: Any, project: Project
 ) -> None:
-    dock = window(project.root)
-    dock.run("review")
-    review: Any = dock.panels["review"]
-    layer: Any = find_layer(dock.session.viewer, "marks")
+    review, layer = reviewing(window(project.root))
     marks = project.slide("a").marks
     layer.paint((3, 4), 1)
     layer.paint((5, 5), 2)
@@ -126,10 +129,7 @@ def test_a_label_can_be_given_the_name_of_another(
 def test_a_label_that_is_chosen_already_is_taken_in_hand_again(
     window: Open, qtbot: Any, project: Project
 ) -> None:
-    dock = window(project.root)
-    dock.run("review")
-    review: Any = dock.panels["review"]
-    layer: Any = find_layer(dock.session.viewer, "marks")
+    review, layer = reviewing(window(project.root))
     assert review.table.chosen == [0]
     layer.mode = "pan_zoom"
     row = review.table.visualItemRect(review.table.item(0, 0)).center()
@@ -169,9 +169,7 @@ def test_to_paint_what_another_has_painted_is_to_agree(
 
 def test_keys_act_in_the_panel_only(window: Open, qtbot: Any, project: Project) -> None:
     dock = window(project.root)
-    dock.run("review")
-    review: Any = dock.panels["review"]
-    layer: Any = find_layer(dock.session.viewer, "marks")
+    review, layer = reviewing(dock)
     qtbot.keyClick(review.table, Qt.Key.Key_3)
     assert layer.selected_label == 3
     layer.paint((3, 4), 3)
@@ -404,18 +402,16 @@ def test_classes_that_come_later_leave_marks_what_they_are(
     window: Open, qtbot: Any, project: Project, tmp_path: Path
 ) -> None:
     dock = window(project.root)
-    dock.run("review")
-    review: Any = dock.panels["review"]
-    layer: Any = find_layer(dock.session.viewer, "marks")
-    layer.paint((3, 4), 1)
-    layer.paint((5, 5), 9)
+    review, before = reviewing(dock)
+    before.paint((3, 4), 1)
+    before.paint((5, 5), 9)
     marks = project.slide("a").marks
     qtbot.waitUntil(lambda: len(marks.current()) == 2, timeout=2000)
     table = tmp_path / "labels.csv"
     table.write_text("path,slide_id,label\na.tiff,a,tumor\nb.tiff,b,normal\n")
     dock.session.import_labels(table)
     dock.session.refresh()
-    layer = find_layer(dock.session.viewer, "marks")
+    layer: Any = find_layer(dock.session.viewer, "marks")
     names = review.painter.names
     assert names[:2] == ["normal", "tumor"]
     assert [names[layer.data[cell] - 1] for cell in ((3, 4), (5, 5))] == ["label 1", "label 9"]

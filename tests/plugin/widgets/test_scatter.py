@@ -19,6 +19,7 @@ from napari_fusecpath.widgets import bag_frames
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.scatter import ScatterPanel
 from napari_fusecpath.widgets.scatter_kind import KindSwitch
+from napari_fusecpath.widgets.session import Session
 from src_core.clustering.scatter import Scatter, ScatterKind, save_scatter, scatter_recipe
 from src_core.inference.palette import cluster_colors
 from src_core.project import Project
@@ -63,6 +64,16 @@ def drag_over(view: Any, path: list[QPoint], button: Any, modifier: Any = NO_KEY
     for at in path[1:]:
         send(view, QEvent.Type.MouseMove, at, button, modifier)
     send(view, QEvent.Type.MouseButtonRelease, path[-1], button, modifier)
+
+
+def in_step_three(window: Callable[..., FuseCPathWidget], project: Project) -> tuple[Session, Any]:
+    """Open a project whose scatter is made; return its session and the step of the clusters."""
+    add_scatter(project)
+    dock = window()
+    dock.session.open_project(project.root)
+    dock.session.refresh()
+    dock.go("cluster")
+    return dock.session, dock.panels["cluster"]
 
 
 def test_patches_are_drawn_around_and_found_on_the_slide(
@@ -205,12 +216,7 @@ def test_patches_are_drawn_around_and_found_on_the_slide(
 def test_gallery_and_scatter_leave_the_window_on_a_laptop_s_screen(
     window: Callable[..., FuseCPathWidget], project: Project, qtbot: Any
 ) -> None:
-    add_scatter(project)
-    dock = window()
-    session, cluster = dock.session, dock.panels["cluster"]
-    session.open_project(project.root)
-    session.refresh()
-    dock.go("cluster")
+    session, cluster = in_step_three(window, project)
     cluster.gallery.click()  # type: ignore[attr-defined]
     cluster.scatter.click()  # type: ignore[attr-defined]
     panel = cluster.scatter.panel  # type: ignore[attr-defined]
@@ -226,12 +232,7 @@ def test_gallery_and_scatter_leave_the_window_on_a_laptop_s_screen(
 def test_the_switch_shows_either_scatter_asks_for_what_is_not_made_and_is_remembered(
     window: Callable[..., FuseCPathWidget], project: Project, qtbot: Any
 ) -> None:
-    add_scatter(project)
-    dock = window()
-    session, cluster = dock.session, dock.panels["cluster"]
-    session.open_project(project.root)
-    session.refresh()
-    dock.go("cluster")
+    session, cluster = in_step_three(window, project)
     cluster.scatter.click()  # type: ignore[attr-defined]
     panel = cluster.scatter.panel  # type: ignore[attr-defined]
     pca, tsne = (panel.switch.buttons[kind] for kind in ("pca", "tsne"))
