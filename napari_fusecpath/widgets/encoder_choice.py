@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any
 
 from napari.qt.threading import create_worker
-from qtpy.QtCore import QUrl, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QPoint, QUrl, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
+    QMenu,
     QPushButton,
     QVBoxLayout,
     QWidget,
@@ -71,7 +72,7 @@ class EncoderChoice(QWidget):
         self.detail = EncoderDetail(self)
         self.table.turned.connect(lambda: self.detail.show_line(self.table.current))
         self.table.encoders.toggled.connect(self.toggled)
-        self.table.menu_wanted.connect(self.detail.pop_up)
+        self.table.menu_wanted.connect(self._pop_up)
         self.detail.wanted.connect(self._act)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -100,6 +101,15 @@ class EncoderChoice(QWidget):
         self.table.order.put_in_order()
         if not self.table.hasFocus():
             self._go_up()
+
+    def _pop_up(self, place: QPoint) -> None:
+        """Offer what the current row asks for, and ways to sort, at a place on the screen."""
+        menu = QMenu(self)
+        menu.aboutToHide.connect(menu.deleteLater)
+        self.detail.offer(menu)
+        self.table.offer_sorts(menu)
+        menu.popup(place)
+        menu.setActiveAction(menu.actions()[0])
 
     def look(self) -> None:
         """Find out how this user stands to every encoder; the network is not used."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QPoint, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from napari_fusecpath.widgets.encoder_texts import Action, EncoderLine
@@ -76,23 +76,10 @@ class EncoderDetail(QWidget):
         url = "" if line is None or line.card is None else line.card.source_url
         self.buttons["page"].setToolTip(f"Opens {url} in the browser")
 
-    def pop_up(self, place: QPoint) -> None:
-        """Offer the same as a menu.
-
-        Parameters
-        ----------
-        place : QPoint
-            Where on the screen.
-        """
+    def offer(self, menu: QMenu) -> None:
+        """Let a menu do what the buttons do."""
         actions = {} if self._shown is None else self._shown.actions
-        if not actions:
-            return
-        menu = QMenu(self)
-        menu.aboutToHide.connect(menu.deleteLater)
         for action, text in actions.items():
             entry = menu.addAction(text)
             if entry is not None:
                 entry.triggered.connect(lambda _on=False, action=action: self.wanted.emit(action))
-        first = menu.actions()[0]
-        menu.popup(place)
-        menu.setActiveAction(first)

@@ -18,7 +18,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]  # Signal: an alias in q
 from napari_fusecpath.widgets.encoder_texts import EncoderLine, is_mean
 from src_core.encoders.cards import EncoderKind
 
-__all__ = ["CAN_TICK", "SHORT", "Column", "EncoderModel", "EncoderOrder"]
+__all__ = ["CAN_TICK", "SHORT", "SORTS", "Column", "EncoderModel", "EncoderOrder"]
 
 _Role = Qt.ItemDataRole
 
@@ -41,6 +41,17 @@ class Column(IntEnum):
     FITS = 7
 
 
+SORTS = {
+    Column.USE: "In use",
+    Column.NAME: "Encoder",
+    Column.TASK: "Task",
+    Column.SIZE: "Size",
+    Column.LICENCE: "Licence",
+    Column.ACCESS: "Access",
+    Column.WEIGHTS: "Weights",
+    Column.FITS: "Fits",
+}
+"""What the rows can be sorted by: columns in words."""
 _HEADS = ("✓", "Encoder", "Task", "Size", "Lic.", "Access", "Weights", "Fits")
 _TIPS = {
     Column.USE: "Used by the next run. A click sorts those in use to the top",
@@ -210,8 +221,7 @@ class EncoderModel(QAbstractTableModel):
             if not line.can_tick:
                 return f"{line.name}, cannot be ticked"
             return f"{line.name}, {'ticked' if line.name in self._ticked else 'not ticked'}"
-        head = {Column.LICENCE: "Licence"}.get(column, _HEADS[column])
-        return f"{head}: {_cell(line, column) or 'not known'}"
+        return f"{SORTS[column]}: {_cell(line, column) or 'not known'}"
 
     def _drop_means(self) -> None:
         """Take the ticks of means whose patch encoder is not ticked: they cannot be made."""

@@ -9,6 +9,7 @@ from qtpy.QtGui import QContextMenuEvent, QKeyEvent, QPalette, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
+    QMenu,
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QTableView,
@@ -18,6 +19,7 @@ from qtpy.QtWidgets import (
 from napari_fusecpath.widgets.encoder_model import (
     CAN_TICK,
     SHORT,
+    SORTS,
     Column,
     EncoderModel,
     EncoderOrder,
@@ -98,6 +100,15 @@ class EncoderTable(QTableView):
         if index.isValid():
             self.setCurrentIndex(index)
             self.scrollTo(index)
+
+    def offer_sorts(self, menu: QMenu) -> None:
+        """Let a menu sort the rows as a click on a heading does."""
+        offered = QMenu("Sort by", menu)
+        for column, text in SORTS.items():
+            offered.addAction(text).triggered.connect(  # type: ignore[union-attr]
+                lambda _on, column=column: self._sort_by(column)
+            )
+        menu.addMenu(offered)
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802 - Qt's name
         """Tick the current row by the space bar; offer what can be done by Enter."""

@@ -1,4 +1,4 @@
-"""Captions stand within the box that napari draws behind them."""
+"""Captions stand within the box that napari draws behind them, and end before the colour bars."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_fusecpath.layers.canvas import camera_of
+from napari_fusecpath.layers.canvas import camera_of, caption_of
 from napari_fusecpath.layers.captions import write_captions
 from napari_fusecpath.layers.find import METADATA_KEY
+from napari_fusecpath.layers.maps import show_agreement, show_prediction
+from tests.plugin.layers.grids import grid_of
 
 GREY, WHITE = 128, 190
 
@@ -39,3 +41,31 @@ def test_a_caption_ends_before_its_box(make_napari_viewer: Any, qtbot: Any, text
     assert len(letters)
     assert box.max() < picture.width() - 1, "it is a box"
     assert letters.max() < box.max() - 2
+
+
+@pytest.mark.parametrize("class_name", ["nodule", "ADENOCARCINOMA MMMWWWMMM"])
+@pytest.mark.parametrize("width", [295, 420, 600])
+def test_captions_end_before_the_colour_bars(
+    make_napari_viewer: Any, qtbot: Any, width: int, class_name: str
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    if not hasattr(viewer, "canvas"):
+        pytest.skip("before 0.9 napari has no colour bars")
+    canvas = viewer.window._qt_viewer.canvas
+    grid = grid_of(3)
+    show_prediction(viewer, grid, np.array([0.1, 0.5, 0.9]), class_name=class_name)
+    agreement = show_agreement(viewer, grid, np.array([0.1, 0.5, 0.9]))
+    canvas.native.setFixedWidth(width)  # after the maps: a second view beside them takes the room
+    for both in (False, True) if width > 400 else (False,):
+        agreement.visible = both
+        qtbot.wait(50)
+        bars = [
+            visual.x_size + 2 * 10  # what napari leaves free around each
+            for layer, of_layer in canvas._layer_overlay_to_visual.items()
+            for overlay, visual in of_layer.items()
+            if layer.visible and overlay is layer.colorbar
+        ]
+        assert len(bars) == 1 + both
+        (words,) = canvas._viewer_overlay_to_visual[caption_of(viewer)]
+        assert 10 + words.x_size + sum(bars) <= width
+        assert ("\n" in words.node.text) == (both or width < 600 or len(class_name) > 9)

@@ -253,6 +253,8 @@ def test_long_names_stay_on_the_canvas(viewer: ViewerModel) -> None:
 
 
 def test_the_maps_in_view_say_what_they_are(viewer: ViewerModel) -> None:
+    if hasattr(viewer, "canvas"):  # since 0.9
+        viewer.canvas.size = (800, 1200)  # room for four colour bars
     show_everything(viewer, grid_of())
     assert "probability of tumour" in told_on(viewer)
     lines = viewer.text_overlay.text.splitlines()

@@ -278,10 +278,11 @@ def test_what_a_row_asks_for_is_a_key_away_and_a_file_will_do(
     assert shown == ["Log in…", "Use a local file…", "Ask for access"]
     assert buttons["token"].accessibleName() == "uni2-h: Log in…"
     qtbot.keyClick(choice.table, Qt.Key.Key_Return)
-    (menu,) = [one for one in choice.detail.findChildren(QMenu) if one.isVisible()]
-    assert [entry.text() for entry in menu.actions()] == shown
-    qtbot.keyClick(menu, Qt.Key.Key_Up)
-    qtbot.keyClick(menu, Qt.Key.Key_Return)
+    menu = QApplication.activePopupWidget()
+    assert isinstance(menu, QMenu)
+    assert [entry.text() for entry in menu.actions()] == [*shown, "Sort by"]
+    for key in (Qt.Key.Key_Up, Qt.Key.Key_Up, Qt.Key.Key_Return):
+        qtbot.keyClick(menu, key)
     page = encoder_card("uni2-h").source_url
     assert opened == [page]
     assert page in panel.warning.text(), "no browser has opened"
@@ -305,6 +306,29 @@ def test_what_a_row_asks_for_is_a_key_away_and_a_file_will_do(
     choice.detail.buttons["forget"].click()
     qtbot.waitUntil(lambda: line_of(panel, "uni2-h").weights == "token")
     assert local_files() == {}
+
+
+def test_encoders_are_sorted_by_keys(window: Open, qtbot: Any) -> None:
+    table = panel_of(window()).choice.table
+    sizes: list[str] = []
+    for _ in range(2):  # largest first, then the other way round
+        qtbot.keyClick(table, Qt.Key.Key_Return)
+        menu = QApplication.activePopupWidget()
+        assert menu is not None
+        for key in (Qt.Key.Key_Up, Qt.Key.Key_Right):
+            qtbot.keyClick(menu, key)
+        sorts = QApplication.activePopupWidget()
+        assert isinstance(sorts, QMenu)
+        assert sorts is not menu
+        for key in (*[Qt.Key.Key_Down] * Column.SIZE, Qt.Key.Key_Return):
+            qtbot.keyClick(sorts, key)
+        assert QApplication.activePopupWidget() is None
+        line = table.order.line_at(table.order.index(0, 0))
+        assert line is not None
+        sizes.append("any" if line.card.varies else str(line.card.dim))
+    largest = max(card.dim for card in map(encoder_card, list_encoders()) if not card.varies)
+    assert sizes[0] == str(largest)
+    assert sizes[1] != sizes[0]
 
 
 def test_an_imported_encoder_stays_ticked(window: Open, until_idle: Wait, sample: Path) -> None:
