@@ -117,7 +117,7 @@ def show_roi(
         layer.add_polygons(
             outlines, edge_width=width, edge_color="#F0E442", face_color="transparent"
         )
-    about(layer)["slide"] = slide
+    about(layer).update(slide=slide, as_shown=[np.array(outline) for outline in layer.data])
     return layer
 
 

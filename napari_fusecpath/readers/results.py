@@ -18,6 +18,7 @@ from napari_fusecpath.layers.overlays import show_clusters, show_quality, show_t
 from napari_fusecpath.layers.slide import set_slide_mpp, slide_layer_data
 from napari_fusecpath.layers.stack import follow_slide
 from napari_fusecpath.layers.unused_paint import bring_paint, keep_paint
+from napari_fusecpath.layers.unused_region import bring_region, keep_region
 from napari_fusecpath.notify import report_error
 from napari_fusecpath.readers.slide import show_slide
 from napari_fusecpath.state import workbench_of
@@ -44,6 +45,11 @@ __all__ = [
 ]
 
 _FILE = "project.json"
+_DRAWN_ON: dict[Role | None, Callable[[Viewer], None]] = {
+    "tissue": keep_paint,
+    "roi": keep_region,
+}
+"""What keeps what a person has made of a layer, and not used yet, before the layer goes."""
 _TOP: tuple[Role, ...] = ("prediction", "contribution", "clusters", "tissue")
 """Of the layers that come new, the first of these is visible: one on top of another hides it."""
 _MAPS: tuple[Role, ...] = (*_TOP, "attention", "agreement")
@@ -142,6 +148,7 @@ def show_results(
             except FusecpathError as error:
                 report_error(error)
     _tidy(viewer, known, shown)
+    bring_region(viewer, str(workbench_of(viewer).slide_path), record.roi_id)
 
 
 def _rescale(viewer: Viewer, record: SlideRecord) -> None:
@@ -184,6 +191,8 @@ def _roi(viewer: Viewer, project: Project, slide: SlideFolder, roi_id: str) -> s
     if layer is None or about(layer).get("shown") != shown:  # what is being drawn stays
         polygons = list(read_polygons(slide.roi(roi_id)))
         path = str(workbench_of(viewer).slide_path)
+        if layer is not None and about(layer)["slide"] != path:
+            keep_region(viewer)
         layer = show_roi(viewer, polygons, mpp=slide.record.mpp, slide=path)
         about(layer)["shown"] = shown
     return {"roi"}
@@ -315,8 +324,8 @@ def _tidy(viewer: Viewer, known: set[Role | None], shown: set[Role]) -> None:
         if role == "roi" and about(layer).get("slide") == str(workbench_of(viewer).slide_path):
             continue  # it may be drawn just now
         if role not in shown:
-            if role == "tissue":
-                keep_paint(viewer)
+            if role in _DRAWN_ON:
+                _DRAWN_ON[role](viewer)
             viewer.layers.remove(layer)
         elif role not in known:
             set_visible(layer, role == top or (role == "quality" and top == "tissue"))
@@ -324,10 +333,12 @@ def _tidy(viewer: Viewer, known: set[Role | None], shown: set[Role]) -> None:
 
 def forget_results(viewer: Viewer) -> None:
     """Remove all that is shown of a slide but the slide itself."""
-    keep_paint(viewer)
+    for keep in _DRAWN_ON.values():
+        keep(viewer)
     for layer in list(viewer.layers):
         if role_of(layer) not in (None, "slide"):
             viewer.layers.remove(layer)
+    bring_region(viewer, str(workbench_of(viewer).slide_path), None)
 
 
 def _root(path: str) -> Path | None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.widgets.corner_button import CornerButton
 from napari_fusecpath.widgets.dialogs import ask_file
+from napari_fusecpath.widgets.slide_pen import SlidePen
 from napari_fusecpath.widgets.step import wrapped_label
+from napari_fusecpath.widgets.undo_keys import step_of
+from src_core.types import Float64
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -19,16 +26,26 @@ if TYPE_CHECKING:
 __all__ = ["PAINT_HINT", "OwnRegion", "OwnTissue"]
 
 PAINT_HINT = (
-    "The tissue is wrong somewhere? Choose the layer Tissue, click on the canvas, paint (key 2) or "
-    "erase (key 1), then:"
+    "The tissue is wrong somewhere? Outline what is to be added or erased; or choose the layer "
+    "Tissue, click on the canvas, paint (key 2) or erase (key 1). Then:"
 )
 """With napari's keys."""
+
+_TISSUE, _GLASS = 1, 0
+"""Labels of the layer Tissue."""
 
 _FILES = "Outlines, as QuPath writes them (*.geojson *.geojson.gz *.json)"
 
 
 class OwnTissue(QWidget):
     """Paint, a Labels layer or a file, instead of the tissue that was found.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+        On whose canvas it is painted.
+    parent : QWidget, optional
+        Usual.
 
     Signals
     -------
@@ -44,9 +61,13 @@ class OwnTissue(QWidget):
     layer_chosen = Signal(object)
     file_chosen = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._viewer = viewer
         self.hint = wrapped_label(PAINT_HINT, self)
+        self.add = self._pen_for("Add tissue", "Outline tissue that was not found", _TISSUE)
+        self.erase = self._pen_for("Erase tissue", "Outline what is no tissue", _GLASS)
+        self._allow_one_pen()
         self.use_painted = QPushButton("Use painted tissue", self)
         self.use_painted.clicked.connect(self.painted)
         self.layers = QComboBox(self)
@@ -64,6 +85,10 @@ class OwnTissue(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.hint)
+        pens = QHBoxLayout()
+        for pen in (self.add, self.erase):
+            pens.addWidget(pen)
+        layout.addLayout(pens)
         layout.addWidget(self.use_painted)
         layout.addLayout(line)
         layout.addWidget(self.load)
@@ -84,11 +109,63 @@ class OwnTissue(QWidget):
 
     def allow(self, *, painted: bool, others: bool, why_not: str) -> None:
         """Let the buttons be pressed, or say why they cannot."""
+        for pen in (self.add, self.erase):
+            pen.setEnabled(painted)
         self.use_painted.setEnabled(painted)
         tip = "Lay patches on the layer Tissue as you have painted it"
         self.use_painted.setToolTip(why_not or tip)
         for button in (self.use_layer, self.load):
             button.setEnabled(others)
+
+    def put_down(self) -> None:
+        """Let the mouse move the slide again."""
+        for pen in (self.add, self.erase):
+            pen.setChecked(False)
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Take back what was painted last, or bring it back."""
+        layer = self._layer
+        step = None if event is None or layer is None else step_of(event, layer)
+        if step is None:
+            super().keyPressEvent(event)
+        else:
+            step()
+
+    @property
+    def _layer(self) -> Labels | None:
+        layer = find_layer(self._viewer, "tissue")
+        return layer if isinstance(layer, Labels) else None
+
+    def _pen_for(self, text: str, tip: str, label: int) -> CornerButton:
+        tip = f"{tip}: click the corners on the slide, double-click the last one; Ctrl+Z undoes"
+        button = CornerButton(self._viewer, text, tip, self)
+        button.outlined.connect(partial(self._paint, label))
+        SlidePen(button, "polygon", partial(self._layer_for, label))
+        return button
+
+    def _allow_one_pen(self) -> None:
+        for pen, other in ((self.add, self.erase), (self.erase, self.add)):
+            pen.pressed.connect(partial(other.setChecked, False))
+            pen.toggled.connect(self._turned)
+
+    def _turned(self, is_down: bool) -> None:
+        layer = self._layer
+        if layer is not None and not is_down:
+            layer.selected_label = _TISSUE  # napari's brush adds tissue, its eraser erases
+
+    def _layer_for(self, label: int) -> Labels | None:
+        layer = self._layer
+        if layer is not None:
+            layer.selected_label = label
+        return layer
+
+    def _paint(self, label: int, corners: list[Float64]) -> None:
+        """Paint inside an outline that was drawn by keys, world (row, column)."""
+        layer = self._layer
+        if layer is not None:
+            outline = np.array([layer.world_to_data(corner) for corner in corners])
+            layer.paint_polygon(np.round(outline), label)
+        self.put_down()
 
     def _use_layer(self) -> None:
         index = self.layers.currentIndex()
@@ -113,8 +190,6 @@ class OwnRegion(QWidget):
 
     Signals
     -------
-    drawing(bool)
-        Let me draw, or no longer.
     outlined(list)
         Corners of an outline that was drawn by keys, world (row, column).
     drawn()
@@ -125,7 +200,6 @@ class OwnRegion(QWidget):
         Take the whole slide again.
     """
 
-    drawing = Signal(bool)
     outlined = Signal(list)
     drawn = Signal()
     file_chosen = Signal(object)
@@ -136,7 +210,6 @@ class OwnRegion(QWidget):
         self.say = wrapped_label(parent=self)
         tip = "Click the corners on the slide, double-click the last one"
         self.draw = CornerButton(viewer, "Draw region", tip, self)
-        self.draw.toggled.connect(self.drawing)
         self.draw.outlined.connect(self.outlined)
         self.use = QPushButton("Use drawn region", self)
         self.use.setToolTip("Take patches from inside the outlines that you have drawn only")

@@ -90,6 +90,7 @@ class Measuring(QObject):
         heard = [
             (camera_of(viewer).events.zoom, self._zoomed),
             (viewer.layers.events.removed, self._removed),
+            (viewer.layers.selection.events.active, self._turned_away),
         ]
         for emitter, slot in heard:
             emitter.connect(slot)
@@ -337,6 +338,12 @@ class Measuring(QObject):
             self._is_telling = True
             fit_width(self.viewer, self._layer)
             self._is_telling = False
+
+    def _turned_away(self, _event: Any = None) -> None:
+        """Put the tool down where another layer is taken, which the user goes on with."""
+        if self.tool is not None and self.viewer.layers.selection.active is not self._layer:
+            self._before = None
+            self.put_down()
 
     def _removed(self, event: Any) -> None:
         if event.value is self._layer:

@@ -15,7 +15,7 @@ from napari_fusecpath.layers.brought import (
     sample_labels,
     show_roi,
 )
-from napari_fusecpath.layers.find import about, find_layer, set_visible
+from napari_fusecpath.layers.find import about, find_layer
 from napari_fusecpath.layers.unused_paint import is_painted
 from napari_fusecpath.widgets.brought import OwnRegion, OwnTissue
 from napari_fusecpath.widgets.flaws import FlawLegend
@@ -28,6 +28,7 @@ from napari_fusecpath.widgets.patch_texts import (
     lattice_words,
     plan_text,
 )
+from napari_fusecpath.widgets.slide_pen import SlidePen
 from napari_fusecpath.widgets.slide_scale import SlideScale
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import StepPanel
@@ -43,7 +44,6 @@ from src_core.wording import counted
 
 __all__ = ["PreparePanel"]
 
-_DRAWING = "add_polygon"
 _OWN_TISSUE = "your own tissue and find it again"
 
 
@@ -65,12 +65,12 @@ class PreparePanel(StepPanel):
         self.body.addWidget(Fold("Quality", self.quality_form, self))
         self.flaws = FlawLegend(self)
         self.flaws.applied.connect(lambda: self._ask({}))
-        self.own_tissue = OwnTissue(self)
+        self.own_tissue = OwnTissue(self.session.viewer, self)
         self.own_tissue.painted.connect(self._use_painted)
         self.own_tissue.layer_chosen.connect(self._use_layer)
         self.own_tissue.file_chosen.connect(lambda path: self._ask({"tissue": str(path)}))
         self.own_region = OwnRegion(self.session.viewer, self)
-        self.own_region.drawing.connect(self._draw_region)
+        SlidePen(self.own_region.draw, "add_polygon", self._region)
         self.own_region.outlined.connect(self._add_outline)
         self.own_region.drawn.connect(self._use_region)
         self.own_region.file_chosen.connect(lambda path: self._ask({"roi": str(path)}))
@@ -297,25 +297,15 @@ class PreparePanel(StepPanel):
     def put_down(self) -> None:
         """Let the mouse move the slide again."""
         self.own_region.draw.setChecked(False)
+        self.own_tissue.put_down()
 
-    def _draw_region(self, wanted: bool) -> None:
-        """Give the user a layer to draw on, with the tool in hand, or put that down."""
-        viewer, path = self.session.viewer, str(self.session.workbench.slide_path)
-        layer = find_layer(viewer, "roi")
-        if not wanted:
-            if isinstance(layer, Shapes):
-                layer.mode = "pan_zoom"
-            return
-        if not isinstance(layer, Shapes):
-            layer = show_roi(viewer, [], mpp=self.session.snapshot.mpp, slide=path)
-        set_visible(layer, True)
-        viewer.layers.selection.active = layer
-        layer.mode = _DRAWING
-        layer.events.mode.connect(self._follow_mode)  # once, however often it is asked
-
-    def _follow_mode(self, event: Any) -> None:
-        """Come up where napari's own tools are taken instead."""
-        self.own_region.draw.setChecked(str(event.mode) == _DRAWING)
+    def _region(self) -> Shapes:
+        """Return the layer on which a region is drawn, a new one if there is none."""
+        viewer, layer = self.session.viewer, find_layer(self.session.viewer, "roi")
+        if isinstance(layer, Shapes):
+            return layer
+        path = str(self.session.workbench.slide_path)
+        return show_roi(viewer, [], mpp=self.session.snapshot.mpp, slide=path)
 
     def _add_outline(self, corners: list[Float64]) -> None:
         layer = find_layer(self.session.viewer, "roi")
@@ -334,7 +324,7 @@ class PreparePanel(StepPanel):
             self.warn(str(error))
             return
         layer.mode = "pan_zoom"
-        about(layer)["shown"] = (str(slide.root), roi_id)
+        about(layer).update(shown=(str(slide.root), roi_id), as_shown=list(layer.data))
         self._ask({"roi": str(slide.roi(roi_id))})
 
     def _slide_in(self, project: Project) -> SlideFolder:
@@ -360,8 +350,6 @@ class PreparePanel(StepPanel):
         self.own_tissue.allow(painted=ready and has_tissue, others=ready, why_not=wait)
         is_set = snapshot.record is not None and snapshot.record.roi_id is not None
         has_layer = find_layer(viewer, "roi") is not None
-        if not has_layer:
-            self.put_down()
         self.own_region.show_state(is_set=is_set, is_drawn=has_layer, allowed=ready)
         self.flaws.apply.setEnabled(ready)
 

@@ -49,14 +49,19 @@ class SlideLasso(CornerButton):
         self.outlined.connect(self._take_corners)
         self.toggled.connect(self._turn)
         self._layer: Shapes | None = None
+        session.viewer.layers.selection.events.active.connect(self._turned_away)
         self._closed = QTimer(self)
         self._closed.setSingleShot(True)
         self._closed.timeout.connect(self._take)
 
     def follow(self) -> None:
         """Come up where the layer has gone: the user may take it away."""
-        if self._layer is not None and find_layer(self._session.viewer, "lasso") is None:
+        if self._layer is not None and self._is_gone:
             self.put_down()
+
+    @property
+    def _is_gone(self) -> bool:
+        return find_layer(self._session.viewer, "lasso") is None
 
     def put_down(self) -> None:
         """Take the lasso out of hand."""
@@ -76,11 +81,18 @@ class SlideLasso(CornerButton):
             return
         if self._layer is not None:
             self._layer.events.data.disconnect(self._drawing)
+        was_active = viewer.layers.selection.active is self._layer or self._is_gone
         self._layer = None
         drop_lasso(viewer)
         marks = find_layer(viewer, "marks")
-        if marks is not None:  # its value goes on standing in the status bar
+        if marks is not None and was_active:  # its value goes on standing in the status bar
             viewer.layers.selection.active = marks
+
+    def _turned_away(self, _event: Any = None) -> None:
+        """Come up where another layer is taken, which the user goes on with."""
+        layer = self._layer
+        if layer is not None and self._session.viewer.layers.selection.active is not layer:
+            self.put_down()
 
     def _drawing(self, event: Any) -> None:
         if event.action == "added":

@@ -1,18 +1,27 @@
-"""The keys by which what a reviewer said is taken back, and brought back."""
+"""The keys by which what was said or painted is taken back, and brought back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Protocol
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeyEvent, QKeySequence
 
-from napari_fusecpath.widgets.painting import MarkPainter
-
 __all__ = ["step_of"]
 
 
-def step_of(event: QKeyEvent, painter: MarkPainter) -> Callable[[], None] | None:
+class Undoable(Protocol):
+    """What was done to it can be taken back: a reviewer's marks, a layer that is painted on."""
+
+    def undo(self) -> Any:
+        """Take the latest back."""
+
+    def redo(self) -> Any:
+        """Bring back what was taken back last."""
+
+
+def step_of(event: QKeyEvent, painter: Undoable) -> Callable[[], Any] | None:
     """Return what the keys of undo and redo do, None for any other key."""
     if event.matches(QKeySequence.StandardKey.Undo):
         return painter.undo

@@ -242,3 +242,13 @@ def _check_many(dock: FuseCPathWidget, root: Path, qtbot: Any) -> None:
     assert min(took) < HANDLER_MS  # of a shared machine the best says what the code takes
     qtbot.waitUntil(lambda: len(store.current()) == MOST)
     assert tangle.id in {one.id for one in store.current()}, "what is not drawn is not deleted"
+
+
+def test_the_tool_goes_with_the_dock(window: Open, project: Project) -> None:
+    dock = window(project.root)
+    viewer = dock.session.viewer
+    dock.measuring.measuring.take("area")
+    layer: Any = find_layer(viewer, "measures")
+    assert layer.mode == "add_polygon"
+    viewer.window.remove_dock_widget(dock)
+    assert layer.mode == "pan_zoom", "nobody is there to put it down"

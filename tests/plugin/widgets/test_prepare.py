@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from napari.utils.shortcuts import default_shortcuts
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QFileDialog
 
 from napari_fusecpath.layers.canvas import camera_of
@@ -309,6 +309,75 @@ def test_a_region_is_drawn_by_keys_and_put_down_with_the_step(
     region.draw.click()
     viewer.layers.remove(layer)
     assert not region.draw.isChecked()
+
+
+def test_tissue_is_added_and_erased_by_keys_and_by_the_mouse(
+    window: Open, until_idle: Wait, qtbot: Any, sample: Path
+) -> None:
+    dock = window(sample)
+    viewer, panel = dock.session.viewer, dock.panels["prepare"]
+    own: Any = panel.own_tissue  # type: ignore[attr-defined]
+    assert not own.add.isEnabled(), "there is nothing to paint on"
+    panel.main.click()
+    until_idle(dock)
+    qtbot.wait(200)  # the window is laid out
+    layer: Any = find_layer(viewer, "tissue")
+    pixel = float(layer.scale[0])
+    found = np.array(layer.data)
+    camera, key = camera_of(viewer), Qt.Key
+
+    def outline(pen: Any) -> None:
+        """Go round 10 strides of 2 pixels each, beginning in the slide's corner."""
+        camera.zoom, camera.center = 10.0 / pixel, (0.0, *np.array(layer.translate))
+        pen.setFocus()
+        qtbot.keyClick(pen, key.Key_Space)
+        assert (pen.isChecked(), layer.mode) == (True, "polygon")
+        for way in (None, key.Key_Right, key.Key_Down, key.Key_Left):
+            for _ in range(10 if way else 0):
+                qtbot.keyClick(pen, way)
+            qtbot.keyClick(pen, key.Key_Return)
+        qtbot.keyClick(pen, key.Key_Return)
+        assert (pen.isChecked(), layer.mode) == (False, "pan_zoom")
+
+    for pen, label in ((own.add, 1), (own.erase, 0)):
+        outline(pen)
+        assert (np.asarray(layer.data)[:20, :20] == label).all()
+        np.testing.assert_array_equal(np.asarray(layer.data)[22:], found[22:])
+        assert layer.selected_label == 1, "napari's brush adds"
+    qtbot.keyClick(own.erase, key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert (np.asarray(layer.data)[:20, :20] == 1).all(), "one outline is one step"
+    qtbot.waitUntil(lambda: " As painted: about " in panel.say.text())
+
+    # By the mouse, where one pen takes the other's place.
+    own.add.click()
+    own.erase.click()
+    assert (own.add.isChecked(), own.erase.isChecked()) == (False, True)
+    assert (layer.mode, layer.selected_label) == ("polygon", 0)
+    canvas = viewer.window._qt_viewer.canvas.native
+    middle = np.array([canvas.width(), canvas.height()]) / 2
+    camera.zoom, camera.center = 10.0 / pixel, (0.0, *np.array(layer.translate))
+    places = [QPoint(*(middle + at).astype(int)) for at in ((5, 5), (150, 5), (150, 150))]
+    for place in places:
+        qtbot.mouseMove(canvas, place)
+        qtbot.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=place)
+    qtbot.mouseDClick(canvas, Qt.MouseButton.LeftButton, pos=places[-1])
+    assert not np.asarray(layer.data)[3, 8:14].any()
+    dock.session.refresh()
+    assert own.erase.isChecked(), "there may be more to erase"
+
+    # It goes with another tool, and with the step.
+    dock.measuring.measuring.take("distance")
+    assert not own.erase.isChecked()
+    own.erase.click()
+    assert dock.measuring.measuring.tool is None
+    dock.go("embed")
+    assert (own.erase.isChecked(), layer.mode) == (False, "pan_zoom")
+    dock.go("prepare")
+    own.use_painted.click()
+    until_idle(dock)
+    slide = dock.session.snapshot.slide
+    assert slide is not None
+    np.testing.assert_array_equal(slide.load_tissue().mask, np.asarray(layer.data) != 0)
 
 
 def test_the_keys_that_are_told_for_painting_are_napari_s() -> None:

@@ -263,7 +263,11 @@ def test_a_comment_goes_with_one_mark_and_the_name_stays(
     panel.selected.lasso.click()
     again.measuring.measuring.take("distance")
     drawn: list[Any] = [find_layer(viewer, "lasso"), find_layer(viewer, "measures")]
-    assert [one.mode for one in drawn] == ["add_polygon_lasso", "add_line"]
+    assert [one.mode for one in drawn] == ["pan_zoom", "add_line"], "one is in hand at a time"
+    assert not panel.selected.lasso.isChecked()
+    panel.selected.lasso.click()
+    assert [one.mode for one in drawn] == ["add_polygon_lasso", "pan_zoom"]
+    assert again.measuring.measuring.tool is None
     viewer.window.remove_dock_widget(again)
     assert [one.mode for one in drawn] == ["pan_zoom"] * 2, "nobody is there to put them down"
 

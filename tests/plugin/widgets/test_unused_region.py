@@ -1,0 +1,104 @@
+"""A region that was drawn, and not used yet, is there again when its slide is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_fusecpath.layers.find import find_layer
+from napari_fusecpath.widgets.dock import FuseCPathWidget
+from src_core.geojson import Polygon
+from src_core.project import Project
+from src_core.regions import keep_roi
+
+Open = Callable[..., FuseCPathWidget]
+TRIANGLE = np.array([(100.0, 100.0), (100.0, 900.0), (700.0, 900.0)])
+
+
+@pytest.fixture
+def two(project: Project, tmp_path: Path, sample: Path) -> Project:
+    path = tmp_path / "b.tiff"
+    path.write_bytes(sample.read_bytes() + b"b")  # another file by its last byte
+    project.add_slide(path, slide_id="b")
+    return project
+
+
+def region_of(dock: FuseCPathWidget) -> Any:
+    return find_layer(dock.session.viewer, "roi")
+
+
+def turn(dock: FuseCPathWidget, slide_id: str) -> None:
+    dock.session.show_slide(slide_id)
+    dock.session.refresh()
+
+
+def draw(dock: FuseCPathWidget) -> None:
+    panel: Any = dock.panels["prepare"]
+    panel.own_region.draw.click()
+    region_of(dock).add_polygons([TRIANGLE])
+    panel.own_region.draw.click()
+
+
+def test_a_region_comes_back_with_its_slide(
+    window: Open, until_idle: Callable[[FuseCPathWidget], None], two: Project
+) -> None:
+    dock = window(two.root)
+    panel: Any = dock.panels["prepare"]
+    turn(dock, "a")
+    draw(dock)
+    turn(dock, "b")
+    assert region_of(dock) is None, "it is another slide"
+    turn(dock, "a")
+    (outline,) = region_of(dock).data
+    np.testing.assert_allclose(outline, TRIANGLE)
+    assert panel.own_region.use.isEnabled()
+
+    # Once it is used it comes from the disk; what is drawn beside it then is kept again.
+    panel.own_region.use.click()
+    until_idle(dock)
+    turn(dock, "b")
+    turn(dock, "a")
+    assert len(region_of(dock).data) == 1
+    region_of(dock).add_polygons([TRIANGLE + 50])
+    turn(dock, "b")
+    assert region_of(dock) is None
+    turn(dock, "a")
+    np.testing.assert_allclose(region_of(dock).data[1], TRIANGLE + 50)
+    # And again, though it was not touched since.
+    turn(dock, "b")
+    turn(dock, "a")
+    assert len(region_of(dock).data) == 2
+
+
+def test_a_region_is_not_laid_on_one_that_came_into_use_since(
+    window: Open, two: Project, tmp_path: Path
+) -> None:
+    dock = window(two.root)
+    turn(dock, "a")
+    draw(dock)
+    turn(dock, "b")
+    slide = two.slide("a")
+    other = keep_roi(slide, [Polygon(exterior=np.array([(0.0, 0), (400, 0), (400, 400)]))])
+    slide.remember(roi_id=other)
+    turn(dock, "a")
+    (outline,) = region_of(dock).data
+    np.testing.assert_allclose(min(map(tuple, outline)), (0, 0))
+
+
+def test_a_region_outlives_slides_of_no_project(window: Open, sample: Path, tmp_path: Path) -> None:
+    dock = window(sample)
+    dock.session.refresh()
+    draw(dock)
+    strange = tmp_path / "strange.tiff"
+    strange.write_bytes(sample.read_bytes() + b"strange")
+    viewer = dock.session.viewer
+    viewer.open(strange, plugin="napari-fusecpath")
+    dock.session.refresh()
+    assert region_of(dock) is None
+    viewer.open(sample, plugin="napari-fusecpath")
+    dock.session.refresh()
+    np.testing.assert_allclose(region_of(dock).data[0], TRIANGLE)
