@@ -179,8 +179,11 @@ def answers(folder: Path) -> bool:
         "choose a cluster": select_cluster,
     }
     print("\n102,400 patches, each act in turns with a bare redraw")
-    print("| what | handler ms, median | most | with redraw, median | bare redraw | redraws | |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| what | handler ms, median | most | most without napari's own layout "
+        "| with redraw, median | bare redraw | redraws | |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     met = [_answer(window, name, act) for name, act in acts.items()]
     window.dock.go("predict")
     window.rest(1)
@@ -214,13 +217,18 @@ def _maps(predict: Any) -> dict[str, Callable[[], object]]:
 def _answer(window: Window, name: str, act: Callable[[], object], *, is_asked: bool = True) -> bool:
     """Print what an act takes, by itself and until it is seen; a verdict only if it is asked."""
     window.see(act)
-    rounds = [(*_seen(window, act), _seen(window, window.canvas.update)[1]) for _ in range(ROUNDS)]
-    own, whole, bare = 1e3 * np.array(rounds).T
+    rounds = [
+        (*_seen(window, act), window.laying_out, _seen(window, window.canvas.update)[1])
+        for _ in range(ROUNDS)
+    ]
+    own, whole, napari, bare = 1e3 * np.array(rounds).T
     redraws = float(np.median(whole) / np.median(bare))
-    met = own.max() <= HANDLER_MS and redraws <= REDRAWS
+    ours = own - napari
+    met = ours.max() <= HANDLER_MS and redraws <= REDRAWS
     print(
-        f"| {name} | {np.median(own):.1f} | {own.max():.1f} | {np.median(whole):.1f} | "
-        f"{np.median(bare):.1f} | {redraws:.1f} | {verdict(met) if is_asked else ''} |",
+        f"| {name} | {np.median(own):.1f} | {own.max():.1f} | {ours.max():.1f} | "
+        f"{np.median(whole):.1f} | {np.median(bare):.1f} | {redraws:.1f} | "
+        f"{verdict(met) if is_asked else ''} |",
         flush=True,
     )
     return bool(met)
