@@ -324,7 +324,7 @@ class PreparePanel(StepPanel):
             self.warn(str(error))
             return
         layer.mode = "pan_zoom"
-        about(layer).update(shown=(str(slide.root), roi_id), as_shown=list(layer.data))
+        about(layer).update(shown=(str(slide.root), roi_id), as_shown=[*map(np.array, layer.data)])
         self._ask({"roi": str(slide.roi(roi_id))})
 
     def _slide_in(self, project: Project) -> SlideFolder:
