@@ -54,7 +54,7 @@ class Polygon:
     object_type: str = "annotation"
     """QuPath's word: annotation, detection, tile or cell."""
     measurements: Mapping[str, float] = field(default_factory=dict)
-    """Named numbers; NaN is one."""
+    """Named numbers; one that is not finite is not written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -155,26 +155,22 @@ def _feature_of(polygon: Polygon | Line) -> dict[str, Any]:
         properties["name"] = polygon.name
     color = None if polygon.color is None else list(polygon.color)
     if polygon.classification:
-        known = {} if color is None else {"color": color}
-        properties["classification"] = {"name": polygon.classification, **known}
+        # QuPath refuses a file in which a class has no colour, but takes its name alone.
+        named = {"name": polygon.classification, "color": color}
+        properties["classification"] = polygon.classification if color is None else named
     elif color is not None:
         properties["color"] = color
-    if polygon.measurements:
-        numbers = polygon.measurements.items()
-        # QuPath takes the words, and no JSON takes the numbers.
-        properties["measurements"] = {
-            key: value if math.isfinite(value) else _word(value) for key, value in numbers
-        }
+    numbers = polygon.measurements.items()
+    # It refuses words for numbers too, and what is not measured is NaN to it.
+    finite = {key: value for key, value in numbers if math.isfinite(value)}
+    if finite:
+        properties["measurements"] = finite
     if isinstance(polygon, Line):
         geometry = {"type": "LineString", "coordinates": _listed(polygon.points)}
     else:
         rings = [_closed(ring) for ring in (polygon.exterior, *polygon.holes)]
         geometry = {"type": "Polygon", "coordinates": rings}
     return {"type": "Feature", "geometry": geometry, "properties": properties}
-
-
-def _word(value: float) -> str:
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _closed(ring: Float64) -> list[list[float]]:

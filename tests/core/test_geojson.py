@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from src_core import json_stream
 from src_core.errors import ExchangeError
-from src_core.geojson import Polygon, read_polygons, write_polygons
+from src_core.geojson import Line, Polygon, read_polygons, write_polygons
 
 SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
 HOLE = [[2.5, 2], [4, 2], [4, 4.25], [2.5, 2]]
@@ -139,7 +139,35 @@ def test_what_is_written_is_read_again(
     for one, other in zip(again.holes, holes, strict=True):
         np.testing.assert_array_equal(one, other)
     assert (again.name, again.classification, again.color) == (name, "Tumor", (1, 2, 3))
-    np.testing.assert_equal(dict(again.measurements), measurements)
+    finite = {key: value for key, value in measurements.items() if math.isfinite(value)}
+    assert dict(again.measurements) == finite, "what is not measured is not there"
+
+
+def test_qupath_refuses_nothing_of_it(tmp_path: Path) -> None:
+    """Hold a file against what QuPath 0.4 to 0.6 reads: `QuPathTypeAdapters` and `GsonTools`."""
+    path, ring = tmp_path / "a.geojson", np.array(SQUARE[:-1], float)
+    numbers = {"attention": math.nan, "cluster": 3.0, "odds": -math.inf}
+    write_polygons(
+        path,
+        [
+            Polygon(exterior=ring, classification="Tumor", measurements=numbers),
+            Polygon(exterior=ring, classification="Stroma", color=(1, 2, 3)),
+            Polygon(exterior=ring, color=(1, 2, 3), measurements={"attention": math.nan}),
+            Line(points=ring[:2], classification="Tumor"),
+        ],
+        notes={"use": "research use only"},
+    )
+    named, colored, plain, line = (
+        one["properties"] for one in json.loads(path.read_text())["features"]
+    )
+    # A class is a name, or a name with a colour; a name alone in an object is an error.
+    assert named["classification"] == line["classification"] == "Tumor"
+    assert colored["classification"] == {"name": "Stroma", "color": [1, 2, 3]}
+    assert plain["color"] == [1, 2, 3]
+    # A measurement is a number: a word for one is an error.
+    assert named["measurements"] == {"cluster": 3.0}
+    assert "measurements" not in plain
+    assert [one.classification for one in read_polygons(path)] == ["Tumor", "Stroma", ""]
 
 
 def test_the_file_is_what_any_reader_takes(tmp_path: Path) -> None:
