@@ -33,8 +33,10 @@ class Window:
         _, dock = self.viewer.window.add_plugin_dock_widget(PLUGIN, "FuseCPath")
         self.dock: FuseCPathWidget = dock
         self._n_drawn, self._drawn_at, self._told = 0, 0.0, 0.0
+        self._is_ours = False
         self.laying_out = 0.0
-        """Seconds in which napari has put layers and overlays in order since `see` began."""
+        """Of the seconds that our part took in `see`: in which napari has put layers and overlays
+        in order."""
         self._time_layout(self.viewer.window._qt_viewer.canvas)
         self.canvas.frameSwapped.connect(self._note_drawn)
         session = dock.session
@@ -60,7 +62,8 @@ class Window:
         def timed(event: object = None) -> None:
             began = time.perf_counter()
             lay_out(event)
-            self.laying_out += time.perf_counter() - began
+            if self._is_ours:
+                self.laying_out += time.perf_counter() - began
 
         canvas._update_scenegraph = timed  # whoever listens looks it up by its name
 
@@ -69,9 +72,9 @@ class Window:
 
     def _tell(self) -> None:
         """Let the panels hear of a choice, and note how long they take."""
-        began = time.perf_counter()
+        began, self._is_ours = time.perf_counter(), True
         self.dock.session.tell()
-        self._told += time.perf_counter() - began
+        self._told, self._is_ours = self._told + time.perf_counter() - began, False
 
     def wait(self, until: Callable[[], bool], seconds: float) -> None:
         """Let the loop turn until something is so, or the time is over."""
@@ -90,8 +93,9 @@ class Window:
         """Act; return the seconds that our part took, and until all pixels were there and drawn."""
         drawn, began = self._n_drawn, time.perf_counter()
         self._told = self.laying_out = 0.0
+        self._is_ours = True
         act()
-        acted = time.perf_counter()
+        acted, self._is_ours = time.perf_counter(), False
         self.app.processEvents()
         while self._n_drawn == drawn or not all(layer.loaded for layer in self.viewer.layers):
             if time.perf_counter() - began > _WAIT_SECONDS:
