@@ -25,6 +25,8 @@ what is left free around it, and of what is left free around a caption."""
 _BLANK = "\u00a0"
 _PER_BLANK = 16
 """Characters that take a blank's width more than napari thinks."""
+_FITTING, _PER_LINE = 3, 10
+"""Lines that stand within their box, and how many beyond them take one more than napari thinks."""
 
 
 def elided(name: str) -> str:
@@ -44,7 +46,9 @@ def write_captions(viewer: ViewerModel) -> None:
     ]
     longest = _room_for(viewer)
     caption = caption_of(viewer)
-    caption.text = "\n".join(_padded(line) for one in captions for line in wrap(one, longest))
+    lines = [_padded(line) for one in captions for line in wrap(one, longest)]
+    lines += [_BLANK] * ceil((len(lines) - _FITTING) / _PER_LINE)
+    caption.text = "\n".join(lines)
     caption.position = "top_left"  # the colour bars are at the right
     caption.visible = bool(captions)
 

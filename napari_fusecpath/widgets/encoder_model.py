@@ -52,7 +52,7 @@ SORTS = {
     Column.FITS: "Fits",
 }
 """What the rows can be sorted by: columns in words."""
-_HEADS = ("✓", "Encoder", "Task", "Size", "Lic.", "Access", "Weights", "Fits")
+_HEADS = tuple({**SORTS, Column.USE: "✓", Column.LICENCE: "Lic."}.values())
 _TIPS = {
     Column.USE: "Used by the next run. A click sorts those in use to the top",
     Column.NAME: "The encoder's name",

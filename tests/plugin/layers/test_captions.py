@@ -43,6 +43,24 @@ def test_a_caption_ends_before_its_box(make_napari_viewer: Any, qtbot: Any, text
     assert letters.max() < box.max() - 2
 
 
+def test_many_lines_stand_within_their_box(make_napari_viewer: Any, canvas_of: Any) -> None:
+    viewer = make_napari_viewer(show=True)
+    if not hasattr(viewer, "canvas"):
+        pytest.skip("before 0.9 napari draws no box")
+    viewer.window._qt_viewer.canvas.native.setFixedSize(600, 700)
+    layer = viewer.add_image(np.full((9, 90), GREY), colormap="gray", contrast_limits=(0, 255))
+    camera_of(viewer).zoom *= 20  # grey all over
+    for n_lines in (1, 4, 8, 13, 24):
+        caption = " ".join(["probability of gypsum, ynnynnyn, yygypsum"] * n_lines)
+        layer.metadata[METADATA_KEY] = {"role": "prediction", "caption": caption}
+        write_captions(viewer)
+        grey = canvas_of(viewer)[:, 10:200, 0]
+        (box,) = np.nonzero((grey < GREY / 2).mean(axis=1) > 0.2)
+        (letters,) = np.nonzero((grey > WHITE).any(axis=1))
+        assert letters.max() < box.max(), n_lines
+        assert box.max() < letters.max() + 30, "nor is the box much higher than they are"
+
+
 @pytest.mark.parametrize("class_name", ["nodule", "ADENOCARCINOMA MMMWWWMMM"])
 @pytest.mark.parametrize("width", [295, 420, 600])
 def test_captions_end_before_the_colour_bars(
