@@ -14,7 +14,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Layer
 
-from napari_fusecpath.layers.find import ROLES, about, find_layer, role_of
+from napari_fusecpath.layers.find import ROLES, Role, about, find_layer, role_of
 from napari_fusecpath.layers.geometry import Placement, scale_ratio, unit_of
 
 __all__ = [
@@ -22,11 +22,15 @@ __all__ = [
     "follow_slide",
     "insert_by_role",
     "insert_slide",
+    "is_tool_in_hand",
     "keeping_active",
     "place_layer",
     "rescale",
     "scale_in_view",
 ]
+
+_TOOLS: tuple[Role, ...] = ("measures", "lasso")
+"""Layers that are drawn on whatever step is in view and whatever job runs."""
 
 
 def insert_by_role(viewer: ViewerModel, layer: Layer) -> None:
@@ -37,7 +41,17 @@ def insert_by_role(viewer: ViewerModel, layer: Layer) -> None:
         for index, other in enumerate(viewer.layers)
         if (role := role_of(other)) is not None and ROLES.index(role) > rank
     )
-    viewer.layers.insert(next(above, len(viewer.layers)), layer)
+    layers = viewer.layers
+    # napari has no public name for it, and tools hear at once that another layer is active.
+    layers._activate_on_insert = not is_tool_in_hand(viewer)  # noqa: SLF001
+    layers.insert(next(above, len(layers)), layer)
+    layers._activate_on_insert = True  # noqa: SLF001
+
+
+def is_tool_in_hand(viewer: ViewerModel) -> bool:
+    """Tell whether the user measures or draws around patches, which no result interrupts."""
+    active = viewer.layers.selection.active
+    return active is not None and role_of(active) in _TOOLS and str(active.mode) != "pan_zoom"
 
 
 @contextmanager

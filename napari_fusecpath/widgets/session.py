@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_fusecpath.jobs import Job, JobRunner, runner_for
 from napari_fusecpath.layers.find import Role, about, find_layer, find_layers, role_of, set_visible
+from napari_fusecpath.layers.stack import is_tool_in_hand
 from napari_fusecpath.notify import report_error
 from napari_fusecpath.readers.results import forget_results, show_results, show_stored
 from napari_fusecpath.readers.slide import open_in
@@ -263,7 +264,8 @@ class Session(QObject):
             if role_of(layer) in (*_RESULTS, "quality", "marks"):
                 set_visible(layer, layer in found)
         # Its controls are shown, and its value under the pointer stands in the status bar.
-        self.viewer.layers.selection.active = found[0]
+        if not is_tool_in_hand(self.viewer):
+            self.viewer.layers.selection.active = found[0]
 
     def choose_clusters(self, numbers: list[int]) -> None:
         """Choose clusters of the slide's own in the legend; those of all slides give way.

@@ -22,6 +22,7 @@ from src_core.project import Project
 from src_core.review.measurements import MOST, Measurement, MeasurementStore
 
 Open = Callable[..., FuseCPathWidget]
+Wait = Callable[[FuseCPathWidget], None]
 KEYS: Any = QTest  # its stubs do not know what it is called by
 LEFT = Qt.MouseButton.LeftButton
 HANDLER_MS = 15
@@ -242,6 +243,24 @@ def _check_many(dock: FuseCPathWidget, root: Path, qtbot: Any) -> None:
     assert min(took) < HANDLER_MS  # of a shared machine the best says what the code takes
     qtbot.waitUntil(lambda: len(store.current()) == MOST)
     assert tangle.id in {one.id for one in store.current()}, "what is not drawn is not deleted"
+
+
+def test_results_that_come_leave_the_tool_in_hand(
+    window: Open, until_idle: Wait, project: Project
+) -> None:
+    dock = window(project.root)
+    viewer, measuring = dock.session.viewer, dock.measuring.measuring
+    dock.run("cluster")
+    measuring.take("area")
+    layer: Any = find_layer(viewer, "measures")
+    assert find_layer(viewer, "clusters") is None
+    until_idle(dock)
+    assert find_layer(viewer, "clusters") is not None
+    assert (measuring.tool, layer.mode) == ("area", "add_polygon")
+    assert viewer.layers.selection.active is layer
+    measuring.put_down()
+    dock.session.bring("clusters")
+    assert viewer.layers.selection.active is find_layer(viewer, "clusters")
 
 
 def test_the_tool_goes_with_the_dock(window: Open, project: Project) -> None:
