@@ -126,7 +126,7 @@ def drawn_polygons(layer: Shapes, *, mpp: float | None) -> list[Polygon]:
     turn, start = affine(layer.data_to_world)
     polygons = []
     for corners, kind in zip(layer.data, layer.shape_type, strict=True):
-        if kind in ("line", "path") or len(corners) < 3:
+        if kind in ("line", "path") or len(np.unique(corners, axis=0)) < 3:
             continue
         outline = _ellipse(corners) if kind == "ellipse" else np.asarray(corners, np.float64)
         polygons.append(Polygon(exterior=xy_of_world(outline @ turn.T + start, mpp=mpp)))

@@ -29,7 +29,7 @@ def keep_region(viewer: ViewerModel) -> None:
     kept.pop(slide, None)
     drawn = drawn_polygons(layer, mpp=about(layer)["mpp"])
     if drawn and not _is_as_shown(layer):
-        kept[slide] = (_in_use(layer), drawn)
+        kept[slide] = (about(layer).get("in_use"), drawn)
 
 
 def bring_region(viewer: ViewerModel, slide: str, roi_id: str | None) -> None:
@@ -50,11 +50,6 @@ def bring_region(viewer: ViewerModel, slide: str, roi_id: str | None) -> None:
         shown = None if layer is None else about(layer)["as_shown"]
         layer = show_roi(viewer, drawn, mpp=None, slide=slide)
         about(layer)["as_shown"] = shown or []
-
-
-def _in_use(layer: Shapes) -> str | None:
-    _root, roi_id = about(layer).get("shown", (None, None))
-    return str(roi_id) if roi_id else None
 
 
 def _is_as_shown(layer: Shapes) -> bool:

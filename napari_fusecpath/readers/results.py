@@ -195,6 +195,7 @@ def _roi(viewer: Viewer, project: Project, slide: SlideFolder, roi_id: str) -> s
             keep_region(viewer)
         layer = show_roi(viewer, polygons, mpp=slide.record.mpp, slide=path)
         about(layer)["shown"] = shown
+    about(layer)["in_use"] = roi_id
     return {"roi"}
 
 

@@ -55,11 +55,14 @@ class OwnTissue(QWidget):
         Use another layer.
     file_chosen(Path)
         Use the polygons of a file.
+    missed()
+        The layer Tissue is to be painted on, and somebody has deleted it.
     """
 
     painted = Signal()
     layer_chosen = Signal(object)
     file_chosen = Signal(object)
+    missed = Signal()
 
     def __init__(self, viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -152,8 +155,12 @@ class OwnTissue(QWidget):
         layer = self._layer
         if layer is not None and not is_down:
             layer.selected_label = _TISSUE  # napari's brush adds tissue, its eraser erases
+            # napari has no public name for what is half drawn: it would join the next outline.
+            layer._overlays["polygon"].points = []  # noqa: SLF001
 
     def _layer_for(self, label: int) -> Labels | None:
+        if self._layer is None:
+            self.missed.emit()
         layer = self._layer
         if layer is not None:
             layer.selected_label = label

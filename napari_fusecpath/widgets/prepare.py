@@ -69,6 +69,7 @@ class PreparePanel(StepPanel):
         self.own_tissue.painted.connect(self._use_painted)
         self.own_tissue.layer_chosen.connect(self._use_layer)
         self.own_tissue.file_chosen.connect(lambda path: self._ask({"tissue": str(path)}))
+        self.own_tissue.missed.connect(self._draw_again)
         self.own_region = OwnRegion(self.session.viewer, self)
         SlidePen(self.own_region.draw, "add_polygon", self._region)
         self.own_region.outlined.connect(self._add_outline)
@@ -269,6 +270,8 @@ class PreparePanel(StepPanel):
         if slide is not None and isinstance(layer, Labels):
             painted = layer.data
             self._bring_mask(lambda: (slide, slide.load_tissue().edited(painted)))
+        else:
+            self.warn("The layer Tissue was deleted; Add tissue brings it back, to be painted on.")
 
     def _use_layer(self, layer: Labels) -> None:
         """Take another Labels layer as tissue, looked up on the mask's own raster."""
@@ -293,6 +296,12 @@ class PreparePanel(StepPanel):
             self.warn(str(error))
             return
         self._ask({"tissue": str(slide.tissue(mask.tissue_id))})
+
+    def _draw_again(self) -> None:
+        try:
+            self.session.show_current()
+        except FusecpathError as error:
+            self.warn(str(error))
 
     def put_down(self) -> None:
         """Let the mouse move the slide again."""
@@ -324,7 +333,7 @@ class PreparePanel(StepPanel):
             self.warn(str(error))
             return
         layer.mode = "pan_zoom"
-        about(layer).update(shown=(str(slide.root), roi_id), as_shown=[*map(np.array, layer.data)])
+        about(layer)["shown"] = (str(slide.root), roi_id)
         self._ask({"roi": str(slide.roi(roi_id))})
 
     def _slide_in(self, project: Project) -> SlideFolder:
@@ -344,6 +353,8 @@ class PreparePanel(StepPanel):
         """Let what makes sense at the moment be pressed."""
         snapshot, viewer = self.session.snapshot, self.session.viewer
         ready = self._is_idle and snapshot.slide_path is not None and snapshot.mpp is not None
+        if not ready:
+            self.put_down()  # nobody can by its button
         wait = "" if self._is_idle else "Wait until what is running is done, or cancel it"
         has_tissue = snapshot.record is not None and snapshot.record.tissue_id is not None
         self.own_tissue.show_layers(foreign_labels(viewer))

@@ -44,7 +44,8 @@ class SlidePen(QObject):
         elif self._layer is not None:
             layer, self._layer = self._layer, None
             layer.events.mode.disconnect(self._follow)
-            layer.mode = "pan_zoom"
+            if str(layer.mode) == self._mode:  # else it is what the user goes on with
+                layer.mode = "pan_zoom"
 
     def _take(self, layer: Any) -> None:
         if layer is None:

@@ -96,6 +96,7 @@ def test_ellipses_have_an_area_and_lines_have_none(viewer: ViewerModel) -> None:
     layer = show_roi(viewer, [], mpp=MPP, slide="a.svs")
     layer.add_lines(np.array([(0, 0), (50, 50)]))
     layer.add_ellipses(np.array([(100, 100), (100, 200), (160, 200), (160, 100)]))
+    layer.add_polygons(np.array([(0, 0), (50, 50), (50, 50)]))  # as a second click leaves it
     (ellipse,) = drawn_polygons(layer, mpp=MPP)
     x, y = ellipse.exterior.T
     area = 0.5 * abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)))

@@ -74,6 +74,43 @@ def test_a_region_comes_back_with_its_slide(
     assert len(region_of(dock).data) == 2
 
 
+def test_a_region_whose_patches_were_not_made_is_not_lost(
+    window: Open, until_idle: Callable[[FuseCPathWidget], None], two: Project
+) -> None:
+    dock = window(two.root)
+    panel: Any = dock.panels["prepare"]
+    turn(dock, "a")
+    draw(dock)
+    panel.own_region.use.click()
+    dock.session.runner.cancel_all()
+    until_idle(dock)
+    assert two.slide("a").record.roi_id is None
+    turn(dock, "b")
+    turn(dock, "a")
+    (outline,) = region_of(dock).data
+    np.testing.assert_allclose(outline, TRIANGLE)
+
+
+def test_a_corner_that_was_moved_since_stays_moved(
+    window: Open, until_idle: Callable[[FuseCPathWidget], None], two: Project
+) -> None:
+    dock = window(two.root)
+    panel: Any = dock.panels["prepare"]
+    turn(dock, "a")
+    draw(dock)
+    panel.own_region.use.click()
+    until_idle(dock)
+    assert two.slide("a").record.roi_id is not None
+    shapes = region_of(dock)._data_view
+    corners = shapes.shapes[0].data
+    corners[0] = (50, 60)  # as napari's tool for corners does, on the spot
+    shapes.edit(0, corners)
+    turn(dock, "b")
+    turn(dock, "a")
+    (outline,) = region_of(dock).data
+    np.testing.assert_allclose(outline[0], (50, 60))
+
+
 def test_a_region_is_not_laid_on_one_that_came_into_use_since(
     window: Open, two: Project, tmp_path: Path
 ) -> None:
