@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_fusecpath.layers.patch_view import look_at_patch
 from napari_fusecpath.state import AskedPatch
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
+from napari_fusecpath.widgets.steady import SteadyButton
 from napari_fusecpath.widgets.step import wrapped_label
 from napari_fusecpath.widgets.tables import Table
 from src_core.patches.grid import PatchGrid
@@ -52,7 +53,7 @@ class AlikePatches(QWidget):
         self._session = session
         self._found: list[dict[str, Any]] = []
         self._root: str | None = None
-        self.ask = QPushButton("Find patches like it", self)
+        self.ask = SteadyButton("Find patches like it", self)
         self.everywhere = QCheckBox("on all slides", self)
         self.everywhere.setToolTip("Look through every slide of the project that is embedded")
         self.like = wrapped_label(parent=self)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QDockWidget, QPushButton, QWidget
+from qtpy.QtWidgets import QDockWidget, QWidget
 
 from napari_fusecpath.layers.canvas import window_of
+from napari_fusecpath.widgets.focus_frame import show_focus
+from napari_fusecpath.widgets.opener import Opener
 from napari_fusecpath.widgets.own_surface import give_own_surface
 from napari_fusecpath.widgets.session import Session
 
@@ -17,7 +19,7 @@ _OURS = "fusecpath_bottom"
 """A property by which our docks at the bottom are known."""
 
 
-class BottomButton(QPushButton):
+class BottomButton(Opener):
     """Opens a dock at the bottom, once; it may be closed and come again.
 
     Parameters
@@ -25,7 +27,8 @@ class BottomButton(QPushButton):
     name : str
         Of dock and button.
     make : callable
-        Returns what is in the dock; until the button is pressed nothing of it is loaded.
+        Returns what is in the dock, with a focus proxy that the keys go to; until the button is
+        pressed nothing of it is loaded.
     tip : str
         What it is.
     session : Session
@@ -53,12 +56,15 @@ class BottomButton(QPushButton):
         """Show the dock, in front of the others."""
         if self._made is None:
             self._made = self._make()
+            self.lead_back_from(self._made)
+            show_focus(self._made)
             give_own_surface(self._made)
         dock = self._made.parentWidget()
         if dock is None:  # new, or closed by its cross, which takes the panel out
             dock = self._put_at_bottom(self._made)
         dock.show()
         dock.raise_()
+        self.lead_to(self._made)
 
     def _put_at_bottom(self, panel: QWidget) -> QDockWidget:
         viewer, window = self._session.viewer, window_of(self._session.viewer)

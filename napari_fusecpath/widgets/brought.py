@@ -16,6 +16,7 @@ from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.widgets.corner_button import CornerButton
 from napari_fusecpath.widgets.dialogs import ask_file
 from napari_fusecpath.widgets.slide_pen import SlidePen
+from napari_fusecpath.widgets.steady import SteadyButton
 from napari_fusecpath.widgets.step import wrapped_label
 from napari_fusecpath.widgets.undo_keys import step_of
 from src_core.types import Float64
@@ -71,7 +72,7 @@ class OwnTissue(QWidget):
         self.add = self._pen_for("Add tissue", "Outline tissue that was not found", _TISSUE)
         self.erase = self._pen_for("Erase tissue", "Outline what is no tissue", _GLASS)
         self._allow_one_pen()
-        self.use_painted = QPushButton("Use painted tissue", self)
+        self.use_painted = SteadyButton("Use painted tissue", self)
         self.use_painted.clicked.connect(self.painted)
         self.layers = QComboBox(self)
         self.layers.setAccessibleName("Layer that shows tissue")
@@ -218,13 +219,13 @@ class OwnRegion(QWidget):
         tip = "Click the corners on the slide, double-click the last one"
         self.draw = CornerButton(viewer, "Draw region", tip, self)
         self.draw.outlined.connect(self.outlined)
-        self.use = QPushButton("Use drawn region", self)
+        self.use = SteadyButton("Use drawn region", self)
         self.use.setToolTip("Take patches from inside the outlines that you have drawn only")
         self.use.clicked.connect(self.drawn)
         self.load = QPushButton("Load region (GeoJSON)…", self)
         self.load.setToolTip("Polygons in level-0 pixels, as QuPath exports them")
         self.load.clicked.connect(self._load)
-        self.lift = QPushButton("Whole slide", self)
+        self.lift = SteadyButton("Whole slide", self)
         self.lift.setToolTip("Forget the region of interest")
         self.lift.clicked.connect(self.lifted)
         layout = QVBoxLayout(self)

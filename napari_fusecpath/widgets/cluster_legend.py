@@ -26,6 +26,7 @@ from napari_fusecpath.notify import report_error
 from napari_fusecpath.widgets.cluster_table import SORTS, ClusterTable, rows_of
 from napari_fusecpath.widgets.own_surface import draw_first
 from napari_fusecpath.widgets.session import Session
+from napari_fusecpath.widgets.steady import SteadyButton
 from src_core.clustering.agreement import ClusterSummary, summarise
 from src_core.clustering.legend import Legend
 from src_core.clustering.legend_store import LegendStore
@@ -86,7 +87,7 @@ class ClusterLegend(QWidget):
         # More only where there is room: on a laptop's screen the buttons below it stay in view.
         self.table.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         self.rename, self.recolor = QPushButton("Rename", self), QPushButton("Colour…", self)
-        self.merge, self.undo = QPushButton("Merge", self), QPushButton("Undo", self)
+        self.merge, self.undo = SteadyButton("Merge", self), SteadyButton("Undo", self)
         self.rename.setToolTip("Call the chosen cluster something else (F2)")
         self.recolor.setToolTip("Choose another colour (or click the square of colour)")
         self.undo.setToolTip("Take the last name, colour or merge back, after a restart too")

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 from napari_fusecpath.layers.slide import load_what_slides_need
 from napari_fusecpath.widgets.cluster import ClusterPanel
 from napari_fusecpath.widgets.embed import EmbedPanel
+from napari_fusecpath.widgets.focus_frame import FocusFollower, show_focus
 from napari_fusecpath.widgets.looking import LookingRow
 from napari_fusecpath.widgets.measuring_row import MeasuringRow
 from napari_fusecpath.widgets.own_surface import give_layer_list_own_surface, give_own_surface
@@ -92,6 +93,8 @@ class FuseCPathWidget(QWidget):
         self.setMinimumWidth(_WIDTH_PX)
         # Else napari adds a spacer, which takes the more the more docks were opened before.
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        FocusFollower(self)
+        show_focus(self)
         give_own_surface(self)
         give_layer_list_own_surface(self.session.viewer)
         self._buttons.idClicked.connect(self._turned)

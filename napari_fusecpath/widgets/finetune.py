@@ -16,6 +16,7 @@ from napari_fusecpath.widgets.map_switch import MapSwitch, has_prediction
 from napari_fusecpath.widgets.review_outlook import CachedOutlook
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
+from napari_fusecpath.widgets.steady import SteadyButton
 from napari_fusecpath.widgets.step import color_warning, wrapped_label
 from napari_fusecpath.widgets.tuning_texts import (
     button_text,
@@ -74,7 +75,7 @@ class FineTuning(QWidget):
         self._asked = ""
         """The run that was asked to be dropped, once: it is no candidate, and would be gone."""
         self.text = wrapped_label(parent=self)
-        self.button = QPushButton("Fine-tune", self)
+        self.button = SteadyButton("Fine-tune", self)
         self.button.setToolTip("Let the model learn from the patches that reviewers have marked")
         self.button.clicked.connect(self._start)
         self.told = wrapped_label(parent=self)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_fusecpath.layers.overlays import flaw_colors
+from napari_fusecpath.widgets.steady import SteadyButton
 from napari_fusecpath.widgets.step import wrapped_label
 from napari_fusecpath.widgets.tables import colour_icon
 from src_core.tissue.quality import FLAGS, FLAW_WORDS, counts, has_flag
@@ -57,7 +58,7 @@ class FlawLegend(QWidget):
         self.line = wrapped_label(parent=self)
         self.heading = QLabel("Leave out patches with a tick here:", self)
         self.boxes = {name: QCheckBox(self) for name in FLAGS}
-        self.apply = QPushButton("Apply", self)
+        self.apply = SteadyButton("Apply", self)
         self.apply.setToolTip("Lay the grid again; nothing that is embedded is lost")
         self.apply.clicked.connect(self.applied)
         layout = QVBoxLayout(self)

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 from napari_fusecpath.remembered import remember
 from napari_fusecpath.widgets.gallery_sources import SOURCES, TITLES, Lack, Source
 from napari_fusecpath.widgets.gallery_view import GalleryView
+from napari_fusecpath.widgets.steady import SteadyButton
 from napari_fusecpath.widgets.step import wrapped_label
 
 __all__ = ["GalleryLayout"]
@@ -66,7 +67,7 @@ class GalleryLayout(QWidget):
         self.hold.setToolTip(
             "Stay with this cluster; a click on a patch of the slide holds its own"
         )
-        self.ask = QPushButton("Find patches like it", self)
+        self.ask = SteadyButton("Find patches like it", self)
         self.everywhere = QCheckBox("on all slides", self)
         self.everywhere.setToolTip("Look through every slide of the project that is embedded")
         self.count, self.text = wrapped_label(parent=self), wrapped_label(parent=self)
@@ -110,10 +111,12 @@ class GalleryLayout(QWidget):
         self.count.setText("")
         self.text.setText("")
         self.pages.setCurrentIndex(1)
+        self.setFocusProxy(self.sources)  # keys that come here choose another one
 
     def show_patches(self) -> None:
         """Show the patches."""
         self.pages.setCurrentIndex(0)
+        self.setFocusProxy(self.view)
 
     def _lay_out(self) -> None:
         side, words = QWidget(self), QWidget(self)
@@ -133,6 +136,7 @@ class GalleryLayout(QWidget):
         middle.addWidget(self.empty)
         middle.addWidget(self.to_step, alignment=Qt.AlignmentFlag.AlignCenter)
         middle.addStretch()
+        self.setFocusProxy(self.view)
         self.pages.addWidget(self.view)
         self.pages.addWidget(words)
         line = QHBoxLayout(self)

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fusecpath.widgets.dialogs import ask_files, ask_folder
+from napari_fusecpath.widgets.steady import SteadyButton
 from napari_fusecpath.widgets.step import wrapped_label
 from src_core.wording import counted
 
@@ -65,7 +66,7 @@ class Interchange(QWidget):
         self.format.addItems(list(_FORMATS))
         self.format.setToolTip("What is exported, and the program that reads it")
         self.format.setAccessibleName("Program to export for")
-        self.export = QPushButton("Export…", self)
+        self.export = SteadyButton("Export…", self)
         self.export.setToolTip(
             "Tissue, patches, embeddings, clusters, marks and maps of the slide in view"
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_fusecpath.widgets.color_box import ColorBox
 from napari_fusecpath.widgets.corner_button import CornerButton
 from napari_fusecpath.widgets.measuring import Measuring, Tool
 from napari_fusecpath.widgets.second_button import SecondViewButton
 from napari_fusecpath.widgets.snapshot import Snapshot
+from napari_fusecpath.widgets.steady import SteadyButton
 from napari_fusecpath.widgets.viewer_keys import take_keys
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class MeasuringRow(QWidget):
         super().__init__(parent)
         self.measuring = Measuring(session, self)
         self.buttons = {tool: self._tool_button(tool) for tool in TOOL_KEYS}
-        self.delete_button = QPushButton("Delete", self)
+        self.delete_button = SteadyButton("Delete", self)
         self.delete_button.setToolTip(
             "Delete the measurements that are selected, or else the one that was drawn last"
         )

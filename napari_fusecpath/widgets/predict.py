@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QHBoxLayout,
-    QPushButton,
     QWidget,
 )
 
@@ -35,6 +34,7 @@ from napari_fusecpath.widgets.prediction_texts import (
 )
 from napari_fusecpath.widgets.reasons import Reasons
 from napari_fusecpath.widgets.snapshot import Snapshot
+from napari_fusecpath.widgets.steady import SteadyButton
 from napari_fusecpath.widgets.step import StepPanel, color_warning, wrapped_label
 from napari_fusecpath.widgets.survival_position import SurvivalPosition
 from napari_fusecpath.widgets.tables import Table
@@ -74,7 +74,7 @@ class PredictPanel(StepPanel):
         rows.setContentsMargins(0, 0, 0, 0)
         rows.addRow("Model", self.run_box)
         self.body.addWidget(self.run_row)
-        self.all_slides = QPushButton("Predict all slides", self)
+        self.all_slides = SteadyButton("Predict all slides", self)
         self.all_slides.setToolTip("What the model says of every slide of the project")
         self.all_slides.clicked.connect(self._predict_all)
         self.table = Table(
@@ -91,7 +91,7 @@ class PredictPanel(StepPanel):
         self.reasons.chosen.connect(self._show_clusters)
         self.reasons.picked.connect(self._show_patches)
         self.results = self._map_rows()
-        self.export = QPushButton("Export figure", self)
+        self.export = SteadyButton("Export figure", self)
         self.export.setToolTip("The slide with its maps, as a picture")
         self.export.clicked.connect(self._export)
         self.export_text = wrapped_label(parent=self)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QPainter, QPaintEvent
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from napari_fusecpath.jobs import Job, JobRunner
+from napari_fusecpath.widgets.steady import SteadyCross
 from src_core.progress import Progress
 
 __all__ = ["ProgressPanel", "time_text"]
@@ -92,13 +93,12 @@ class ProgressPanel(QWidget):
         self.bar = QProgressBar(self)
         self.bar.setTextVisible(True)
         self.left = _Line("88 h 88", self)
-        self.cancel = QToolButton(self)
+        self.cancel = SteadyCross(self)
         self.cancel.setText("✕")
         self.cancel.setToolTip("Cancel what is running; what is stored already is kept")
         self.cancel.setAccessibleName("Cancel")
         self.cancel.clicked.connect(self._cancel)
-        self._row = QWidget(self)
-        row = QHBoxLayout(self._row)
+        row = QHBoxLayout()
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.bar, stretch=1)
         row.addWidget(self.left)
@@ -107,7 +107,7 @@ class ProgressPanel(QWidget):
         layout.setContentsMargins(4, 2, 4, 4)
         layout.setSpacing(2)
         layout.addWidget(self.text)
-        layout.addWidget(self._row)
+        layout.addLayout(row)
         runner.changed.connect(self._follow)
         self._follow()
 
@@ -122,7 +122,8 @@ class ProgressPanel(QWidget):
                 self._say(f"{_STARTING.get(job.verb, job.verb)} …")
                 self.bar.setRange(0, 0)
                 self.left.setText("")
-        self._row.setEnabled(job is not None)
+        for part in (self.bar, self.left):
+            part.setEnabled(job is not None)
         self.cancel.setEnabled(job is not None and not job.cancel_requested)
         if job is None:
             self._say("Ready.")

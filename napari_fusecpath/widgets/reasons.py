@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QIcon
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_fusecpath.widgets.prediction_texts import reason_text, spread_text, value_text
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
+from napari_fusecpath.widgets.steady import SteadyButton
 from napari_fusecpath.widgets.step import wrapped_label
 from napari_fusecpath.widgets.tables import Table, colour_icon
 from src_core.clustering.legend import Legend
@@ -56,9 +57,9 @@ class Reasons(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
-        self.ask = QPushButton("What if a cluster were not there?", self)
+        self.ask = SteadyButton("What if a cluster were not there?", self)
         self.ask.setToolTip("Predict the slide again without each cluster, one after another")
-        self.ask_selected = QPushButton("Without the selected patches", self)
+        self.ask_selected = SteadyButton("Without the selected patches", self)
         self.table = Table(
             ["Without", "Patches", "Becomes", "Change"],
             name="Without some patches",

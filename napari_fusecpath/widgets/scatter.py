@@ -183,6 +183,7 @@ class ScatterPanel(QWidget):
     def _show_page(self, number: int) -> None:
         """Show the points or words; how to show points is of no use without them."""
         self.pages.setCurrentIndex(number)
+        self.setFocusProxy(self.make if number else self.view)
         for widget in (self.colors, self.whole, self.clear):
             widget.setEnabled(number == 0)
         if number == 1:

@@ -252,7 +252,7 @@ class ScatterView(QWidget):
             self.fit()
         elif key == keys.Key_Escape and self._lasso:
             self._drop_lasso()
-        elif key == keys.Key_Escape:
+        elif key == keys.Key_Escape and self._selected.any():
             self.lassoed.emit(np.empty(0, np.int64), False)
         else:
             super().keyPressEvent(event)

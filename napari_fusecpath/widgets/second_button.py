@@ -6,9 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QDockWidget, QPushButton, QWidget
+from qtpy.QtWidgets import QDockWidget, QWidget
 
 from napari_fusecpath.layers.canvas import window_of
+from napari_fusecpath.widgets.focus_frame import show_focus
+from napari_fusecpath.widgets.opener import Opener
 from napari_fusecpath.widgets.own_surface import give_own_surface
 from napari_fusecpath.widgets.second_view import SecondView
 from napari_fusecpath.widgets.viewer_keys import take_keys
@@ -26,7 +28,7 @@ _MOVING_MS = 1000
 """Qt moves docks at leisure: until then their widths are on their way."""
 
 
-class SecondViewButton(QPushButton):
+class SecondViewButton(Opener):
     """Opens the dock "Second view" between the canvas and ours, and closes it.
 
     Parameters
@@ -67,6 +69,8 @@ class SecondViewButton(QPushButton):
             return
         if self.panel is None:
             self.panel = SecondView(self._session)
+            self.lead_back_from(self.panel)
+            show_focus(self.panel)
             give_own_surface(self.panel)
             self.panel.shown.connect(self.setChecked)
             self.destroyed.connect(self.panel.deleteLater)
@@ -75,6 +79,7 @@ class SecondViewButton(QPushButton):
             dock = self._put_beside(self.panel)
             self.destroyed.connect(dock.deleteLater)
         dock.show()
+        self.lead_to(self.panel.canvas)
 
     def _put_beside(self, panel: SecondView) -> QDockWidget:
         """Let the second view stand between the canvas and our dock, half of the canvas wide."""

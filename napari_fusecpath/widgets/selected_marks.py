@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_fusecpath.widgets.mark_texts import said_text
 from napari_fusecpath.widgets.painting import MarkPainter
 from napari_fusecpath.widgets.picking import PatchPicker
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.slide_lasso import SlideLasso
+from napari_fusecpath.widgets.steady import SteadyButton
 from napari_fusecpath.widgets.step import wrapped_label
 from napari_fusecpath.widgets.tables import colour_icon
 from src_core.inference.palette import cluster_colors
@@ -48,7 +49,7 @@ class SelectedMarks(QWidget):
         self._number: int | None = None
         self.lasso = SlideLasso(session, self)
         self.lasso.drawn.connect(self._choose)
-        self.button = QPushButton(self)
+        self.button = SteadyButton(self)
         self.button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.button.clicked.connect(self.label)
         self.text = wrapped_label(parent=self)

@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
+from napari_fusecpath.widgets.steady import SteadyButton
 from napari_fusecpath.widgets.step import wrapped_label
 from src_core.errors import FusecpathError
 from src_core.review.selection import EXCLUDED, PINNED
@@ -43,7 +44,7 @@ class SelectionEditor(QWidget):
             "excluded ones struck out, pinned ones framed in thick blue"
         )
         self.exclude, self.pin = QPushButton("Exclude", self), QPushButton("Pin", self)
-        self.undo = QPushButton("Undo", self)
+        self.undo = SteadyButton("Undo", self)
         self.exclude.setToolTip("Keep out of every selection: neither learned from nor predicted")
         self.pin.setToolTip("Keep in every selection, for training and prediction alike")
         self.undo.setToolTip("Take back what you excluded or pinned last, after a restart too")

@@ -14,7 +14,6 @@ from qtpy.QtGui import (
     QMouseEvent,
     QPainter,
     QPaintEvent,
-    QPen,
     QResizeEvent,
     QWheelEvent,
 )
@@ -45,8 +44,6 @@ _KEYS: dict[int, tuple[int, int]] = {
 }
 _NOTCHES: dict[int, float] = {Qt.Key.Key_Plus: 1.0, Qt.Key.Key_Equal: 1.0, Qt.Key.Key_Minus: -1.0}
 _NOTCH = 120
-_FRAME, _FRAME_PX = QColor("#F0E442"), 2
-"""Around the view that the keys act on."""
 _CLOSEST = 1 / 64
 """Level-0 pixels per pixel of the screen."""
 _WIDEST = 8.0
@@ -163,9 +160,6 @@ class SlideCanvas(QWidget):
             painter.fillRect(box.adjusted(-4, -2, 4, 2), ground)
             painter.setPen(QColor(self._theme.text))
             painter.drawText(foot, flags, text)
-        if self.hasFocus():
-            painter.setPen(QPen(_FRAME, _FRAME_PX))
-            painter.drawRect(QRectF(self.rect()).adjusted(1, 1, -1, -1))
         painter.end()
 
     def resizeEvent(self, _event: QResizeEvent | None) -> None:  # noqa: N802

@@ -21,6 +21,7 @@ from napari_fusecpath.notify import report_failure, report_info
 from napari_fusecpath.widgets.result_texts import failures_text, notes_text
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
+from napari_fusecpath.widgets.steady import SteadyButton
 from src_core.errors import FusecpathError
 from src_core.types import Json
 
@@ -62,7 +63,7 @@ class StepPanel(QWidget):
         self._redirect: str | None = None
         self._seen: Snapshot | None = None
         self.say = wrapped_label(parent=self)
-        self.main = QPushButton(self)
+        self.main = SteadyButton(self)
         self.main.setToolTip(f"{self.title}: {self.about}")
         self.main.clicked.connect(self.click)
         self.warning = wrapped_label(parent=self)

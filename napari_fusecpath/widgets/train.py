@@ -21,6 +21,7 @@ from napari_fusecpath.widgets.learning_curves import LearningCurves
 from napari_fusecpath.widgets.readiness import Readiness
 from napari_fusecpath.widgets.run_texts import epochs_of, report_page, run_text, stored_score
 from napari_fusecpath.widgets.snapshot import Snapshot
+from napari_fusecpath.widgets.steady import SteadyButton
 from napari_fusecpath.widgets.step import StepPanel, wrapped_label
 from napari_fusecpath.widgets.target_choice import TargetChoice, labelled_text, left_out_text
 from src_core.bags.label_table import LabelTable
@@ -83,7 +84,7 @@ class TrainPanel(StepPanel):
         self._runs_before: tuple[str, ...] = ()
 
     def _build_foot(self) -> None:
-        self.train_ready = QPushButton(self)
+        self.train_ready = SteadyButton(self)
         self.train_ready.clicked.connect(self._train_ready)
         self.why_not_ready = wrapped_label(parent=self)
         self._offer_ready([], "")
@@ -91,7 +92,7 @@ class TrainPanel(StepPanel):
         self.foot.addWidget(self.why_not_ready)
         self.live = wrapped_label(parent=self)
         self.run_text = wrapped_label(parent=self)
-        self.score = QPushButton("Score the slides held back", self)
+        self.score = SteadyButton("Score the slides held back", self)
         self.score.setToolTip("Predict them by the newest model, and write a report")
         self.score.clicked.connect(self._score)
         self.report = QPushButton("Open the report", self)
