@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QButtonGroup,
     QFrame,
@@ -128,6 +129,14 @@ class FuseCPathWidget(QWidget):
             self.measuring.measuring.put_down()
             QTimer.singleShot(0, unsettle)
         return super().event(event)
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Give the canvas the keys by Esc, of which nothing in the dock had a use."""
+        if event is not None and event.key() == Qt.Key.Key_Escape:
+            canvas = self.session.viewer.window._qt_viewer.canvas.native  # noqa: SLF001
+            canvas.setFocus()
+        else:
+            super().keyPressEvent(event)
 
     @property
     def step(self) -> str:

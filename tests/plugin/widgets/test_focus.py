@@ -181,6 +181,18 @@ def test_a_button_that_started_a_job_keeps_the_keys(
     until_idle(dock)
 
 
+def test_esc_in_the_dock_gives_the_keys_to_the_canvas(
+    window: Open, project: Project, qtbot: Any
+) -> None:
+    dock = in_step(window, project, "prepare", qtbot)
+    zoom = dock.session.viewer.scene.camera.zoom
+    dock.panels["prepare"].main.setFocus()
+    qtbot.keyClick(focused(), Qt.Key.Key_Escape)
+    qtbot.keyClick(focused(), Qt.Key.Key_K)
+    assert dock.session.viewer.scene.camera.zoom > zoom, "the canvas has keys of its own"
+    assert not dock.isAncestorOf(focused())
+
+
 def test_what_deleted_the_last_measurement_keeps_the_keys(
     window: Open, project: Project, qtbot: Any
 ) -> None:
