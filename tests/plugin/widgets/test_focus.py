@@ -16,6 +16,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QLineEdit, QWidget
 
 from napari_fusecpath.jobs import JobRunner
+from napari_fusecpath.layers.canvas import camera_of
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.focus_frame import FocusFrame
 from napari_fusecpath.widgets.progress_panel import ProgressPanel
@@ -73,8 +74,7 @@ def around(top: QWidget, part: QWidget) -> NDArray[np.int16]:
     return flat[..., :3].astype(np.int16)
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
-@pytest.mark.parametrize("step", ["prepare", "cluster"])
+@pytest.mark.parametrize(("step", "theme"), [("prepare", "dark"), ("cluster", "light")])
 def test_the_focus_is_seen_at_every_stop(
     window: Open, project: Project, qtbot: Any, step: str, theme: str
 ) -> None:
@@ -111,25 +111,26 @@ def test_a_click_is_not_framed(window: Open, project: Project, qtbot: Any) -> No
     MOUSE.mouseRelease(handle, Qt.MouseButton.LeftButton, pos=at)
 
 
-@pytest.mark.parametrize("name", ["gallery", "scatter", "second"])
 def test_a_key_leads_into_the_dock_that_it_opens_and_esc_back(
-    window: Open, project: Project, qtbot: Any, name: str
+    window: Open, project: Project, qtbot: Any
 ) -> None:
     dock = in_step(window, project, "cluster", qtbot)
-    button: Any = getattr(dock.panels["cluster"], name, None) or dock.measuring.second
+    cluster: Any = dock.panels["cluster"]
+    second = dock.measuring.second
+    buttons = {cluster.gallery: "sources", cluster.scatter: "view", second: "canvas"}
     begin_by_keys(dock, qtbot)
-    button.setFocus()
-    qtbot.keyClick(button, Qt.Key.Key_Space)
-    panel = button.panel
-    inside = {"gallery": "sources", "scatter": "view", "second": "canvas"}[name]
-    qtbot.waitUntil(getattr(panel, inside).hasFocus, timeout=2000)
-    assert panel.findChildren(FocusFrame)
-    qtbot.keyClick(focused(), Qt.Key.Key_Escape)
-    assert button.hasFocus()
-    dock.project.menu_button.setFocus()
-    if name != "second":  # which a click would close
-        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
-        assert not panel.isAncestorOf(focused()), "a click leaves the keys where they are"
+    for button, inside in buttons.items():
+        button.setFocus()
+        qtbot.keyClick(button, Qt.Key.Key_Space)
+        panel = button.panel
+        qtbot.waitUntil(getattr(panel, inside).hasFocus, timeout=2000)
+        assert panel.findChildren(FocusFrame)
+        qtbot.keyClick(focused(), Qt.Key.Key_Escape)
+        assert button.hasFocus()
+        dock.project.menu_button.setFocus()
+        if button is not second:  # which a click would close
+            qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+            assert not panel.isAncestorOf(focused()), "a click leaves the keys where they are"
 
 
 def test_keys_come_to_the_patches_of_the_gallery_once_there_are_some(
@@ -185,11 +186,11 @@ def test_esc_in_the_dock_gives_the_keys_to_the_canvas(
     window: Open, project: Project, qtbot: Any
 ) -> None:
     dock = in_step(window, project, "prepare", qtbot)
-    zoom = dock.session.viewer.scene.camera.zoom
+    zoom = camera_of(dock.session.viewer).zoom
     dock.panels["prepare"].main.setFocus()
     qtbot.keyClick(focused(), Qt.Key.Key_Escape)
     qtbot.keyClick(focused(), Qt.Key.Key_K)
-    assert dock.session.viewer.scene.camera.zoom > zoom, "the canvas has keys of its own"
+    assert camera_of(dock.session.viewer).zoom > zoom, "the canvas has keys of its own"
     assert not dock.isAncestorOf(focused())
 
 

@@ -60,9 +60,6 @@ def test_a_region_comes_back_with_its_slide(
     # Once it is used it comes from the disk; what is drawn beside it then is kept again.
     panel.own_region.use.click()
     until_idle(dock)
-    turn(dock, "b")
-    turn(dock, "a")
-    assert len(region_of(dock).data) == 1
     region_of(dock).add_polygons([TRIANGLE + 50])
     turn(dock, "b")
     assert region_of(dock) is None
