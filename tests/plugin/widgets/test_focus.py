@@ -118,8 +118,8 @@ def test_a_key_leads_into_the_dock_that_it_opens_and_esc_back(
     cluster: Any = dock.panels["cluster"]
     second = dock.measuring.second
     buttons = {cluster.gallery: "sources", cluster.scatter: "view", second: "canvas"}
-    begin_by_keys(dock, qtbot)
     for button, inside in buttons.items():
+        begin_by_keys(dock, qtbot)
         button.setFocus()
         qtbot.keyClick(button, Qt.Key.Key_Space)
         panel = button.panel
