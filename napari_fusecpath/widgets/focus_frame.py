@@ -91,6 +91,7 @@ class FocusFollower(QObject):
     def _follow(self, _before: QWidget | None, now: QWidget | None) -> None:
         frame, self._frame = self._frame, None
         if frame is not None:
+            frame.hide()
             frame.deleteLater()
         parent = None if now is None else now.parentWidget()
         if now is None or parent is None:
