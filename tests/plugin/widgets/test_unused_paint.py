@@ -14,6 +14,7 @@ from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.preparing import find_tissue
 from src_core.progress import ignore, never
 from src_core.project import Project
+from tests.plugin.widgets.turning import another_slide, turn
 
 Open = Callable[..., FuseCPathWidget]
 
@@ -22,10 +23,7 @@ Open = Callable[..., FuseCPathWidget]
 def two(project: Project, tmp_path: Path, sample: Path) -> Project:
     """Another slide with tissue, and one of which nothing is known."""
     for name in ("b", "bare"):
-        path = tmp_path / f"{name}.tiff"
-        # Another file by its last byte, which no reader looks at.
-        path.write_bytes(sample.read_bytes() + name.encode())
-        slide = project.add_slide(path, slide_id=name)
+        slide = project.add_slide(another_slide(sample, tmp_path, name), slide_id=name)
         if name == "b":
             find_tissue(project, slide, report=ignore, stop=never)
     return project
@@ -33,11 +31,6 @@ def two(project: Project, tmp_path: Path, sample: Path) -> Project:
 
 def tissue_of(dock: FuseCPathWidget) -> Any:
     return find_layer(dock.session.viewer, "tissue")
-
-
-def turn(dock: FuseCPathWidget, slide_id: str) -> None:
-    dock.session.show_slide(slide_id)
-    dock.session.refresh()
 
 
 @pytest.mark.parametrize("other", ["b", "bare"])
@@ -71,8 +64,7 @@ def test_paint_outlives_a_slide_that_is_dropped_on_the_window(
     turn(dock, "a")
     painted = np.ones_like(tissue_of(dock).data)
     tissue_of(dock).data = painted
-    strange = tmp_path / "strange.tiff"
-    strange.write_bytes(sample.read_bytes() + b"strange")
+    strange = another_slide(sample, tmp_path, "strange")
     dock.session.viewer.open(strange, plugin="napari-fusecpath")
     dock.session.refresh()
     assert tissue_of(dock) is None

@@ -14,6 +14,7 @@ from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.geojson import Polygon
 from src_core.project import Project
 from src_core.regions import keep_roi
+from tests.plugin.widgets.turning import another_slide, turn
 
 Open = Callable[..., FuseCPathWidget]
 TRIANGLE = np.array([(100.0, 100.0), (100.0, 900.0), (700.0, 900.0)])
@@ -21,19 +22,12 @@ TRIANGLE = np.array([(100.0, 100.0), (100.0, 900.0), (700.0, 900.0)])
 
 @pytest.fixture
 def two(project: Project, tmp_path: Path, sample: Path) -> Project:
-    path = tmp_path / "b.tiff"
-    path.write_bytes(sample.read_bytes() + b"b")  # another file by its last byte
-    project.add_slide(path, slide_id="b")
+    project.add_slide(another_slide(sample, tmp_path, "b"), slide_id="b")
     return project
 
 
 def region_of(dock: FuseCPathWidget) -> Any:
     return find_layer(dock.session.viewer, "roi")
-
-
-def turn(dock: FuseCPathWidget, slide_id: str) -> None:
-    dock.session.show_slide(slide_id)
-    dock.session.refresh()
 
 
 def draw(dock: FuseCPathWidget) -> None:
@@ -43,13 +37,23 @@ def draw(dock: FuseCPathWidget) -> None:
     panel.own_region.draw.click()
 
 
+def drawn_on_a(window: Open, two: Project) -> FuseCPathWidget:
+    dock = window(two.root)
+    turn(dock, "a")
+    draw(dock)
+    return dock
+
+
+def turn_and_back(dock: FuseCPathWidget) -> None:
+    for slide_id in ("b", "a"):
+        turn(dock, slide_id)
+
+
 def test_a_region_comes_back_with_its_slide(
     window: Open, until_idle: Callable[[FuseCPathWidget], None], two: Project
 ) -> None:
-    dock = window(two.root)
+    dock = drawn_on_a(window, two)
     panel: Any = dock.panels["prepare"]
-    turn(dock, "a")
-    draw(dock)
     turn(dock, "b")
     assert region_of(dock) is None, "it is another slide"
     turn(dock, "a")
@@ -66,24 +70,19 @@ def test_a_region_comes_back_with_its_slide(
     turn(dock, "a")
     np.testing.assert_allclose(region_of(dock).data[1], TRIANGLE + 50)
     # And again, though it was not touched since.
-    turn(dock, "b")
-    turn(dock, "a")
+    turn_and_back(dock)
     assert len(region_of(dock).data) == 2
 
 
 def test_a_region_whose_patches_were_not_made_is_not_lost(
     window: Open, until_idle: Callable[[FuseCPathWidget], None], two: Project
 ) -> None:
-    dock = window(two.root)
-    panel: Any = dock.panels["prepare"]
-    turn(dock, "a")
-    draw(dock)
-    panel.own_region.use.click()
+    dock = drawn_on_a(window, two)
+    dock.panels["prepare"].own_region.use.click()  # type: ignore[attr-defined]
     dock.session.runner.cancel_all()
     until_idle(dock)
     assert two.slide("a").record.roi_id is None
-    turn(dock, "b")
-    turn(dock, "a")
+    turn_and_back(dock)
     (outline,) = region_of(dock).data
     np.testing.assert_allclose(outline, TRIANGLE)
 
@@ -91,19 +90,15 @@ def test_a_region_whose_patches_were_not_made_is_not_lost(
 def test_a_corner_that_was_moved_since_stays_moved(
     window: Open, until_idle: Callable[[FuseCPathWidget], None], two: Project
 ) -> None:
-    dock = window(two.root)
-    panel: Any = dock.panels["prepare"]
-    turn(dock, "a")
-    draw(dock)
-    panel.own_region.use.click()
+    dock = drawn_on_a(window, two)
+    dock.panels["prepare"].own_region.use.click()  # type: ignore[attr-defined]
     until_idle(dock)
     assert two.slide("a").record.roi_id is not None
     shapes = region_of(dock)._data_view
     corners = shapes.shapes[0].data
     corners[0] = (50, 60)  # as napari's tool for corners does, on the spot
     shapes.edit(0, corners)
-    turn(dock, "b")
-    turn(dock, "a")
+    turn_and_back(dock)
     (outline,) = region_of(dock).data
     np.testing.assert_allclose(outline[0], (50, 60))
 
@@ -111,9 +106,7 @@ def test_a_corner_that_was_moved_since_stays_moved(
 def test_a_region_is_not_laid_on_one_that_came_into_use_since(
     window: Open, two: Project, tmp_path: Path
 ) -> None:
-    dock = window(two.root)
-    turn(dock, "a")
-    draw(dock)
+    dock = drawn_on_a(window, two)
     turn(dock, "b")
     slide = two.slide("a")
     other = keep_roi(slide, [Polygon(exterior=np.array([(0.0, 0), (400, 0), (400, 400)]))])
@@ -127,8 +120,7 @@ def test_a_region_outlives_slides_of_no_project(window: Open, sample: Path, tmp_
     dock = window(sample)
     dock.session.refresh()
     draw(dock)
-    strange = tmp_path / "strange.tiff"
-    strange.write_bytes(sample.read_bytes() + b"strange")
+    strange = another_slide(sample, tmp_path, "strange")
     viewer = dock.session.viewer
     viewer.open(strange, plugin="napari-fusecpath")
     dock.session.refresh()
