@@ -27,6 +27,7 @@ from napari_fusecpath.widgets.cluster_table import SORTS, ClusterTable, rows_of
 from napari_fusecpath.widgets.own_surface import draw_first
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.steady import SteadyButton
+from napari_fusecpath.widgets.tables import offer_sorts
 from src_core.clustering.agreement import ClusterSummary, summarise
 from src_core.clustering.legend import Legend
 from src_core.clustering.legend_store import LegendStore
@@ -331,9 +332,5 @@ class ClusterLegend(QWidget):
         acts.append(("Show all", self._show_all))
         for text, act in acts:
             menu.addAction(text).triggered.connect(act)  # type: ignore[union-attr]
-        sort = menu.addMenu("Sort by")
-        for column, text in SORTS.items():
-            sort.addAction(text).triggered.connect(  # type: ignore[union-attr]
-                lambda _on, column=column: self.table.sort_by(column)
-            )
+        offer_sorts(menu, SORTS, self.table.sort_by)
         return menu

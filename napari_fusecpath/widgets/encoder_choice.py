@@ -23,10 +23,12 @@ from napari_fusecpath.jobs import JobFailure
 from napari_fusecpath.widgets.asking import ConsentDialog, TokenDialog
 from napari_fusecpath.widgets.dialogs import ask_file
 from napari_fusecpath.widgets.encoder_detail import EncoderDetail
+from napari_fusecpath.widgets.encoder_model import SORTS
 from napari_fusecpath.widgets.encoder_table import EncoderTable
 from napari_fusecpath.widgets.encoder_texts import EncoderLine, Standing, is_mean, standing_of
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
+from napari_fusecpath.widgets.tables import offer_sorts
 from src_core.encoders.access import Access
 from src_core.encoders.giving import give_file
 from src_core.encoders.hub_refusals import size_text
@@ -107,7 +109,7 @@ class EncoderChoice(QWidget):
         menu = QMenu(self)
         menu.aboutToHide.connect(menu.deleteLater)
         self.detail.offer(menu)
-        self.table.offer_sorts(menu)
+        offer_sorts(menu, SORTS, self.table.sort_by)
         menu.popup(place)
         menu.setActiveAction(menu.actions()[0])
 

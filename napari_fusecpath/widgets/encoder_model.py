@@ -41,7 +41,7 @@ class Column(IntEnum):
     FITS = 7
 
 
-SORTS = {
+SORTS: dict[int, str] = {
     Column.USE: "In use",
     Column.NAME: "Encoder",
     Column.TASK: "Task",

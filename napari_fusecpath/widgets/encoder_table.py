@@ -9,7 +9,6 @@ from qtpy.QtGui import QContextMenuEvent, QKeyEvent, QPalette, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
-    QMenu,
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QTableView,
@@ -19,7 +18,6 @@ from qtpy.QtWidgets import (
 from napari_fusecpath.widgets.encoder_model import (
     CAN_TICK,
     SHORT,
-    SORTS,
     Column,
     EncoderModel,
     EncoderOrder,
@@ -101,14 +99,10 @@ class EncoderTable(QTableView):
             self.setCurrentIndex(index)
             self.scrollTo(index)
 
-    def offer_sorts(self, menu: QMenu) -> None:
-        """Let a menu sort the rows as a click on a heading does."""
-        offered = QMenu("Sort by", menu)
-        for column, text in SORTS.items():
-            offered.addAction(text).triggered.connect(  # type: ignore[union-attr]
-                lambda _on, column=column: self._sort_by(column)
-            )
-        menu.addMenu(offered)
+    def sort_by(self, column: int) -> None:
+        """Sort by a column; see `EncoderOrder.sort_by`."""
+        self.order.sort_by(Column(column))
+        self.scrollToTop()
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802 - Qt's name
         """Tick the current row by the space bar; offer what can be done by Enter."""
@@ -163,17 +157,13 @@ class EncoderTable(QTableView):
         head.setHighlightSections(False)
         head.setSectionsClickable(True)
         head.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        head.sectionClicked.connect(self._sort_by)
+        head.sectionClicked.connect(self.sort_by)
         head.resizeSection(Column.USE, _BOX_PX)
         for column, text in _WIDEST.items():
             head.resizeSection(column, self._width_of(text))
         side.setDefaultSectionSize(max(side.minimumSectionSize(), self.fontMetrics().height() + 6))
         side.hide()
         return head, side
-
-    def _sort_by(self, column: int) -> None:
-        self.order.sort_by(Column(column))
-        self.scrollToTop()
 
     def _fit(self) -> None:
         """Take the height of some rows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,13 +11,14 @@ from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
+    QMenu,
     QTableWidget,
     QTableWidgetItem,
     QTableWidgetSelectionRange,
     QWidget,
 )
 
-__all__ = ["Table", "colour_icon"]
+__all__ = ["Table", "colour_icon", "offer_sorts"]
 
 _ICON_PX = 14
 
@@ -30,6 +31,26 @@ def colour_icon(colour: Any) -> QIcon:
     icon = QIcon(pixmap)
     icon.addPixmap(pixmap, QIcon.Mode.Selected)  # else a chosen row tints it
     return icon
+
+
+def offer_sorts(menu: QMenu, sorts: Mapping[int, str], sort_by: Callable[[int], None]) -> None:
+    """Let a menu sort a table as clicks on its headings do.
+
+    Parameters
+    ----------
+    menu : QMenu
+        Gets a menu *Sort by* at its end.
+    sorts : mapping of int to str
+        Columns in words.
+    sort_by : callable
+        Sorts by a column.
+    """
+    offered = QMenu("Sort by", menu)
+    for column, text in sorts.items():
+        offered.addAction(text).triggered.connect(  # type: ignore[union-attr]
+            lambda _on, column=column: sort_by(column)
+        )
+    menu.addMenu(offered)
 
 
 class Table(QTableWidget):
