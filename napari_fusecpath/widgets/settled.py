@@ -51,8 +51,9 @@ def _settle() -> None:
 
 
 def _again() -> None:
-    unsettle()
-    _settle()
+    if gc.get_freeze_count():  # else the dock has gone in the meantime, and nothing gives it back
+        unsettle()
+        _settle()
 
 
 def unsettle() -> None:

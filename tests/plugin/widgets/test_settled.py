@@ -48,11 +48,19 @@ def test_all_is_searched_once_the_layers_that_were_there_have_gone(
     assert gc.get_freeze_count() > MANY
 
 
-def test_it_lasts_as_long_as_the_dock(make_napari_viewer: Any, qtbot: Any) -> None:
+def test_it_lasts_as_long_as_the_dock(
+    make_napari_viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settled, "_LET_GO_MS", 0)
     viewer, usual = make_napari_viewer(), gc.get_threshold()
+    viewer.add_image(np.zeros((9, 9)))
     dock = viewer.window.add_plugin_dock_widget("napari-fusecpath", "FuseCPath")[1]
     qtbot.waitUntil(lambda: gc.get_freeze_count() > MANY)
     assert gc.get_threshold()[2] > 10 * usual[2], "all that came since is searched by itself rarely"
     viewer.window.remove_dock_widget(dock)
     qtbot.waitUntil(lambda: not gc.get_freeze_count())
+    assert gc.get_threshold() == usual
+    viewer.layers.clear()
+    qtbot.wait(20)
+    assert not gc.get_freeze_count(), "the layers that were there before the dock go after it"
     assert gc.get_threshold() == usual
