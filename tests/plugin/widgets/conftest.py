@@ -64,7 +64,7 @@ def own_engine() -> bool:
 def window(
     make_napari_viewer: Any, qtbot: Any, warm_runner: JobRunner, own_engine: bool
 ) -> Iterator[Callable[..., FuseCPathWidget]]:
-    """Return a function that opens a viewer with the dock, on a file if one is given.
+    """Return a function that opens a viewer with the dock, and then a file if one is given.
 
     The first window of a test has the engine that the tests before it have used.
     """
@@ -75,10 +75,11 @@ def window(
         viewer.window.resize(1366, 768)
         if not docks and not own_engine:
             warm_runner.setParent(viewer.window._qt_window)
-        if path is not None:
-            viewer.open(path, plugin=PLUGIN)
         _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "FuseCPath")
         docks.append(dock)
+        qtbot.wait(0)  # what a dock does once the loop has turned
+        if path is not None:
+            viewer.open(path, plugin=PLUGIN)
         dock.session.refresh()
         return dock  # type: ignore[no-any-return]
 

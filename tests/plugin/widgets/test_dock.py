@@ -96,6 +96,18 @@ def test_a_first_minute(
     assert again.session.runner.engine_pid is None
 
 
+def test_a_slide_that_is_there_before_the_dock_is_taken_up(
+    make_napari_viewer: Any, sample: Path, home: Path
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    viewer.open(sample, plugin=PLUGIN)
+    dock = viewer.window.add_plugin_dock_widget(PLUGIN, "FuseCPath")[1]
+    dock.session.refresh()
+    assert dock.project.folder.text() == str(home / "FuseCPath" / "small")
+    assert "128 µm" in dock.panels["prepare"].say.text()
+    assert dock.panels["prepare"].main.isEnabled()
+
+
 def test_a_dock_that_is_closed_leaves_nothing_behind(
     make_napari_viewer: Any, sample: Path, tmp_path: Path, qtbot: Any
 ) -> None:
@@ -123,8 +135,10 @@ def test_a_dock_that_is_closed_leaves_nothing_behind(
     qtbot.waitUntil(lambda: not {*docks()} & {"FuseCPath", "Scatter", "Gallery"})
     assert not viewer.mouse_move_callbacks
     assert not viewer.keymap, "neither a key nor a listener is left"
-    viewer.window.add_plugin_dock_widget(PLUGIN, "FuseCPath")
+    again = viewer.window.add_plugin_dock_widget(PLUGIN, "FuseCPath")[1]
     assert not workbench_of(viewer).is_blind, "nobody would know why nothing is predicted"
+    again.session.refresh()
+    assert again.session.snapshot.clusters is not None, "the project is still open"
 
 
 def test_a_step_that_lacks_its_input_runs_the_one_that_gives_it(
