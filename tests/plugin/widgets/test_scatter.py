@@ -30,6 +30,8 @@ LEFT, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
 NO_BUTTON = Qt.MouseButton.NoButton
 NO_KEY, SHIFT = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier
 
+Open = Callable[..., FuseCPathWidget]
+
 
 @pytest.fixture
 def project(tmp_path: Path, sample: Path) -> Project:
@@ -66,7 +68,7 @@ def drag_over(view: Any, path: list[QPoint], button: Any, modifier: Any = NO_KEY
     send(view, QEvent.Type.MouseButtonRelease, path[-1], button, modifier)
 
 
-def in_step_three(window: Callable[..., FuseCPathWidget], project: Project) -> tuple[Session, Any]:
+def in_step_three(window: Open, project: Project) -> tuple[Session, Any]:
     """Open a project whose scatter is made; return its session and the step of the clusters."""
     add_scatter(project)
     dock = window()
@@ -76,18 +78,39 @@ def in_step_three(window: Callable[..., FuseCPathWidget], project: Project) -> t
     return dock.session, dock.panels["cluster"]
 
 
-def test_patches_are_drawn_around_and_found_on_the_slide(
-    window: Callable[..., FuseCPathWidget],
-    project: Project,
-    qtbot: Any,
-    monkeypatch: pytest.MonkeyPatch,
+def drag(panel: Any, start: float, end: float, modifier: Any = NO_KEY) -> None:
+    """Draw around all from one share of the width to another."""
+    view = panel.view
+    width, height = view.width(), view.height()
+    corners = [(start, 0.0), (end, 0.0), (end, 1.0), (start, 1.0)]
+    px = [QPoint(int(x * (width - 1)), int(y * (height - 1))) for x, y in corners]
+    drag_over(view, px, LEFT, modifier)
+
+
+@pytest.fixture
+def opened(window: Open, project: Project, qtbot: Any) -> tuple[Session, Any, Any]:
+    """A window with the scatter beside step 3: its session, the step, and the scatter's panel."""
+    session, cluster = in_step_three(window, project)
+    cluster.scatter.click()
+    qtbot.waitUntil(cluster.scatter.panel.view.isVisible)
+    return session, cluster, cluster.scatter.panel
+
+
+def of_cluster(session: Session, number: int) -> list[int]:
+    clusters = session.snapshot.clusters
+    assert clusters is not None
+    return np.flatnonzero(clusters == number).tolist()
+
+
+def test_it_says_what_is_missing_and_shows_the_clusters_once_they_are_laid_out(
+    window: Open, project: Project, qtbot: Any
 ) -> None:
     dock = window()
     session, cluster = dock.session, dock.panels["cluster"]
     dock.go("cluster")
     cluster.scatter.click()  # type: ignore[attr-defined]
     panel = cluster.scatter.panel  # type: ignore[attr-defined]
-    view, bench = panel.view, session.workbench
+    view = panel.view
     assert panel.isVisible()
     assert "Open a slide first" in panel.empty.text()
     assert not panel.make.isVisible()
@@ -98,12 +121,10 @@ def test_patches_are_drawn_around_and_found_on_the_slide(
     add_scatter(project)
     session.refresh()
     qtbot.waitUntil(view.isVisible)
-    snapshot, grid = session.snapshot, project.slide("a").load_grid()
-    left, right = (np.flatnonzero(snapshot.clusters == number).tolist() for number in (0, 1))
     keys = [panel.colors.itemData(at) for at in range(panel.colors.count())]
     assert keys == ["clusters", "agreement", "density"]
     legend = np.round(255 * cluster_colors(2)).astype(np.uint8)
-    np.testing.assert_array_equal(view._colors, legend[snapshot.clusters])
+    np.testing.assert_array_equal(view._colors, legend[session.snapshot.clusters])
     line, up = view.fontMetrics().height(), view._view.to_px(view._xy, view._size)[:, 1]
     assert up.min() > line, "no patch lies below the captions"
     assert up.max() < view.height() - line
@@ -111,53 +132,69 @@ def test_patches_are_drawn_around_and_found_on_the_slide(
     assert not shade.visible, "ready for many"
     assert session.viewer.layers.selection.active is not shade
 
-    def drag(start: float, end: float, modifier: Any = NO_KEY) -> None:
-        """Draw around all from one share of the width to another."""
-        width, height = view.width(), view.height()
-        corners = [(start, 0.0), (end, 0.0), (end, 1.0), (start, 1.0)]
-        px = [QPoint(int(x * (width - 1)), int(y * (height - 1))) for x, y in corners]
-        drag_over(view, px, LEFT, modifier)
-        session.refresh()
+    panel.parentWidget().destroyOnClose()
+    assert panel.parentWidget() is None
+    cluster.scatter.click()  # type: ignore[attr-defined]
+    qtbot.waitUntil(panel.view.isVisible)
 
-    drag(0.5, 1)
+
+def test_what_is_drawn_around_is_selected_on_the_slide(
+    opened: tuple[Session, Any, Any], qtbot: Any
+) -> None:
+    session, _, panel = opened
+    view, bench = panel.view, session.workbench
+    left, right = (of_cluster(session, number) for number in (0, 1))
+    everything = sorted(left + right)
+    drag(panel, 0.5, 1)
+    session.refresh()
     assert list(bench.selected) == right
     assert panel.text.text() == f"{len(right)} patches selected."
     frames: Any = find_layer(session.viewer, "selection")
     assert (frames.edge_color[:, 3] > 0).sum() == 4 * len(right), "framed on the slide"
-    drag(0, 0.5, SHIFT)
-    assert list(bench.selected) == list(range(len(grid)))
+    drag(panel, 0, 0.5, SHIFT)
+    assert list(bench.selected) == everything
     for _ in range(200):  # the second cluster lies to the right of the first
         if view._view.to_px(view._xy[left], view._size)[:, 0].max() < 0:
             break
         qtbot.keyClick(view, Qt.Key.Key_Right)
     qtbot.keyClick(view, Qt.Key.Key_Return)
-    session.refresh()
     assert list(bench.selected) == right, "what is in view, without a mouse"
     qtbot.keyClick(view, Qt.Key.Key_Home)
     qtbot.keyClick(view, Qt.Key.Key_Return, SHIFT)
-    session.refresh()
-    assert list(bench.selected) == list(range(len(grid)))
+    assert list(bench.selected) == everything
     qtbot.keyClick(view, Qt.Key.Key_Escape)
     assert bench.selected == ()
 
-    bench.selected = (left[2],)  # by whomever
-    session.refresh()
-    assert np.flatnonzero(view._selected).tolist() == [left[2]]
-    cluster.table.selectRow(1)  # type: ignore[attr-defined]
-    session.refresh()
-    assert np.flatnonzero(view._selected).tolist() == right
-    drag(0, 0.5)
-    assert cluster.table.chosen == [], "the legend gives way"  # type: ignore[attr-defined]
-    assert list(bench.selected) == left
 
+def test_what_is_selected_elsewhere_lights_up(opened: tuple[Session, Any, Any]) -> None:
+    session, cluster, panel = opened
+    left, right = (of_cluster(session, number) for number in (0, 1))
+    session.workbench.selected = (left[2],)  # by whomever
+    session.refresh()
+    assert np.flatnonzero(panel.view._selected).tolist() == [left[2]]
+    cluster.table.selectRow(1)
+    session.refresh()
+    assert np.flatnonzero(panel.view._selected).tolist() == right
+    drag(panel, 0, 0.5)
+    assert cluster.table.chosen == [], "the legend gives way"
+    assert list(session.workbench.selected) == left
+
+
+def test_many_are_told_by_a_shade_over_the_others(
+    opened: tuple[Session, Any, Any], project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, _, panel = opened
     monkeypatch.setattr(bag_frames, "_MOST_FRAMED", 3)
-    drag(0.5, 1)
+    shade: Any = find_layer(session.viewer, "shade")
+    drag(panel, 0.5, 1)
+    session.refresh()
     assert find_layers(session.viewer, "shade") == [shade]
     assert shade.visible
-    frames = find_layer(session.viewer, "selection")
-    assert not frames.edge_color[:, 3].any()
-    columns, rows = grid.cells.T
-    np.testing.assert_array_equal(np.asarray(shade.data)[rows, columns], snapshot.clusters == 0)
+    frames: Any = find_layer(session.viewer, "selection")
+    assert frames is None or not frames.edge_color[:, 3].any()
+    left = of_cluster(session, 0)
+    columns, rows = project.slide("a").load_grid().cells[left].T
+    assert np.asarray(shade.data)[rows, columns].all()
     assert np.asarray(shade.data).sum() == len(left)
     panel.clear.click()
     session.refresh()
@@ -166,16 +203,41 @@ def test_patches_are_drawn_around_and_found_on_the_slide(
     session.refresh()
     assert find_layer(session.viewer, "shade") is None
 
-    (at,) = view._view.to_px(view._xy[[right[0]]], view._size).astype(int).tolist()
-    send(view, QEvent.Type.MouseMove, QPoint(*at))
-    shown = view._row_at(QPoint(*at))
+
+def test_a_point_tells_of_its_patch_and_leads_there(
+    opened: tuple[Session, Any, Any], qtbot: Any
+) -> None:
+    session, _, panel = opened
+    view = panel.view
+    one = of_cluster(session, 1)[0]
+    (px,) = view._view.to_px(view._xy[[one]], view._size).astype(int).tolist()
+    at = QPoint(*px)
+    send(view, QEvent.Type.MouseMove, at)
+    shown = view._row_at(at)
     assert panel.text.text().splitlines() == [f"patch {shown}", "cluster 1"]
-    qtbot.mouseClick(view, LEFT, NO_KEY, QPoint(*at))
-    assert bench.selected == (shown,)
+    qtbot.mouseClick(view, LEFT, NO_KEY, at)
+    assert session.workbench.selected == (shown,)
     before = camera_of(session.viewer).center
-    qtbot.mouseDClick(view, LEFT, NO_KEY, QPoint(*at))
+    qtbot.mouseDClick(view, LEFT, NO_KEY, at)
     assert camera_of(session.viewer).center != before
 
+    home = view._view
+    qtbot.keyClick(view, Qt.Key.Key_Plus)
+    qtbot.keyClick(view, Qt.Key.Key_Left)
+    closer = view._view
+    assert closer.zoom > home.zoom
+    drag_over(view, [QPoint(50, 50), QPoint(90, 50)], RIGHT)
+    assert view._view.middle[0] < closer.middle[0]
+    panel.whole.click()
+    assert view._view == home
+
+
+def test_it_is_coloured_by_a_map_as_long_as_there_is_one(
+    opened: tuple[Session, Any, Any], project: Project, qtbot: Any
+) -> None:
+    session, _, panel = opened
+    view, grid = panel.view, project.slide("a").load_grid()
+    left, right = (of_cluster(session, number) for number in (0, 1))
     attention = np.full(len(grid), np.nan)
     attention[right] = np.linspace(0, 2, len(right))
     show_attention(session.viewer, grid, attention)
@@ -197,24 +259,9 @@ def test_patches_are_drawn_around_and_found_on_the_slide(
     session.refresh()
     assert panel.colors.currentData() == "clusters"
 
-    home = view._view
-    qtbot.keyClick(view, Qt.Key.Key_Plus)
-    qtbot.keyClick(view, Qt.Key.Key_Left)
-    closer = view._view
-    assert closer.zoom > home.zoom
-    drag_over(view, [QPoint(50, 50), QPoint(90, 50)], RIGHT)
-    assert view._view.middle[0] < closer.middle[0]
-    panel.whole.click()
-    assert view._view == home
-
-    panel.parentWidget().destroyOnClose()
-    assert panel.parentWidget() is None
-    cluster.scatter.click()  # type: ignore[attr-defined]
-    qtbot.waitUntil(panel.view.isVisible)
-
 
 def test_gallery_and_scatter_leave_the_window_on_a_laptop_s_screen(
-    window: Callable[..., FuseCPathWidget], project: Project, qtbot: Any
+    window: Open, project: Project, qtbot: Any
 ) -> None:
     session, cluster = in_step_three(window, project)
     cluster.gallery.click()  # type: ignore[attr-defined]
@@ -229,19 +276,12 @@ def test_gallery_and_scatter_leave_the_window_on_a_laptop_s_screen(
     assert shown.height() == 768
 
 
-def test_the_switch_shows_either_scatter_asks_for_what_is_not_made_and_is_remembered(
-    window: Callable[..., FuseCPathWidget], project: Project, qtbot: Any
+def test_a_scatter_by_neighbours_is_asked_for_followed_and_cancelled(
+    opened: tuple[Session, Any, Any], project: Project, qtbot: Any
 ) -> None:
-    session, cluster = in_step_three(window, project)
-    cluster.scatter.click()  # type: ignore[attr-defined]
-    panel = cluster.scatter.panel  # type: ignore[attr-defined]
+    session, _, panel = opened
     pca, tsne = (panel.switch.buttons[kind] for kind in ("pca", "tsne"))
-    qtbot.waitUntil(panel.view.isVisible)
     assert pca.isChecked()
-    along_axes = panel.view._xy
-    session.workbench.selected = (3, 4)
-    session.refresh()
-
     qtbot.mouseClick(tsne, LEFT)
     assert not panel.view.isVisible()
     assert "neighbours (t-SNE) takes a minute at most" in panel.empty.text()
@@ -271,8 +311,17 @@ def test_the_switch_shows_either_scatter_asks_for_what_is_not_made_and_is_rememb
     assert panel.make.isVisible()
     assert panel.make.isEnabled()
 
+
+def test_the_switch_shows_either_scatter_of_these_clusters_and_is_remembered(
+    opened: tuple[Session, Any, Any], project: Project, qtbot: Any
+) -> None:
+    session, _, panel = opened
+    pca, tsne = (panel.switch.buttons[kind] for kind in ("pca", "tsne"))
+    along_axes = panel.view._xy
+    session.workbench.selected = (3, 4)
     add_scatter(project, "tsne")
     session.refresh()
+    qtbot.mouseClick(tsne, LEFT)
     assert panel.view.isVisible()
     np.testing.assert_array_equal(panel.view._xy[:, 1], -along_axes[:, 1])
     assert np.flatnonzero(panel.view._selected).tolist() == [3, 4], "it is one selection"
@@ -280,11 +329,8 @@ def test_the_switch_shows_either_scatter_asks_for_what_is_not_made_and_is_rememb
     assert panel.colors.isEnabled()
     legend = np.round(255 * cluster_colors(2)).astype(np.uint8)
     np.testing.assert_array_equal(panel.view._colors, legend[session.snapshot.clusters])
-    width, height = panel.view.width(), panel.view.height()
-    corners = [(0, 0), (width // 2, 0), (width // 2, height - 1), (0, height - 1)]
-    drag_over(panel.view, [QPoint(*corner) for corner in corners], LEFT)
-    left = np.flatnonzero(session.snapshot.clusters == 0).tolist()
-    assert list(session.workbench.selected) == left
+    drag(panel, 0, 0.5)
+    assert list(session.workbench.selected) == of_cluster(session, 0)
 
     assert KindSwitch().kind == "tsne", "remembered"
     qtbot.mouseClick(pca, LEFT)

@@ -15,7 +15,7 @@ from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QFileDialog, QLineEdit
 
 from napari_fusecpath.layers.find import find_layer, find_layers
-from napari_fusecpath.widgets import labels_table
+from napari_fusecpath.widgets import labels_table, slides_panel
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.slide_list import SlideList
 from napari_fusecpath.widgets.slide_model import Column, SlideListing, SlideModel
@@ -157,39 +157,42 @@ def test_what_is_being_typed_outlives_a_refresh(window: Open, project: Project, 
     qtbot.waitUntil(lambda: label_of(project, "a") == "metastasis")
 
 
-def test_a_pathologist_goes_through_the_slides(
-    window: Open, project: Project, tmp_path: Path, monkeypatch: Any, qtbot: Any
+def test_keys_of_the_canvas_turn_from_slide_to_slide(
+    window: Open, project: Project, qtbot: Any
 ) -> None:
     dock = window(project.root)
-    panel, bench, viewer = dock.project.slides, dock.session.workbench, dock.session.viewer
-    slides, model = panel.list, panel.list.slide_model
+    slides, bench, viewer = dock.project.slides.list, dock.session.workbench, dock.session.viewer
+    model = slides.slide_model
     qtbot.waitUntil(lambda: model.stages("c") is not None)
     state = [model.data(model.index_of(name, Column.STATE)) for name in "abc"]
     assert state == ["●○●○○", "○○○○○", "○○○○○"]
     assert slides.chosen == "a"
 
-    # Keys of the canvas turn; of many in a row only the last slide is opened.
     canvas = viewer.window._qt_viewer.canvas.native
     shown: list[str] = []
     bench.events.slide_id.connect(shown.append)
     for _ in range(2):
         qtbot.keyClick(canvas, Qt.Key.Key_PageDown)
     qtbot.waitUntil(lambda: bench.slide_id == "c")
-    assert shown == ["c"]
+    assert shown == ["c"], "of many in a row only the last slide is opened"
     assert find_layer(viewer, "clusters") is None, "that slide has none"
     qtbot.keyClick(canvas, Qt.Key.Key_PageDown)
     qtbot.waitUntil(lambda: bench.slide_id == "a")
     assert find_layer(viewer, "clusters") is not None
     assert len(find_layers(viewer, "slide")) == 1
 
-    # A label is typed, and is on disk.
+
+def test_labels_are_typed_and_on_disk(
+    window: Open, project: Project, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+) -> None:
+    dock = window(project.root)
+    panel, slides = dock.project.slides, dock.project.slides.list
+    model = slides.slide_model
     type_label(slides, "a", "benign", qtbot)
     qtbot.waitUntil(lambda: label_of(project, "a") == "benign")
     qtbot.waitUntil(lambda: model.listing.labels["a"] == "benign")
     said: list[str] = []
-    monkeypatch.setattr(
-        "napari_fusecpath.widgets.slides_panel.report_error", lambda error: said.append(str(error))
-    )
+    monkeypatch.setattr(slides_panel, "report_error", lambda error: said.append(str(error)))
     type_label(slides, "a", "=1+1", qtbot)
     qtbot.waitUntil(lambda: bool(said))
     assert "formula" in said[0]
@@ -206,8 +209,12 @@ def test_a_pathologist_goes_through_the_slides(
     type_label(slides, "a", "2", qtbot)
     qtbot.waitUntil(lambda: label_of(project, "a", "grade") == "2")
 
-    # Out and in again.
-    out = tmp_path / "out.csv"
+
+def test_labels_go_out_into_a_table_and_come_in_again(
+    window: Open, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+) -> None:
+    dock, out = window(project.root), tmp_path / "out.csv"
+    set_labels(project, "label", {"a": "benign"}, by="ada")
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(out), ""))
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(out), ""))
     menu: Any = dock.project.menu_button.menu()
@@ -215,12 +222,18 @@ def test_a_pathologist_goes_through_the_slides(
     actions["Write labels to a table (CSV) …"].trigger()
     qtbot.waitUntil(out.is_file)
     rows = list(csv.DictReader(out.read_text().splitlines()))
-    assert [row["label"] for row in rows] == ["benign", "metastasis", "metastasis"]
+    assert [row["label"] for row in rows] == ["benign", "tumour", "tumour"]
     set_labels(project, "label", {"a": ""}, by="ada")
     actions["Take labels from a table (CSV) …"].trigger()
     assert label_of(project, "a") == "benign"
 
-    # A slide whose file has moved is said, and found again by its content.
+
+def test_a_slide_whose_file_has_moved_is_said_and_found_by_its_content(
+    window: Open, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+) -> None:
+    dock = window(project.root)
+    panel, bench = dock.project.slides, dock.session.workbench
+    slides, model = panel.list, panel.list.slide_model
     moved = tmp_path / "elsewhere" / "x.tiff"
     moved.parent.mkdir()
     Path(project.slide("b").record.path).rename(moved)
@@ -238,11 +251,19 @@ def test_a_pathologist_goes_through_the_slides(
     assert panel.lost.isHidden()
     assert bench.slide_path == moved
 
-    if os.name == "posix":  # elsewhere such a file is simply not there
-        record = project.root / "slides" / "c" / "slide.json"
-        record.write_text(json.dumps({**json.loads(record.read_text()), "path": "x" * 300}))
-        slides.setCurrentIndex(model.index_of("c"))
-        qtbot.waitUntil(lambda: said[-1].startswith("The file of c cannot be reached (File name"))
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere such a file is simply not there")
+def test_a_file_that_cannot_be_reached_is_said(
+    window: Open, project: Project, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+) -> None:
+    slides = window(project.root).project.slides.list
+    said: list[str] = []
+    monkeypatch.setattr(slides_panel, "report_error", lambda error: said.append(str(error)))
+    record = project.root / "slides" / "c" / "slide.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "path": "x" * 300}))
+    slides.setCurrentIndex(slides.slide_model.index_of("c"))
+    qtbot.waitUntil(lambda: bool(said))
+    assert said[-1].startswith("The file of c cannot be reached (File name")
 
 
 def test_a_table_that_takes_labels_away_says_whose(
