@@ -15,7 +15,7 @@ from src_core.project import Project, ProjectConfig
 from src_core.slides.synthetic import CLASSES
 from tests.core.cohort_files import write_cohort
 
-__all__ = ["JOB_MS", "N_SLIDES", "copied", "take_through"]
+__all__ = ["JOB_MS", "N_SLIDES", "copied", "result_of", "take_through"]
 
 JOB_MS = 240_000
 N_SLIDES = 8
@@ -46,7 +46,7 @@ def take_through(
     project = Project.create(folder / "project", ProjectConfig.from_dict(_CONFIG))
     options: dict[str, Any] = {"labels": str(table)}
     for verb in ("prepare", *verbs):
-        result = _result_of(runner.submit(verb, {"project": str(project.root), **options}))
+        result = result_of(runner.submit(verb, {"project": str(project.root), **options}))
         assert result["failures"] == []
         options = {}
 
@@ -56,7 +56,7 @@ def copied(folder: Path, to: Path) -> Project:
     return Project.open(shutil.copytree(folder / "project", to / "project"))
 
 
-def _result_of(job: Job) -> dict[str, Any]:
+def result_of(job: Job) -> dict[str, Any]:
     """Wait for a job where there is no test yet, and so no `qtbot`."""
     results: list[dict[str, Any]] = []
     loop = QEventLoop()

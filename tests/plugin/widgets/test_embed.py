@@ -170,22 +170,22 @@ def test_every_encoder_says_how_it_stands(window: Open, sample: Path) -> None:
         assert ("mine" in names) == ("mine" in imported)
 
 
-def test_the_table_tells_sorts_and_is_ticked_by_keys_and_presets(
-    window: Open, qtbot: Any, sample: Path
-) -> None:
-    dock = window(sample)
-    panel = panel_of(dock)
-    choice = panel.choice
+def column(choice: Any, of: Column) -> list[str]:
+    """Return what a column of the table of encoders says, row by row."""
+    order = choice.table.order
+    return [str(order.index(row, of).data()) for row in range(order.rowCount())]
+
+
+def test_the_table_tells_what_each_encoder_is(window: Open, qtbot: Any, sample: Path) -> None:
+    choice = panel_of(window(sample)).choice
     table, order = choice.table, choice.table.order
 
-    def column(of: Column) -> list[str]:
-        return [str(order.index(row, of).data()) for row in range(order.rowCount())]
-
     def cells(name: str) -> list[str]:
-        row = column(Column.NAME).index(name)
+        row = column(choice, Column.NAME).index(name)
         return [order.index(row, of).data() for of in Column if of != Column.USE]
 
-    mark = order.index(column(Column.NAME).index("phikon-v2"), Column.LICENCE).data(SHORT)
+    at = column(choice, Column.NAME).index("phikon-v2")
+    mark = order.index(at, Column.LICENCE).data(SHORT)
     said = order.index(0, Column.NAME).data(Qt.ItemDataRole.AccessibleTextRole)
     assert (mark, said) == ("NC", "lite0, ticked")
     known = ["phikon-v2", "patch", "1024", "Owkin non-commercial", "open", "1.2 GB", "yes"]
@@ -193,7 +193,8 @@ def test_the_table_tells_sorts_and_is_ticked_by_keys_and_presets(
     assert cells("conch_v15")[4:] == ["gated", "token", "no"], "256 px are not its 512"
     assert cells("titan")[1:] == ["slide", "768", "CC-BY-NC-ND-4.0", "gated", "consent", "own"]
     assert cells("keep")[4:] == ["", "import", "yes"]
-    assert column(Column.NAME)[:4] == ["lite0", "texture", "lite1", "lite2"], "in use, then ready"
+    first = column(choice, Column.NAME)[:4]
+    assert first == ["lite0", "texture", "lite1", "lite2"], "in use, then ready"
     viewport, heads = table.viewport(), table.horizontalHeader()
     qtbot.waitUntil(lambda: heads.length() <= viewport.width())  # no column is out of view
     hidden = {of for of in Column if heads.isSectionHidden(of)}
@@ -209,6 +210,12 @@ def test_the_table_tells_sorts_and_is_ticked_by_keys_and_presets(
     qtbot.waitUntil(lambda: not any(map(heads.isSectionHidden, Column)))
     assert heads.length() <= viewport.width()
 
+
+def test_the_table_is_sorted_by_its_heads(window: Open, qtbot: Any, sample: Path) -> None:
+    choice = panel_of(window(sample)).choice
+    heads = choice.table.horizontalHeader()
+    choice.table.setMinimumWidth(choice.table.width() + 90)
+    qtbot.waitUntil(lambda: not heads.isSectionHidden(Column.SIZE))
     firsts = [(Column.SIZE, "4608"), (Column.SIZE, "any"), (Column.NAME, "abmil")]
     firsts += [(Column.TASK, "patch"), (Column.LICENCE, "Apache-2.0"), (Column.WEIGHTS, "here")]
     firsts += [(Column.WEIGHTS, "import"), (Column.FITS, "yes"), (Column.ACCESS, "gated")]
@@ -217,9 +224,15 @@ def test_the_table_tells_sorts_and_is_ticked_by_keys_and_presets(
         qtbot.mouseClick(
             heads.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(middle, heads.height() // 2)
         )
-        assert column(of)[0] == first
-    assert order.headerData(Column.ACCESS, Qt.Orientation.Horizontal) == "▴Access"
+        assert column(choice, of)[0] == first
+    access = choice.table.order.headerData(Column.ACCESS, Qt.Orientation.Horizontal)
+    assert access == "▴Access"
 
+
+def test_encoders_are_ticked_by_keys_and_clicks(window: Open, qtbot: Any, sample: Path) -> None:
+    dock = window(sample)
+    choice = panel_of(dock).choice
+    table, order = choice.table, choice.table.order
     table.choose("lite1")
     qtbot.keyClick(table, Qt.Key.Key_Space)
     assert choice.encoders == ["lite0", "lite1", "texture"]
@@ -233,25 +246,30 @@ def test_the_table_tells_sorts_and_is_ticked_by_keys_and_presets(
     assert "uni2-h" not in choice.encoders, "it cannot be had"
     index = order.index_of("lite1").siblingAtColumn(Column.USE)
     table.scrollTo(index)
-    qtbot.mouseClick(viewport, Qt.MouseButton.LeftButton, pos=table.visualRect(index).center())
+    at = table.visualRect(index).center()
+    qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=at)
     assert (choice.encoders, choice.teachers) == (["lite0", "texture"], []), "nor can its mean be"
     assert not order.index_of("mean-lite1").isValid()
 
-    # Presets, sorted by what is in use.
+
+def test_presets_tick_a_set_and_say_what_it_costs(window: Open, sample: Path) -> None:
+    dock = window(sample)
+    panel = panel_of(dock)
+    choice = panel.choice
     tips = {name: button.toolTip() for name, button in choice.presets.items()}
     assert "Nothing to download" in tips["offline"]
-    lines = {line.name: line for line in table.encoders.lines}
+    lines = {line.name: line for line in choice.table.encoders.lines}
     absent = [lines[one] for one in PRESETS["open"].encoders if lines[one].weights != "here"]
     assert absent
     size = size_text(sum(one.card.download_mb for one in absent) * 1e6)
     assert f"Downloads {size}" in tips["open"]
     assert "once you have access" in tips["paper"]
-    order.sort_by(Column.USE)
+    choice.table.order.sort_by(Column.USE)
     choice.presets["open"].click()
     assert set(choice.encoders) == set(PRESETS["open"].encoders)
     assert dock.session.workbench.encoders == tuple(choice.encoders)
     assert panel.warning.text() == ""
-    assert column(Column.NAME)[0] in PRESETS["open"].encoders, "what is ticked is in view"
+    assert column(choice, Column.NAME)[0] in PRESETS["open"].encoders, "what is ticked is in view"
     choice.presets["paper"].click()
     assert choice.encoders == [], "none can be had yet, nor is another set's left to be run"
     assert "Not ticked: conch_v15, virchow2, gigapath, gigapath-slide" in panel.warning.text()

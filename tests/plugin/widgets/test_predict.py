@@ -29,7 +29,7 @@ from src_core.patches.rows import told_rows, written_rows
 from src_core.project import Project
 from src_core.provenance import read_json, write_json
 from tests.plugin.widgets.outlived import figures_of
-from tests.plugin.widgets.small_cohort import N_SLIDES, copied, take_through
+from tests.plugin.widgets.small_cohort import N_SLIDES, copied, result_of, take_through
 
 Open = Callable[..., FuseCPathWidget]
 Wait = Callable[[FuseCPathWidget], None]
@@ -279,13 +279,11 @@ def _look_at_the_position(dock: FuseCPathWidget, project: Project, risk: float) 
     assert "the curves would flatter the model" in position.caption.text()
 
 
-def test_what_a_prediction_rests_on_is_chosen_as_in_the_legend(
+def test_a_prediction_is_explained_cluster_by_cluster(
     window: Open, until_idle: Wait, project: Project
 ) -> None:
     dock = window(project.root)
     predict: Any = dock.panels["predict"]
-    legend: Any = dock.panels["cluster"]
-    viewer = dock.session.viewer
     dock.run("predict")
     until_idle(dock)
     reasons = predict.reasons
@@ -294,46 +292,94 @@ def test_what_a_prediction_rests_on_is_chosen_as_in_the_legend(
     until_idle(dock)
     assert predict.warning.text() == ""
     assert not reasons.table.isHidden()
-    found = Explanation.load(project.prediction("run-0001", "s0") / "explanation.json")
+    found = explanation_of(project)
     column = found.classes.index(dock.session.workbench.class_name or "")
     ranked = sorted(found.without, key=lambda one: -abs(one.change[column]))
-    shown = [f"cluster {reasons.table.item(row, 0).text()}" for row in range(len(ranked))]
+    shown = [f"cluster {name}" for name in names_in(reasons)]
     assert shown == [one.name for one in ranked]
     assert reasons.text.text().startswith(f"Without {shown[0]} the probability of")
 
+
+@pytest.fixture(scope="module")
+def explained(
+    trained: Path, tmp_path_factory: pytest.TempPathFactory, warm_runner: JobRunner
+) -> Path:
+    """The cohort once more; the prediction of its first slide is explained."""
+    folder = tmp_path_factory.mktemp("explained")
+    root = copied(trained, folder).root
+    for verb in ("predict", "explain"):
+        result_of(warm_runner.submit(verb, {"project": str(root), "slides": ["s0"]}))
+    return folder
+
+
+@pytest.fixture
+def explained_project(explained: Path, tmp_path: Path) -> Project:
+    return copied(explained, tmp_path)
+
+
+def explanation_of(project: Project) -> Explanation:
+    return Explanation.load(project.prediction("run-0001", "s0") / "explanation.json")
+
+
+def names_in(reasons: Any) -> list[str]:
+    """Return the first column of what a prediction rests on."""
+    return [reasons.table.item(row, 0).text() for row in range(reasons.table.rowCount())]
+
+
+def test_what_a_prediction_rests_on_is_chosen_as_in_the_legend(
+    window: Open, explained_project: Project
+) -> None:
+    dock = window(explained_project.root)
+    predict: Any = dock.panels["predict"]
+    legend: Any = dock.panels["cluster"]
+    reasons, viewer = predict.reasons, dock.session.viewer
+    name = names_in(reasons)[1]
     reasons.table.selectRow(1)
     dock.session.refresh()
-    number = int(shown[1].removeprefix("cluster "))
-    assert legend.table.chosen == [number]
+    assert legend.table.chosen == [int(name)]
     clusters = dock.session.snapshot.clusters
     assert clusters is not None
-    assert dock.session.selected.tolist() == np.flatnonzero(clusters == number).tolist()
+    assert dock.session.selected.tolist() == np.flatnonzero(clusters == int(name)).tolist()
     assert reasons.table.chosen == [1]
-    assert reasons.text.text().startswith(f"Without {shown[1]} the probability of")
+    assert reasons.text.text().startswith(f"Without cluster {name} the probability of")
     assert {role_of(layer) for layer in viewer.layers if layer.visible} == {"slide", "clusters"}
     assert predict.map_box.currentText() == "Clusters"
 
-    picked = np.flatnonzero(clusters == number)[:3]
-    dock.session.workbench.selected = ()
+    project = explained_project
+    project.reconfigured(project.config.replace(clustering={"n_clusters": 3}))
     dock.session.refresh()
+    legend.table.clearSelection()
+    reasons.table.selectRow(0)
+    assert legend.table.chosen == [], "these clusters are no longer the model's"
+    assert "not those of the slide today" in reasons.table.toolTip()
+
+
+def test_selected_patches_are_left_out_beside_the_clusters(
+    window: Open, until_idle: Wait, explained_project: Project
+) -> None:
+    dock = window(explained_project.root)
+    predict: Any = dock.panels["predict"]
+    legend: Any = dock.panels["cluster"]
+    reasons, bench = predict.reasons, dock.session.workbench
+    clusters, kept = dock.session.snapshot.clusters, names_in(predict.reasons)
+    assert clusters is not None
+    number = int(kept[1])
+    picked = np.flatnonzero(clusters == number)[:3]
     assert not reasons.ask_selected.isEnabled()
     assert reasons.ask_selected.toolTip().startswith("First select patches")
-    dock.session.workbench.selected = tuple(picked.tolist())
+    bench.selected = tuple(picked.tolist())
     dock.session.refresh()
     reasons.ask_selected.click()
     until_idle(dock)
     assert predict.warning.text() == ""
-    names = [reasons.table.item(row, 0).text() for row in range(reasons.table.rowCount())]
-    kept = [name.removeprefix("cluster ") for name in shown]
-    told = told_rows(written_rows(picked))
-    selected = f"selected ({told})"
-    assert sorted(names) == sorted([*kept, selected]), "the clusters stay"
-    row = names.index(selected)
+    names, told = names_in(reasons), told_rows(written_rows(picked))
+    assert sorted(names) == sorted([*kept, f"selected ({told})"]), "the clusters stay"
+    row = names.index(f"selected ({told})")
     assert reasons.table.chosen == [row]
-    assert reasons.text.text().startswith(
-        f"Without the 3 {selected} the probability".replace("selected", "selected patches")
-    )
-    (one,) = Explanation.load(project.prediction("run-0001", "s0") / "explanation.json").without[:1]
+    begun = f"Without the 3 selected patches ({told}) the probability"
+    assert reasons.text.text().startswith(begun)
+    found = explanation_of(explained_project)
+    one, column = found.without[0], found.classes.index(bench.class_name or "")
     change = f"{one.change[column]:+.3f} ± {one.spread[column]:.3f}"
     assert reasons.table.item(row, 3).text() == change
     reasons.table.selectRow(names.index(kept[1]))
@@ -341,45 +387,43 @@ def test_what_a_prediction_rests_on_is_chosen_as_in_the_legend(
     dock.session.bring("prediction")
     reasons.table.selectRow(row)
     assert legend.table.chosen == []
-    assert not find_layer(viewer, "clusters").visible, "the map in view stays"  # type: ignore[union-attr]
-    assert dock.session.workbench.selected == tuple(picked.tolist()), "a click selects them again"
+    layer: Any = find_layer(dock.session.viewer, "clusters")
+    assert not layer.visible, "the map in view stays"
+    assert bench.selected == tuple(picked.tolist()), "a click selects them again"
 
-    dock.session.workbench.selected = tuple(range(len(clusters)))
+    bench.selected = tuple(range(len(clusters)))
     dock.session.refresh()
     reasons.ask_selected.click()
     until_idle(dock)
     assert f"Without the {len(clusters)} selected patches (0-" in predict.warning.text()
     assert reasons.table.rowCount() == len(names)
 
-    # A file that a stranger wrote: what cannot be so is not shown, and nothing of it stops a click.
-    path = project.prediction("run-0001", "s0") / "explanation.json"
-    predict.warn("")
+
+def test_of_an_explanation_that_a_stranger_wrote_only_what_can_be_so_is_shown(
+    window: Open, explained_project: Project
+) -> None:
+    dock = window(explained_project.root)
+    predict: Any = dock.panels["predict"]
+    reasons, found = predict.reasons, explanation_of(explained_project)
+    path = explained_project.prediction("run-0001", "s0") / "explanation.json"
+    names = names_in(reasons)
     strange = {"cluster 999999999", "cluster " + "9" * 5000, "a\nb \u202e" + "c" * 100_000}
     more = [replace(found.without[0], name=name) for name in sorted(strange)]
-    beyond = replace(one, patches=("0-999999",))
-    replace(found, without=(*found.without, one, beyond, *more)).save(path)
+    beyond = replace(found.without[0], name="selected", patches=("0-999999",))
+    replace(found, without=(*found.without, beyond, *more)).save(path)
     dock.session.refresh()
-    shown = [reasons.table.item(row, 0).text() for row in range(reasons.table.rowCount())]
+    shown = names_in(reasons)
     assert set(shown) > set(names)
     assert len(shown) == len(names) + 2
     assert all(text.isprintable() and len(text) <= 300 for text in shown)
     for row in range(len(shown)):
         reasons.table.selectRow(row)
         assert len(reasons.text.text()) < 600
-        assert predict.warning.text() == ""
+        assert predict.warning.text() == "", "nothing of it stops a click"
     replace(found, classes=("a", "b", "c")).save(path)
     dock.session.refresh()
     assert reasons.table.isHidden()
     assert any("explanation.json is damaged" in text for text in dock.session.snapshot.problems)
-    replace(found, without=(*found.without, one)).save(path)
-    dock.session.refresh()
-
-    project.reconfigured(project.config.replace(clustering={"n_clusters": 3}))
-    dock.session.refresh()
-    legend.table.clearSelection()
-    reasons.table.selectRow(0)
-    assert legend.table.chosen == [], "these clusters are no longer the model's"
-    assert "not those of the slide today" in reasons.table.toolTip()
 
 
 class Browser(QObject):
@@ -475,88 +519,122 @@ def test_an_edited_selection_asks_for_another_prediction(
     assert np.isnan(shown).tolist() == [True] * 3 + [False] * (len(cells) - 3)
 
 
-def test_figures_and_the_script_are_saved(
+class Keeping:
+    """What saves figures and scripts in step 2, and what was asked of it."""
+
+    def __init__(self, dock: FuseCPathWidget, monkeypatch: pytest.MonkeyPatch) -> None:
+        dock.go("embed")
+        panel: Any = dock.panels["embed"]
+        self.panel, self.shown = panel, panel.keeping
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.shown.asked.connect(lambda verb, options: self.asked.append((verb, options)))
+        self.path = Path()
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(self.path), ""))
+
+    def save(self, button: Any, path: Path) -> str:
+        """Save under a name; return what is warned of at once."""
+        self.path = path
+        button.click()
+        return str(self.panel.warning.text())
+
+
+@pytest.fixture
+def keeping_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[FuseCPathWidget], Keeping]:
+    return lambda dock: Keeping(dock, monkeypatch)
+
+
+def test_a_figure_is_of_what_the_canvas_shows(
     window: Open,
     until_idle: Wait,
     project: Project,
     qtbot: Any,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    keeping_of: Callable[[FuseCPathWidget], Keeping],
 ) -> None:
     dock = window(project.root)
-    embed: Any = dock.panels["embed"]
-    dock.go("embed")
-    keeping = embed.keeping
-    saved: list[Path] = [tmp_path / "view.png"]
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(saved[-1]), ""))
+    keeping, path = keeping_of(dock), tmp_path / "view.png"
+    shown = keeping.shown
     find_layer(dock.session.viewer, "clusters").visible = False  # type: ignore[union-attr]
-    keeping.figure.click()
-    assert embed.warning.text() == "The canvas shows no map; show one, or choose it here."
+    said = keeping.save(shown.figure, path)
+    assert said == "The canvas shows no map; show one, or choose it here."
     dock.session.bring("clusters")
     qtbot.wait(300)  # the window finds its layout
     camera = camera_of(dock.session.viewer)
     camera.center, camera.zoom = (0, 256, 300), 4.0
-    keeping.width_mm.setValue(60)
-    asked: list[tuple[str, dict[str, Any]]] = []
-    keeping.asked.connect(lambda verb, options: asked.append((verb, options)))
+    shown.width_mm.setValue(60)
     canvas = dock.session.viewer.window._qt_viewer.canvas.native
     width = canvas.width()
-    keeping.figure.click()
+    assert keeping.save(shown.figure, path) == ""
     until_idle(dock)
     assert canvas.width() == width, "a long path does not widen the dock"
-    assert embed.warning.text() == ""
-    assert keeping.say.text().replace("\u200b", "") == f"Figure saved: {saved[-1]}"
-    verb, options = asked[-1]
+    assert shown.say.text().replace("\u200b", "") == f"Figure saved: {path}"
+    verb, options = keeping.asked[-1]
     assert (verb, options["what"], options["slide"]) == ("figure", "clusters", "s0")
     view = np.array([float(part) for part in options["view"].split(",")])
     mpp = dock.session.snapshot.mpp or 0.0
     size = np.array([canvas.width(), canvas.height()]) / 4.0 / mpp
     middle = np.array([300, 256]) / mpp
     np.testing.assert_allclose(view, [*(middle - size / 2), *size], atol=0.1)
-    assert Image.open(saved[-1]).width == round(60 / 25.4 * 300)
+    assert Image.open(path).width == round(60 / 25.4 * 300)
     box = dock.panels["prepare"].scale.mpp  # type: ignore[attr-defined]
     box.setValue(2 * mpp)  # typed, and nothing is made by it yet
     camera.center, camera.zoom = (0, 256, 300), 4.0
-    typed = np.array([float(part) for part in keeping._view().split(",")])
+    typed = np.array([float(part) for part in shown._view().split(",")])
     np.testing.assert_allclose(typed, view / 2, atol=0.1)
-    box.setValue(mpp)
 
-    saved.append(tmp_path / "whole")
-    keeping.what.setCurrentText("Agreement")
-    keeping.part.setCurrentText("The whole slide")
-    keeping.figure.click()
+
+def test_a_figure_of_the_whole_slide_or_of_what_there_is_not(
+    window: Open,
+    until_idle: Wait,
+    project: Project,
+    tmp_path: Path,
+    keeping_of: Callable[[FuseCPathWidget], Keeping],
+) -> None:
+    dock = window(project.root)
+    keeping = keeping_of(dock)
+    shown = keeping.shown
+    shown.what.setCurrentText("Agreement")
+    shown.part.setCurrentText("The whole slide")
+    keeping.save(shown.figure, tmp_path / "whole")
     until_idle(dock)
-    assert "view" not in asked[-1][1]
+    assert "view" not in keeping.asked[-1][1]
     assert (tmp_path / "whole.png").is_file()
 
-    before = len(asked)
-    saved.append(tmp_path / "r.txt")
-    keeping.script.click()
-    assert embed.warning.text() == "r.txt cannot end with .txt; let it end with .sh."
-    theirs = tmp_path / "r.cmd"
-    theirs.write_text("their own", encoding="utf-8")
-    saved.append(tmp_path / "r")
-    keeping.script.click()
-    assert embed.warning.text().startswith("r.cmd is there already, and would be written beside")
-    assert len(asked) == before, "nothing is written"
-    saved.append(tmp_path / "all steps.sh")
-    keeping.script.click()
+    shown.what.setCurrentText("Attention")
+    dock.session.workbench.is_by_rank = True
+    keeping.save(shown.figure, tmp_path / "none.png")
     until_idle(dock)
-    assert saved[-1].is_file()
-    assert "fusecpath train" in saved[-1].read_text(encoding="utf-8")
-    assert keeping.say.text().startswith("4 commands saved: ")
+    assert keeping.asked[-1][1]["by_rank"] is True, "as the canvas draws it"
+    assert "has no prediction by run-0001; run Predict" in keeping.panel.warning.text()
+    assert not (tmp_path / "none.png").exists()
 
-    embed.interchange.format.setCurrentText("Table of patches (CSV)")
+
+def test_the_script_and_a_table_of_patches_are_saved(
+    window: Open,
+    until_idle: Wait,
+    project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    keeping_of: Callable[[FuseCPathWidget], Keeping],
+) -> None:
+    dock = window(project.root)
+    keeping = keeping_of(dock)
+    script = keeping.shown.script
+    said = keeping.save(script, tmp_path / "r.txt")
+    assert said == "r.txt cannot end with .txt; let it end with .sh."
+    (tmp_path / "r.cmd").write_text("their own", encoding="utf-8")
+    said = keeping.save(script, tmp_path / "r")
+    assert said.startswith("r.cmd is there already, and would be written beside")
+    assert not keeping.asked, "nothing is written"
+    path = tmp_path / "all steps.sh"
+    keeping.save(script, path)
+    until_idle(dock)
+    assert "fusecpath train" in path.read_text(encoding="utf-8")
+    assert keeping.shown.say.text().startswith("4 commands saved: ")
+
+    interchange = keeping.panel.interchange
+    interchange.format.setCurrentText("Table of patches (CSV)")
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "out"))
-    embed.interchange.export.click()
+    interchange.export.click()
     until_idle(dock)
     assert (tmp_path / "out" / "s0-patches.csv").is_file()
-
-    saved.append(tmp_path / "none.png")
-    keeping.what.setCurrentText("Attention")
-    dock.session.workbench.is_by_rank = True
-    keeping.figure.click()
-    until_idle(dock)
-    assert asked[-1][1]["by_rank"] is True, "as the canvas draws it"
-    assert "has no prediction by run-0001; run Predict" in embed.warning.text()
-    assert not saved[-1].exists()
