@@ -79,6 +79,12 @@ class Workbench:
         self.grid_id = self.clusters_id = self.slide_mpp = None
         self.slide_path, self.slide_id = path, slide_id
 
+    def turn_to_project(self, root: Path) -> None:
+        """Turn to a project; what is in view is of no other one any more."""
+        if self.project != root and self.slide_id is not None:
+            self.open_slide(self.slide_path)
+        self.project = root
+
     def turn_to_grid(self, grid_id: str) -> None:
         """Let `selected` and `highlighted` count the rows of another grid, none of them yet."""
         if grid_id != self.grid_id:

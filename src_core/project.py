@@ -123,6 +123,13 @@ class Project:
         names = folders_with(self.root / "slides", "slide.json")
         return tuple(checked_name(name, what="slide") for name in names)
 
+    def first_slide_id(self) -> str | None:
+        """Return the first slide that is where it was, else the very first; None without slides."""
+        names = self.slide_ids()
+        # Not all of an archive that has moved: a server that is away may take seconds for each.
+        there = (name for name in names[:20] if self.slide(name).is_there)
+        return next(there, names[0] if names else None)
+
     def fingerprints(self) -> dict[str, str]:
         """Return the fingerprint of every slide by its name."""
         return {folder.slide_id: folder.record.fingerprint for folder in self.slides()}

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from src_core.clustering.legend_store import LegendStore, clusters_digest
 from src_core.clustering.result import load_clusters
 from src_core.config import Config, Help, Range
-from src_core.errors import ProjectError, SlideReadError
+from src_core.errors import FusecpathError, ProjectError, SlideReadError
 from src_core.locking import locked
 from src_core.names import checked_name, is_safe_name, quoted_name
 from src_core.patches.grid import PatchGrid
@@ -175,6 +175,14 @@ class SlideFolder:
             record = self.record.replace(**changes)
             write_json(self.root / "slide.json", record.to_dict())
         return record
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the slide's file, or another one, lies where the slide was."""
+        try:
+            return (self.project / self.record.path).exists()
+        except (FusecpathError, OSError):  # opening it says why
+            return False
 
     def open(self) -> SlideReader:
         """Open the slide.

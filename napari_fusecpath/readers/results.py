@@ -63,7 +63,7 @@ def get_reader(
 
 
 def read_project(path: str | Sequence[str]) -> list[tuple[Any, ...]]:
-    """Open a project by its first slide, with what is stored about it.
+    """Open a project by its first slide that is there, with what is stored about it.
 
     With a viewer the layers go there themselves, where later results find and replace them;
     without one the slide alone is returned.
@@ -73,7 +73,7 @@ def read_project(path: str | Sequence[str]) -> list[tuple[Any, ...]]:
     ProjectError
         One sentence that says what is wrong with the project.
     SlideReadError
-        If the slide's file has moved.
+        If the files of the slides have moved; the project is open all the same.
     """
     import napari
 
@@ -81,14 +81,16 @@ def read_project(path: str | Sequence[str]) -> list[tuple[Any, ...]]:
     if root is None:
         raise ProjectError(f"{path} is not a project (it has no {_FILE}).")
     project = Project.open(root)
-    slides = project.slides()
-    if not slides:
+    first = project.first_slide_id()
+    if first is None:
         raise ProjectError(f"{root} has no slides yet; prepare some first.")
-    viewer = napari.current_viewer()
+    viewer, slide = napari.current_viewer(), project.slide(first)
     if viewer is None:
-        slide = slides[0]
         return [(*slide_layer_data(slide.open(), slide.pyramid, slide_id=slide.slide_id), "image")]
-    show_stored(viewer, project, slides[0])
+    workbench_of(viewer).turn_to_project(project.root)
+    if workbench_of(viewer).slide_id is None and not slide.is_there:
+        forget_results(viewer)  # of the project before: none will take their place
+    show_stored(viewer, project, slide)
     return [(None,)]
 
 

@@ -134,7 +134,7 @@ class PreparePanel(StepPanel):
         grid = grid or snapshot.config.grid
         encoders = self.session.workbench.encoders or snapshot.config.encoders
         if snapshot.slide_path is None:
-            self.offer("Open a slide: drop a file on the window.", "Find tissue", enabled=False)
+            self.offer(_first_words(snapshot), "Find tissue", enabled=False)
         elif self.session.is_opening:
             text = "The slide opens as soon as its small levels are made."
             self.offer(text, "Find tissue and patches", enabled=False)
@@ -363,6 +363,12 @@ class PreparePanel(StepPanel):
         has_layer = find_layer(viewer, "roi") is not None
         self.own_region.show_state(is_set=is_set, is_drawn=has_layer, allowed=ready)
         self.flaws.apply.setEnabled(ready)
+
+
+def _first_words(snapshot: Snapshot) -> str:
+    """Return what to do where there is no slide yet."""
+    text = "pen a slide: drop a file on the window, or find it by the menu Project."
+    return f"Choose one in the list above, or o{text}" if snapshot.slide_ids else f"O{text}"
 
 
 def _blank(project: Project, slide: SlideFolder) -> TissueMask:

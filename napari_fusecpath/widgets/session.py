@@ -173,7 +173,7 @@ class Session(QObject):
         return job
 
     def open_project(self, root: Path, *, slide_id: str | None = None) -> None:
-        """Turn to a project, to its first slide unless the one in view is of it.
+        """Turn to a project, to its first slide that is there unless the one in view is of it.
 
         Raises
         ------
@@ -181,13 +181,16 @@ class Session(QObject):
             If it cannot be opened.
         """
         project = Project.open(root)
-        self.workbench.project = project.root
-        path = self.workbench.slide_path
+        self.workbench.turn_to_project(project.root)
+        path, first = self.workbench.slide_path, slide_id or project.first_slide_id()
         here = project.slide_at(path) if path is not None and slide_id is None else None
+        is_there = first is not None and project.slide(first).is_there
+        if self.workbench.slide_id is None and not is_there:
+            forget_results(self.viewer)  # of the project before: none will take their place
         if here is not None:
             self._adopt(project, here)
-        elif slide_id is not None or project.slides():
-            self.show_slide(slide_id or project.slides()[0].slide_id)
+        elif first is not None:
+            self.show_slide(first)
         self.refresh_soon()
 
     def require_project(self) -> Project:

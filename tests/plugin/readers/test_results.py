@@ -14,7 +14,7 @@ from napari_fusecpath.readers.results import get_reader, read_project, show_stor
 from napari_fusecpath.readers.slide import PLUGIN
 from napari_fusecpath.state import workbench_of
 from src_core.clustering.result import ClusterResult, save_clusters
-from src_core.errors import ProjectError
+from src_core.errors import ProjectError, SlideReadError
 from src_core.inference.prediction import Prediction
 from src_core.patches.grid import GridConfig, build_grid
 from src_core.project import Project, SlideFolder
@@ -94,6 +94,21 @@ def test_drop_a_project(project: Project, make_napari_viewer: Any) -> None:
     stored = Prediction.load(project.prediction("run-1", "a"))
     shown = find_layer(viewer, "prediction").data  # type: ignore[union-attr]
     assert np.nanmax(shown) == stored.patch_probabilities[:, 1].max()
+
+
+def test_another_project_takes_away_what_was_of_the_one_before(
+    project: Project, tmp_path: Path, make_napari_viewer: Any
+) -> None:
+    viewer = make_napari_viewer()
+    viewer.open(project.root, plugin=PLUGIN)
+    other = Project.create(tmp_path / "other")
+    other.add_slide(tmp_path / project.slide("a").record.path, slide_id="a")
+    other.slide("a").remember(path=str(tmp_path / "gone.tiff"))
+    with pytest.raises(SlideReadError, match="is no longer at"):
+        viewer.open(other.root, plugin=PLUGIN)
+    assert [role_of(layer) for layer in viewer.layers] == ["slide"]
+    workbench = workbench_of(viewer)
+    assert (workbench.project, workbench.slide_id) == (other.root, None)
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,13 @@ from napari_fusecpath.widgets.slide_list import SlideList
 from napari_fusecpath.widgets.slide_model import Column, SlideListing, SlideModel
 from napari_fusecpath.widgets.slide_texts import marks_of, state_tip
 from napari_fusecpath.widgets.slide_thumbnails import SlideThumbnails
+from src_core.errors import SlideReadError
 from src_core.labelling import set_labels
 from src_core.project import Project
 from src_core.slide_stages import SlideStages
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 from tests.plugin.widgets.clustered_slide import clustered_slide
+from tests.plugin.widgets.turning import turn
 
 Open = Callable[..., FuseCPathWidget]
 
@@ -286,3 +288,39 @@ def test_a_table_that_takes_labels_away_says_whose(
     table.write_text(f"slide_id,path,label\na,{path},benign\nb,b.tiff,tumour\n")
     dock.panels["train"].import_button.click()  # type: ignore[attr-defined]
     assert told == ["one.csv labels 2 slides."]
+
+
+def test_a_project_opens_though_slides_of_it_have_moved(
+    window: Open, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock = window()
+    bench: Any = dock.session.workbench
+    viewer = dock.session.viewer
+    path = project.slide("a").record.path
+    project.slide("a").remember(path=str(tmp_path / "gone.tiff"))
+    viewer.open(project.root, plugin="napari-fusecpath")
+    dock.session.refresh()
+    assert bench.slide_id == "b", "the first one that is there"
+
+    # A new project knows nothing of the slide that is in view: not even one of its name.
+    project.slide("a").remember(path=path)
+    turn(dock, "a")
+    assert find_layer(viewer, "clusters") is not None
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "new"))
+    menu: Any = dock.project.menu_button.menu()
+    (new,) = [one for one in menu.actions() if one.text().startswith("New project")]
+    new.trigger()
+    dock.session.refresh()
+    assert (bench.project, bench.slide_id) == (tmp_path / "new", None)
+    assert find_layer(viewer, "clusters") is None
+    assert dock.session.snapshot.problems == ()
+
+    # Where none is there, the list is, and says how to go on.
+    for name in "abc":
+        project.slide(name).remember(path=str(tmp_path / "gone.tiff"))
+    other = window()
+    with pytest.raises(SlideReadError, match="is no longer at"):
+        other.session.viewer.open(project.root, plugin="napari-fusecpath")
+    other.session.refresh()
+    assert other.project.slides.list.slides == ("a", "b", "c")
+    assert "in the list above" in other.panels["prepare"].say.text()
