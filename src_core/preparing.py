@@ -124,6 +124,16 @@ def stored_grid(project: Project, slide: SlideFolder) -> Prepared | None:
     )
 
 
+def is_as_set(project: Project, slide: SlideFolder, grid: PatchGrid) -> bool:
+    """Tell whether a slide's grid in use is laid as the project's settings of today want it.
+
+    So is one that another program has laid, and one of an earlier version, which did not say how.
+    """
+    known = slide.record.grid_recipe
+    is_told = known is not None and grid.tissue_id != IMPORTED
+    return not is_told or known == _grid_recipe(project, slide)
+
+
 def _grid_recipe(project: Project, slide: SlideFolder) -> str:
     record, config = slide.record, project.config
     stages = {"tissue": config.tissue, "grid": config.grid, "quality": config.quality}

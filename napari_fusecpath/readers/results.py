@@ -312,6 +312,8 @@ def _tidy(viewer: Viewer, known: set[Role | None], shown: set[Role]) -> None:
     kept = (layer for layer in viewer.layers if role_of(layer) in known & shown & set(_MAPS))
     is_seen = any(layer.visible for layer in kept)
     top = None if is_seen else next((role for role in _TOP if role in shown), None)
+    tissue = find_layer(viewer, "tissue")  # flaws are seen with it
+    is_tissue_seen = top == "tissue" or (top is None and tissue is not None and tissue.visible)
     for layer in list(viewer.layers):
         role = role_of(layer)
         if role in (
@@ -331,7 +333,7 @@ def _tidy(viewer: Viewer, known: set[Role | None], shown: set[Role]) -> None:
                 _DRAWN_ON[role](viewer)
             viewer.layers.remove(layer)
         elif role not in known:
-            set_visible(layer, role == top or (role == "quality" and top == "tissue"))
+            set_visible(layer, role == top or (role == "quality" and is_tissue_seen))
 
 
 def forget_results(viewer: Viewer) -> None:

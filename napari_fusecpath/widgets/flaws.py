@@ -24,8 +24,13 @@ _TITLES = {
 }
 
 
-def flaws_text(flags: NDArray[np.uint8], exclude: tuple[str, ...]) -> str:
-    """Return a line such as ``63 patches; 3 blurred, 2 with pen marks (shown, kept)``."""
+def flaws_text(flags: NDArray[np.uint8], exclude: tuple[str, ...] | None) -> str:
+    """Return a line such as ``63 patches; 3 blurred, 2 with pen marks (shown, kept)``.
+
+    Without flaws to exclude, None, nobody knows which of the patches were left out.
+    """
+    if exclude is None:
+        return _judged_text(flags)
     left_out = int(has_flag(flags, exclude).sum())
     kept = counted(len(flags) - left_out, "patch", "patches")
     found = {name: count for name, count in counts(flags).items() if count}
@@ -40,6 +45,12 @@ def flaws_text(flags: NDArray[np.uint8], exclude: tuple[str, ...]) -> str:
             what = ", ".join(f"{found[name]:,} {FLAW_WORDS[name]}" for name in names)
             parts.append(f"{what} ({fate})")
     return f"{'; '.join(parts)}."
+
+
+def _judged_text(flags: NDArray[np.uint8]) -> str:
+    found = [f"{count:,} {FLAW_WORDS[name]}" for name, count in counts(flags).items() if count]
+    what = f"{', '.join(found)} (shown)" if found else "none of them flawed"
+    return f"{counted(len(flags), 'patch', 'patches')} judged; {what}."
 
 
 class FlawLegend(QWidget):
@@ -88,12 +99,24 @@ class FlawLegend(QWidget):
         """The flaws that are ticked."""
         return tuple(name for name, box in self.boxes.items() if box.isChecked())
 
-    def show_flags(self, flags: NDArray[np.uint8] | None, exclude: tuple[str, ...]) -> None:
-        """Show the flags of a slide; ticks change only when the project's choice does."""
+    def show_flags(
+        self, flags: NDArray[np.uint8] | None, exclude: tuple[str, ...], *, is_applied: bool
+    ) -> None:
+        """Show the flags of a slide; ticks change only when the project's choice does.
+
+        Parameters
+        ----------
+        flags : ndarray of uint8, shape (N,), optional
+            None of a slide that was not judged.
+        exclude : tuple of str
+            What the project leaves out.
+        is_applied : bool
+            It has been left out of this slide.
+        """
         self.setVisible(flags is not None)
         if flags is None:
             return
-        self.line.setText(flaws_text(flags, exclude))
+        self.line.setText(flaws_text(flags, exclude if is_applied else None))
         for name, count in counts(flags).items():
             self.boxes[name].setText(f"{_TITLES[name]}: {count:,}")
         if exclude != self._shown:

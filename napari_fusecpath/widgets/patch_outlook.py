@@ -140,6 +140,7 @@ class PatchOutlook(QObject):
         mpp = scale_in_view(session.viewer, snapshot.mpp)  # as typed: perhaps not stored yet
         if path is None or mpp is None or session.is_opening or session.is_slide_absent:
             return None
+        is_as_set = snapshot.is_grid_as_set
         is_changed = (grid, tissue) != (snapshot.config.grid, snapshot.config.tissue)
         is_scaled = record is not None and mpp != record.mpp
         values: dict[str, Any] = {}
@@ -158,7 +159,7 @@ class PatchOutlook(QObject):
             mpp=mpp,
             grid=grid,
             tissue=tissue,
-            is_next=snapshot.grid is None or is_changed or is_scaled,
+            is_next=snapshot.grid is None or is_changed or is_scaled or not is_as_set,
             keeps_own=snapshot.grid is None,
             **values,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,7 @@ class PreparePanel(StepPanel):
         self.foot.addStretch(1)
         self._build_outlook()
         self._config_shown: object = None
+        self._slide_shown: Path | None = None
         self._asked: tuple[str, str | None] | None = None
         """The tissue by hand that the next click drops: slide and tissue."""
         self._wish: dict[str, Any] = {}
@@ -120,8 +122,14 @@ class PreparePanel(StepPanel):
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Say how many patches there are, or could be."""
+        if snapshot.slide_path != self._slide_shown:
+            self._slide_shown = snapshot.slide_path
+            if not self.busy:  # what a job says names its slide
+                self.warn("")
+                self.note("")
         self._show_settings(snapshot)
-        self.flaws.show_flags(snapshot.flags, snapshot.config.quality.exclude)
+        exclude, is_as_set = snapshot.config.quality.exclude, snapshot.is_grid_as_set
+        self.flaws.show_flags(snapshot.flags, exclude, is_applied=is_as_set)
         self._show_brought()
         known = (snapshot.slide_path, snapshot.record, snapshot.config, snapshot.mpp)
         if known != self._outlook_of:
@@ -157,7 +165,8 @@ class PreparePanel(StepPanel):
             button = f"Drop {drop}" if sure else "Find tissue again"
             where = "imported" if theirs else "on the tissue"
             kept = f" {KEPT_PATCHES}" if theirs else ""
-            words = f"{where}{lattice_words(snapshot.grid)}.{kept}"
+            old = "" if snapshot.is_grid_as_set else " They were laid by other settings."
+            words = f"{where}{lattice_words(snapshot.grid)}.{old}{kept}"
             now = change_text(grid, outlook, encoders)
             self.offer(f"{patches} of {side}, {words}{now}", button)
         self._offer_embed(snapshot)

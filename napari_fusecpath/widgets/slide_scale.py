@@ -118,6 +118,7 @@ class SlideScale(QWidget):
         self._session.viewer.reset_view()
 
     def _take_back(self) -> None:
+        self.said.emit("")
         self._give("auto")
         self._session.viewer.reset_view()
 

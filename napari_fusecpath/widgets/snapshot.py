@@ -28,7 +28,7 @@ from src_core.inference.prediction import Prediction
 from src_core.models.checkpoint_meta import CheckpointMeta, checkpoint_meta
 from src_core.patches.grid import PatchGrid
 from src_core.patient_outcomes import PatientOutcome, stored_outcomes
-from src_core.preparing import load_flags
+from src_core.preparing import is_as_set, load_flags
 from src_core.project import Project, ProjectConfig, SlideFolder, SlideRecord
 from src_core.provenance import stat_sign
 from src_core.teacher_imports import IMPORTED, stored_meta
@@ -60,6 +60,8 @@ class Snapshot:
     """The grid with the patches that their flaws exclude; None if they were not judged."""
     flags: NDArray[np.uint8] | None = None
     """Flaws of the candidates, as bits."""
+    is_grid_as_set: bool = True
+    """The grid was laid by the project's settings of today, or by another program."""
     missing: Mapping[str, int] = field(default_factory=dict)
     """Patch encoder of the project -> patches of the grid that it has not embedded."""
     imported: Mapping[str, str] = field(default_factory=dict)
@@ -242,6 +244,7 @@ def _of_slide(
     if grid is None:
         return {}
     values: dict[str, Any] = {"grid": grid, "missing": _missing(project, slide, grid, read)}
+    values["is_grid_as_set"] = read(lambda: is_as_set(project, slide, grid)) is not False
     values["edits"] = read(lambda: slide.selection.edits(grid))
     values["imported"] = _imported(project, slide, grid, read)
     values["outdated"] = dict(_outdated(project, slide, grid, read))

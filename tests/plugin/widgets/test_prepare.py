@@ -24,6 +24,7 @@ from src_core.geojson import Polygon, write_polygons
 from src_core.project import Project
 from src_core.slides import open_slide
 from src_core.slides.pyramid import build_coarse_levels
+from tests.plugin.widgets.turning import another_slide, turn
 
 Open = Callable[..., FuseCPathWidget]
 Wait = Callable[[FuseCPathWidget], None]
@@ -36,6 +37,7 @@ def test_a_line_says_what_is_wrong_and_what_comes_of_it() -> None:
         "3 patches; 3 blurred (shown, kept); 2 with pen marks (left out)."
     )
     assert flaws_text(flags[:1], ()).startswith("1 patch, none of them blurred")
+    assert flaws_text(flags, None) == "5 patches judged; 3 blurred, 2 with pen marks (shown)."
 
 
 def test_what_is_estimated_is_said_to_two_digits() -> None:
@@ -129,17 +131,24 @@ def test_flaws_are_shown_and_left_out_when_ticked(
 ) -> None:
     dock = window(sample)
     panel: Any = dock.panels["prepare"]
-    panel.quality_form.set_values({"min_sharpness": 100.0})
     panel.main.click()
+    until_idle(dock)
+    assert find_layer(dock.session.viewer, "quality") is None
+    panel.quality_form.set_values({"min_sharpness": 100.0})
+    panel.flaws.apply.click()
     until_idle(dock)
     snapshot = dock.session.snapshot
     assert snapshot.grid is not None
     assert f"{len(snapshot.grid)} blurred (shown, kept)" in panel.flaws.line.text()
-    assert find_layer(dock.session.viewer, "quality") is not None
+    quality = find_layer(dock.session.viewer, "quality")
+    assert quality is not None
+    assert quality.visible, "what the line calls shown is shown, whenever it comes"
     panel.flaws.boxes["blur"].setChecked(True)
     panel.flaws.apply.click()
     until_idle(dock)
     assert "0 patches, because" in panel.warning.text()
+    assert "left out" not in panel.flaws.line.text(), "they are not"
+    assert "other settings" in panel.say.text()
     assert dock.session.snapshot.grid.grid_id == snapshot.grid.grid_id  # type: ignore[union-attr]
     panel.flaws.boxes["blur"].setChecked(False)
     panel.quality_form.set_values({"min_sharpness": 0.0, "min_relative_sharpness": 0.0})
@@ -532,3 +541,45 @@ def test_a_slide_that_was_left_before_it_opened_stays_away(
     until_idle(dock)
     assert list(viewer.layers) == [back]
     assert dock.session.workbench.slide_path == sample
+
+
+def test_what_is_wrong_with_a_slide_is_not_said_of_the_next(
+    window: Open, project: Project, sample: Path, tmp_path: Path
+) -> None:
+    project.add_slide(another_slide(sample, tmp_path, "b"))
+    dock = window(project.root)
+    panel: Any = dock.panels["prepare"]
+    refused = "A slide has from"
+    panel.scale.mpp.setValue(0.0)
+    assert panel.warning.text().startswith(refused)
+    dock.session.refresh()
+    assert panel.warning.text().startswith(refused), "nothing but the slide takes it away"
+    turn(dock, "b")
+    assert panel.warning.text() == ""
+
+    # Nor is it once the scale is another one.
+    panel.scale.mpp.setValue(0.3)
+    panel.scale.mpp.setValue(0.0)
+    assert panel.warning.text().startswith(refused)
+    panel.scale.as_in_file.click()
+    assert panel.warning.text() == ""
+
+
+def test_patches_by_settings_of_before_are_told_from_those_of_today(
+    window: Open, until_idle: Wait, qtbot: Any, sample: Path
+) -> None:
+    dock = window(sample)
+    panel: Any = dock.panels["prepare"]
+    panel.grid_form.set_values({"patch_px": 128})
+    panel.main.click()
+    until_idle(dock)
+    assert "other settings" not in panel.say.text()
+    project = dock.session.require_project()
+    project.reconfigured(project.config.replace(grid={"patch_px": 128, "min_tissue": 1.0}))
+    dock.session.refresh()  # as they are after another slide was prepared by them
+    assert "They were laid by other settings." in panel.say.text()
+    qtbot.waitUntil(lambda: " As set now: about " in panel.say.text())
+    panel.main.click()
+    until_idle(dock)
+    assert "other settings" not in panel.say.text()
+    assert " As set now" not in panel.say.text()
