@@ -53,7 +53,8 @@ class SecondViewButton(Opener):
         self.clicked.connect(self.toggle)
 
         def toggle(_viewer: Any) -> None:  # napari asks for the name of what is bound
-            self.toggle()
+            if self.isEnabled() or self.is_open:
+                self.toggle()
 
         take_keys(session.viewer, {SECOND_KEY: toggle}, self)
 

@@ -23,6 +23,7 @@ from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import wrapped_label
 from napari_fusecpath.widgets.viewer_keys import take_keys
 from src_core.errors import FusecpathError, ProjectError, SlideReadError
+from src_core.project import Project
 from src_core.relocating import Relocated
 
 __all__ = ["STEP_KEYS", "SlidesPanel"]
@@ -234,9 +235,8 @@ class SlidesPanel(QWidget):
             report_error(error)
 
     def _ask_export(self) -> None:
-        project = self.session.snapshot.project
+        project = self._project_or_none()
         if project is None:
-            report_error(ProjectError("There is no project yet; open a slide and prepare it."))
             return
         proposed = project.root.parent / f"{project.root.name}-labels.csv"
         try:
@@ -246,6 +246,13 @@ class SlidesPanel(QWidget):
             return
         if path is not None:
             self.keeper.export_labels(project.root, path)
+
+    def _project_or_none(self) -> Project | None:
+        """Return the project, or say that there is none."""
+        project = self.session.snapshot.project
+        if project is None:
+            report_error(ProjectError("There is no project yet; open a slide and prepare it."))
+        return project
 
     def _ask_folder(self) -> None:
         """Ask for a folder in which all slides that are missing are looked for."""
@@ -258,7 +265,7 @@ class SlidesPanel(QWidget):
             self._ask_place(self._lost)
 
     def _ask_place(self, slides: Sequence[str]) -> None:
-        project = self.session.snapshot.project
+        project = self._project_or_none()
         if project is None or self._is_searching:
             return
         what = slides[0] if len(slides) == 1 else f"{len(slides) or 'all'} slides that have moved"

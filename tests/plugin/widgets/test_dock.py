@@ -16,6 +16,7 @@ from napari_fusecpath.layers.geometry import cells_of_world
 from napari_fusecpath.state import workbench_of
 from napari_fusecpath.widgets.bag_frames import one_bag
 from napari_fusecpath.widgets.dock import FuseCPathWidget
+from napari_fusecpath.widgets.second_button import SECOND_KEY
 from src_core import RESEARCH_USE
 from src_core.clustering.result import ClusterConfig
 from src_core.project import Project
@@ -175,7 +176,9 @@ def test_from_every_step_the_menu_leads_to_what_is_exported(window: Open, qtbot:
         qtbot.waitUntil(is_in_view)
 
 
-def test_without_a_slide_every_step_says_so(window: Open) -> None:
+def test_without_a_slide_every_step_says_so(
+    window: Open, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+) -> None:
     dock = window()
     assert "drop" in dock.panels["prepare"].say.text()
     assert not dock.panels["prepare"].main.isEnabled()
@@ -185,6 +188,17 @@ def test_without_a_slide_every_step_says_so(window: Open) -> None:
         dock.go(key)
         dock.panels[key].click()
     assert dock.session.runner.running is None
+    canvas = dock.session.viewer.window._qt_viewer.canvas.native
+    qtbot.keyClick(canvas, SECOND_KEY)
+    assert not dock.measuring.second.is_open, "its button cannot be pressed either"
+    menu: Any = dock.project.menu_button.menu()
+    (move,) = [one for one in menu.actions() if one.text().startswith("Relocate")]
+    said: list[str] = []
+    monkeypatch.setattr(
+        "napari_fusecpath.widgets.slides_panel.report_error", lambda error: said.append(str(error))
+    )
+    move.trigger()
+    assert said == ["There is no project yet; open a slide and prepare it."]
 
 
 def test_the_steps_have_the_height_that_is_left_whatever_was_opened_before(
