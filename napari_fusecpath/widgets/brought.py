@@ -72,6 +72,9 @@ class OwnTissue(QWidget):
         self.add = self._pen_for("Add tissue", "Outline tissue that was not found", _TISSUE)
         self.erase = self._pen_for("Erase tissue", "Outline what is no tissue", _GLASS)
         self._allow_one_pen()
+        self.count = wrapped_label(parent=self)
+        """How many patches it would give: what the step says above may be out of view."""
+        self.say_count("")
         self.use_painted = SteadyButton("Use painted tissue", self)
         self.use_painted.clicked.connect(self.painted)
         self.layers = QComboBox(self)
@@ -93,6 +96,7 @@ class OwnTissue(QWidget):
         for pen in (self.add, self.erase):
             pens.addWidget(pen)
         layout.addLayout(pens)
+        layout.addWidget(self.count)
         layout.addWidget(self.use_painted)
         layout.addLayout(line)
         layout.addWidget(self.load)
@@ -110,6 +114,11 @@ class OwnTissue(QWidget):
         self._found = list(layers)
         for widget in (self.layers, self.use_layer):
             widget.setVisible(bool(layers))
+
+    def say_count(self, text: str) -> None:
+        """Say how many patches the tissue would give as it is painted."""
+        self.count.setText(text)
+        self.count.setVisible(bool(text))
 
     def allow(self, *, painted: bool, others: bool, why_not: str) -> None:
         """Let the buttons be pressed, or say why they cannot."""
@@ -237,13 +246,13 @@ class OwnRegion(QWidget):
                 line.addWidget(button)
             layout.addLayout(line)
 
-    def show_state(self, *, is_set: bool, is_drawn: bool, allowed: bool) -> None:
-        """Say whether there is a region, and let what makes sense be pressed."""
-        self.say.setText(
-            "Patches come from the region of interest only."
-            if is_set
-            else "Patches come from the whole slide."
-        )
+    def say_source(self, *, is_set: bool, count: str) -> None:
+        """Say whether there is a region, and how many patches the one that is drawn would give."""
+        where = "region of interest only" if is_set else "whole slide"
+        self.say.setText(f"Patches come from the {where}. {count}".strip())
+
+    def allow(self, *, is_set: bool, is_drawn: bool, allowed: bool) -> None:
+        """Let what makes sense be pressed."""
         self.draw.setEnabled(allowed)
         self.use.setEnabled(allowed and is_drawn)
         self.load.setEnabled(allowed)

@@ -15,7 +15,15 @@ from src_core.errors import FusecpathError
 from src_core.patches.grid import IMPORTED, GridConfig, PatchGrid
 from src_core.tissue.mask import TissueMask
 
-__all__ = ["KEPT_PATCHES", "by_hand_in_use", "change_text", "lattice_words", "plan_text"]
+__all__ = [
+    "KEPT_PATCHES",
+    "by_hand_in_use",
+    "change_text",
+    "drawn_text",
+    "lattice_words",
+    "painted_text",
+    "plan_text",
+]
 
 
 KEPT_PATCHES = (
@@ -95,7 +103,16 @@ def _count_words(count: int | None, grid: GridConfig, encoders: Sequence[str]) -
     return f"{about(count)}. To embed them: {words}" if words else about(count)
 
 
+def painted_text(outlook: Outlook) -> str:
+    """Return how many patches the tissue would give as it is painted, if that was asked."""
+    return "" if outlook.painted is None else f"As painted: {about(outlook.painted)}."
+
+
+def drawn_text(outlook: Outlook) -> str:
+    """Return how many patches the region would give as it is drawn, if that makes a difference."""
+    return "" if outlook.drawn is None else f"In the drawn region: {about(outlook.drawn)}."
+
+
 def _other_words(outlook: Outlook) -> str:
-    painted = "" if outlook.painted is None else f" As painted: {about(outlook.painted)}."
-    drawn = "" if outlook.drawn is None else f" In the drawn region: {about(outlook.drawn)}."
-    return f"{painted}{drawn}{outlook.problem and f' {outlook.problem}'}"
+    told = (painted_text(outlook), drawn_text(outlook), outlook.problem)
+    return "".join(f" {text}" for text in told if text)

@@ -26,7 +26,9 @@ from napari_fusecpath.widgets.patch_texts import (
     KEPT_PATCHES,
     by_hand_in_use,
     change_text,
+    drawn_text,
     lattice_words,
+    painted_text,
     plan_text,
 )
 from napari_fusecpath.widgets.slide_pen import SlidePen
@@ -170,6 +172,9 @@ class PreparePanel(StepPanel):
             now = change_text(grid, outlook, encoders)
             self.offer(f"{patches} of {side}, {words}{now}", button)
         self._offer_embed(snapshot)
+        self.own_tissue.say_count(painted_text(outlook))
+        is_set = snapshot.record is not None and snapshot.record.roi_id is not None
+        self.own_region.say_source(is_set=is_set, count=drawn_text(outlook))
 
     def run_main(self) -> None:
         """Store the settings in the project and ask the engine for tissue and patches."""
@@ -370,7 +375,7 @@ class PreparePanel(StepPanel):
         self.own_tissue.allow(painted=ready and has_tissue, others=ready, why_not=wait)
         is_set = snapshot.record is not None and snapshot.record.roi_id is not None
         has_layer = find_layer(viewer, "roi") is not None
-        self.own_region.show_state(is_set=is_set, is_drawn=has_layer, allowed=ready)
+        self.own_region.allow(is_set=is_set, is_drawn=has_layer, allowed=ready)
         self.flaws.apply.setEnabled(ready)
 
 

@@ -92,6 +92,8 @@ def test_what_people_bring_decides_the_patches(
     drawn = " In the drawn region: about "
     qtbot.waitUntil(lambda: drawn in panel.say.text())
     expected = int(panel.say.text().split(drawn)[1].split()[0])
+    beside = panel.own_region.say.text()  # from the fold the sentence above may be out of view
+    assert beside == f"Patches come from the whole slide.{drawn}{expected} patches."
     panel.own_region.use.click()
     until_idle(dock)
     grid = dock.session.snapshot.grid
@@ -100,6 +102,7 @@ def test_what_people_bring_decides_the_patches(
     assert len(grid) == expected
     assert grid.lattice_id == lattice.lattice_id
     assert find_layer(viewer, "roi") is layer, "what was drawn stays"
+    assert panel.own_tissue.count.isHidden()
     assert "region of interest only" in panel.own_region.say.text()
     panel.own_region.lift.click()
     until_idle(dock)
@@ -120,6 +123,8 @@ def test_what_people_bring_decides_the_patches(
     tissue.brush_size = tissue.data.shape[0] // 4
     tissue.paint(np.array(tissue.data.shape) * 3 // 4, 1)
     qtbot.waitUntil(lambda: " As painted: about " in panel.say.text())
+    assert panel.own_tissue.count.text().startswith("As painted: about ")
+    assert panel.own_tissue.count.text() in panel.say.text()
     panel.grid_form.set_values({"patch_px": 128})
     qtbot.waitUntil(lambda: " As set now: about " in panel.say.text())
     panel.grid_form.set_values({"mpp": 0.05})
