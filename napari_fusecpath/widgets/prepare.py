@@ -381,8 +381,12 @@ class PreparePanel(StepPanel):
 
 def _first_words(snapshot: Snapshot) -> str:
     """Return what to do where there is no slide yet."""
-    text = "pen a slide: drop a file on the window, or find it by the menu Project."
-    return f"Choose one in the list above, or o{text}" if snapshot.slide_ids else f"O{text}"
+    if snapshot.slide_ids:
+        return (
+            "Choose a slide in the list above, drop a file on the window, or find one by the menu "
+            "Project."
+        )
+    return "Open a slide: drop a file on the window, or find it by the menu Project."
 
 
 def _blank(project: Project, slide: SlideFolder) -> TissueMask:
