@@ -12,7 +12,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]  # Signal: an alias in q
     Qt,
     Signal,
 )
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtGui import QColor, QFocusEvent, QIcon, QKeyEvent, QPixmap
 from qtpy.QtWidgets import QListView, QWidget
 
 from napari_fusecpath.widgets.pictures import icon_of
@@ -171,6 +171,20 @@ class PatchStrip(QListView):
         place = self.currentIndex().row() + by
         if 0 <= place < len(self.items):
             self.setCurrentIndex(self._patches.index(place))
+            self._choose()
+
+    def focusInEvent(self, event: QFocusEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Highlight nothing yet: Qt takes the first, and a key would judge it unseen."""
+        was_none = self.current is None
+        super().focusInEvent(event)
+        if was_none:
+            self.setCurrentIndex(QModelIndex())
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Turn to what End, Home or a letter has highlighted, too."""
+        before = self.current
+        super().keyPressEvent(event)
+        if self.current != before:
             self._choose()
 
     def _choose(self, _index: QModelIndex | None = None) -> None:

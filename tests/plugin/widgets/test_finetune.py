@@ -182,6 +182,31 @@ def test_keys_stay_in_the_panel_when_the_last_suggestion_is_marked(
     assert len(marks.current()) == 9
 
 
+def test_keys_judge_no_patch_that_the_slide_does_not_show(
+    dock: FuseCPathWidget, project: Project, learned: str, qtbot: Any
+) -> None:
+    suggestions: Any = dock.panels["review"].suggestions  # type: ignore[attr-defined]
+    strip, marks = suggestions.strip, project.slide(learned).marks
+    window: Any = dock.session.viewer.window._qt_window
+    window.activateWindow()
+    qtbot.waitUntil(window.isActiveWindow, timeout=5000)
+    strip.setFocus(Qt.FocusReason.TabFocusReason)
+    qtbot.waitUntil(strip.hasFocus, timeout=5000)
+    qtbot.keyClick(strip, Qt.Key.Key_A)
+    assert marks.current() == (), "nothing has been turned to"
+
+    suggestions.more.setFocus()
+    qtbot.keyClick(suggestions.more, Qt.Key.Key_Space)
+    assert strip.current == strip.items[0].row, "the first"
+    assert dock.session.selected.tolist() == [strip.current]
+    assert suggestions.why.text() == strip.items[0].tip
+
+    qtbot.keyClick(strip, Qt.Key.Key_End)
+    assert strip.current == strip.items[-1].row
+    assert dock.session.selected.tolist() == [strip.current], "the slide goes along"
+    assert suggestions.why.text() == strip.items[-1].tip
+
+
 def test_keys_judge_and_a_blind_reviewer_sees_nothing_of_the_model(
     dock: FuseCPathWidget, project: Project, learned: str, qtbot: Any
 ) -> None:
