@@ -59,7 +59,7 @@ def _today(state: State) -> None:
         acts += [*state.turn_to(config), *state.cluster(names)]
     acts += [*_scatters(state), *_legends(state)]
     acts += state.turn_to(state.project.config)
-    acts += [*state.whole_table(), *_mark_labels(state)]
+    acts += [*state.whole_table(), *_mark_labels(state), *_measured(state)]
     acts += state.corrections(NOW) if state.table is not None else []
     if acts:
         made = when(
@@ -130,6 +130,17 @@ def _mark_labels(state: State) -> list[Take]:
     if not path.is_file():
         return []
     return [Copy(state.beside("mark_labels.json", path), Inside("cohort/mark_labels.json"))]
+
+
+def _measured(state: State) -> list[Take]:
+    """Put in place the distances and areas that people have drawn."""
+    acts = list[Take]()
+    for slide in state.slides:
+        path = slide.measurements.path
+        if path.is_file():
+            file = state.beside(f"{slide.slide_id}/{path.name}", path)
+            acts.append(Copy(file, Inside(path.relative_to(state.project.root).as_posix())))
+    return acts
 
 
 def _leave_out(state: State) -> None:

@@ -24,9 +24,10 @@ from src_core.exchange.script_state import State
 from src_core.exchange.script_steps import lay_steps
 from src_core.exchange.script_text import as_sh
 from src_core.exchange.script_then import Then
-from src_core.project import Project
+from src_core.project import Project, SlideFolder
 from src_core.provenance import file_sha256, read_json, write_json
 from src_core.review.marks import MarkStore
+from src_core.review.measurements import Measurement, Size
 from src_core.tissue.mask import TissueMask
 from src_core.training.config import TrainConfig
 from tests.core.cohort_files import write_cohort
@@ -81,6 +82,11 @@ def predictions(root: Path) -> set[str]:
     return {path.relative_to(root).as_posix() for path in root.glob("predictions/*/*")}
 
 
+def sizes(slide: SlideFolder) -> list[tuple[str, Size]]:
+    """Return the name and the size of what was measured on a slide."""
+    return [(one.id, one.size(slide.record.mpp)) for one in slide.measurements.current()]
+
+
 def clusters(project: Project) -> dict[str, list[int]]:
     found = {}
     for slide in project.slides():
@@ -123,6 +129,7 @@ def worked_on(tmp_path_factory: pytest.TempPathFactory) -> Project:
     verb("train", project=root, target=[COLUMN], device="cpu")
     for folder in (first.current_clusters(), first.joint_clusters()):
         first.legend(folder).edit(lambda legend: legend.renamed(0, "stroma").merged([0, 1]))
+    first.measurements.change([Measurement(kind="line", points=np.array([[0, 0], [90, 120.0]]))])
     grid = first.load_grid()
     corners = grid.coords_xy[3:6]
     side = grid.lattice.patch_l0
@@ -168,6 +175,8 @@ def test_a_script_makes_the_same_clusters_and_the_same_weights(
             assert other.legend(again.root / folder.relative_to(worked_on.root)).current() == legend
         assert other.marks.current() == slide.marks.current()
         assert other.corrections.current() == slide.corrections.current()
+        assert sizes(other) == sizes(slide)
+    assert sum(len(sizes(slide)) for slide in again.slides()) == 1
     predicted = {
         path.relative_to(worked_on.root) for path in worked_on.root.glob("predictions/*/*")
     }
