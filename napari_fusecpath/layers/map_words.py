@@ -1,4 +1,4 @@
-"""What the value of a map under the cursor means, in words for the status bar."""
+"""What lies under the cursor on a map or on labels, in words for the status bar."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from napari.layers import Image
+from napari.layers import Image, Labels
 
 from napari_fusecpath.layers.smoothing import is_smooth
 from src_core.types import Task
@@ -16,6 +16,7 @@ __all__ = [
     "agreement_words",
     "attention_words",
     "contribution_words",
+    "label_words",
     "probability_words",
     "tell_values",
 ]
@@ -35,10 +36,10 @@ _SIDES: dict[Task, tuple[str, str]] = {
 }
 
 
-def tell_values(layer: Image, words: Words) -> None:
-    """Let a map's layer say in words what lies under the cursor, and nothing where it is NaN.
+def tell_values(layer: Image | Labels, words: Words) -> None:
+    """Let a layer say in words what lies under the cursor, and nothing where it is NaN.
 
-    napari has names for the values of labels only; an image's is a bare number.
+    napari's own is a bare number; of labels with their names behind it.
     """
     usual = type(layer).get_status
 
@@ -79,6 +80,19 @@ def contribution_words(name: str, task: Task, *, by_rank: bool) -> Words:
     return (
         ranked if by_rank else lambda value: f"contribution to {name}: {value:+.3g}{_PARTS[task]}"
     )
+
+
+def label_words(layer: Labels) -> Words:
+    """Return what says the names of a layer's labels, and nothing where there is none.
+
+    Their numbers are napari's, in which 0 is nothing: one more than a cluster's own.
+    """
+
+    def named(value: float) -> str:
+        names = list(layer.features["name"])
+        return str(names[int(value) - 1]) if 1 <= value <= len(names) else ""
+
+    return named
 
 
 def probability_words(name: str) -> Words:

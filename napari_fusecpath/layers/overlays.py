@@ -21,6 +21,7 @@ from napari_fusecpath.layers.geometry import (
     raster_placement,
 )
 from napari_fusecpath.layers.label_look import dress_labels, label_colormap, label_features
+from napari_fusecpath.layers.map_words import label_words, tell_values
 from napari_fusecpath.layers.stack import insert_by_role, place_layer, scale_in_view
 from src_core.inference.palette import cluster_colors
 from src_core.patches.grid import Lattice, PatchGrid
@@ -196,6 +197,7 @@ def _show_labels(
     layer.brush_size = brush_size
     layer.selected_label = 1
     layer.editable = editable
+    tell_values(layer, label_words(layer))
     insert_by_role(viewer, layer)
     return layer
 

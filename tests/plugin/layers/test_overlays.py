@@ -99,9 +99,11 @@ def test_clusters_are_cluster_plus_one_in_the_palette(viewer: ViewerModel) -> No
     for label, color in enumerate(cluster_colors(3)):
         np.testing.assert_allclose(layer.get_color(label + 1)[:3], color, atol=0.01)
     assert layer.get_color(0) is None or layer.get_color(0)[3] == 0
-    shown = layer.get_status((64.0, 64.0 + 128), world=True)
-    assert "stroma" in str(shown)
-    assert "stroma" not in str(layer.get_status((64.0, 64.0 + 256), world=True))
+    assert told(layer, 1) == "stroma", "without napari's number, which is one more than its own"
+    assert told(layer, 2) == "cluster 1"
+    assert told(layer, 0) == told(layer, 10) == "", "there is none"
+    show_clusters(viewer, grid, labels, names=["stroma", "gland"])
+    assert told(layer, 2) == "gland"
 
 
 def test_marks_are_painted_one_patch_at_a_time(viewer: ViewerModel) -> None:
