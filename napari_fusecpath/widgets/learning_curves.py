@@ -68,6 +68,17 @@ class LearningCurves(QWidget):
         """Epochs that are shown."""
         return len(self._rows)
 
+    @property
+    def latest(self) -> str:
+        """The last epoch as the engine tells of a batch."""
+        row = self._rows[-1]
+        return f"epoch {row['epoch'] + 1:.0f}, loss {row['loss']:#.3g}"
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether there are slides that tell which epoch is best."""
+        return self._best() is not None
+
     def show_rows(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Show the epochs of a whole training; none hides the curves."""
         self._rows = [dict(row) for row in rows]

@@ -105,7 +105,8 @@ class TrainPanel(StepPanel):
         self.curves = LearningCurves(self)
         self.keep_best = QPushButton(self)
         self.keep_best.setToolTip(
-            "The weights that did best on the watched slides become a run; Train goes on instead"
+            "What did best on the watched slides becomes a run, or the last epoch where none are "
+            "watched; Train goes on instead"
         )
         self.keep_best.clicked.connect(self._keep_best)
         self.keep_best.hide()
@@ -269,7 +270,8 @@ class TrainPanel(StepPanel):
         # A cancel that comes too late finds a run.
         is_run = Project.open(str(self._asked["project"])).runs() != self._runs_before
         n_epochs = 0 if is_run else self.curves.n_epochs
-        self.keep_best.setText(f"Keep the best of {counted(n_epochs, 'epoch')}")
+        what = "the best of" if self.curves.is_watched else "what was learned in"
+        self.keep_best.setText(f"Keep {what} {counted(n_epochs, 'epoch')}")
         self.keep_best.setVisible(n_epochs > 0)
         if n_epochs:
             self.warn("Cancelled. Train goes on from the last whole epoch.")
@@ -355,8 +357,9 @@ class TrainPanel(StepPanel):
     def _show_progress(self, progress: Progress) -> None:
         if progress.figures:
             self.curves.add(progress.figures)
-        elif progress.detail:
-            self.live.setText(f"{progress.stage}: {progress.detail}")
+        detail = self.curves.latest if progress.figures else progress.detail
+        if detail:
+            self.live.setText(f"{progress.stage}: {detail}")
 
     def _show_run(self, snapshot: Snapshot) -> None:
         project, runs = snapshot.project, snapshot.runs

@@ -489,6 +489,7 @@ def test_curves_grow_while_it_learns_and_the_best_of_a_cancelled_training_is_kep
         jobs[0].progress.emit(epoch(number, inner_loss=loss, inner_auroc=0.9))
     told = "epoch 3: loss 0.333, watched 0.600, AUROC 0.900; best at epoch 2"
     assert train.curves.words() == told
+    assert train.live.text() == "Training: epoch 3, loss 0.333", "no batch may be told of meanwhile"
     assert train.keep_best.isHidden()
     jobs[0].state = JobState.CANCELLED
     jobs[0].cancelled.emit()
@@ -531,6 +532,7 @@ def test_of_a_training_by_other_settings_nothing_can_be_kept(
     jobs[0].progress.emit(epoch(0))
     jobs[0].state = JobState.CANCELLED
     jobs[0].cancelled.emit()
+    assert train.keep_best.text() == "Keep what was learned in 1 epoch", "none did best: no watch"
     assert not train.keep_best.isHidden()
     train.form.changed.emit()
     assert train.keep_best.isHidden()
