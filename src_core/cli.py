@@ -149,7 +149,9 @@ def _add_argument(command: argparse.ArgumentParser, spec: FieldSpec, *, position
     else:
         details["metavar"] = spec.name.upper()
         details["type"] = str if many else _number_or(spec) if spec.words else spec.type
-    command.add_argument(flag, nargs="+" if many else None, dest=spec.name, **details)
+    if many:  # given twice it means both: the first would be lost without a word
+        details |= {"nargs": "+", "action": "extend"}
+    command.add_argument(flag, dest=spec.name, **details)
 
 
 def _number_or(spec: FieldSpec) -> Callable[[str], Any]:

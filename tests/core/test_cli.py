@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from src_core.cli import main
+from src_core.project import Project
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
 from src_core.verbs import VERBS
 from src_core.verbs.base import as_lines
@@ -42,6 +43,14 @@ def test_json_is_one_line(
     assert json.loads(line)["patches"]["slide"] > 5
     assert main(["cluster", root, "--n-clusters", "2"]) == 0
     assert "slide: 2" in capsys.readouterr().out
+
+
+def test_an_option_that_is_given_twice_means_both(tmp_path: Path, slide_file: Path) -> None:
+    root = tmp_path / "p"
+    settings = ["--set", "grid.patch_px=512", "--set", "training.epochs=3"]
+    assert main(["prepare", str(root), str(slide_file), *settings, "--no-embed"]) == 0
+    config = Project.open(root).config
+    assert (config.grid.patch_px, config.training.epochs) == (512, 3)
 
 
 @pytest.mark.parametrize(
