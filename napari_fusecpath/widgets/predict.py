@@ -237,13 +237,16 @@ class PredictPanel(StepPanel):
         self.reasons.show_snapshot(snapshot, busy=self.busy)
         self.position.show_snapshot(snapshot)
         if prediction is None:
+            self._slide = None
             self.licences.setText(RESEARCH_USE)
             return
-        if prediction.slide_id != self._slide:
-            self._slide = prediction.slide_id
-            self.export_text.clear()
+        is_new = prediction.slide_id != self._slide
         self._show_outputs(prediction)
         self._offer_maps(prediction)
+        if is_new:
+            self._slide = prediction.slide_id
+            self.export_text.clear()
+            self._keep_map()
         color_warning(self.unlike, self.session.viewer.theme)
         if snapshot.patient is not None:
             self.patient.setText(patient_text(snapshot.patient, prediction.task))
@@ -331,6 +334,13 @@ class PredictPanel(StepPanel):
                 self.session.choose_patches(read_rows(texts, len(grid)))
             except FusecpathError as error:
                 self.warn(str(error))
+
+    def _keep_map(self) -> None:
+        """Bring the chosen map where another one has come; what the user has hidden stays so."""
+        layers = {role: find_layer(self.session.viewer, role) for role in _MAPS.values()}
+        shown = {role for role, layer in layers.items() if layer is not None and layer.visible}
+        if self.is_in_view and shown and self._role not in shown:
+            self._bring_map()
 
     def _bring_map(self) -> None:
         self.session.bring(self._role)

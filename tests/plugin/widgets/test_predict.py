@@ -119,6 +119,25 @@ def test_from_a_trained_run_to_maps_and_a_figure(
     assert str(figure) in predict.export_text.text()
 
 
+def test_the_map_that_is_chosen_is_the_one_that_comes(
+    window: Open, until_idle: Wait, project: Project
+) -> None:
+    dock = window(project.root)
+    predict: Any = dock.panels["predict"]
+
+    def on_canvas() -> set[str | None]:
+        return {role_of(layer) for layer in dock.session.viewer.layers if layer.visible}
+
+    choose(predict.map_box, "Attention")
+    dock.run("predict")
+    until_idle(dock)
+    assert on_canvas() == {"slide", "attention"}
+    for slide_id in ("s1", "s0"):  # the first has no map
+        dock.session.show_slide(slide_id)
+        dock.session.refresh()
+    assert on_canvas() == {"slide", "attention"}, "on the next slide, too"
+
+
 def save_figure(
     dock: FuseCPathWidget, path: Path, until_idle: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> bytes:
