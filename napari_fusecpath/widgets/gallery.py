@@ -27,7 +27,7 @@ from napari_fusecpath.widgets.gallery_sources import (
     version_of,
 )
 from napari_fusecpath.widgets.gallery_texts import cluster_text, count_text, edit_text, patch_text
-from napari_fusecpath.widgets.gallery_view import MOST_SHOWN
+from napari_fusecpath.widgets.gallery_view import MOST_SHOWN, Question
 from napari_fusecpath.widgets.patch_outline import PatchOutline
 from napari_fusecpath.widgets.picking import PatchPicker
 from napari_fusecpath.widgets.scatter_colors import label_at
@@ -91,10 +91,8 @@ class GalleryPanel(GalleryLayout):
         self._like = ""
         """The patch that they are like, in words."""
         self._n_asked = 0
-        self._key: tuple[Hashable, Hashable] | None = None
+        self._key: tuple[Question, Hashable] | None = None
         """What the patches that are shown, or on their way, were asked for by."""
-        self._asked_for: Hashable = None
-        """The first half of the key of the patches that are shown."""
         self._n_found = 0
         self._lack = Lack("")
         self._thread = SideThread("gallery", self)
@@ -219,7 +217,7 @@ class GalleryPanel(GalleryLayout):
             return Lack("Select one patch, by a click on the slide; then “Find patches like it”.")
         return None
 
-    def _stamp(self, source: Source, snapshot: Snapshot) -> tuple[Hashable, Hashable]:
+    def _stamp(self, source: Source, snapshot: Snapshot) -> tuple[Question, Hashable]:
         """Return what was asked for, and what the patches of it depend on besides."""
         if source == "alike":
             return (source, self._found_in, self._n_asked), None
@@ -245,13 +243,12 @@ class GalleryPanel(GalleryLayout):
             self._lack = Lack(problem)
             self.show_lack(self._lack)
 
-    def _take(self, key: tuple[Hashable, Hashable], items: GalleryItems) -> None:
+    def _take(self, key: tuple[Question, Hashable], items: GalleryItems) -> None:
         if key != self._key:  # something else is wanted by now
             return
         done = self._done  # other patches may come of what was done
         self._n_found = len(items)
-        is_moved = self.view.show_items(items.first(MOST_SHOWN), is_same=key[0] == self._asked_for)
-        self._asked_for = key[0]
+        is_moved = self.view.show_items(items.first(MOST_SHOWN), key[0])
         self.show_patches()
         self._say_count()
         self._point(self.view.place if is_moved else -1)

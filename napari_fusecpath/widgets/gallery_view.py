@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from typing import TypeAlias
+
 from qtpy.QtCore import (  # type: ignore[attr-defined]  # Signal: an alias in qtpy
     QEvent,
     QModelIndex,
@@ -15,7 +18,10 @@ from qtpy.QtWidgets import QListView, QWidget
 
 from napari_fusecpath.widgets.gallery_model import GAP, GalleryDelegate, GalleryItems, GalleryModel
 
-__all__ = ["MOST_SHOWN", "GalleryView"]
+__all__ = ["MOST_SHOWN", "GalleryView", "Question"]
+
+Question: TypeAlias = tuple[Hashable, ...]
+"""What patches were asked for: their source first, then which of that source."""
 
 MOST_SHOWN = 2000
 """Qt lays out every place at each change: of more the window would stand still."""
@@ -70,6 +76,8 @@ class GalleryView(QListView):
         self.setMouseTracking(True)
         self.setMinimumSize(160, 80)
         self._is_more = False
+        self._asked: Question = ()
+        """What the patches that are shown were asked for."""
         self._scrolled = QTimer(self)
         self._scrolled.setSingleShot(True)
         self._scrolled.setInterval(0)
@@ -82,22 +90,27 @@ class GalleryView(QListView):
         self.viewportEntered.connect(lambda: self.pointed.emit(-1))
         self.show_side(side)
 
-    def show_items(self, items: GalleryItems, *, is_same: bool = False) -> bool:
-        """Show other patches, from the first; the one that the keys are at stays if it is there.
+    def show_items(self, items: GalleryItems, asked: Question) -> bool:
+        """Show other patches.
+
+        Those of another source, or without the patch that the keys are at, are shown from the
+        first; else the keys stay at theirs.
 
         Parameters
         ----------
         items : GalleryItems
-        is_same : bool
-            They are of the same question as those before.
+        asked : Question
+            What they were asked for.
 
         Returns
         -------
         bool
             Of the same question the patch has left, and the keys are at what took its place.
         """
-        place = self.place
-        before = self.patches.items.at(place) if place >= 0 else None
+        place, is_same = self.place, asked == self._asked
+        is_kept = place >= 0 and asked[:1] == self._asked[:1]
+        before = self.patches.items.at(place) if is_kept else None
+        self._asked = asked
         self.patches.show_items(items)
         if before is not None:
             for same in (items.rows == before[1]).nonzero()[0].tolist():
@@ -106,6 +119,8 @@ class GalleryView(QListView):
         is_moved = is_same and place >= 0 > self.place and len(items) > 0
         if is_moved:
             self.setCurrentIndex(self.patches.index(min(place, len(items) - 1)))
+        elif not is_same and self.place < 0:
+            self.scrollToTop()
         self._scrolled.start()
         return is_moved
 

@@ -363,3 +363,34 @@ def test_keys_stay_at_their_place_when_the_patch_that_they_were_at_leaves(
     session.choose_patches(np.array([row for row in range(6) if row != at]))
     session.refresh()
     assert view.place < 0, "another selection has no place yet"
+
+
+def test_another_source_is_shown_from_its_first_patch(
+    dock: FuseCPathWidget, project: Project, qtbot: Any
+) -> None:
+    session, panel = dock.session, gallery_of(dock)
+    session.open_project(project.root)
+    session.refresh()
+    view, grid = panel.view, session.snapshot.grid
+    assert grid is not None
+    everything = list(range(len(grid)))
+    panel.sizes.setCurrentIndex(panel.sizes.count() - 1)
+    panel.sizes.activated.emit(panel.sizes.currentIndex())
+    bar = view.verticalScrollBar()
+
+    show(panel, "attended")
+    qtbot.waitUntil(lambda: shown(panel) == everything[::-1])
+    qtbot.waitUntil(lambda: bar.maximum() > 0)
+    bar.setValue(bar.maximum())
+    show(panel, "unattended")
+    qtbot.waitUntil(lambda: shown(panel) == everything)
+    assert bar.value() == 0, "the least attended are not the most attended"
+
+    view.setFocus()
+    for key in (Qt.Key.Key_Home, Qt.Key.Key_End):
+        qtbot.keyClick(view, key)
+    qtbot.waitUntil(lambda: bar.value() > 0)
+    show(panel, "uncertain")
+    qtbot.waitUntil(lambda: view._asked[0] == "uncertain")
+    assert bar.value() == 0, "nor is the one that the keys were at"
+    assert view.place < 0
