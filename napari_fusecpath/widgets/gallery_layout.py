@@ -22,7 +22,8 @@ from napari_fusecpath.widgets.step import wrapped_label
 
 __all__ = ["GalleryLayout"]
 
-_SIDE_PX = 220
+_SIDE_PX = 300
+"""On a laptop's screen a row of small patches is no shorter for it."""
 _SIZES = {"Small": 84, "Medium": 128, "Full": 256}
 """Side of a picture, pixels of the window; patches have mostly 256."""
 _STEPS = {
@@ -49,6 +50,10 @@ class GalleryLayout(QWidget):
         for source in SOURCES:
             self.sources.addItem(TITLES[source], source)
         remember(self.sources, "source of the gallery")
+        # Beside the sizes it takes what they leave, however long the longest of them is.
+        self.sources.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
         self.sources.setAccessibleName("Show")
         self.sources.setToolTip("Which patches are shown")
         for name, side in _SIZES.items():
@@ -78,7 +83,7 @@ class GalleryLayout(QWidget):
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.to_step = QPushButton(self)
         self.to_step.setToolTip("Run the step that gives what is lacking here")
-        self.pages = QStackedWidget(self)
+        self.pages, self.side = QStackedWidget(self), QWidget(self)
         self._lay_out()
 
     @property
@@ -119,17 +124,19 @@ class GalleryLayout(QWidget):
         self.setFocusProxy(self.view)
 
     def _lay_out(self) -> None:
-        side, words = QWidget(self), QWidget(self)
-        side.setFixedWidth(_SIDE_PX)
-        row, column = QHBoxLayout(), QVBoxLayout(side)
-        row.addWidget(self.everywhere)
-        row.addWidget(self.hold)
-        row.addWidget(self.sizes, stretch=1)
+        words = QWidget(self)
+        self.side.setFixedWidth(_SIDE_PX)
+        column = QVBoxLayout(self.side)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.sources)
-        column.addLayout(row)
-        column.addWidget(self.ask)
-        column.addWidget(self.count)
+        for line in (
+            (self.sources, self.sizes),
+            (self.ask, self.everywhere),
+            (self.count, self.hold),
+        ):
+            row = QHBoxLayout()
+            row.addWidget(line[0], stretch=1)
+            row.addWidget(line[1])
+            column.addLayout(row)
         column.addWidget(self.text, stretch=1)
         middle = QVBoxLayout(words)
         middle.addStretch()
@@ -139,7 +146,7 @@ class GalleryLayout(QWidget):
         self.setFocusProxy(self.view)
         self.pages.addWidget(self.view)
         self.pages.addWidget(words)
-        line = QHBoxLayout(self)
-        line.setContentsMargins(4, 4, 4, 4)
-        line.addWidget(side)
-        line.addWidget(self.pages, stretch=1)
+        across = QHBoxLayout(self)
+        across.setContentsMargins(4, 4, 4, 4)
+        across.addWidget(self.side)
+        across.addWidget(self.pages, stretch=1)

@@ -394,3 +394,32 @@ def test_another_source_is_shown_from_its_first_patch(
     qtbot.waitUntil(lambda: view._asked[0] == "uncertain")
     assert bar.value() == 0, "nor is the one that the keys were at"
     assert view.place < 0
+
+
+def test_what_is_said_of_a_patch_has_room_on_a_laptop_s_screen(
+    dock: FuseCPathWidget, project: Project, qtbot: Any
+) -> None:
+    session, panel = dock.session, gallery_of(dock)
+    session.open_project(project.root)
+    session.refresh()
+    step: Any = dock.panels["cluster"]
+    step.scatter.click()  # its tab takes of the height
+    step.gallery.click()
+    session.bring("clusters")
+    qtbot.wait(300)
+    said = "patch 102,399 · cluster 12 · attention 0.06× average · normal 1.00"
+    for source, count, text in (
+        ("attended", "the first 2,000 of 102,400 patches", f"1 patch excluded · {said} · excluded"),
+        ("cluster", "cluster 12: the first 2,000 of 2,124 patches", f"{said} · excluded"),
+        ("alike", "20 patches like patch 102,399 of slide a-17", f"{said} · distance 1.02"),
+    ):
+        panel.show_tools(source, can_find=True, n_slides=2)
+        panel.show_patches()
+        panel.count.setText(count)
+        panel.text.setText(text)
+        qtbot.wait(100)
+        for label in (panel.count, panel.text):
+            missing = label.heightForWidth(label.width()) - label.height()
+            assert missing <= label.fontMetrics().lineSpacing() / 2, (source, label.text())
+    assert panel.side.minimumSizeHint().width() <= panel.side.width()
+    assert panel.view.width() > 2 * panel.side.width(), "patches have most of the dock"
