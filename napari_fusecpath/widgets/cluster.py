@@ -40,7 +40,7 @@ class ClusterPanel(StepPanel):
         self.form = ConfigForm(ClusterConfig, parent=self)
         self.sweep = SweepChooser(self.session, self)
         self.sweep.asked.connect(lambda options: self.submit("cluster", options))
-        self.sweep.chosen.connect(lambda k: self.form.set_values({"n_clusters": k}))
+        self.sweep.chosen.connect(self._take_number)
         self.body.addWidget(Fold("Settings", self._settings(), self))
         self.legend = ClusterLegend(self.session, self)
         self.table = self.legend.table
@@ -162,6 +162,12 @@ class ClusterPanel(StepPanel):
             {"project": str(project.root), "slides": [slide_id] if slide_id else []},
         )
 
+    def _take_number(self, k: int) -> None:
+        """Set the number that was chosen on the plot, and say whether it can be had."""
+        self.form.set_values({"n_clusters": k})
+        limit = _limit_text(self.session.snapshot, ClusterConfig.from_dict(self.form.values()))
+        self.sweep.show_set(k, f"{limit}; lower “Per cluster” for more." if limit else "")
+
     def _offer_again(self, snapshot: Snapshot) -> None:
         clusters = snapshot.clusters
         if clusters is None:
@@ -170,7 +176,9 @@ class ClusterPanel(StepPanel):
         if snapshot.legend is not None and snapshot.legend.groups:
             found += f" (shown as {snapshot.legend.n_shown})"
         if snapshot.is_cluster_recipe_current:
-            text = f"{found} by {', '.join(snapshot.config.encoders)}.{_most_text(snapshot)}"
+            text = f"{found} by {', '.join(snapshot.config.encoders)}."
+            limit = _limit_text(snapshot, snapshot.config.clustering)
+            text = f"{text} {limit}." if limit else text
             self.offer(text, "Cluster again")
         elif snapshot.is_embedded:
             self.offer(f"{found}, but by other encoders or settings.", "Cluster again")
@@ -263,10 +271,10 @@ class ClusterPanel(StepPanel):
         self.submit("cluster", {"project": root, "slides": slides, "joint": self._is_joint})
 
 
-def _most_text(snapshot: Snapshot) -> str:
-    """Return why there are fewer clusters than were asked for, empty if patches are enough."""
-    asked, grid = snapshot.config.clustering, snapshot.grid
+def _limit_text(snapshot: Snapshot, asked: ClusterConfig) -> str:
+    """Return why there are fewer clusters than are asked for, empty if patches are enough."""
+    grid = snapshot.grid
     if grid is None or asked.effective_clusters(len(grid)) == asked.n_clusters:
         return ""
     patches, most = counted(len(grid), "patch", "patches"), asked.effective_clusters(len(grid))
-    return f" Of {patches}, {asked.n_per_cluster} to a cluster, there can be {most} at most."
+    return f"Of {patches}, {asked.n_per_cluster} to a cluster, there can be {most} at most"

@@ -67,7 +67,7 @@ class SweepChooser(QWidget):
         self._stamp: object = None
         self.button.clicked.connect(self._ask)
         self.range.returnPressed.connect(self._ask)
-        self.plot.chosen.connect(self._choose)
+        self.plot.chosen.connect(self.chosen)
         self.fold.button.toggled.connect(lambda _on: self.show_snapshot(session.snapshot))
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
@@ -117,10 +117,19 @@ class SweepChooser(QWidget):
             }
         )
 
-    def _choose(self, k: int) -> None:
+    def show_set(self, k: int, limit: str) -> None:
+        """Say that a number was set, and what it is worth.
+
+        Parameters
+        ----------
+        k : int
+            One of those that are plotted.
+        limit : str
+            Why the slide gets fewer clusters all the same, a sentence; empty where it does not.
+        """
         row = next(row for row in self.plot.rows if row.k == k)
-        self.text.setText(f"{row_words(row)}. It is set; “Cluster again” makes these clusters.")
-        self.chosen.emit(k)
+        so = f". {limit}" if limit else "; “Cluster again” makes these clusters."
+        self.text.setText(f"{row_words(row)}. It is set{so}")
 
 
 def _files(snapshot: Snapshot) -> tuple[tuple[Path, int], ...]:

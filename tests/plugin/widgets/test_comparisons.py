@@ -70,8 +70,16 @@ def test_typical_patches_and_a_number_of_clusters_are_chosen(
     qtbot.mouseClick(sweep.plot, Qt.MouseButton.LeftButton, pos=at)
     assert panel.form.values()["n_clusters"] == 4
     assert sweep.text.text().startswith("4 clusters: SC ")
-    np.testing.assert_array_equal(dock.session.snapshot.clusters, before, "until they are made")
+    assert sweep.text.text().endswith(
+        f"It is set. Of {len(before)} patches, 10 to a cluster, there can be 3 at most; "
+        "lower “Per cluster” for more."
+    )
     panel.form.set_values({"n_per_cluster": 3})
+    qtbot.keyClick(sweep.plot, Qt.Key.Key_Right)
+    assert panel.form.values()["n_clusters"] == 6
+    assert sweep.text.text().endswith("It is set; “Cluster again” makes these clusters.")
+    qtbot.keyClick(sweep.plot, Qt.Key.Key_Left)
+    np.testing.assert_array_equal(dock.session.snapshot.clusters, before, "until they are made")
     panel.main.click()
     until_idle(dock)
     assert dock.session.snapshot.config.clustering.n_clusters == 4
