@@ -275,11 +275,15 @@ class ClusterTable(Table):
         return index.row(), index.column()
 
     def _dress(self, place: int, row: ClusterRow) -> None:
-        name, shown, color = (self.item(place, at) for at in (_NAME, _SHOWN, _COLOR))
-        if name is None or shown is None or color is None:
+        columns = (_NAME, _AGREEMENT, _SHOWN, _COLOR)
+        name, agree, shown, color = (self.item(place, at) for at in columns)
+        if name is None or agree is None or shown is None or color is None:
             return
         if len(row.members) > 1:
             name.setToolTip(f"{row.name}: clusters {', '.join(map(str, row.members))}, merged")
+            if agree.text():  # of the whole it would be more: neighbours in the others count too
+                as_found = "of each merged cluster as it was found, on average"
+                agree.setToolTip(f"{agree.text()}: {as_found}")
         elif row.is_named:
             name.setToolTip(f"{row.name}: cluster {row.number}")
         states, is_hidden = Qt.CheckState, row.number in self._hidden

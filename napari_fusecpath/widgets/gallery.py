@@ -212,7 +212,10 @@ class GalleryPanel(GalleryLayout):
             )
         selected = self._session.workbench.selected
         if source == "selected" and not selected:
-            return Lack("Nothing is selected; draw around patches by a lasso, or click some.")
+            return Lack(
+                "Nothing is selected; draw around patches in the scatter, or by the lasso of "
+                "step 4, or click some on the slide."
+            )
         if source == "alike" and not self._found:
             return Lack("Select one patch, by a click on the slide; then “Find patches like it”.")
         return None

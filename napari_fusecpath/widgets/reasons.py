@@ -11,6 +11,7 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_fusecpath.widgets.picking import PatchPicker
 from napari_fusecpath.widgets.prediction_texts import reason_text, spread_text, value_text
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
@@ -73,6 +74,9 @@ class Reasons(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         for widget in (self.ask, self.ask_selected, self.table, self.text):
             layout.addWidget(widget)
+        PatchPicker(session, self).picked.connect(
+            lambda row, is_more: session.pick_patch(row, is_more=is_more)
+        )
         self.ask.clicked.connect(self._ask_clusters)
         self.ask_selected.clicked.connect(self._ask_selected)
         self._shown: tuple[object, ...] = ()

@@ -42,6 +42,15 @@ def test_merged_clusters_are_counted_as_one() -> None:
     assert all(np.isnan(row.agreement) for row in rows_of(unknown, Legend(n_clusters=5)))
 
 
+def test_the_agreement_of_merged_clusters_says_what_it_is(qtbot: Any) -> None:
+    table = ClusterTable()
+    qtbot.addWidget(table)
+    rows = rows_of(summarise(LABELS, AGREE, 5), Legend(n_clusters=5).merged([1, 3]))
+    table.show_clusters(rows, hidden=())
+    tips = [table.item(place, AGREEMENT).toolTip() for place in (0, 1)]  # type: ignore[union-attr]
+    assert tips == ["100%", "25%: of each merged cluster as it was found, on average"]
+
+
 def test_a_heading_sorts_by_what_its_column_means(qtbot: Any) -> None:
     table = ClusterTable()
     qtbot.addWidget(table)

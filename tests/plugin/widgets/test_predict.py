@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from qtpy.QtCore import QObject, QUrl, Slot  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, QPoint, Qt, QUrl, Slot  # type: ignore[attr-defined]
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QLabel
 
 from napari_fusecpath.jobs import JobRunner
 from napari_fusecpath.layers.canvas import camera_of, caption_of
 from napari_fusecpath.layers.find import find_layer, role_of
+from napari_fusecpath.layers.geometry import world_of_cells
 from napari_fusecpath.layers.map_words import contribution_words
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.survival_texts import position_text
@@ -33,6 +34,7 @@ from tests.plugin.widgets.small_cohort import N_SLIDES, copied, result_of, take_
 
 Open = Callable[..., FuseCPathWidget]
 Wait = Callable[[FuseCPathWidget], None]
+NO_KEY, SHIFT = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier
 
 pytestmark = pytest.mark.slow
 
@@ -374,9 +376,10 @@ def test_what_a_prediction_rests_on_is_chosen_as_in_the_legend(
 
 
 def test_selected_patches_are_left_out_beside_the_clusters(
-    window: Open, until_idle: Wait, explained_project: Project
+    window: Open, until_idle: Wait, explained_project: Project, qtbot: Any
 ) -> None:
     dock = window(explained_project.root)
+    dock.go("predict")
     predict: Any = dock.panels["predict"]
     legend: Any = dock.panels["cluster"]
     reasons, bench = predict.reasons, dock.session.workbench
@@ -386,8 +389,16 @@ def test_selected_patches_are_left_out_beside_the_clusters(
     picked = np.flatnonzero(clusters == number)[:3]
     assert not reasons.ask_selected.isEnabled()
     assert reasons.ask_selected.toolTip().startswith("First select patches")
-    bench.selected = tuple(picked.tolist())
+    viewer, grid = dock.session.viewer, dock.session.snapshot.grid
+    canvas = viewer.window._qt_viewer.canvas.native
+    assert grid is not None
+    middles = world_of_cells(grid.lattice, grid.cells[picked])
+    for middle, key in zip(middles, (NO_KEY, SHIFT, SHIFT), strict=True):
+        camera_of(viewer).center, camera_of(viewer).zoom = middle, 1.0
+        at = QPoint(canvas.width() // 2, canvas.height() // 2)
+        qtbot.mouseClick(canvas, Qt.MouseButton.LeftButton, key, at)
     dock.session.refresh()
+    assert dock.session.workbench.selected == tuple(picked.tolist()), "as the tooltip says"
     reasons.ask_selected.click()
     until_idle(dock)
     assert predict.warning.text() == ""
