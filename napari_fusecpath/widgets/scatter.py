@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QColor, QShowEvent
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
@@ -34,7 +33,6 @@ from napari_fusecpath.widgets.scatter_view import ScatterView
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.step import wrapped_label
-from napari_fusecpath.widgets.theme import Theme
 from src_core.clustering.result import load_clusters
 from src_core.clustering.scatter import Scatter, ScatterKind, load_scatter, scatter_recipe
 from src_core.errors import FusecpathError
@@ -48,9 +46,6 @@ _SIDE_PX, _HEIGHT_PX = 220, 230
 _LEAST_MINUTES, _PATCHES_PER_MINUTE = 0.6, 70_000
 """What it takes to lay patches out by their neighbours, about: in any case, and a minute more for
 so many of them."""
-
-_DARKEST = "#303030"
-"""Ground of the points, in which no colour of a map or of a cluster is lost."""
 _COLORED_BY = "scatter is coloured by"
 
 
@@ -166,8 +161,6 @@ class ScatterPanel(QWidget):
             self._shown = None
             self._say_what_is_missing(snapshot)
             return
-        theme = Theme.of(self._session.viewer)
-        self.view.show_theme(replace(theme, ground=_ground(theme.ground)))
         stamp = (folder, (folder / "meta.json").stat().st_mtime_ns)
         if stamp != self._shown:
             self._shown = stamp
@@ -299,11 +292,6 @@ class ScatterPanel(QWidget):
         grid = self._session.snapshot.grid
         if grid is not None:
             look_at_patch(self._session.viewer, grid, row)
-
-
-def _ground(canvas: str) -> str:
-    """Return the canvas's colour, but no black: a map begins with it, and patches would be lost."""
-    return max(canvas, _DARKEST, key=lambda color: QColor(color).lightness())
 
 
 def _captions(scatter: Scatter) -> tuple[str, str]:

@@ -28,11 +28,13 @@ from napari_fusecpath.widgets.scatter_raster import (
     in_picture,
     rasterised,
 )
-from napari_fusecpath.widgets.theme import Theme
 from src_core.types import Float32, Int64
 
-__all__ = ["ScatterView"]
+__all__ = ["GROUND", "ScatterView"]
 
+GROUND, _TEXT = "#303030", "#f0f1f2"
+"""In any theme: on black the least of a map would be lost, and on white the most of it, which is
+what one looks for."""
 _STILL_PX = 4
 _STEP_PX = 3
 """A lasso keeps points so far apart."""
@@ -76,7 +78,6 @@ class ScatterView(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setCursor(Qt.CursorShape.CrossCursor)
         self.setMinimumSize(160, 120)
-        self._theme = Theme()
         self._captions = ("", "")
         self.caption = ""
         """What the colours mean."""
@@ -118,12 +119,6 @@ class ScatterView(QWidget):
             self._selected, self._seen = selected, None
             self._redraw()
 
-    def show_theme(self, theme: Theme) -> None:
-        """Take the window's colours."""
-        if theme != self._theme:
-            self._theme = theme
-            self.update()
-
     def fit(self) -> None:
         """Show all points, none of them below the captions."""
         self._look(PlaneView.of(self._xy, edge_px=self.fontMetrics().height() + _CAPTION_PX))
@@ -147,7 +142,7 @@ class ScatterView(QWidget):
     def paintEvent(self, _event: QPaintEvent | None) -> None:  # noqa: N802 - Qt's name
         """Draw points, rings, captions and lasso."""
         painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor(self._theme.ground))
+        painter.fillRect(self.rect(), QColor(GROUND))
         image = self.picture()
         cell = 1 if self._raster is None else self._raster.cell_px
         painter.drawImage(QRectF(0, 0, image.width() * cell, image.height() * cell), image)
@@ -302,8 +297,8 @@ class ScatterView(QWidget):
 
     def _draw_captions(self, painter: QPainter) -> None:
         """Write upon a veil, for beneath may be a thousand points."""
-        painter.setPen(QColor(self._theme.text))
-        veil, side = QColor(self._theme.ground), Qt.AlignmentFlag
+        painter.setPen(QColor(_TEXT))
+        veil, side = QColor(GROUND), Qt.AlignmentFlag
         veil.setAlpha(_VEIL)
         across, up = self._captions
         room = self.rect().adjusted(8, _CAPTION_PX, -8, -_CAPTION_PX)

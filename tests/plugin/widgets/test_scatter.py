@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
-from qtpy.QtGui import QColor, QMouseEvent
+from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_fusecpath.layers.canvas import camera_of
@@ -252,9 +252,15 @@ def test_it_is_coloured_by_a_map_as_long_as_there_is_one(
     assert "share of the bag" in view.caption
     assert len(np.unique(view._colors[left], axis=0)) == 1
     assert len(np.unique(view._colors[right], axis=0)) > 3
-    ground = np.array(QColor(view._theme.ground).getRgb()[:3])
-    apart = np.abs(view._colors - ground).max(axis=1)
-    assert apart.min() > 30, "who is attended to least is seen as well"
+    for theme in ("light", "dark"):
+        session.viewer.theme = theme
+        session.refresh()
+        qtbot.wait(50)
+        ground, lightness = view.grab().toImage().pixelColor(1, 1), (0.299, 0.587, 0.114)
+        apart = view._colors - np.array(ground.getRgb()[:3])
+        assert np.abs(apart).max(axis=1).min() > 30
+        ends = apart[[right[0], right[-1]]] @ lightness
+        assert np.abs(ends).min() > 30, f"{theme}: the least attended and the most are seen"
     session.viewer.layers.remove(find_layer(session.viewer, "attention"))
     session.refresh()
     assert panel.colors.currentData() == "clusters"
