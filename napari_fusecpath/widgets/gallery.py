@@ -175,6 +175,7 @@ class GalleryPanel(GalleryLayout):
         self.view.rest()
         self.view.patches.pictures.try_again()
         self._outline(None)
+        self.show_full(0 if here is None else here.grid.lattice.patch_px)
 
     def _gather(self, source: Source, snapshot: Snapshot) -> None:
         """Show the patches of a source, in a moment, or say what is lacking."""
@@ -212,10 +213,7 @@ class GalleryPanel(GalleryLayout):
             )
         selected = self._session.workbench.selected
         if source == "selected" and not selected:
-            return Lack(
-                "Nothing is selected; draw around patches in the scatter, or by the lasso of "
-                "step 4, or click some on the slide."
-            )
+            return Lack("Nothing is selected; click patches, or draw around some in the scatter.")
         if source == "alike" and not self._found:
             return Lack("Select one patch, by a click on the slide; then “Find patches like it”.")
         return None

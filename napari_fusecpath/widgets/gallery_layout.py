@@ -25,7 +25,7 @@ __all__ = ["GalleryLayout"]
 _SIDE_PX = 300
 """On a laptop's screen a row of small patches is no shorter for it."""
 _SIZES = {"Small": 84, "Medium": 128, "Full": 256}
-"""Side of a picture, pixels of the window; patches have mostly 256."""
+"""Side of a picture, pixels of the window; that of larger patches is theirs at full size."""
 _STEPS = {
     "prepare": "Run 1 Prepare",
     "embed": "Run 2 Embed",
@@ -107,6 +107,19 @@ class GalleryLayout(QWidget):
         self.ask.setVisible(source == "alike")
         self.ask.setEnabled(can_find)
         self.everywhere.setVisible(source == "alike" and n_slides > 1)
+
+    def show_full(self, patch_px: int) -> None:
+        """Let the largest pictures have every pixel of patches of so many; small ones are enlarged.
+
+        Parameters
+        ----------
+        patch_px : int
+            Side of a patch; 0 without any.
+        """
+        largest, side = self.sizes.count() - 1, max(_SIZES["Full"], patch_px)
+        if side != self.sizes.itemData(largest):
+            self.sizes.setItemData(largest, side)
+            self.view.show_side(self.sizes.currentData())
 
     def show_lack(self, lack: Lack) -> None:
         """Say why there are no patches to be seen, and offer the step that gives them."""

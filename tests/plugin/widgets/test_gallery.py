@@ -163,8 +163,16 @@ def test_patches_are_chosen_in_the_gallery_and_on_the_slide(
         show(panel, source)
         qtbot.waitUntil(lambda wanted=wanted: shown(panel) == wanted)
 
-    largest = max(panel.sizes.itemData(at) for at in range(panel.sizes.count()))
-    assert largest == GridConfig().patch_px, "every pixel of a usual patch"
+    panel.sizes.setCurrentText("Full")
+    panel.sizes.activated.emit(panel.sizes.currentIndex())
+    assert panel.sizes.currentData() == GridConfig().patch_px, "every pixel of a usual patch"
+    for patch_px, side in ((512, 512), (128, 256)):
+        larger = replace(grid, lattice=replace(grid.lattice, patch_px=patch_px))
+        panel._turn_to_slide(replace(session.snapshot, grid=larger))
+        assert view.iconSize().width() == side, "and of a large one"
+    panel._turn_to_slide(session.snapshot)
+    panel.sizes.setCurrentText("Small")
+    panel.sizes.activated.emit(panel.sizes.currentIndex())
     click(qtbot, view, 2)
     session.refresh()
     chosen = everything[-3]
