@@ -43,13 +43,13 @@ class DetailsDialog(QDialog):
         layout.addWidget(buttons)
 
 
-def report_failure(failure: JobFailure, parent: QWidget | None = None) -> None:
+def report_failure(failure: JobFailure) -> None:
     """Show why a job failed; its traceback is in the log and behind the button "Details"."""
     level = logging.INFO if failure.user else logging.ERROR
     _log.log(level, "%s\n%s", failure.message, failure.details)
 
     def show_details(notification: QWidget) -> None:
-        DetailsDialog(failure, parent or notification.parentWidget()).show()
+        DetailsDialog(failure, notification.parentWidget()).show()
 
     # A user's error says all in its sentence; a bug has something to send.
     wants_details = bool(failure.details) and not failure.user

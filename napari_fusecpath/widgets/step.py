@@ -242,7 +242,7 @@ class StepPanel(QWidget):
         failed, noted = failures_text(result.get("failures") or []), notes_text(result)
         if failed:
             self.warn(_joined(self.warning.text(), failed))
-            report_failure(JobFailure(message=failed, user=True), self)
+            report_failure(JobFailure(message=failed, user=True))
         self.note(_joined(self.notes.text(), noted))
         self.on_done(result)
         if noted and not self.isVisible():  # another step is in view, perhaps by `on_done`
@@ -251,7 +251,7 @@ class StepPanel(QWidget):
 
     def _failed(self, failure: JobFailure) -> None:
         self.warn(failure.message)
-        report_failure(failure, self)
+        report_failure(failure)
 
     def _cancelled(self) -> None:
         self.warn("Cancelled; what was finished is kept.")

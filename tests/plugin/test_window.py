@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import numpy as np
 import psutil
+from napari._qt.dialogs.qt_notification import NapariQtNotification
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QApplication, QPlainTextEdit, QPushButton, QWidget
@@ -59,6 +60,20 @@ def test_a_failure_has_its_traceback_behind_details(make_napari_viewer: Any, qtb
     assert not dialog.isModal()
     dialog.findChild(QPushButton).click()
     qtbot.waitUntil(lambda: not dialog.isVisible())
+
+
+def test_details_can_be_read_once_the_dock_has_gone(make_napari_viewer: Any, qtbot: Any) -> None:
+    viewer = make_napari_viewer(show=True)
+    dock = viewer.window.add_plugin_dock_widget("napari-fusecpath", "FuseCPath")[1]
+    failure = JobFailure(message="The engine met a bug.", details="Traceback\n  line 1")
+    dock.panels["embed"]._failed(failure)
+    with qtbot.waitSignal(dock.destroyed):
+        viewer.window.remove_dock_widget(dock)
+        del dock
+    (popup,) = viewer.window._qt_window.findChildren(NapariQtNotification)
+    next(button for button in popup.findChildren(QPushButton) if button.text() == "Details").click()
+    (dialog,) = [w for w in QApplication.topLevelWidgets() if isinstance(w, DetailsDialog)]
+    dialog.close()
 
 
 def test_closing_the_window_ends_the_engine(make_napari_viewer: Any, qtbot: Any) -> None:
