@@ -9,12 +9,14 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_fusecpath.layers.patch_view import look_at_patch
+from napari_fusecpath.notify import report_error
 from napari_fusecpath.state import AskedPatch
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.steady import SteadyButton
 from napari_fusecpath.widgets.step import wrapped_label
 from napari_fusecpath.widgets.tables import Table
+from src_core.errors import FusecpathError
 from src_core.patches.grid import PatchGrid
 from src_core.types import Json
 
@@ -110,7 +112,11 @@ class AlikePatches(QWidget):
             return
         one = self._found[rows[0]]
         if slide is None or slide.slide_id != one["slide_id"]:
-            self._session.show_slide(one["slide_id"])
+            try:
+                self._session.show_slide(one["slide_id"])
+            except FusecpathError as error:
+                report_error(error)
+                return
             self._session.refresh()
             self._select()
         grid = self._session.snapshot.grid

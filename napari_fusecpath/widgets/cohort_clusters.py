@@ -5,9 +5,11 @@ from __future__ import annotations
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
 
+from napari_fusecpath.notify import report_error
 from napari_fusecpath.widgets.quiet_boxes import set_quietly
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
+from src_core.errors import FusecpathError
 
 __all__ = ["CohortClusters"]
 
@@ -66,5 +68,8 @@ class CohortClusters(QWidget):
 
     def _show(self, on: bool) -> None:
         self._session.workbench.is_joint = on
-        self._session.show_current()
+        try:
+            self._session.show_current()
+        except FusecpathError as error:
+            report_error(error)
         self._session.refresh()

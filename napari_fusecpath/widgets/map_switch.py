@@ -5,8 +5,10 @@ from __future__ import annotations
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QWidget
 
 from napari_fusecpath.layers.find import find_layer
+from napari_fusecpath.notify import report_error
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
+from src_core.errors import FusecpathError
 from src_core.project import Project
 
 __all__ = ["MapSwitch"]
@@ -76,7 +78,10 @@ class MapSwitch(QWidget):
     def show_run(self, run_id: str | None) -> None:
         """Show the map of a run beneath the labels."""
         self._session.workbench.run_id = run_id
-        self._session.show_current()
+        try:
+            self._session.show_current()
+        except FusecpathError as error:
+            report_error(error)
         self._session.bring("prediction", "marks")
         self._session.refresh()
 

@@ -18,6 +18,7 @@ from napari_fusecpath.jobs import Job, JobFailure, JobRunner, JobState
 from napari_fusecpath.layers.find import find_layer
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from src_core.project import Project
+from tests.plugin.widgets.turning import another_slide
 
 Open = Callable[..., FuseCPathWidget]
 Wait = Callable[[FuseCPathWidget], None]
@@ -94,6 +95,30 @@ def test_a_folder_that_is_taken(window: Open, sample: Path, home: Path) -> None:
     dock.panels["prepare"].main.click()
     assert "neither a project nor an empty folder" in dock.panels["prepare"].warning.text()
     assert dock.session.runner.running is None
+
+
+def test_what_cannot_be_shown_is_said_wherever_it_was_asked_for(
+    window: Open, project: Project, sample: Path, tmp_path: Path
+) -> None:
+    moved = another_slide(sample, tmp_path, "moved")
+    project.add_slide(moved, slide_id="moved")
+    moved.unlink()
+    dock = window(project.root)
+    cluster, review = dock.panels["cluster"], dock.panels["review"]
+    alike: Any = cluster.alike  # type: ignore[attr-defined]
+    found = {"slide_id": "moved", "x": 0, "y": 0, "distance": 0.1}
+    alike.show_found({"similar": [found], "project": str(project.root), "slide": "a", "row": 3})
+    alike.table.selectRow(0)
+    assert "Slide 'moved' is no longer at" in notification_manager.records[-1].message
+    asked: list[Callable[[], None]] = [
+        cluster.cohort.show_made,  # type: ignore[attr-defined]
+        lambda: review.tuning.switch.show_run("run-0001"),  # type: ignore[attr-defined]
+    ]
+    (project.slide("a").root / "slide.json").write_text("{")
+    for ask in asked:
+        notification_manager.records.clear()
+        ask()
+        assert "slide.json is not valid JSON" in notification_manager.records[-1].message
 
 
 @pytest.mark.parametrize("own_engine", [True])
