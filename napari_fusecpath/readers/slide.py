@@ -17,6 +17,8 @@ from napari_fusecpath.layers.slide import (
     slide_layer_data,
 )
 from napari_fusecpath.layers.stack import follow_scale, insert_slide
+from napari_fusecpath.layers.unused_paint import keep_paint
+from napari_fusecpath.layers.unused_region import keep_region
 from napari_fusecpath.notify import report_error, report_failure, report_info
 from napari_fusecpath.state import workbench_of
 from src_core.errors import FusecpathError, SlideReadError
@@ -182,6 +184,8 @@ def _remove_slides(viewer: Viewer) -> None:
 
 
 def _forget(viewer: Viewer) -> None:
+    keep_paint(viewer)
+    keep_region(viewer)
     for layer in list(viewer.layers):
         if role_of(layer) is not None:
             viewer.layers.remove(layer)

@@ -588,3 +588,22 @@ def test_patches_by_settings_of_before_are_told_from_those_of_today(
     until_idle(dock)
     assert "other settings" not in panel.say.text()
     assert " As set now" not in panel.say.text()
+
+
+def test_what_was_painted_and_drawn_outlives_a_slide_that_is_being_opened(
+    window: Open, project: Project, flat: Path
+) -> None:
+    dock = window(project.root)
+    viewer, panel = dock.session.viewer, dock.panels["prepare"]
+    tissue: Any = find_layer(viewer, "tissue")
+    painted = np.ones_like(tissue.data)
+    tissue.data = painted
+    panel.own_region.draw.click()  # type: ignore[attr-defined]
+    region: Any = find_layer(viewer, "roi")
+    region.add_polygons([np.array([(100.0, 100.0), (100.0, 500.0), (400.0, 500.0)])])
+    viewer.open(flat, plugin="napari-fusecpath")
+    dock.session.refresh()
+    assert list(viewer.layers) == []
+    turn(dock, "a")
+    np.testing.assert_array_equal(find_layer(viewer, "tissue").data, painted)  # type: ignore[union-attr]
+    assert len(find_layer(viewer, "roi").data) == 1  # type: ignore[union-attr]
