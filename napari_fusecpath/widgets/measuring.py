@@ -241,15 +241,16 @@ class Measuring(QObject):
             self._write_sizes()
             self._keep()
             if str(event.action.value) == "added":
-                QTimer.singleShot(0, self._finish)
+                QTimer.singleShot(0, partial(self._finish, self.tool))
 
-    def _finish(self) -> None:
+    def _finish(self, tool: Tool | None) -> None:
         """Put the tool down after a measurement; a mere click is none, and keeps it in hand."""
         layer = self._layer
         if layer is None or layer not in self.viewer.layers or not layer.nshapes:
             return
         if layer.features["id"].iat[-1]:
-            self.put_down()
+            if self.tool == tool:  # else another one was taken, which has ended this measurement
+                self.put_down()
         elif not layer._is_creating:  # noqa: SLF001 - napari has no public name for it
             layer.selected_data = {layer.nshapes - 1}
             layer.remove_selected()

@@ -263,6 +263,25 @@ def test_results_that_come_leave_the_tool_in_hand(
     assert viewer.layers.selection.active is find_layer(viewer, "clusters")
 
 
+def test_a_tool_that_takes_the_place_of_another_stays_in_hand(
+    window: Open, qtbot: Any, project: Project
+) -> None:
+    dock = window(project.root)
+    measuring = dock.measuring.measuring
+    qtbot.wait(200)  # the window is laid out
+    measuring.take("area")
+    start = QPoint(native(dock).width() // 2, native(dock).height() // 2)
+    for corner in (QPoint(0, 0), QPoint(100, 0), QPoint(100, 80)):
+        KEYS.mouseMove(native(dock), start + corner)
+        KEYS.mouseClick(native(dock), LEFT, pos=start + corner)
+    measuring.take("distance")
+    layer: Any = find_layer(dock.session.viewer, "measures")
+    assert layer.nshapes == 1, "what was half drawn is finished"
+    qtbot.wait(50)
+    assert (measuring.tool, layer.mode) == ("distance", "add_line")
+    assert dock.measuring.buttons["distance"].isChecked()
+
+
 def test_the_tool_goes_with_the_dock(window: Open, project: Project) -> None:
     dock = window(project.root)
     viewer = dock.session.viewer
