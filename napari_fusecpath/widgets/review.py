@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_fusecpath.layers.find import find_layer, set_visible
 from napari_fusecpath.reviewer import remember_reviewer, user_name
 from napari_fusecpath.widgets.dialogs import ask_file
 from napari_fusecpath.widgets.finetune import FineTuning
@@ -210,11 +211,10 @@ class ReviewPanel(StepPanel):
     def run_main(self) -> None:
         """Take the brush."""
         self.painter.draw()
-        if self.painter.layer is not None:
-            self.session.bring("marks")
-            self.painter.layer.mode = "paint"
-            if not self.table.chosen:
-                self.table.selectRow(0)
+        self.session.bring("marks")
+        if not self.table.chosen:
+            self.table.selectRow(0)
+        self._take_brush()
 
     def on_done(self, result: dict[str, Any]) -> None:
         """Show the model that has come, or what was decided about it."""
@@ -277,9 +277,19 @@ class ReviewPanel(StepPanel):
         self._show_selected()
         if len(self.session.selected) > 1:  # a brush in hand would let no click select more
             return
+        if self.table.chosen and not self.selected.lasso.isChecked():
+            self._take_brush()
+
+    def _take_brush(self) -> None:
+        """Let the mouse paint with the chosen label; what was in hand is put down."""
+        viewer = self.session.viewer
+        if find_layer(viewer, "marks") is None:  # somebody has deleted it
+            self.painter.draw()
         layer = self.painter.layer
         if layer is not None and self.table.chosen:
             layer.selected_label = self.table.chosen[0] + 1
+            set_visible(layer, True)
+            viewer.layers.selection.active = layer
             layer.mode = "paint"
 
     def _rename(self, item: QTableWidgetItem) -> None:

@@ -140,6 +140,38 @@ def test_a_label_that_is_chosen_already_is_taken_in_hand_again(
     assert layer.mode == "paint"
 
 
+def test_the_brush_takes_the_place_of_what_is_in_hand(
+    window: Open, qtbot: Any, project: Project
+) -> None:
+    dock = window(project.root)
+    review, layer = reviewing(dock)
+    viewer, measuring, lasso = dock.session.viewer, dock.measuring.measuring, review.selected.lasso
+
+    def brush() -> tuple[bool, bool, str]:
+        return viewer.layers.selection.active is layer, layer.visible, layer.mode
+
+    takes: list[Callable[[], None]] = [
+        lambda: measuring.take("area"),
+        lambda: dock.session.bring("tissue"),
+        lambda: setattr(viewer.layers.selection, "active", find_layer(viewer, "tissue")),
+    ]
+    for take in takes:
+        for choose in (review.main.click, lambda: qtbot.keyClick(review.table, Qt.Key.Key_2)):
+            take()
+            choose()
+            assert brush() == (True, True, "paint")
+            assert measuring.tool is None
+    lasso.click()
+    qtbot.keyClick(review.table, Qt.Key.Key_3)
+    assert lasso.isChecked(), "the label may be for what is being drawn around"
+    lasso.click()
+    viewer.layers.remove(layer)
+    qtbot.keyClick(review.table, Qt.Key.Key_2)
+    layer = find_layer(viewer, "marks")
+    assert brush() == (True, True, "paint"), "it comes back where it was deleted"
+    assert layer.selected_label == 2
+
+
 def test_to_paint_what_another_has_painted_is_to_agree(
     window: Open, qtbot: Any, project: Project
 ) -> None:
