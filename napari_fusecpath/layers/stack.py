@@ -29,8 +29,8 @@ __all__ = [
     "scale_in_view",
 ]
 
-_TOOLS: tuple[Role, ...] = ("measures", "lasso")
-"""Layers that are drawn on whatever step is in view and whatever job runs."""
+_TOOLS: tuple[Role, ...] = ("marks", "measures", "lasso")
+"""Layers that are drawn on whatever job runs."""
 
 
 def insert_by_role(viewer: ViewerModel, layer: Layer) -> None:
@@ -48,10 +48,14 @@ def insert_by_role(viewer: ViewerModel, layer: Layer) -> None:
     layers._activate_on_insert = True  # noqa: SLF001
 
 
-def is_tool_in_hand(viewer: ViewerModel) -> bool:
-    """Tell whether the user measures or draws around patches, which no result interrupts."""
+def is_tool_in_hand(viewer: ViewerModel, *roles: Role) -> bool:
+    """Tell whether the user paints marks, measures or draws around patches, or one of these.
+
+    No result interrupts that.
+    """
     active = viewer.layers.selection.active
-    return active is not None and role_of(active) in _TOOLS and str(active.mode) != "pan_zoom"
+    is_drawn_on = active is not None and role_of(active) in (roles or _TOOLS)
+    return is_drawn_on and str(active.mode) != "pan_zoom"
 
 
 @contextmanager

@@ -255,7 +255,10 @@ class Session(QObject):
         show_results(self.viewer, project, slide, run_id=self.workbench.run_id)
         came = {role_of(layer) for layer in self.viewer.layers} - before
         new = next((role for role in _RESULTS if role in came), None)
-        if new is not None:
+        if is_tool_in_hand(self.viewer, "marks"):  # what comes would hide what is judged
+            for layer in self.viewer.layers:
+                set_visible(layer, layer.visible and role_of(layer) not in came)
+        elif new is not None:
             self.bring(*((new, "quality") if new == "tissue" else (new,)))
 
     def bring(self, *roles: Role) -> None:

@@ -172,6 +172,29 @@ def test_the_brush_takes_the_place_of_what_is_in_hand(
     assert layer.selected_label == 2
 
 
+def test_results_that_come_leave_the_brush_in_hand(
+    window: Open, until_idle: Wait, project: Project
+) -> None:
+    dock = window(project.root)
+    viewer = dock.session.viewer
+    _, layer = reviewing(dock)
+    options = {"project": str(project.root), "slides": []}
+    dock.session.submit("prepare", {**options, "encoders": ["texture"]})
+    dock.session.submit("cluster", options)
+    until_idle(dock)
+    clusters: Any = find_layer(viewer, "clusters")
+    assert not clusters.visible, "it has the colours of marks, and hides what is judged"
+    assert (layer.visible, layer.mode) == (True, "paint")
+    assert viewer.layers.selection.active is layer
+    # A first map is asked for by who paints: it comes beneath the marks.
+    dock.session.bring("clusters", "marks")
+    assert (clusters.visible, layer.mode) == (True, "paint")
+    assert viewer.layers.selection.active is layer
+    dock.run("cluster")
+    assert viewer.layers.selection.active is clusters
+    assert (layer.visible, layer.mode) == (False, "pan_zoom")
+
+
 def test_to_paint_what_another_has_painted_is_to_agree(
     window: Open, qtbot: Any, project: Project
 ) -> None:
