@@ -102,7 +102,7 @@ class CornerButton(QPushButton):
     def _put_corner(self) -> None:
         is_again, corners = self.cross.put(), self.cross.corners
         if len(corners) == 2 if self._is_line else is_again and len(corners) > 2:
-            self.outlined.emit(list(corners))
+            self.outlined.emit(corners)
 
     def _turned(self, is_down: bool) -> None:
         if not is_down:

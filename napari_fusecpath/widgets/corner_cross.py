@@ -9,6 +9,8 @@ from qtpy.QtCore import QObject, QPointF
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 
 from napari_fusecpath.layers.canvas import camera_of, view_of
+from napari_fusecpath.layers.geometry import unit_of
+from napari_fusecpath.layers.stack import scale_in_view
 from napari_fusecpath.layers.view import center_on
 from napari_fusecpath.widgets.over_canvas import OverCanvas
 from src_core.types import Float64
@@ -37,13 +39,18 @@ class CornerCross(OverCanvas):
 
     def __init__(self, viewer: Viewer, owner: QObject) -> None:
         super().__init__(viewer, owner)
-        self.corners: list[Float64] = []
+        self._put: list[Float64] = []
+        """(row, column) in level-0 pixels: the slide may be given another scale meanwhile."""
+
+    @property
+    def corners(self) -> list[Float64]:
         """World units, (row, column)."""
+        return [corner * self._unit for corner in self._put]
 
     def begin(self) -> None:
         """Show it; what was put before stays until it is hidden."""
         if self.isHidden():
-            self.corners = []
+            self._put = []
             self.show()
             self.place()
 
@@ -56,7 +63,7 @@ class CornerCross(OverCanvas):
         """Put a corner where it is; tell whether the last one was there already."""
         if self.corners and np.allclose(self.corners[-1], self._middle):
             return True
-        self.corners.append(self._middle)
+        self._put.append(self._middle / self._unit)
         self.update()
         return False
 
@@ -85,6 +92,11 @@ class CornerCross(OverCanvas):
             for corner in corners:
                 painter.drawEllipse(corner, 3, 3)
         painter.end()
+
+    @property
+    def _unit(self) -> float:
+        """World units per level-0 pixel."""
+        return unit_of(scale_in_view(self.viewer, None))[1]
 
     @property
     def _middle(self) -> Float64:

@@ -174,6 +174,20 @@ def test_distances_and_areas_are_drawn_by_keys(
     assert "by keys" in button.toolTip().casefold()
 
 
+def test_a_scale_that_is_typed_meanwhile_moves_no_corner(window: Open, project: Project) -> None:
+    dock = window(project.root)
+    viewer, button = dock.session.viewer, dock.measuring.buttons["distance"]
+    camera = camera_of(viewer)
+    button.click()
+    camera.center = (0.0, 100.0, 200.0)
+    KEYS.keyClick(button, Qt.Key.Key_Return)
+    dock.panels["prepare"].scale.mpp.setValue(0.25)  # type: ignore[attr-defined]
+    camera.center = (0.0, 100.0, 100.0)
+    KEYS.keyClick(button, Qt.Key.Key_Return)
+    (line,) = measures_layer(viewer).data
+    np.testing.assert_allclose(line, [[200, 400], [400, 400]])
+
+
 def _move_first(layer: Any) -> None:
     data = [np.array(one) for one in layer.data]
     data[0][1, 1] += 100
