@@ -89,7 +89,8 @@ class SlideScale(QWidget):
         self._show_scale()
         # What is typed acts on the slide in view.
         self.mpp.setEnabled(not (session.is_opening or session.is_slide_absent))
-        typed, (mpp, source) = session.workbench.slide_mpp, self._of_file
+        is_unused = snapshot.slide_path in self._typed
+        typed, (mpp, source) = session.workbench.slide_mpp if is_unused else None, self._of_file
         if typed != "auto":
             source = "typed" if typed is not None else snapshot.mpp_source
         words, tip = _SOURCES.get(

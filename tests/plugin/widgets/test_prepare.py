@@ -261,6 +261,7 @@ def test_a_scale_that_was_typed_has_a_way_back_to_the_file(
     until_idle(dock)
     root = home / "FuseCPath" / "small"
     assert Project.open(root).slide("small").record.slide_mpp == 0.4
+    assert panel.scale.source.text() == "(by hand)", "it is stored"
 
     # The project is opened again, and takes it back.
     again = window(root)
