@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from src_core.types import Cells, Float64
+from src_core.types import Float64
 
 if TYPE_CHECKING:
     from src_core.patches.grid import Lattice
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Placement",
-    "cell_at",
-    "cell_squares",
-    "cells_of_world",
     "mask_placement",
     "patch_side",
     "raster_placement",
@@ -155,30 +152,3 @@ def world_of_cells(lattice: Lattice, cells: ArrayLike) -> Float64:
     rows_cols = np.asarray(cells, dtype=np.float64)[..., ::-1]
     world: Float64 = rows_cols * np.array(place.scale) + np.array(place.translate)
     return world
-
-
-def cells_of_world(lattice: Lattice, world: ArrayLike) -> Cells:
-    """Return the cells (col, row) whose raster pixels hold world points, on the lattice or not.
-
-    Where patches overlap or leave gaps it is the cell with the nearest centre.
-    """
-    place = raster_placement(lattice)
-    points = np.asarray(world, dtype=np.float64)
-    rows_cols = np.floor((points - np.array(place.translate)) / np.array(place.scale) + 0.5)
-    cells: Cells = rows_cols[..., ::-1].astype(np.int32)
-    return cells
-
-
-def cell_at(lattice: Lattice, world: ArrayLike) -> tuple[int, int] | None:
-    """Return the cell (col, row) at one world point, or None outside the lattice."""
-    col, row = (int(index) for index in cells_of_world(lattice, world))
-    rows, cols = lattice.shape_hw
-    return (col, row) if 0 <= row < rows and 0 <= col < cols else None
-
-
-def cell_squares(lattice: Lattice, cells: ArrayLike) -> Float64:
-    """Return the corners of the patches of cells (col, row), shape (n, 4, 2), in world units."""
-    half = patch_side(lattice) / 2
-    around = np.array([[-half, -half], [-half, half], [half, half], [half, -half]])
-    squares: Float64 = world_of_cells(lattice, cells)[..., None, :] + around
-    return squares

@@ -12,7 +12,7 @@ import pytest
 from qtpy.QtWidgets import QDockWidget, QFileDialog
 
 from napari_fusecpath.layers.find import find_layer, role_of
-from napari_fusecpath.layers.geometry import cells_of_world
+from napari_fusecpath.layers.geometry import xy_of_world
 from napari_fusecpath.state import workbench_of
 from napari_fusecpath.widgets.bag_frames import one_bag
 from napari_fusecpath.widgets.dock import FuseCPathWidget
@@ -258,7 +258,8 @@ def test_a_legend_row_stands_out(window: Open, until_idle: Wait, sample: Path) -
     lines = framed.data[framed.edge_color[:, 3] > 0]  # the others are spare
     assert len(lines) == 4 * len(of_one)
     centres = lines.reshape(-1, 4, 2, 2)[:, :, 0].mean(axis=1)
-    np.testing.assert_array_equal(cells_of_world(grid.lattice, centres), grid.cells[of_one])
+    cells = grid.lattice.cells_at(xy_of_world(centres, mpp=grid.lattice.slide_mpp))
+    np.testing.assert_array_equal(cells, grid.cells[of_one])
     table.clearSelection()
     framed = find_layer(viewer, "selection")
     assert (framed.edge_color[:, 3] > 0).sum() == 4 * len(bag)

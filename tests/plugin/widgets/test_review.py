@@ -167,7 +167,7 @@ def test_the_brush_takes_the_place_of_what_is_in_hand(
     lasso.click()
     viewer.layers.remove(layer)
     qtbot.keyClick(review.table, Qt.Key.Key_2)
-    layer = find_layer(viewer, "marks")
+    layer = review.painter.layer
     assert brush() == (True, True, "paint"), "it comes back where it was deleted"
     assert layer.selected_label == 2
 
@@ -178,7 +178,7 @@ def test_results_that_come_leave_the_brush_in_hand(
     dock = window(project.root)
     viewer = dock.session.viewer
     _, layer = reviewing(dock)
-    options = {"project": str(project.root), "slides": []}
+    options: dict[str, Any] = {"project": str(project.root), "slides": []}
     dock.session.submit("prepare", {**options, "encoders": ["texture"]})
     dock.session.submit("cluster", options)
     until_idle(dock)

@@ -14,7 +14,7 @@ from qtpy.QtCore import QPoint, Qt
 
 from napari_fusecpath.layers.canvas import camera_of
 from napari_fusecpath.layers.find import find_layer
-from napari_fusecpath.layers.geometry import cells_of_world, world_of_cells
+from napari_fusecpath.layers.geometry import world_of_cells, xy_of_world
 from napari_fusecpath.widgets.bag_frames import one_bag
 from napari_fusecpath.widgets.cluster import ClusterPanel
 from napari_fusecpath.widgets.dock import FuseCPathWidget
@@ -97,8 +97,8 @@ def framed(dock: FuseCPathWidget) -> dict[str, list[int]]:
         squares = layer.data[of][: of.sum() // lines * 4]  # the first lines are a frame each
         assert of.sum() % lines == 0
         middles = squares.reshape(-1, 4, 2, 2)[:, :, 0].mean(axis=1)
-        cells = cells_of_world(grid.lattice, middles).tolist()
-        rows = [grid.cells.tolist().index(cell) for cell in cells]
+        cells = grid.lattice.cells_at(xy_of_world(middles, mpp=grid.lattice.slide_mpp))
+        rows = [grid.cells.tolist().index(cell) for cell in cells.tolist()]
         found |= {name: rows} if rows else {}
     return found
 
