@@ -24,7 +24,7 @@ from napari_fusecpath.layers.stack import insert_by_role, place_layer, scale_in_
 from src_core.patches.grid import Lattice
 from src_core.types import Float64
 
-__all__ = ["Frames", "show_frames", "show_selection"]
+__all__ = ["Frames", "show_frames"]
 
 _FRAME_SHARE = 0.06
 """Width of a frame as a share of the patch's side."""
@@ -46,13 +46,6 @@ class Frames:
     """Squares around each patch: 0 lies against it, each further one around that."""
     is_struck: bool = False
     """A line goes from corner to corner."""
-
-
-def show_selection(
-    viewer: ViewerModel, lattice: Lattice, cells: ArrayLike, *, color: str = "yellow"
-) -> Vectors:
-    """Frame chosen patches, shape (n, 2), alike; see `show_frames`."""
-    return show_frames(viewer, lattice, [Frames(cells=cells, color=color)])
 
 
 def show_frames(viewer: ViewerModel, lattice: Lattice, groups: Sequence[Frames]) -> Vectors:

@@ -1,12 +1,16 @@
-"""A small grid of patches for layers."""
+"""A small grid of patches for layers, and frames around some of them."""
 
 from __future__ import annotations
 
 import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Vectors
+from numpy.typing import ArrayLike
 
+from napari_fusecpath.layers.selection import Frames, show_frames
 from src_core.patches.grid import Lattice, PatchGrid
 
-__all__ = ["LATTICE", "grid_of"]
+__all__ = ["LATTICE", "frame_cells", "grid_of"]
 
 LATTICE = Lattice(
     origin_xy=(0.0, 0.0),
@@ -23,3 +27,10 @@ def grid_of(n: int = 40, lattice: Lattice = LATTICE) -> PatchGrid:
     rows, cols = lattice.shape_hw
     cells = np.stack(np.meshgrid(np.arange(cols), np.arange(rows)), -1).reshape(-1, 2)
     return PatchGrid(lattice, cells[:n].astype(np.int32), "none")
+
+
+def frame_cells(
+    viewer: ViewerModel, lattice: Lattice, cells: ArrayLike, *, color: str = "yellow"
+) -> Vectors:
+    """Frame patches alike."""
+    return show_frames(viewer, lattice, [Frames(cells=cells, color=color)])

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from napari_fusecpath.layers.label_look import dress_labels
 from napari_fusecpath.layers.overlays import show_clusters
-from napari_fusecpath.layers.selection import show_selection
 from napari_fusecpath.layers.shade import show_shade
 from napari_fusecpath.layers.slide import prepare_viewer
-from tests.plugin.layers.grids import LATTICE, grid_of
+from tests.plugin.layers.grids import LATTICE, frame_cells, grid_of
 
 GRID = grid_of(80)
 CELLS = GRID.cells
@@ -58,12 +57,12 @@ def test_a_shade_is_drawn_without_a_thread(viewer: Any, qtbot: Any) -> None:
 
 
 def test_frames_are_drawn_without_a_thread(viewer: Any, qtbot: Any) -> None:
-    layer = show_selection(viewer, LATTICE, CELLS[:2])
+    layer = frame_cells(viewer, LATTICE, CELLS[:2])
     qtbot.waitUntil(lambda: layer.loaded)
     asked: list[object] = []
     layer.events.reload.connect(asked.append)
     layer.events.thumbnail.connect(asked.append)
-    assert show_selection(viewer, LATTICE, CELLS[9:10]) is layer
+    assert frame_cells(viewer, LATTICE, CELLS[9:10]) is layer
     np.testing.assert_array_equal(layer._view_data, layer.data)
     assert np.count_nonzero(layer._view_face_color[:, 3]) == 8  # four lines of two triangles
     assert not asked

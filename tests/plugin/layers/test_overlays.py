@@ -26,12 +26,11 @@ from napari_fusecpath.layers.overlays import (
     show_marks,
     show_tissue,
 )
-from napari_fusecpath.layers.selection import show_selection
 from napari_fusecpath.layers.smoothing import draw_smoothly
 from src_core.inference.palette import cluster_colors
 from src_core.patches.grid import Lattice, PatchGrid
 from src_core.tissue.mask import TissueMask
-from tests.plugin.layers.grids import LATTICE, grid_of
+from tests.plugin.layers.grids import LATTICE, frame_cells, grid_of
 
 
 def told_on(viewer: ViewerModel) -> str:
@@ -47,7 +46,7 @@ def viewer() -> ViewerModel:
 def show_everything(viewer: ViewerModel, grid: PatchGrid, seed: int = 0) -> None:
     rng = np.random.default_rng(seed)
     n = len(grid)
-    show_selection(viewer, grid.lattice, grid.cells[:3])
+    frame_cells(viewer, grid.lattice, grid.cells[:3])
     show_prediction(viewer, grid, rng.random(n), class_name="tumour")
     show_attention(viewer, grid, rng.exponential(size=n))
     show_contribution(viewer, grid, rng.normal(size=n), class_name="tumour")
@@ -273,23 +272,23 @@ def test_the_maps_in_view_say_what_they_are(viewer: ViewerModel) -> None:
 
 def test_frames_change_in_the_layer_that_is_there_unless_they_are_many() -> None:
     viewer, grid = ViewerModel(), grid_of()
-    layer = show_selection(viewer, grid.lattice, grid.cells[:3])
+    layer = frame_cells(viewer, grid.lattice, grid.cells[:3])
     for n_patches in (0, 7, 1):
-        assert show_selection(viewer, grid.lattice, grid.cells[:n_patches]) is layer
+        assert frame_cells(viewer, grid.lattice, grid.cells[:n_patches]) is layer
         assert (layer.edge_color[:, 3] > 0).sum() == 4 * n_patches
     many = np.zeros((1500, 2), np.int32)
-    large = show_selection(viewer, grid.lattice, many)
+    large = frame_cells(viewer, grid.lattice, many)
     assert large is not layer
     assert layer not in viewer.layers
     assert (large.edge_color[:, 3] > 0).sum() == 6000
-    assert show_selection(viewer, grid.lattice, grid.cells[:1]) is not large, "it is too large"
+    assert frame_cells(viewer, grid.lattice, grid.cells[:1]) is not large, "it is too large"
 
 
 def test_a_layer_is_drawn_once_and_only_for_what_has_changed() -> None:
     viewer, grid = ViewerModel(), grid_of()
     labels, drawn = np.arange(40) % 4, []
     clusters = show_clusters(viewer, grid, labels)
-    frames = show_selection(viewer, grid.lattice, grid.cells[:3])
+    frames = frame_cells(viewer, grid.lattice, grid.cells[:3])
     for layer in (clusters, frames):
         layer.events.set_data.connect(lambda event: drawn.append(event.source.name))
     show_clusters(viewer, grid, labels)
@@ -299,7 +298,7 @@ def test_a_layer_is_drawn_once_and_only_for_what_has_changed() -> None:
     show_clusters(viewer, grid, labels[::-1], colors=cluster_colors(4)[::-1])
     assert drawn == ["Clusters"] * 2
     extent = viewer.layers.extent.world.copy()
-    show_selection(viewer, grid.lattice, grid.cells[5:9])
+    frame_cells(viewer, grid.lattice, grid.cells[5:9])
     assert drawn[2:] == ["Selected patches"]
     np.testing.assert_allclose(viewer.layers.extent.world, extent)
 

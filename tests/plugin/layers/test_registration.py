@@ -16,10 +16,10 @@ from scipy.ndimage import binary_dilation, label
 
 from napari_fusecpath.layers.maps import show_prediction
 from napari_fusecpath.layers.overlays import show_clusters
-from napari_fusecpath.layers.selection import show_selection
 from napari_fusecpath.layers.slide import slide_layer
 from src_core.patches.grid import Lattice, PatchGrid
 from src_core.slides.base import SlideProperties, Stain
+from tests.plugin.layers.grids import frame_cells
 
 CELL = (3, 2)
 """(col, row) of the cell that is dark on the slide."""
@@ -200,7 +200,7 @@ def test_a_frame_lies_on_its_patch(
     viewer = make_napari_viewer(show=True)
     raster = show_prediction(viewer, grid, [1.0], class_name="dark")
     raster.colormap, raster.opacity, raster.colorbar.visible = "gray", 1, False
-    frame = show_selection(viewer, lattice, [CELL], color="white")
+    frame = frame_cells(viewer, lattice, [CELL], color="white")
     viewer.camera.center = ((20 + 512 * 2.5) * 0.25, (10 + 512 * 3.5) * 0.25)
     for pixels in (60, 200, 420):
         viewer.camera.zoom = pixels / 128
@@ -219,4 +219,4 @@ def test_a_frame_lies_on_its_patch(
     assert frame.edge_width * viewer.camera.zoom >= 2
     viewer.layers.remove(frame)
     viewer.camera.zoom = 1.0
-    assert not show_selection(viewer, lattice, []).edge_color[:, 3].any()
+    assert not frame_cells(viewer, lattice, []).edge_color[:, 3].any()

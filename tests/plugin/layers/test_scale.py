@@ -27,7 +27,6 @@ from napari_fusecpath.layers.overlays import (
     show_quality,
     show_tissue,
 )
-from napari_fusecpath.layers.selection import show_selection
 from napari_fusecpath.layers.shade import show_shade
 from napari_fusecpath.layers.slide import set_slide_mpp, slide_layer
 from napari_fusecpath.layers.smoothing import draw_smoothly
@@ -37,6 +36,7 @@ from src_core.patches.grid import GridConfig, PatchGrid, build_lattice
 from src_core.review.measurements import Measurement
 from src_core.slides import open_slide
 from src_core.tissue.mask import TissueMask
+from tests.plugin.layers.grids import frame_cells
 
 SHOWN = set(ROLES) - {"lasso"}
 """The lasso's layer is empty but for a moment."""
@@ -69,7 +69,7 @@ def show_all(viewer: Any, grid: PatchGrid) -> None:
     show_roi(viewer, [Polygon(exterior=ROI)], mpp=mpp, slide="s")
     show_measurements(viewer, [Measurement(kind="polygon", points=ROI)])
     show_shade(viewer, grid, np.zeros(len(grid), np.bool_))
-    show_selection(viewer, grid.lattice, grid.cells[[0, -1]])
+    frame_cells(viewer, grid.lattice, grid.cells[[0, -1]])
 
 
 def places(viewer: Any) -> dict[Any, NDArray[np.float64]]:
