@@ -15,14 +15,20 @@ __all__ = ["ProgressPanel", "time_text"]
 _STARTING = {
     "prepare": "Finding tissue and patches",
     "cluster": "Clustering",
+    "similar": "Looking for patches alike",
     "scatter": "Laying patches out",
     "train": "Training",
     "evaluate": "Scoring",
     "predict": "Predicting",
+    "explain": "Predicting without some patches",
+    "agree": "Comparing reviewers",
     "finetune": "Fine-tuning",
     "decide": "Carrying out your decision",
     "import": "Importing",
     "export": "Exporting",
+    "figure": "Drawing a figure",
+    "script": "Writing the script",
+    "encoders": "Asking which encoders are open to you",
     "pyramid": "Making small levels",
 }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import napari_fusecpath
 from napari_fusecpath.jobs import JobRunner
 from napari_fusecpath.widgets.progress_panel import ProgressPanel, time_text
 from src_core.progress import Progress
@@ -38,6 +40,24 @@ def test_a_job_is_shown_until_it_ends(qtbot: Any) -> None:
     assert seen
     assert panel.text.text() == "Ready."
     assert not panel.cancel.isEnabled()
+    runner.close()
+
+
+def test_what_starts_is_said_in_words_whatever_the_window_asks_for(qtbot: Any) -> None:
+    sources = Path(napari_fusecpath.__file__).parent.rglob("*.py")
+    code = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    verbs = set(re.findall(r"(?:submit|asked\.emit)\(\s*\"([a-z]+)\"", code))
+    runner = JobRunner(command=WORKER)
+    panel = ProgressPanel(runner)
+    qtbot.addWidget(panel)
+    assert len(verbs) > 10
+    for verb in verbs:
+        job = runner.submit(verb)
+        with qtbot.waitSignal(job.started):
+            pass
+        assert not panel.text.text().startswith(verb), f"the word of the engine, {verb}, is none"
+        job.cancel()
+        qtbot.waitUntil(lambda: runner.running is None, timeout=15_000)
     runner.close()
 
 
