@@ -25,6 +25,7 @@ from napari_fusecpath.widgets.dialogs import ask_name
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.step import wrapped_label
 from src_core.errors import ConfigError
+from src_core.wording import counted
 
 __all__ = ["Keeping"]
 
@@ -102,8 +103,7 @@ class Keeping(QWidget):
         if "figure" in result:
             self.say.setText(f"Figure saved: {_breakable(result['figure'])}")
         elif "script" in result:
-            count = f"{result['commands']} command{'s' * (result['commands'] != 1)}"
-            path = _breakable(result["script"])
+            count, path = counted(result["commands"], "command"), _breakable(result["script"])
             self.say.setText(f"{count} saved: {path}, and a .cmd for Windows")
         return "figure" in result or "script" in result
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from src_core.embeddings.known_pace import Forecast
+from src_core.wording import counted
 
 __all__ = ["about", "embedding_words", "listed", "takes_words"]
 
@@ -13,8 +14,8 @@ __all__ = ["about", "embedding_words", "listed", "takes_words"]
 def about(count: int) -> str:
     """Return an estimated number of patches, to two digits: ``about 1,200 patches``."""
     digits = max(0, len(str(count)) - 2)
-    rounded = round(count, -digits)
-    return "no patch" if count == 0 else f"about {rounded:,} patch{'' if rounded == 1 else 'es'}"
+    patches = counted(round(count, -digits), "patch", "patches")
+    return "no patch" if count == 0 else f"about {patches}"
 
 
 def takes_words(seconds: float) -> str:

@@ -16,10 +16,11 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]  # Signal: an alias in q
 )
 from qtpy.QtGui import QFont, QIcon
 
-from napari_fusecpath.widgets.slide_texts import STAGES, count_text, marks_of, state_tip
+from napari_fusecpath.widgets.slide_texts import STAGES, marks_of, state_tip
 from napari_fusecpath.widgets.slide_thumbnails import SlideThumbnails
 from src_core.project import Project, SlideFolder
 from src_core.slide_stages import SlideStages
+from src_core.wording import counted
 
 __all__ = ["Column", "SlideListing", "SlideModel"]
 
@@ -279,7 +280,7 @@ class SlideModel(QAbstractItemModel):
             if is_slide:
                 return state_tip(found[0], encoders)
             gone = sum(one is not None and one.is_missing for one in found)
-            lost = f", {count_text(gone, 'slide has', 'slides have')} moved" if gone else ""
+            lost = f", {counted(gone, 'slide has', 'slides have')} moved" if gone else ""
             return f"{len(slides)} slides{lost}; open the patient to see each"
         return None
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from src_core.slide_stages import SlideStages
+from src_core.wording import counted
 
-__all__ = ["STAGES", "count_text", "marks_of", "state_tip"]
+__all__ = ["STAGES", "marks_of", "state_tip"]
 
 STAGES = ("prepared", "embedded", "clustered", "predicted", "marked")
 """In the order of the marks."""
@@ -41,21 +42,17 @@ def state_tip(slide: SlideStages | None, encoders: Sequence[str]) -> str:
     done = ", ".join((*slide.encoders, *slide.teachers))
     lacking = f" (not yet by {', '.join(missing)})" if missing and done else ""
     joint = ", also together with other slides" if slide.is_joint else ""
+    marked = counted(slide.n_marks, "patch", "patches") if slide.n_marks else "No patches"
     lines = [
         "Prepared: it has patches" if slide.is_prepared else "Not prepared",
         f"Embedded by {done}{lacking}" if done else "Not embedded",
         f"Clustered{joint}" if slide.is_clustered else "Not clustered",
         "Predicted by the run in use" if slide.is_predicted else "Not predicted by the run in use",
-        count_text(slide.n_marks, "patch", "patches") + " marked by reviewers",
+        f"{marked} marked by reviewers",
     ]
     if slide.is_missing:
         lines.insert(0, f"Its file is no longer at {slide.path}: relocate it (right click).")
     return "\n".join(lines)
-
-
-def count_text(count: int, one: str, many: str) -> str:
-    """Return how many of something, as people say it."""
-    return f"{count or 'No'} {one if count == 1 else many}"
 
 
 def _shares(slide: SlideStages, encoders: Sequence[str]) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def test_marks_say_how_far_slides_have_come() -> None:
     assert marks_of([DONE], ("uni",)) == "●◐●○●", "embedded, but by none that the project uses"
     assert marks_of([DONE, new], encoders) == "◐◐◐○◐"
     assert marks_of([DONE, None], encoders) == "…"
+    assert "4,300 patches marked" in state_tip(replace(DONE, n_marks=4300), encoders)
     tip = state_tip(DONE, (*encoders, "uni"))
     assert "Embedded by lite0, texture (not yet by uni)" in tip
     assert "1 patch marked" in tip
