@@ -133,11 +133,11 @@ class Measuring(QObject):
         if self.tool is None:
             return
         self.tool = None
+        before, self._before = self._before, None
         if self._layer is not None and self._layer in self.viewer.layers:
             self._layer.mode = "pan_zoom"
-            if self._before in self.viewer.layers:
-                self.viewer.layers.selection.active = self._before
-        self._before = None
+            if before is not None and before in self.viewer.layers and before.visible:
+                self.viewer.layers.selection.active = before
         self.turned.emit()
 
     def delete(self) -> None:

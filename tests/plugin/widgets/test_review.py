@@ -320,6 +320,9 @@ def test_a_comment_goes_with_one_mark_and_the_name_stays(
     drawn: list[Any] = [find_layer(viewer, "lasso"), find_layer(viewer, "measures")]
     assert [one.mode for one in drawn] == ["pan_zoom", "add_line"], "one is in hand at a time"
     assert not panel.selected.lasso.isChecked()
+    again.measuring.measuring.put_down()
+    assert viewer.layers.selection.active is drawn[1], "the lasso's layer is out of view"
+    again.measuring.measuring.take("distance")
     panel.selected.lasso.click()
     assert [one.mode for one in drawn] == ["add_polygon_lasso", "pan_zoom"]
     assert again.measuring.measuring.tool is None
