@@ -13,7 +13,7 @@ from napari.layers import Shapes
 
 from napari_fusecpath.layers.brought import affine
 from napari_fusecpath.layers.canvas import camera_of
-from napari_fusecpath.layers.find import METADATA_KEY, find_layer
+from napari_fusecpath.layers.find import METADATA_KEY, about, find_layer
 from napari_fusecpath.layers.geometry import Placement, unit_of, xy_of_world
 from napari_fusecpath.layers.stack import insert_by_role, scale_in_view
 from src_core.review.measurements import MOST_DRAWN, Measurement, Size, is_tangled
@@ -73,8 +73,7 @@ def show_measurements(viewer: ViewerModel, found: Sequence[Measurement]) -> Shap
     """Draw measurements, and nothing else, on their layer; some outlines cannot be drawn."""
     layer = measures_layer(viewer)
     layer.data = []
-    drawn = _add(layer, _drawable(found))
-    mpp = scale_in_view(viewer, None)
+    drawn, mpp = _add(layer, _drawable(found)), about(layer)["mpp"]
     layer.features = {
         "id": np.array([one.id for one in drawn], object),
         "size": np.array([size_text(one, mpp) for one in drawn], object),
@@ -147,7 +146,7 @@ def fit_width(viewer: ViewerModel, layer: Shapes) -> None:
 
     Up to a factor of two: a change costs time for each shape.
     """
-    px = 1 / (camera_of(viewer).zoom * unit_of(scale_in_view(viewer, None))[1])
+    px = 1 / (camera_of(viewer).zoom * unit_of(about(layer)["mpp"])[1])
     width = _WIDTH_PX * 2.0 ** math.ceil(math.log2(px))
     if width == layer.current_edge_width:
         return

@@ -14,14 +14,13 @@ from napari.layers import Layer, Shapes
 from qtpy.QtCore import QObject, Qt, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_fusecpath.layers.canvas import camera_of, outline_text
-from napari_fusecpath.layers.find import find_layer, set_visible
+from napari_fusecpath.layers.find import about, find_layer, set_visible
 from napari_fusecpath.layers.measures import (
     drawn_measurement,
     fit_width,
     show_measurements,
     size_text,
 )
-from napari_fusecpath.layers.stack import scale_in_view
 from napari_fusecpath.notify import report_error, report_info
 from napari_fusecpath.widgets.snapshot import Snapshot, default_project
 from napari_fusecpath.widgets.threads import submit
@@ -81,6 +80,7 @@ class Measuring(QObject):
         self._known: dict[str, Measurement] = {}
         """What is on the disk, or on its way there."""
         self._mpp: float | None = None
+        """By which the layer lies: the slide's, also while that is out of view."""
         self._is_telling = False
         closed = threading.Event()
         self._closed = closed
@@ -159,7 +159,7 @@ class Measuring(QObject):
             drawn = self._unkept(slide) if is_there else []
             self._slide, self._known = slide, {}
             self._show(snapshot.slide, drawn)
-        elif self._mpp != scale_in_view(self.viewer, None):
+        elif self._layer is not None and self._mpp != about(self._layer)["mpp"]:
             self._write_sizes()
 
     def _unkept(self, slide: tuple[Path | None, SlideFolder | None]) -> list[Measurement]:
@@ -190,10 +190,10 @@ class Measuring(QObject):
             report_info(f"{count} of this slide cannot be drawn, but can be exported.")
 
     def _draw(self, shown: list[Measurement]) -> Shapes:
-        self._mpp = scale_in_view(self.viewer, None)
         self._is_telling = True
         layer = show_measurements(self.viewer, shown)
         self._is_telling = False
+        self._mpp = about(layer)["mpp"]
         if layer is not self._layer:
             self._layer = layer
             outline_text(self.viewer, layer)
@@ -218,7 +218,7 @@ class Measuring(QObject):
         layer = self._layer
         if layer is None or self._is_telling or layer not in self.viewer.layers:
             return
-        self._mpp = scale_in_view(self.viewer, None)
+        self._mpp = about(layer)["mpp"]
         rows = range(layer.nshapes)
         if layer._is_creating:  # noqa: SLF001 - napari has no public name for it
             rows = range(layer.nshapes - 1, layer.nshapes)

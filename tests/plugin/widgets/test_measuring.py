@@ -188,6 +188,28 @@ def test_a_scale_that_is_typed_meanwhile_moves_no_corner(window: Open, project: 
     np.testing.assert_allclose(line, [[200, 400], [400, 400]])
 
 
+def test_measurements_stay_where_they_are_while_the_slide_is_out_of_view(
+    window: Open, qtbot: Any, project: Project
+) -> None:
+    dock = window(project.root)
+    viewer, store = dock.session.viewer, project.slide("a").measurements
+    dock.measuring.measuring.take("distance")
+    layer = measures_layer(viewer)
+    layer.add([[10, 10], [200, 10]], shape_type="line")
+    viewer.layers.remove(find_layer(viewer, "slide"))
+    dock.session.refresh()
+    assert list(layer.features["size"]) == ["95.0 µm"]
+    layer.add([[20, 20], [100, 20]], shape_type="line")
+    qtbot.waitUntil(lambda: len(store.current()) == 2)
+    ends = [one.points[:, 1].tolist() for one in store.current()]
+    assert ends == [[10, 200], [20, 100]]
+    viewer.layers.remove(layer)
+    dock.project.again.click()
+    dock.session.refresh()
+    dock.measuring.measuring.take("distance")
+    assert list(measures_layer(viewer).features["size"]) == ["95.0 µm", "40.0 µm"]
+
+
 def _move_first(layer: Any) -> None:
     data = [np.array(one) for one in layer.data]
     data[0][1, 1] += 100
