@@ -203,8 +203,7 @@ class Session(QObject):
         """
         root = self.workbench.project
         if root is None:
-            path = self.workbench.slide_path
-            if path is None:
+            if (path := self.workbench.slide_path) is None:
                 raise ProjectError("Open a slide first: drop a file on the window.")
             project = Project.create(self.new_project or default_project(path))
             self.workbench.project = project.root
@@ -250,9 +249,8 @@ class Session(QObject):
         if root is None or slide_id is None:
             return
         before = {role_of(layer) for layer in self.viewer.layers}
-        project = Project.open(root)
-        slide = project.slide(slide_id)
-        show_results(self.viewer, project, slide, run_id=self.workbench.run_id)
+        project, run_id = Project.open(root), self.workbench.run_id
+        show_results(self.viewer, project, project.slide(slide_id), run_id=run_id)
         came = {role_of(layer) for layer in self.viewer.layers} - before
         new = next((role for role in _RESULTS if role in came), None)
         if is_tool_in_hand(self.viewer, "marks"):  # what comes would hide what is judged
