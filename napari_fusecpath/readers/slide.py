@@ -34,6 +34,7 @@ __all__ = [
     "PLUGIN",
     "SUFFIXES",
     "get_reader",
+    "is_our_reader_preferred",
     "open_in",
     "prefer_our_reader",
     "read_slide",
@@ -47,6 +48,9 @@ SUFFIXES = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide"
 """Files that are slides whatever they hold."""
 
 _TIFF = (".tif", ".tiff")
+
+_PATTERNS = tuple(f"*{suffix}" for suffix in (*SUFFIXES, *_TIFF))
+"""As napari's settings name them."""
 
 PICTURES = (*_TIFF, ".png", ".jpg", ".jpeg")
 """Files that may be anybody's."""
@@ -154,13 +158,29 @@ def show_slide(viewer: Viewer, reader: SlideReader, cache: Path, *, slide_id: st
         _add_when_prepared(viewer, reader, cache, slide_id)
 
 
-def prefer_our_reader() -> None:
-    """Make this plugin open slides from now on, in napari's saved settings: the user's choice."""
+def is_our_reader_preferred() -> bool:
+    """Whether napari opens slides by this plugin and asks nobody, by the user's settings."""
+    from napari.settings import get_settings
+
+    chosen = get_settings().plugins.extension2reader
+    return all(chosen.get(pattern) == PLUGIN for pattern in _PATTERNS)
+
+
+def prefer_our_reader(is_wanted: bool) -> None:
+    """Let this plugin open slides from now on, or let napari ask: it is kept in its settings.
+
+    What another program's reader was chosen for stays with that reader, except slides.
+    """
     from napari.settings import get_settings
 
     plugins = get_settings().plugins
-    ours = {f"*{suffix}": PLUGIN for suffix in (*SUFFIXES, *_TIFF)}
-    plugins.extension2reader = {**plugins.extension2reader, **ours}
+    others = {
+        pattern: name
+        for pattern, name in plugins.extension2reader.items()
+        if pattern not in _PATTERNS or name != PLUGIN
+    }
+    ours = dict.fromkeys(_PATTERNS, PLUGIN) if is_wanted else {}
+    plugins.extension2reader = others | ours
 
 
 def _remembered_mpp(viewer: Viewer, path: Path) -> float | None:

@@ -19,7 +19,13 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fusecpath.notify import report_error
-from napari_fusecpath.readers.slide import PICTURES, SUFFIXES, open_in
+from napari_fusecpath.readers.slide import (
+    PICTURES,
+    SUFFIXES,
+    is_our_reader_preferred,
+    open_in,
+    prefer_our_reader,
+)
 from napari_fusecpath.widgets.dialogs import ask_file, ask_folder
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.slides_panel import STEP_KEYS, SlidesPanel
@@ -64,6 +70,7 @@ class ProjectPanel(QWidget):
         menu.addAction("Open a slide …", self._ask_slide)
         menu.addAction("Open a project …", self._ask_open)
         menu.addAction("New project …", self._ask_new)
+        self._offer_reader(menu)
         menu.addSeparator()
         self.menu_button.setMenu(menu)
         self.folder = QLineEdit(self)
@@ -88,6 +95,14 @@ class ProjectPanel(QWidget):
         self.following = self._make_step("▶", f"Next slide (key {after} on the canvas)", 1)
         self._lay_out()
         session.refreshed.connect(self._show)
+
+    def _offer_reader(self, menu: QMenu) -> None:
+        """Let slides be opened without napari's question which plugin is meant."""
+        always = menu.addAction("Always open slides with FuseCPath")
+        always.setCheckable(True)
+        always.triggered.connect(prefer_our_reader)
+        # The same is chosen in napari's own settings and questions.
+        menu.aboutToShow.connect(lambda: always.setChecked(is_our_reader_preferred()))
 
     def _lay_out(self) -> None:
         head = QHBoxLayout()

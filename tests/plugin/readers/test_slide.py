@@ -21,6 +21,7 @@ from napari_fusecpath.readers import slide as reader_module
 from napari_fusecpath.readers.slide import (
     PLUGIN,
     get_reader,
+    is_our_reader_preferred,
     open_in,
     prefer_our_reader,
     read_slide,
@@ -233,12 +234,18 @@ def test_async_slicing_is_not_written_to_the_settings_of_the_user(tmp_path: Path
     settings.experimental.async_ = False
 
 
-def test_prefer_our_reader_is_kept_in_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_reader_is_preferred_for_slides_and_given_up_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     plugins = get_settings().plugins
-    monkeypatch.setattr(plugins, "extension2reader", {"*.npy": "napari"})
-    prefer_our_reader()
-    assert plugins.extension2reader["*.svs"] == PLUGIN
+    monkeypatch.setattr(plugins, "extension2reader", {"*.npy": "napari", "*.tif": "another"})
+    assert not is_our_reader_preferred()
+    prefer_our_reader(True)
+    assert is_our_reader_preferred()
+    assert plugins.extension2reader["*.svs"] == plugins.extension2reader["*.tif"] == PLUGIN
     assert plugins.extension2reader["*.npy"] == "napari"
+    prefer_our_reader(False)
+    assert plugins.extension2reader == {"*.npy": "napari"}
 
 
 def test_read_slide_without_a_window(small_slide: Path) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
+from napari.settings import get_settings
 from qtpy.QtWidgets import QDockWidget, QFileDialog
 
 from napari_fusecpath.layers.find import find_layer, role_of
 from napari_fusecpath.layers.geometry import xy_of_world
+from napari_fusecpath.readers.slide import is_our_reader_preferred, prefer_our_reader
 from napari_fusecpath.state import workbench_of
 from napari_fusecpath.widgets.bag_frames import one_bag
 from napari_fusecpath.widgets.dock import FuseCPathWidget
@@ -229,6 +231,21 @@ def test_a_plain_picture_is_opened_from_the_menu(
     path.write_bytes(b"no picture")
     menu.actions()[0].trigger()
     assert shown(dock) == {"slide"}
+
+
+def test_slides_are_opened_by_this_plugin_unasked_if_the_user_says_so(
+    window: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugins = get_settings().plugins
+    monkeypatch.setattr(plugins, "extension2reader", {})
+    menu: Any = window().project.menu_button.menu()
+    (always,) = [one for one in menu.actions() if one.text().startswith("Always open slides")]
+    for is_wanted in (True, False):
+        always.trigger()
+        assert is_our_reader_preferred() is is_wanted
+    prefer_our_reader(True)  # in a question of napari's, say
+    menu.aboutToShow.emit()
+    assert always.isChecked()
 
 
 def test_a_legend_row_stands_out(window: Open, until_idle: Wait, sample: Path) -> None:
