@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QAction  # type: ignore[attr-defined]  # an alias in qtpy
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -98,7 +99,8 @@ class ProjectPanel(QWidget):
 
     def _offer_reader(self, menu: QMenu) -> None:
         """Let slides be opened without napari's question which plugin is meant."""
-        always = menu.addAction("Always open slides with FuseCPath")
+        always = QAction("Always open slides with FuseCPath", menu)
+        menu.addAction(always)
         always.setCheckable(True)
         always.triggered.connect(prefer_our_reader)
         # The same is chosen in napari's own settings and questions.

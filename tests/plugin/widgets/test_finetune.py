@@ -429,7 +429,7 @@ def test_from_marks_to_a_first_map_and_a_new_model(
 
 
 def test_what_is_said_of_a_first_map_is_in_view_as_a_whole(
-    dock: FuseCPathWidget, project: Project, learned: str, qtbot: Any
+    dock: FuseCPathWidget, project: Project, learned: str, until_idle: Wait, qtbot: Any
 ) -> None:
     review: Any = dock.panels["review"]
     tuning = review.tuning
@@ -446,6 +446,8 @@ def test_what_is_said_of_a_first_map_is_in_view_as_a_whole(
 
     qtbot.waitUntil(lambda: job.ended or is_whole(), timeout=JOB_MS)
     assert not job.ended
+    dock.progress.cancel.click()
+    until_idle(dock)  # else what a cancel has the panels do could outlive the window
 
 
 def test_a_cancel_brings_the_old_map_back(
