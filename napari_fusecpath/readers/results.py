@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 __all__ = [
+    "enter_project",
     "forget_results",
     "get_reader",
     "read_project",
@@ -87,11 +88,20 @@ def read_project(path: str | Sequence[str]) -> list[tuple[Any, ...]]:
     viewer, slide = napari.current_viewer(), project.slide(first)
     if viewer is None:
         return [(*slide_layer_data(slide.open(), slide.pyramid, slide_id=slide.slide_id), "image")]
-    workbench_of(viewer).turn_to_project(project.root)
-    if workbench_of(viewer).slide_id is None and not slide.is_there:
-        forget_results(viewer)  # of the project before: none will take their place
+    enter_project(viewer, project, slide)
     show_stored(viewer, project, slide)
     return [(None,)]
+
+
+def enter_project(viewer: Viewer, project: Project, slide: SlideFolder | None) -> None:
+    """Turn to a project, before a slide of it is shown; results of another one go.
+
+    They stay until those of the slide take their place, if it is there.
+    """
+    workbench = workbench_of(viewer)
+    workbench.turn_to_project(project.root)
+    if workbench.slide_id is None and (slide is None or not slide.is_there):
+        forget_results(viewer)
 
 
 def show_stored(

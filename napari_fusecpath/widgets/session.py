@@ -16,7 +16,7 @@ from napari_fusecpath.jobs import Job, JobRunner, runner_for
 from napari_fusecpath.layers.find import Role, about, find_layer, find_layers, role_of, set_visible
 from napari_fusecpath.layers.stack import is_tool_in_hand
 from napari_fusecpath.notify import report_error
-from napari_fusecpath.readers.results import forget_results, show_results, show_stored
+from napari_fusecpath.readers import results
 from napari_fusecpath.readers.slide import open_in
 from napari_fusecpath.reviewer import reviewer_name
 from napari_fusecpath.state import Workbench, workbench_of
@@ -181,12 +181,9 @@ class Session(QObject):
             If it cannot be opened.
         """
         project = Project.open(root)
-        self.workbench.turn_to_project(project.root)
         path, first = self.workbench.slide_path, slide_id or project.first_slide_id()
+        results.enter_project(self.viewer, project, None if first is None else project.slide(first))
         here = project.slide_at(path) if path is not None and slide_id is None else None
-        is_there = first is not None and project.slide(first).is_there
-        if self.workbench.slide_id is None and not is_there:
-            forget_results(self.viewer)  # of the project before: none will take their place
         if here is not None:
             self._adopt(project, here)
         elif first is not None:
@@ -239,7 +236,9 @@ class Session(QObject):
             project = Project.open(self.workbench.project)
             if not self.is_class_chosen:
                 self.workbench.class_name = None
-            show_stored(self.viewer, project, project.slide(slide_id), run_id=self.workbench.run_id)
+            results.show_stored(
+                self.viewer, project, project.slide(slide_id), run_id=self.workbench.run_id
+            )
             self.views.settle()
             self._came = None
 
@@ -250,7 +249,7 @@ class Session(QObject):
             return
         before = {role_of(layer) for layer in self.viewer.layers}
         project, run_id = Project.open(root), self.workbench.run_id
-        show_results(self.viewer, project, project.slide(slide_id), run_id=run_id)
+        results.show_results(self.viewer, project, project.slide(slide_id), run_id=run_id)
         came = {role_of(layer) for layer in self.viewer.layers} - before
         new = next((role for role in _RESULTS if role in came), None)
         if is_tool_in_hand(self.viewer, "marks"):  # what comes would hide what is judged
@@ -374,7 +373,7 @@ class Session(QObject):
             self.workbench.open_slide(path)
         try:
             if not self._knows(path, self._candidates(path)):
-                forget_results(self.viewer)
+                results.forget_results(self.viewer)
         except FusecpathError as error:
             report_error(error)
 
@@ -396,4 +395,4 @@ class Session(QObject):
 
     def _adopt(self, project: Project, slide: SlideFolder) -> None:
         self.workbench.slide_id = slide.slide_id
-        show_results(self.viewer, project, slide, run_id=self.workbench.run_id)
+        results.show_results(self.viewer, project, slide, run_id=self.workbench.run_id)

@@ -19,6 +19,7 @@ from napari_fusecpath.layers.canvas import camera_of, view_of
 from napari_fusecpath.layers.geometry import world_of_cells
 from napari_fusecpath.widgets import gallery, thumbnails
 from napari_fusecpath.widgets.dock import FuseCPathWidget
+from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
 from napari_fusecpath.widgets.thumbnails import PatchSource, Thumbnails
 from src_core.patches.grid import GridConfig
@@ -56,6 +57,13 @@ def dock(window: Callable[..., FuseCPathWidget], project: Project) -> FuseCPathW
 
 def gallery_of(dock: FuseCPathWidget) -> Any:
     return dock.panels["cluster"].gallery.panel  # type: ignore[attr-defined]
+
+
+def in_gallery(dock: FuseCPathWidget, project: Project) -> tuple[Session, Any]:
+    """Open a project; return the session and the gallery's panel."""
+    dock.session.open_project(project.root)
+    dock.session.refresh()
+    return dock.session, gallery_of(dock)
 
 
 def show(panel: Any, source: str) -> None:
@@ -244,9 +252,7 @@ def test_patches_are_of_the_slide_and_the_project_that_they_were_asked_for(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    session, panel = dock.session, gallery_of(dock)
-    session.open_project(project.root)
-    session.refresh()
+    session, panel = in_gallery(dock, project)
     came: list[Any] = []
     panel._gathered.connect(lambda _key, items: came.append(items.sources))
     begin, worked = Event(), Event()
@@ -342,9 +348,7 @@ def test_only_patches_in_view_are_read_and_few_are_kept(
 def test_keys_stay_at_their_place_when_the_patch_that_they_were_at_leaves(
     dock: FuseCPathWidget, project: Project, qtbot: Any
 ) -> None:
-    session, panel = dock.session, gallery_of(dock)
-    session.open_project(project.root)
-    session.refresh()
+    session, panel = in_gallery(dock, project)
     view = panel.view
     show(panel, "representatives")
     qtbot.waitUntil(lambda: len(shown(panel)) > 4)
@@ -376,9 +380,7 @@ def test_keys_stay_at_their_place_when_the_patch_that_they_were_at_leaves(
 def test_another_source_is_shown_from_its_first_patch(
     dock: FuseCPathWidget, project: Project, qtbot: Any
 ) -> None:
-    session, panel = dock.session, gallery_of(dock)
-    session.open_project(project.root)
-    session.refresh()
+    session, panel = in_gallery(dock, project)
     view, grid = panel.view, session.snapshot.grid
     assert grid is not None
     everything = list(range(len(grid)))
@@ -407,9 +409,7 @@ def test_another_source_is_shown_from_its_first_patch(
 def test_what_is_said_of_a_patch_has_room_on_a_laptop_s_screen(
     dock: FuseCPathWidget, project: Project, qtbot: Any
 ) -> None:
-    session, panel = dock.session, gallery_of(dock)
-    session.open_project(project.root)
-    session.refresh()
+    session, panel = in_gallery(dock, project)
     step: Any = dock.panels["cluster"]
     step.scatter.click()  # its tab takes of the height
     step.gallery.click()
