@@ -77,7 +77,7 @@ def window(
             warm_runner.setParent(viewer.window._qt_window)
         _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "FuseCPath")
         docks.append(dock)
-        qtbot.wait(0)  # what a dock does once the loop has turned
+        qtbot.wait(1)  # the loop turns, as it would not for 0, and the dock settles
         if path is not None:
             viewer.open(path, plugin=PLUGIN)
         dock.session.refresh()
