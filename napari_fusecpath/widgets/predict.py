@@ -39,7 +39,6 @@ from napari_fusecpath.widgets.step import StepPanel, color_warning, wrapped_labe
 from napari_fusecpath.widgets.survival_position import SurvivalPosition
 from napari_fusecpath.widgets.tables import Table
 from napari_fusecpath.widgets.value_choice import ValueChoice
-from src_core.errors import FusecpathError
 from src_core.inference.prediction import RESEARCH_USE, Prediction
 from src_core.patches.rows import read_rows
 
@@ -286,11 +285,8 @@ class PredictPanel(StepPanel):
 
     def _draw(self) -> None:
         """Draw the stored maps; smoothing follows with the refresh."""
-        try:
-            self.session.show_current()
-            self.session.refresh()
-        except FusecpathError as error:
-            self.warn(str(error))
+        self.try_to(self.session.show_current)
+        self.session.refresh()
 
     def _redraw(self, *roles: Role) -> None:
         """Draw maps anew: the one in view now, each other one once that is seen."""
@@ -317,12 +313,7 @@ class PredictPanel(StepPanel):
 
     def _show_clusters(self, numbers: list[int]) -> None:
         """Choose clusters as the legend does, and show them where the map was."""
-        try:
-            self.session.choose_clusters(numbers)
-        except FusecpathError as error:
-            self.warn(str(error))
-            return
-        if numbers:
+        if self.try_to(lambda: self.session.choose_clusters(numbers)) and numbers:
             self.map_box.setCurrentText("Clusters")
             self._bring_map()
 
@@ -330,10 +321,7 @@ class PredictPanel(StepPanel):
         """Select patches again that were left out."""
         grid = self.session.snapshot.grid
         if grid is not None:
-            try:
-                self.session.choose_patches(read_rows(texts, len(grid)))
-            except FusecpathError as error:
-                self.warn(str(error))
+            self.try_to(lambda: self.session.choose_patches(read_rows(texts, len(grid))))
 
     def _keep_map(self) -> None:
         """Bring the chosen map where another one has come; what the user has hidden stays so."""

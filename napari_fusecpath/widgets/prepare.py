@@ -234,10 +234,7 @@ class PreparePanel(StepPanel):
             self.warn(f"The patches were imported. {KEPT_PATCHES}")
             return
         self.warn("")
-        try:
-            self._send(wish)
-        except FusecpathError as error:
-            self.warn(str(error))
+        self.try_to(lambda: self._send(wish))
 
     def _send(self, wish: dict[str, Any]) -> None:
         project = self._project_with_settings()
@@ -312,10 +309,7 @@ class PreparePanel(StepPanel):
         self._ask({"tissue": str(slide.tissue(mask.tissue_id))})
 
     def _draw_again(self) -> None:
-        try:
-            self.session.show_current()
-        except FusecpathError as error:
-            self.warn(str(error))
+        self.try_to(self.session.show_current)
 
     def put_down(self) -> None:
         """Let the mouse move the slide again."""

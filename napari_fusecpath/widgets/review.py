@@ -37,7 +37,6 @@ from napari_fusecpath.widgets.suggestions import SuggestionStrip
 from napari_fusecpath.widgets.tables import Table, colour_icon
 from napari_fusecpath.widgets.two_reviewers import TwoReviewers
 from napari_fusecpath.widgets.undo_keys import step_of
-from src_core.errors import FusecpathError
 from src_core.inference.palette import cluster_colors
 from src_core.review.acts import MAX_TEXT
 from src_core.types import Json
@@ -361,10 +360,7 @@ class ReviewPanel(StepPanel):
         self.painter.store_strokes()  # they were painted among the marks that were shown
         bench.is_blind = wanted
         self.slide_label.show_snapshot(self.session.snapshot)
-        try:
-            self.session.show_current()
-        except FusecpathError as error:
-            self.warn(str(error))
+        self.try_to(self.session.show_current)
         self.painter.draw()
 
 

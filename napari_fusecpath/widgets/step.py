@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from napari.utils.theme import get_theme
@@ -133,6 +134,10 @@ class StepPanel(QWidget):
     def on_done(self, result: dict[str, Any]) -> None:
         """Go on after a job that this panel has started."""
 
+    def on_cancelled(self) -> None:
+        """Say what is left of a job that was cancelled."""
+        self.warn("Cancelled; what was finished is kept.")
+
     @property
     def busy(self) -> bool:
         """Whether a job of this panel is under way."""
@@ -144,11 +149,17 @@ class StepPanel(QWidget):
             self.wanted.emit(self._redirect)
         elif not self.busy:
             self.warn("")
-            try:
-                self.run_main()
-            except FusecpathError as error:
-                self.warn(str(error))
+            self.try_to(self.run_main)
             self._show_busy()
+
+    def try_to(self, do: Callable[[], object]) -> bool:
+        """Do what may meet a file that is damaged or gone, and say so; tell whether it was done."""
+        try:
+            do()
+        except FusecpathError as error:
+            self.warn(str(error))
+            return False
+        return True
 
     def offer(self, text: str, button: str, *, enabled: bool = True) -> None:
         """Say what comes next, and what the main button does."""
@@ -240,11 +251,11 @@ class StepPanel(QWidget):
 
     def _done(self, result: dict[str, Any]) -> None:
         failed, noted = failures_text(result.get("failures") or []), notes_text(result)
+        self.note(_joined(self.notes.text(), noted))
+        self.try_to(partial(self.on_done, result))
         if failed:
             self.warn(_joined(self.warning.text(), failed))
             report_failure(JobFailure(message=failed, user=True))
-        self.note(_joined(self.notes.text(), noted))
-        self.on_done(result)
         if noted and not self.isVisible():  # another step is in view, perhaps by `on_done`
             report_info(noted)
         self.session.refresh_soon()
@@ -254,7 +265,7 @@ class StepPanel(QWidget):
         report_failure(failure)
 
     def _cancelled(self) -> None:
-        self.warn("Cancelled; what was finished is kept.")
+        self.try_to(self.on_cancelled)
 
 
 def color_warning(label: QLabel, theme: str) -> None:

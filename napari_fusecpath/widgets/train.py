@@ -247,10 +247,7 @@ class TrainPanel(StepPanel):
         """Train without the slides that are still to do: some may never have tissue."""
         if not self.busy:
             self.warn("")
-            try:
-                self._train(self._project_with_settings())
-            except FusecpathError as error:
-                self.warn(str(error))
+            self.try_to(lambda: self._train(self._project_with_settings()))
 
     def _train(self, project: Project) -> None:
         self.score_text.clear()
@@ -263,10 +260,14 @@ class TrainPanel(StepPanel):
         self._runs_before = self.session.snapshot.runs
         job = self.submit("train", options)
         job.progress.connect(self._show_progress)
-        job.cancelled.connect(self._offer_best)
+
+    def on_cancelled(self) -> None:
+        """Offer what was learned: whole epochs are kept, and can be made a run as they are."""
+        super().on_cancelled()
+        if self._job is not None and self._job.verb == "train":
+            self._offer_best()
 
     def _offer_best(self) -> None:
-        """After a cancel: whole epochs are kept, and can be made a run as they are."""
         # A cancel that comes too late finds a run.
         is_run = Project.open(str(self._asked["project"])).runs() != self._runs_before
         n_epochs = 0 if is_run else self.curves.n_epochs
@@ -290,10 +291,7 @@ class TrainPanel(StepPanel):
                 self.submit("cluster", options, afresh=False)
         elif "metrics" in result:
             self.session.workbench.run_id = result["run"]
-            try:
-                self.session.show_current()  # the maps in view are those of the run before
-            except FusecpathError as error:
-                self.warn(str(error))
+            self.session.show_current()  # the maps in view are those of the run before
         elif "report" in result and self.isVisible():
             self._open_report()
 
@@ -307,10 +305,7 @@ class TrainPanel(StepPanel):
 
     def _ask_table(self) -> None:
         self.warn("")
-        try:
-            ask_labels(self, self.session)
-        except FusecpathError as error:
-            self.warn(str(error))
+        self.try_to(lambda: ask_labels(self, self.session))
 
     def _project_with_settings(self) -> Project:
         project = self.session.require_project()

@@ -524,6 +524,25 @@ def test_what_it_learns_at_the_moment_is_said_while_it_learns(
     assert train.run_text.isVisible()
 
 
+@pytest.mark.parametrize("is_cancelled", [True, False])
+def test_a_project_that_is_damaged_meanwhile_is_a_sentence(
+    dock: FuseCPathWidget, project: Project, jobs: list[Job], is_cancelled: bool, qtbot: Any
+) -> None:
+    train: Any = dock.panels["train"]
+    train.main.click()
+    jobs[0].progress.emit(epoch(0))
+    dock.session.workbench.slide_id = project.slides()[0].slide_id
+    (project.root / "project.json").write_text("{", encoding="utf-8")
+    jobs[0].state = JobState.CANCELLED if is_cancelled else JobState.DONE
+    if is_cancelled:
+        jobs[0].cancelled.emit()
+    else:
+        jobs[0].done.emit({"metrics": {}, "run": "run-0001"})
+    assert "project.json" in train.warning.text()
+    qtbot.wait(200)  # all that is read once the loop turns says it, too: no traceback
+    assert "project.json" in train.warning.text()
+
+
 def test_of_a_training_by_other_settings_nothing_can_be_kept(
     dock: FuseCPathWidget, jobs: list[Job]
 ) -> None:
