@@ -10,6 +10,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, Self, TypeAlias
 
 from src_core.provenance import recipe_id
@@ -194,6 +195,7 @@ class EncoderCard:
         return value is None or (isinstance(value, tuple) and len(value) == 3)
 
 
+@lru_cache(maxsize=256)  # the window asks for all of them whenever it shows the encoders
 def mean_card(patch: EncoderCard) -> EncoderCard:
     """Return the card of the slide encoder that averages the embeddings of `patch`."""
     return EncoderCard(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,17 @@ def window_process_without_torch() -> Iterator[None]:
     loaded = [name for name in FORBIDDEN if name in sys.modules]
     # With a canvas up, loading them ends the process on some machines.
     assert not loaded, f"the window's process has loaded {loaded}"
+
+
+@pytest.fixture(autouse=True)
+def garbage_is_what_the_test_has_made() -> Iterator[None]:
+    """Let searches for garbage pass over what was there before the test.
+
+    napari searches whenever a layer goes, half a second each time, most of it among the modules.
+    """
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
