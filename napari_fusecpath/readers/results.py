@@ -19,6 +19,7 @@ from napari_fusecpath.layers.slide import set_slide_mpp, slide_layer_data
 from napari_fusecpath.layers.stack import follow_slide
 from napari_fusecpath.layers.unused_paint import bring_paint, keep_paint
 from napari_fusecpath.layers.unused_region import bring_region, keep_region
+from napari_fusecpath.layers.view_files import load_last_slide
 from napari_fusecpath.notify import report_error
 from napari_fusecpath.readers.slide import show_slide
 from napari_fusecpath.state import workbench_of
@@ -43,6 +44,7 @@ __all__ = [
     "show_map",
     "show_results",
     "show_stored",
+    "slide_to_open",
 ]
 
 _FILE = "project.json"
@@ -64,7 +66,7 @@ def get_reader(
 
 
 def read_project(path: str | Sequence[str]) -> list[tuple[Any, ...]]:
-    """Open a project by its first slide that is there, with what is stored about it.
+    """Open a project by the slide to show first, with what is stored about it.
 
     With a viewer the layers go there themselves, where later results find and replace them;
     without one the slide alone is returned.
@@ -82,7 +84,7 @@ def read_project(path: str | Sequence[str]) -> list[tuple[Any, ...]]:
     if root is None:
         raise ProjectError(f"{path} is not a project (it has no {_FILE}).")
     project = Project.open(root)
-    first = project.first_slide_id()
+    first = slide_to_open(project)
     if first is None:
         raise ProjectError(f"{root} has no slides yet; prepare some first.")
     viewer, slide = napari.current_viewer(), project.slide(first)
@@ -91,6 +93,13 @@ def read_project(path: str | Sequence[str]) -> list[tuple[Any, ...]]:
     enter_project(viewer, project, slide)
     show_stored(viewer, project, slide)
     return [(None,)]
+
+
+def slide_to_open(project: Project) -> str | None:
+    """Return the slide that the user looked at last if it is there, else the first that is."""
+    last = load_last_slide(project.root, project.slide_ids())
+    is_there = last is not None and project.slide(last).is_there
+    return last if is_there else project.first_slide_id()
 
 
 def enter_project(viewer: Viewer, project: Project, slide: SlideFolder | None) -> None:

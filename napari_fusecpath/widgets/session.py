@@ -173,7 +173,7 @@ class Session(QObject):
         return job
 
     def open_project(self, root: Path, *, slide_id: str | None = None) -> None:
-        """Turn to a project, to its first slide that is there unless the one in view is of it.
+        """Turn to a project, to the slide looked at last unless the one in view is of it.
 
         Raises
         ------
@@ -181,7 +181,7 @@ class Session(QObject):
             If it cannot be opened.
         """
         project = Project.open(root)
-        path, first = self.workbench.slide_path, slide_id or project.first_slide_id()
+        path, first = self.workbench.slide_path, slide_id or results.slide_to_open(project)
         results.enter_project(self.viewer, project, None if first is None else project.slide(first))
         here = project.slide_at(path) if path is not None and slide_id is None else None
         if here is not None:

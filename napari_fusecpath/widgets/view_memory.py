@@ -1,4 +1,4 @@
-"""Brings back where the user looked on a slide when the slide comes back."""
+"""Brings back where the user looked on a slide, and on which, when slide or project come back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from napari_fusecpath.layers.canvas import camera_of, view_of
 from napari_fusecpath.layers.find import about, find_layer, role_of
 from napari_fusecpath.layers.geometry import world_of_xy
 from napari_fusecpath.layers.view import View, show_view, slide_box, slide_view
-from napari_fusecpath.layers.view_files import load_view, store_view
+from napari_fusecpath.layers.view_files import load_view, store_last_slide, store_view
+from napari_fusecpath.state import workbench_of
 from napari_fusecpath.widgets.threads import submit
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class ViewMemory(QObject):
         self._view: View | None = None
         self._known: dict[Path, View] = {}
         """The views that are stored, or soon will be."""
+        self._last: tuple[Path, str] | None = None
+        """Of which project which slide was kept last."""
         # The disk may take its time, which the window does not have.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="views")
         self._timer = QTimer(self)
@@ -73,6 +76,7 @@ class ViewMemory(QObject):
 
     def settle(self) -> None:
         """Look where the user looked last on a slide that has just come, or at all of it."""
+        self._keep_slide()
         if not self._is_due or self._slide is None:
             return
         self._is_due = False
@@ -83,6 +87,14 @@ class ViewMemory(QObject):
         else:
             self._viewer.reset_view()
         self._known[path] = self._view = slide_view(self._viewer, self._slide)
+
+    def _keep_slide(self) -> None:
+        """Keep which slide is in view, for the next time that its project is opened."""
+        project, slide_id = workbench_of(self._viewer).project, workbench_of(self._viewer).slide_id
+        if project is None or slide_id is None or (project, slide_id) == self._last:
+            return
+        self._last = (project, slide_id)
+        submit(self._pool, store_last_slide, project, slide_id)
 
     def store(self) -> None:
         """Store where the user looks, if that has changed."""

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QApplication
 from napari_fusecpath.layers.canvas import camera_of, caption_of, scale_bar_of, view_of
 from napari_fusecpath.layers.find import METADATA_KEY, find_layer
 from napari_fusecpath.layers.view import magnification, slide_box, slide_view
-from napari_fusecpath.layers.view_files import load_view
+from napari_fusecpath.layers.view_files import load_last_slide, load_view
 from napari_fusecpath.readers.slide import open_in
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.looking import HIDE_KEY, PAN_KEYS, POWER_KEYS
@@ -260,3 +260,31 @@ def test_views_are_remembered(window: Open, project: Project, sample: Path, qtbo
     qtbot.waitUntil(lambda: load_view(sample) == known)
     again = window(sample)
     assert (camera_of(again.session.viewer).zoom, *middle(again)) == pytest.approx((3, 150, 250))
+
+
+@pytest.mark.parametrize("is_dropped", [True, False])
+def test_a_project_opens_where_it_was_left(
+    window: Open, project: Project, qtbot: Any, is_dropped: bool
+) -> None:
+    project.add_slide(project.root.parent / "high.tiff", slide_id="another")
+
+    def opened() -> FuseCPathWidget:
+        dock = window(project.root if is_dropped else None)
+        if not is_dropped:
+            dock.session.open_project(project.root)
+            dock.session.refresh()
+        return dock
+
+    def is_kept(slide_id: str) -> bool:
+        return load_last_slide(project.root, project.slide_ids()) == slide_id
+
+    first = opened()
+    assert first.session.workbench.slide_id == "another", "the first by name"
+    first.session.show_slide("wide")
+    qtbot.waitUntil(lambda: is_kept("wide"))
+    again = opened()
+    assert again.session.workbench.slide_id == "wide"
+    again.session.show_slide("high")
+    qtbot.waitUntil(lambda: is_kept("high"))
+    (project.root.parent / "high.tiff").unlink()
+    assert opened().session.workbench.slide_id == "wide", "the first that is there"
