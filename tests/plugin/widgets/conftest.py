@@ -14,6 +14,7 @@ from src_core.preparing import find_tissue
 from src_core.progress import ignore, never
 from src_core.project import Project, ProjectConfig
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
+from tests.plugin.widgets.small_hub import serving_hub
 
 PLUGIN = "napari-fusecpath"
 JOB_MS = 240_000
@@ -44,6 +45,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr(Path, "home", lambda: folder)
     return folder
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A hub of our own, for the window and for its engine; nobody is logged in."""
+    with serving_hub(tmp_path, monkeypatch) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
