@@ -12,18 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QEvent, QObject, QPoint, Qt
+from qtpy.QtCore import QEvent, QPoint, Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_fusecpath.layers.canvas import camera_of, view_of
 from napari_fusecpath.layers.geometry import world_of_cells
-from napari_fusecpath.widgets import gallery, thumbnails
+from napari_fusecpath.widgets import gallery
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.session import Session
 from napari_fusecpath.widgets.snapshot import Snapshot
-from napari_fusecpath.widgets.thumbnails import PatchSource, Thumbnails
+from napari_fusecpath.widgets.thumbnails import PatchSource
 from src_core.patches.grid import GridConfig
-from src_core.patches.reader import read_patch
 from src_core.project import Project
 from tests.plugin.widgets.clustered_slide import clustered_slide
 from tests.plugin.widgets.predicted import predicted
@@ -125,6 +124,20 @@ def test_the_cluster_under_the_pointer_is_shown_held_and_edited(
     qtbot.waitUntil(lambda: shown(panel) == right)
     assert panel.hold.isChecked(), "a click holds"
 
+
+def test_keys_edit_the_patch_that_is_outlined_on_the_slide(
+    dock: FuseCPathWidget, project: Project, qtbot: Any
+) -> None:
+    (session, panel), viewer = in_gallery(dock, project), dock.session.viewer
+    clusters, grid = session.snapshot.clusters, session.snapshot.grid
+    assert clusters is not None
+    assert grid is not None
+    middles = world_of_cells(grid.lattice, grid.cells)
+    right = np.flatnonzero(clusters == 1).tolist()
+    camera_of(viewer).center, camera_of(viewer).zoom = middles[right[0]], 1.0
+    canvas = viewer.window._qt_viewer.canvas.native
+    qtbot.mouseClick(canvas, LEFT, NO_KEY, QPoint(canvas.width() // 2, canvas.height() // 2))
+    qtbot.waitUntil(lambda: shown(panel) == right)
     view = panel.view
     view.setFocus()
     qtbot.keyClick(view, Qt.Key.Key_Home)
@@ -291,58 +304,6 @@ def test_patches_are_of_the_slide_and_the_project_that_they_were_asked_for(
     panel._refresh(replace(snapshot, project=Project.create(tmp_path / "other")))
     assert "Select one patch" in panel.empty.text()
     assert not panel.view.isVisible()
-
-
-def test_only_patches_in_view_are_read_and_few_are_kept(
-    project: Project,
-    sample: Path,
-    qtbot: Any,
-    qapp: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    holder = QObject()
-    pictures = Thumbnails(64, holder)
-    source = PatchSource(project.slide("a"), project.slide("a").load_grid())
-    assert source == PatchSource(project.slide("a"), project.slide("a").load_grid())
-    keys = [pictures.key(source, row) for row in range(6)]
-    came: list[Any] = []
-    pictures.came.connect(came.append)
-    pictures.thread_beside.submit(lambda: qapp.thread().msleep(100))
-    assert [pictures.icon(key) for key in keys] == [None] * 6
-    pictures.want(keys[3:5])
-    qtbot.waitUntil(lambda: len(came) == 2)
-    assert came == [keys[4], keys[3]], "the last one that was asked for comes first"
-    reader = source.slide.open()
-    pixels = read_patch(reader, source.grid.lattice, source.grid.cells[4])
-    reader.close()
-    icon = pictures.icon(keys[4])
-    assert icon is not None
-    seen = icon.pixmap(64, 64).toImage()
-    assert seen.pixelColor(32, 32).red() == pytest.approx(pixels[62:66, 62:66, 0].mean(), abs=12)
-    pictures.kept = 2
-    pictures.icon(keys[0])
-    qtbot.waitUntil(lambda: len(came) == 3)
-    assert [pictures.has(key) for key in keys] == [True, False, False, False, True, False]
-
-    project.slide("a").remember(path="gone.tiff")
-    pictures.rest()
-    pictures.icon(keys[1])
-    qtbot.waitUntil(lambda: len(came) == 4)
-    assert "gone.tiff" in pictures.problem(keys[1])
-    project.slide("a").remember(path=str(sample))
-    pictures.try_again()
-    with monkeypatch.context() as broken, caplog.at_level(logging.CRITICAL):
-        broken.setattr(thumbnails, "picture_of", lambda *_: 1 / 0)
-        pictures.icon(keys[1])
-        qtbot.waitUntil(lambda: len(came) == 5)
-    assert "met a bug (ZeroDivisionError)" in pictures.problem(keys[1])
-    pictures.try_again()
-    pictures.icon(keys[1])
-    qtbot.waitUntil(lambda: pictures.has(keys[1]))
-    with qtbot.waitSignal(holder.destroyed):
-        holder.deleteLater()
-    assert pictures.thread_beside.is_closed
 
 
 def test_keys_stay_at_their_place_when_the_patch_that_they_were_at_leaves(
