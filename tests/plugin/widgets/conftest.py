@@ -14,6 +14,7 @@ from src_core.preparing import find_tissue
 from src_core.progress import ignore, never
 from src_core.project import Project, ProjectConfig
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
+from tests.plugin.widgets.small_cohort import N_SLIDES, take_through
 from tests.plugin.widgets.small_hub import serving_hub
 
 PLUGIN = "napari-fusecpath"
@@ -60,6 +61,21 @@ def warm_runner(qapp: Any) -> Iterator[JobRunner]:
     runner = JobRunner()
     yield runner
     runner.close()
+
+
+@pytest.fixture(scope="session")
+def trained_cohort(tmp_path_factory: pytest.TempPathFactory, warm_runner: JobRunner) -> Path:
+    """A tiny synthetic cohort with a trained run; `copied` gives a project of it."""
+    folder = tmp_path_factory.mktemp("cohort")
+    numbers = range(N_SLIDES)
+    columns: dict[str, list[Any]] = {
+        "patient_id": [f"p{number}" for number in numbers],
+        "share": [0.3 * (number % 2) for number in numbers],
+        "months": [20 - 2 * number for number in numbers],
+        "dead": [int(number not in {0, 3}) for number in numbers],
+    }
+    take_through(folder, warm_runner, ["cluster", "train"], **columns)
+    return folder
 
 
 @pytest.fixture
