@@ -47,6 +47,18 @@ def clam(tmp_path: Path) -> Path:
     return path
 
 
+def _squares_come_in(dock: FuseCPathWidget, until_idle: Wait) -> None:
+    embed: Any = dock.panels["embed"]
+    embed.interchange.encoder.setText("")
+    embed.interchange.files.click()
+    until_idle(dock)
+    assert embed.warning.text() == ""
+    assert embed.interchange.say.text().startswith("small: 18 patches")
+    grid = dock.session.snapshot.grid
+    assert grid is not None
+    assert grid.tissue_id == IMPORTED
+
+
 def test_files_come_in_and_go_out(
     window: Open, until_idle: Wait, sample: Path, clam: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
@@ -105,9 +117,4 @@ def test_files_come_in_and_go_out(
     assert {one.classification for one in outlines} == {"Tissue"}
     squares = out / "small.geojson.gz"  # as if they had been made in QuPath
     monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: ([str(squares)], ""))
-    embed.interchange.encoder.setText("")
-    embed.interchange.files.click()
-    until_idle(dock)
-    assert embed.warning.text() == ""
-    assert embed.interchange.say.text().startswith("small: 18 patches")
-    assert dock.session.snapshot.grid.tissue_id == IMPORTED
+    _squares_come_in(dock, until_idle)

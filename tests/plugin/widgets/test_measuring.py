@@ -58,6 +58,27 @@ def store_of(project: Path) -> MeasurementStore:
     return slide.measurements
 
 
+def _a_mere_click_is_no_distance(dock: FuseCPathWidget, at: QPoint) -> None:
+    """The tool stays in hand until it is put down."""
+    button = dock.measuring.buttons["distance"]
+    button.click()
+    KEYS.mouseClick(native(dock), LEFT, pos=at)
+    KEYS.qWait(30)
+    assert button.isChecked()
+    assert measures_layer(dock.session.viewer).nshapes == 1
+    button.click()
+    assert dock.measuring.measuring.tool is None
+
+
+def _another_scale_gives_the_same_shapes_other_sizes(dock: FuseCPathWidget, layer: Any) -> None:
+    scale: Any = dock.panels["prepare"].scale  # type: ignore[attr-defined]
+    scale.mpp.setValue(0.25)
+    dock.session.refresh()
+    assert layer.features["size"].tolist() == ["100 µm", "1,250 µm²\naround 150 µm"]
+    scale.mpp.setValue(0.5)
+    dock.session.refresh()
+
+
 def test_measuring(window: Open, sample: Path, home: Path, qtbot: Any) -> None:
     dock = window(sample)
     viewer, row, tool = dock.session.viewer, dock.measuring, dock.measuring.measuring
@@ -85,14 +106,7 @@ def test_measuring(window: Open, sample: Path, home: Path, qtbot: Any) -> None:
     assert size.length == pytest.approx(200, abs=0.1)
     low = camera.center[1], camera.center[2] - 90
     assert line.points[0].tolist() == pytest.approx([low[1] / 0.5, low[0] / 0.5], abs=2)
-    # A mere click is no distance, and the tool stays in hand until it is put down.
-    row.buttons["distance"].click()
-    KEYS.mouseClick(native(dock), LEFT, pos=start + QPoint(0, -100))
-    qtbot.wait(30)
-    assert row.buttons["distance"].isChecked()
-    assert measures_layer(viewer).nshapes == 1
-    row.buttons["distance"].click()
-    assert tool.tool is None
+    _a_mere_click_is_no_distance(dock, start + QPoint(0, -100))
     # An area.
     KEYS.keyClick(native(dock), TOOL_KEYS["area"])
     corners = [QPoint(0, 0), QPoint(100, 0), QPoint(100, 50), QPoint(0, 50)]
@@ -102,13 +116,8 @@ def test_measuring(window: Open, sample: Path, home: Path, qtbot: Any) -> None:
     qtbot.waitUntil(lambda: len(store_of(root).current()) == 2)
     area = store_of(root).current()[1]
     assert (area.kind, len(area.points)) == ("polygon", 4)
-    # Another scale: other sizes of the same shapes.
-    dock.panels["prepare"].scale.mpp.setValue(0.25)  # type: ignore[attr-defined]
-    dock.session.refresh()
-    assert layer.features["size"].tolist() == ["100 µm", "1,250 µm²\naround 150 µm"]
-    dock.panels["prepare"].scale.mpp.setValue(0.5)  # type: ignore[attr-defined]
+    _another_scale_gives_the_same_shapes_other_sizes(dock, layer)
     # Changed by napari's own means: a shape that is moved.
-    dock.session.refresh()
     _move_first(layer)
     qtbot.waitUntil(lambda: store_of(root).current()[0].points[1, 0] == line.points[1, 0] + 100)
     assert store_of(root).current()[0].id == line.id
