@@ -90,7 +90,8 @@ class ViewMemory(QObject):
 
     def _keep_slide(self) -> None:
         """Keep which slide is in view, for the next time that its project is opened."""
-        project, slide_id = workbench_of(self._viewer).project, workbench_of(self._viewer).slide_id
+        bench = workbench_of(self._viewer)
+        project, slide_id = bench.project, bench.slide_id
         if project is None or slide_id is None or (project, slide_id) == self._last:
             return
         self._last = (project, slide_id)

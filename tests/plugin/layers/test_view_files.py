@@ -36,7 +36,7 @@ def test_the_slide_comes_back_for_its_project_only(tmp_path: Path) -> None:
     assert load_last_slide(project, ["other"]) is None, "it is there no more"
     assert load_last_slide(tmp_path / "another", ids) is None
     assert "Jane" not in view_file(project).read_text()
-    for text in ("", "{}", '{"slide": ["Jane Doe"]}', '{"slide": "' + 5000 * "x" + '"}'):
+    for text in ("", "[]", "{}", '{"slide": ["Jane Doe"]}', '{"slide": "' + 5000 * "x" + '"}'):
         view_file(project).write_text(text)
         assert load_last_slide(project, ids) is None
 
