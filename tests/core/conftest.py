@@ -261,6 +261,14 @@ def embedded_pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def trained_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of eight labelled slides and one more, trained once; copy it to change it."""
+    from tests.core.marked_project import train_project
+
+    return train_project(tmp_path_factory.mktemp("trained"))
+
+
 @pytest.fixture
 def answer(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
     """Return a function that runs the command and gives its JSON: ``answer("cluster", root)``."""
