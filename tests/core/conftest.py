@@ -269,6 +269,14 @@ def trained_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_project(tmp_path_factory.mktemp("trained"))
 
 
+@pytest.fixture(scope="session")
+def clustered_patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clustered project of ten slides of seven patients; copy it to change it."""
+    from tests.core.seven_patients import cluster_patients
+
+    return cluster_patients(tmp_path_factory.mktemp("patients"))
+
+
 @pytest.fixture
 def answer(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
     """Return a function that runs the command and gives its JSON: ``answer("cluster", root)``."""
