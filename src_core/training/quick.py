@@ -103,7 +103,7 @@ class Anchor:
         places : Tensor of int64
             As `draw` gave them.
         """
-        if not len(places):
+        if len(self.rows) < 2:  # a single patch has no spread to measure by
             return now.values.sum() * 0.0
         total = now.values.new_zeros(())
         for new, old in zip(now, self._before, strict=True):
