@@ -20,6 +20,7 @@ from napari_fusecpath.widgets.steady import SteadyButton
 from napari_fusecpath.widgets.step import color_warning, wrapped_label
 from napari_fusecpath.widgets.tuning_texts import (
     button_text,
+    cancelled_text,
     check_text,
     learned_text,
     outlook_text,
@@ -74,6 +75,7 @@ class FineTuning(QWidget):
         self._droppable: TunedRun | None = None
         self._asked = ""
         """The run that was asked to be dropped, once: it is no candidate, and would be gone."""
+        self._runs_before: tuple[str, ...] = ()
         self.text = wrapped_label(parent=self)
         self.button = SteadyButton("Fine-tune", self)
         self.button.setToolTip("Let the model learn from the patches that reviewers have marked")
@@ -105,6 +107,8 @@ class FineTuning(QWidget):
     def follow(self, job: Job) -> None:
         """Show the first map of a fine-tuning, and what comes after it."""
         self._job, self._asked = job, ""
+        project = self._session.snapshot.project
+        self._runs_before = () if project is None else project.runs()
         job.progress.connect(self._progressed)
         for end in (job.failed, job.cancelled):
             end.connect(self._put_back)
@@ -118,6 +122,25 @@ class FineTuning(QWidget):
             if has_map and not run_id.startswith(CANDIDATE):
                 bench.run_id = run_id
         self._put_back()
+
+    def cancelled_text(self, job: Job) -> str:
+        """Return what is left of a job of these that was cancelled, empty of any other one.
+
+        Raises
+        ------
+        FusecpathError
+            If the project cannot be read any more.
+        """
+        if job is not self._job:
+            return ""
+        runs = Project.open(str(job.options["project"])).runs()
+        if job.verb == "finetune":
+            made = [name for name in runs if name not in self._runs_before]
+            return cancelled_text(str(job.options["run"]), made)
+        name = str(job.options["candidate"])
+        if name in runs:
+            return f"Cancelled: {name} is there as before."
+        return f"The cancel came too late: it is decided about {name}."
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
         """Read what was not worth reading out of view."""

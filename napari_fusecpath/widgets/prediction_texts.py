@@ -187,7 +187,10 @@ def _without_classes(task: Task, model: CheckpointMeta | None) -> str:
 def _localisation(model: CheckpointMeta | None) -> str:
     found: Mapping[str, Any] | None = None if model is None else model.localisation
     if not found:
-        return "How well they find the evidence was not measured: no patch has a known label."
+        return (
+            "How well they find the evidence was not measured: no slide has known patches both of "
+            "its class and of others."
+        )
     try:
         slides = counted(int(found["n_slides"]), "slide")
         told = [

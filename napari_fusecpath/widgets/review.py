@@ -226,6 +226,13 @@ class ReviewPanel(StepPanel):
         if "pairs" in result:
             self.reviewers.show_result(result)
 
+    def on_cancelled(self) -> None:
+        """Say what is left of a fine-tuning, of which nothing is kept, unless it was finished."""
+        super().on_cancelled()
+        told = "" if self._job is None else self.tuning.cancelled_text(self._job)
+        if told:
+            self.warn(told)
+
     def _ask(self, verb: str, options: dict[str, Json]) -> None:
         if not self.busy:
             self.painter.store_strokes()  # what was painted last is learned from too

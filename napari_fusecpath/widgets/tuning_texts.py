@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from src_core.review_outlook import Outlook
 from src_core.tuned_runs import TunedRun
@@ -13,6 +13,7 @@ from src_core.wording import counted
 
 __all__ = [
     "button_text",
+    "cancelled_text",
     "check_text",
     "learned_text",
     "outlook_text",
@@ -76,6 +77,24 @@ def verdict_text(tuned: TunedRun) -> str:
 def waiting_text(tuned: TunedRun) -> str:
     """Return where a candidate is decided about, for a run that has nothing to do with it."""
     return f"{tuned.run_id} waits to be kept or dropped: choose {tuned.parent} in Predict."
+
+
+def cancelled_text(run_id: str, made: Sequence[str]) -> str:
+    """Return what is left of a fine-tuning that was cancelled.
+
+    Parameters
+    ----------
+    run_id : str
+        The run that was to go on learning.
+    made : sequence of str
+        The runs that are there since: a cancel may come too late.
+    """
+    if made:
+        return f"The cancel came too late: {made[-1]} was finished, and is stored."
+    return (
+        f"Cancelled: nothing was learned, and {run_id} stays as it is. Your marks are stored; "
+        "Fine-tune begins anew."
+    )
 
 
 _FEW = " With so few slides a single one moves it by hundredths."

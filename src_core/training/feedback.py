@@ -315,8 +315,9 @@ def _lost(before: CheckpointMeta, after: CheckpointMeta, reason: str) -> Iterato
         )
     if before.localisation and not after.localisation:
         yield (
-            "How well the maps of this model find the evidence is not known any more: no patch is "
-            "marked on the slides that it is checked on or learns from."
+            "How well the maps of this model find the evidence is not known any more: no slide "
+            "that it is checked on or learns from has marked patches both of its class and of "
+            "others."
         )
 
 

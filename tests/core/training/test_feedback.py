@@ -109,6 +109,18 @@ def test_marks_of_one_kind_alone_leave_the_map_standing(taught) -> None:
     assert _map_auroc(checkpoint, branches, others) >= before - 0.03
 
 
+def test_a_slide_on_which_all_patches_but_one_are_marked_can_be_learned_from(taught) -> None:
+    checkpoint, cohort, _ = taught
+    slide = cohort.slides[0]
+    kinds = np.zeros(len(slide.labels))
+    kinds[-1] = UNMARKED
+    seen: list[LocalBranches] = []
+    marked = [_marked(slide, kinds)]
+    tuned = fine_tune(checkpoint, cohort, None, marked, ONCE, device="cpu", first_look=seen.append)
+    for branches in (*seen, _branches(tuned.result.checkpoint)):
+        assert all(bool(value.isfinite().all()) for value in branches.parameters())
+
+
 def test_a_tuned_model_says_what_it_was_told_and_what_it_has_forgotten(taught) -> None:
     checkpoint, cohort, others = taught
     marked = [
@@ -168,6 +180,10 @@ def test_what_the_parent_could_tell_and_the_new_model_cannot_is_said(taught) -> 
         ["How", "well"],
     ]
     assert "(no patient is left that the model never learned from)" in nothing.metrics["notes"][0]
+    alike = tuple(replace(one, truth=np.full(60, one.target)) for one in cohort.slides)
+    marked_of_one_kind = tuned(replace(cohort, slides=alike), None)
+    assert marked_of_one_kind.metrics["notes"][1] == nothing.metrics["notes"][1]
+    assert "no patch is marked" not in nothing.metrics["notes"][1], "all may be, of one kind"
 
 
 def test_the_same_marks_give_the_same_bytes_and_the_parent_stays(taught) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QEvent, QPoint, Qt  # type: ignore[attr-defined]
+from qtpy.QtCore import QEvent, QPoint, Qt, QTimer  # type: ignore[attr-defined]
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QApplication, QLineEdit, QTableView, QWidget
 
@@ -465,9 +465,33 @@ def test_a_cancel_brings_the_old_map_back(
     assert len(shown) == 1
     assert np.array_equal(layer.data, before, equal_nan=True)
     assert not about(layer)["preliminary"]
-    assert review.warning.text().startswith("Cancelled")
+    assert review.warning.text().startswith("Cancelled: nothing was learned")
+    assert project.runs() == ("run-0001",), "as it says"
     assert dock.session.workbench.run_id == "run-0001"
     assert review.tuning.button.isEnabled(), "run-0001 can go on learning"
+
+
+def test_a_cancel_that_comes_too_late_says_what_has_become_of_the_job(
+    dock: FuseCPathWidget, project: Project, learned: str, until_idle: Wait, qtbot: Any
+) -> None:
+    review: Any = dock.panels["review"]
+    fine_tune(dock, project, learned)
+    qtbot.waitUntil(lambda: "preliminary" in review.tuning.text.text(), timeout=JOB_MS)
+    review._job.cancel_requested = True  # of which the engine hears no more before it is done
+    until_idle(dock)
+    assert review._job.state is JobState.CANCELLED
+    (name,) = set(project.runs()) - {"run-0001"}
+    assert review.warning.text() == f"The cancel came too late: {name} was finished, and is stored."
+    assert name.startswith("candidate-"), "it is to be decided about"
+    review.tuning.drop.click()
+    job = review._job
+    job.started.connect(
+        lambda: QTimer.singleShot(0, lambda: setattr(job, "cancel_requested", True))
+    )
+    until_idle(dock)
+    assert job.state is JobState.CANCELLED
+    assert project.runs() == ("run-0001",)
+    assert review.warning.text() == f"The cancel came too late: it is decided about {name}."
 
 
 def as_candidate(project: Project, run_id: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from napari_fusecpath.widgets.tuning_texts import (
     button_text,
+    cancelled_text,
     check_text,
     learned_text,
     outlook_text,
@@ -106,3 +107,14 @@ def test_what_would_be_learned() -> None:
     labels = Outlook(counts={}, corrected=("c",), failures=())
     assert button_text(labels) == "Fine-tune (corrected labels)"
     assert outlook_text("run-0001", labels) == "run-0001 goes on learning from 1 corrected label."
+
+
+def test_of_a_cancelled_fine_tuning_it_is_said_what_is_there() -> None:
+    assert cancelled_text("run-0001", []) == (
+        "Cancelled: nothing was learned, and run-0001 stays as it is. Your marks are stored; "
+        "Fine-tune begins anew."
+    )
+    assert cancelled_text("run-0001", ["run-0002"]) == (
+        "The cancel came too late: run-0002 was finished, and is stored."
+    )
+    assert cancelled_text("run-0001", [f"{CANDIDATE}ab12"]).startswith("The cancel came too late")
