@@ -93,8 +93,12 @@ class MarkPainter(QObject):
 
     @property
     def counts(self) -> list[int]:
-        """Marked patches of each label."""
-        known = np.zeros(0, int) if self._known is None else self._known.ravel()
+        """Marked patches of each label; what was painted beside them is none."""
+        known, grid = self._known, self._session.snapshot.grid
+        if known is None or grid is None or grid.lattice != self._lattice:
+            known = np.zeros(0, int)
+        else:
+            known = known[grid.cells[:, 1], grid.cells[:, 0]]
         return [int(count) for count in np.bincount(known, minlength=len(self.names) + 1)[1:]]
 
     def turn_to(self, snapshot: Snapshot) -> bool:
@@ -104,7 +108,7 @@ class MarkPainter(QObject):
             self._store = self._lattice = self._known = self._drawing = None
             self._shown = ()
             return False
-        shown = (snapshot.slide.root, snapshot.grid.lattice_id)
+        shown = (snapshot.slide.root, snapshot.grid.grid_id)
         if shown == self._shown:
             self._follow_names(snapshot)
             return False

@@ -124,6 +124,21 @@ def test_a_label_can_be_given_the_name_of_another(
     assert "name of its own" in review.warning.text(), "nothing is called label 3"
 
 
+def test_what_is_painted_beside_the_patches_is_counted_as_none(
+    window: Open, qtbot: Any, project: Project
+) -> None:
+    review, layer = reviewing(window(project.root))
+    slide = project.slide("a")
+    cells = slide.load_grid().cells
+    is_patch = np.zeros(layer.data.shape, bool)
+    is_patch[cells[:, 1], cells[:, 0]] = True
+    beside = np.argwhere(~is_patch)[0]
+    for cell in (beside, cells[0][::-1]):
+        layer.paint(tuple(cell), 1)
+    qtbot.waitUntil(lambda: len(slide.marks.current()) == 2, timeout=2000)
+    assert review.table.item(0, 1).text() == "1", "as fine-tuning counts them"
+
+
 def test_a_label_that_is_chosen_already_is_taken_in_hand_again(
     window: Open, qtbot: Any, project: Project
 ) -> None:
