@@ -304,9 +304,10 @@ class FineTuning(QWidget):
     def _show_first_map(self, slide_id: str) -> None:
         """Show the map that the engine has just stored, in the place of the one before."""
         snapshot = self._session.snapshot
-        slide, grid = snapshot.slide, snapshot.grid
-        is_blind = self._session.workbench.is_blind
-        if slide is None or grid is None or slide.slide_id != slide_id or is_blind:
+        slide, grid, bench = snapshot.slide, snapshot.grid, self._session.workbench
+        if slide is None or grid is None or slide.slide_id != slide_id or bench.is_blind:
+            return
+        if bench.slide_id != slide_id:  # it was turned from a moment ago, and nothing read since
             return
         try:
             first = FirstMap.load(slide.first_map)
@@ -315,7 +316,7 @@ class FineTuning(QWidget):
             return
         if first.grid_id != grid.grid_id:
             return
-        name = self._session.workbench.class_name
+        name = bench.class_name
         column = first.classes.index(name) if name in first.classes else -1
         show_prediction(
             self._session.viewer,
