@@ -135,7 +135,7 @@ def _candidate_note(tuned: tuning.Tuned, tolerance: float) -> str:
     )
     return (
         f"{check_text(tuned.check)} {why}, so this is a candidate: the newest model is still the "
-        "one before. Look at it, then keep or drop it by `fusecpath decide`."
+        "one before. Look at it, then keep or drop it, in step 4 or by `fusecpath decide`."
     )
 
 
