@@ -14,7 +14,7 @@ from src_core.preparing import find_tissue
 from src_core.progress import ignore, never
 from src_core.project import Project, ProjectConfig
 from src_core.slides.synthetic import SyntheticSlide, write_sample_slide
-from tests.plugin.widgets.small_cohort import N_SLIDES, take_through
+from tests.plugin.widgets.small_cohort import N_SLIDES, copied, result_of, take_through
 from tests.plugin.widgets.small_hub import serving_hub
 
 PLUGIN = "napari-fusecpath"
@@ -75,6 +75,16 @@ def trained_cohort(tmp_path_factory: pytest.TempPathFactory, warm_runner: JobRun
         "dead": [int(number not in {0, 3}) for number in numbers],
     }
     take_through(folder, warm_runner, ["cluster", "train"], **columns)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def predicted_cohort(
+    trained_cohort: Path, tmp_path_factory: pytest.TempPathFactory, warm_runner: JobRunner
+) -> Path:
+    """The cohort once more, with the prediction of every slide."""
+    folder = tmp_path_factory.mktemp("predicted")
+    result_of(warm_runner.submit("predict", {"project": str(copied(trained_cohort, folder).root)}))
     return folder
 
 
