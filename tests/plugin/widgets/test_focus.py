@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari._qt.dialogs.qt_notification import NapariQtNotification
 from numpy.typing import NDArray
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QImage
@@ -17,6 +18,7 @@ from qtpy.QtWidgets import QApplication, QLineEdit, QWidget
 
 from napari_fusecpath.jobs import JobRunner
 from napari_fusecpath.layers.canvas import camera_of
+from napari_fusecpath.notify import report_info
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.focus_frame import FocusFrame
 from napari_fusecpath.widgets.progress_panel import ProgressPanel
@@ -226,3 +228,33 @@ def test_the_cross_that_has_cancelled_keeps_the_keys(qtbot: Any) -> None:
     assert not panel.cancel.isEnabled()
     assert panel.cancel.hasFocus()
     runner.close()
+
+
+def test_a_message_that_fades_leaves_the_keys_where_they_are(
+    window: Open, project: Project, qtbot: Any
+) -> None:
+    dock = in_step(window, project, "cluster", qtbot)
+    table = dock.panels["cluster"].table  # type: ignore[attr-defined]
+    table.setFocus()
+    table.selectRow(0)
+    report_info("16 slides.")
+    message = shown_message(dock)
+    qtbot.keyClick(table, Qt.Key.Key_F2)
+    qtbot.keyClicks(focused(), "Tum")
+    with qtbot.waitSignal(message.destroyed, timeout=5000):
+        message.close_with_fade()  # as it does by itself, four seconds later
+    del message  # it knows the window
+    assert isinstance(focused(), QLineEdit)
+    qtbot.keyClicks(focused(), "our")
+    qtbot.keyClick(focused(), Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: table.item(0, 0).text() == "Tumour", timeout=2000)
+    dock.panels["cluster"].main.setFocus()
+    qtbot.keyClick(focused(), Qt.Key.Key_Escape)
+    assert not dock.isAncestorOf(focused()), "the canvas takes the keys as ever"
+
+
+def shown_message(dock: FuseCPathWidget) -> Any:
+    """Return the one message that napari shows."""
+    top: Any = dock.window()
+    (message,) = top.findChildren(NapariQtNotification)
+    return message
