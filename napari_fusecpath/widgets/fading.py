@@ -31,8 +31,10 @@ class _KeyKeeper(QObject):
     def _keep(self) -> None:
         """Let the canvas pass the keys on to what has them, for as long as the message closes."""
         canvas, here = self._message.parentWidget(), QApplication.focusWidget()
-        has_faded = self._message.opacity.opacity() == 0
-        if has_faded and here is not None and canvas is not None and here is not canvas:
+        if canvas is None or here is None or self._message.opacity.opacity() > 0:
+            return
+        # A proxy that is above or in the canvas would change the order in which Tab goes.
+        if here is not canvas and not canvas.isAncestorOf(here) and not here.isAncestorOf(canvas):
             canvas.setFocusProxy(here)
             QTimer.singleShot(0, partial(canvas.setFocusProxy, None))
 

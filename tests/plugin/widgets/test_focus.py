@@ -152,6 +152,32 @@ def test_keys_come_to_the_patches_of_the_gallery_once_there_are_some(
     assert panel.view.hasFocus()
 
 
+def test_tab_goes_through_the_gallery_as_it_is_read(
+    window: Open, project: Project, qtbot: Any
+) -> None:
+    dock = in_step(window, project, "cluster", qtbot)
+    cluster: Any = dock.panels["cluster"]
+    cluster.gallery.click()
+    panel = cluster.gallery.panel
+    panel.sources.setCurrentIndex(panel.sources.findData("selected"))
+    panel.sources.activated.emit(panel.sources.currentIndex())
+    cluster.table.selectRow(0)
+    dock.session.refresh()
+    qtbot.waitUntil(lambda: len(panel.view.patches.items) > 0)
+    panel.sources.setFocus(Qt.FocusReason.TabFocusReason)
+    assert tabbed(qtbot, panel, 2) == [panel.sizes, panel.view]
+
+
+def tabbed(qtbot: Any, panel: QWidget, times: int) -> list[QWidget]:
+    """Press Tab so many times, and return where it stopped, if in the panel."""
+    stops = []
+    for _ in range(times):
+        qtbot.keyClick(focused(), Qt.Key.Key_Tab)
+        if panel.isAncestorOf(focused()):
+            stops.append(focused())
+    return stops
+
+
 def test_esc_in_the_scatter_first_lets_the_selection_go(
     window: Open, project: Project, qtbot: Any
 ) -> None:
