@@ -12,6 +12,7 @@ from napari_fusecpath.widgets.focus_frame import show_focus
 from napari_fusecpath.widgets.opener import Opener
 from napari_fusecpath.widgets.own_surface import give_own_surface
 from napari_fusecpath.widgets.session import Session
+from napari_fusecpath.widgets.tab_order import tab_as_laid_out
 
 __all__ = ["BottomButton"]
 
@@ -70,6 +71,7 @@ class BottomButton(Opener):
         viewer, window = self._session.viewer, window_of(self._session.viewer)
         others = [one for one in window.findChildren(QDockWidget) if _is_there(one)]
         dock: QDockWidget = viewer.window.add_dock_widget(panel, name=self.text(), area="bottom")
+        tab_as_laid_out(panel)  # in its dock: coming there changes the order
         dock.setProperty(_OURS, True)
         self.destroyed.connect(dock.deleteLater)  # nobody would hear it any more
         # Across the whole width it would take the legend's height.

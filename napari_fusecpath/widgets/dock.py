@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from napari_fusecpath.layers.slide import load_what_slides_need
 from napari_fusecpath.widgets.cluster import ClusterPanel
 from napari_fusecpath.widgets.embed import EmbedPanel
+from napari_fusecpath.widgets.fading import keep_keys_from_messages
 from napari_fusecpath.widgets.focus_frame import FocusFollower, show_focus
 from napari_fusecpath.widgets.looking import LookingRow
 from napari_fusecpath.widgets.measuring_row import MeasuringRow
@@ -96,6 +97,7 @@ class FuseCPathWidget(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         FocusFollower(self)
         show_focus(self)
+        keep_keys_from_messages()
         give_own_surface(self)
         give_layer_list_own_surface(self.session.viewer)
         self._buttons.idClicked.connect(self._turned)

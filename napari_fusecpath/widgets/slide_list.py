@@ -109,19 +109,30 @@ class SlideList(QTreeView):
             self._fit()
         selection.blockSignals(False)
 
-    def choose(self, slide_id: str | None) -> None:
-        """Select a slide's row, or none, and bring it into view, without a signal."""
-        selection = self.selectionModel()
-        is_there = slide_id == self._shown and (self.chosen == slide_id or self._is_at_patient())
-        if selection is None or is_there:
+    def choose(self, slide_id: str | None, *, keys_at: str | None = None) -> None:
+        """Select a slide's row, or none, and bring it into view, without a signal.
+
+        Parameters
+        ----------
+        slide_id : str or None
+            The slide in view.
+        keys_at : str, optional
+            Another one, whose file has moved: from its row the keys go on.
+        """
+        selection, at = self.selectionModel(), keys_at or slide_id
+        is_here = keys_at is None and self.chosen == at
+        if selection is None or (at == self._shown and (is_here or self._is_at_patient())):
             return
-        index = QModelIndex()
-        if slide_id is not None:
-            index = self.slide_model.index_of(slide_id, max(0, self.currentIndex().column()))
-        self._shown = slide_id
+        column = max(0, self.currentIndex().column())
+        index, current = (
+            QModelIndex() if one is None else self.slide_model.index_of(one, column)
+            for one in (slide_id, at)
+        )
+        self._shown = at
         flags = QItemSelectionModel.SelectionFlag
         selection.blockSignals(True)
         selection.setCurrentIndex(index, flags.ClearAndSelect | flags.Rows)
+        selection.setCurrentIndex(current, flags.NoUpdate)
         selection.blockSignals(False)
         if index.isValid():
             self.scrollTo(index)

@@ -75,11 +75,15 @@ class SlidesPanel(QWidget):
     def step(self, by: int) -> None:
         """Turn to the next slide of the list, or another one after or before."""
         slides = self.list.slides
-        lost = self._lost[0] if len(self._lost) == 1 else None  # one goes on from there
-        here = self._due or lost or self.session.workbench.slide_id
+        here = self._due or self._one_lost or self.session.workbench.slide_id
         if slides:
             index = slides.index(here) + by if here in slides else 0
             self._turn_soon(slides[index % len(slides)])
+
+    @property
+    def _one_lost(self) -> str | None:
+        """The slide that was turned to in vain: one goes on from there."""
+        return self._lost[0] if len(self._lost) == 1 else None
 
     def add_actions(self, menu: QMenu) -> None:
         """Add to a menu what can be done with all slides."""
@@ -134,7 +138,7 @@ class SlidesPanel(QWidget):
             if project is not None:
                 self.facts.ask(project.root, snapshot.run_id)
         if self._due is None:
-            self.list.choose(self.session.workbench.slide_id)
+            self.list.choose(self.session.workbench.slide_id, keys_at=self._one_lost)
 
     def _listing(self, snapshot: Snapshot) -> SlideListing:
         table = snapshot.labels

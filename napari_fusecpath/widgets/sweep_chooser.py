@@ -75,7 +75,8 @@ class SweepChooser(QWidget):
         if not self.fold.button.isChecked():
             return
         self.button.setEnabled(snapshot.is_embedded)
-        stamp = (_files(snapshot), snapshot.config.encoders, snapshot.config.clustering)
+        config = snapshot.config
+        stamp = (snapshot.is_embedded, _files(snapshot), config.encoders, config.clustering)
         if stamp != self._stamp:
             self._stamp = stamp
             self.plot.show_rows(_rows(snapshot))

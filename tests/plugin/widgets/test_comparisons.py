@@ -87,6 +87,20 @@ def test_typical_patches_and_a_number_of_clusters_are_chosen(
     assert len(sweep.plot.rows) == 3, "the other settings are those of the sweep"
 
 
+def test_numbers_of_clusters_are_offered_once_the_patches_are_embedded(
+    window: Open, project: Project, until_idle: Wait
+) -> None:
+    dock = window(project.root)
+    dock.go("cluster")
+    sweep = dock.panels["cluster"].sweep  # type: ignore[attr-defined]
+    sweep.fold.button.setChecked(True)
+    assert "embedded first" in sweep.text.text()
+    dock.session.submit("prepare", {"project": str(project.root)})
+    until_idle(dock)
+    assert dock.session.snapshot.is_embedded
+    assert sweep.text.text().startswith("Nothing was tried on this slide yet")
+
+
 def test_patches_alike_are_listed_and_gone_to(
     dock: FuseCPathWidget, until_idle: Wait, qtbot: Any
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari._qt.dialogs.qt_notification import NapariQtNotification
 from numpy.typing import NDArray
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QImage
@@ -17,6 +18,7 @@ from qtpy.QtWidgets import QApplication, QLineEdit, QWidget
 
 from napari_fusecpath.jobs import JobRunner
 from napari_fusecpath.layers.canvas import camera_of
+from napari_fusecpath.notify import report_info
 from napari_fusecpath.widgets.dock import FuseCPathWidget
 from napari_fusecpath.widgets.focus_frame import FocusFrame
 from napari_fusecpath.widgets.progress_panel import ProgressPanel
@@ -150,6 +152,32 @@ def test_keys_come_to_the_patches_of_the_gallery_once_there_are_some(
     assert panel.view.hasFocus()
 
 
+def test_tab_goes_through_the_gallery_as_it_is_read(
+    window: Open, project: Project, qtbot: Any
+) -> None:
+    dock = in_step(window, project, "cluster", qtbot)
+    cluster: Any = dock.panels["cluster"]
+    cluster.gallery.click()
+    panel = cluster.gallery.panel
+    panel.sources.setCurrentIndex(panel.sources.findData("selected"))
+    panel.sources.activated.emit(panel.sources.currentIndex())
+    cluster.table.selectRow(0)
+    dock.session.refresh()
+    qtbot.waitUntil(lambda: len(panel.view.patches.items) > 0)
+    panel.sources.setFocus(Qt.FocusReason.TabFocusReason)
+    assert tabbed(qtbot, panel, 2) == [panel.sizes, panel.view]
+
+
+def tabbed(qtbot: Any, panel: QWidget, times: int) -> list[QWidget]:
+    """Press Tab so many times, and return where it stopped, if in the panel."""
+    stops = []
+    for _ in range(times):
+        qtbot.keyClick(focused(), Qt.Key.Key_Tab)
+        if panel.isAncestorOf(focused()):
+            stops.append(focused())
+    return stops
+
+
 def test_esc_in_the_scatter_first_lets_the_selection_go(
     window: Open, project: Project, qtbot: Any
 ) -> None:
@@ -226,3 +254,33 @@ def test_the_cross_that_has_cancelled_keeps_the_keys(qtbot: Any) -> None:
     assert not panel.cancel.isEnabled()
     assert panel.cancel.hasFocus()
     runner.close()
+
+
+def test_a_message_that_fades_leaves_the_keys_where_they_are(
+    window: Open, project: Project, qtbot: Any
+) -> None:
+    dock = in_step(window, project, "cluster", qtbot)
+    table = dock.panels["cluster"].table  # type: ignore[attr-defined]
+    table.setFocus()
+    table.selectRow(0)
+    report_info("16 slides.")
+    message = shown_message(dock)
+    qtbot.keyClick(table, Qt.Key.Key_F2)
+    qtbot.keyClicks(focused(), "Tum")
+    with qtbot.waitSignal(message.destroyed, timeout=5000):
+        message.close_with_fade()  # as it does by itself, four seconds later
+    del message  # it knows the window
+    assert isinstance(focused(), QLineEdit)
+    qtbot.keyClicks(focused(), "our")
+    qtbot.keyClick(focused(), Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: table.item(0, 0).text() == "Tumour", timeout=2000)
+    dock.panels["cluster"].main.setFocus()
+    qtbot.keyClick(focused(), Qt.Key.Key_Escape)
+    assert not dock.isAncestorOf(focused()), "the canvas takes the keys as ever"
+
+
+def shown_message(dock: FuseCPathWidget) -> Any:
+    """Return the one message that napari shows."""
+    top: Any = dock.window()
+    (message,) = top.findChildren(NapariQtNotification)
+    return message

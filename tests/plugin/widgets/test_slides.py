@@ -256,6 +256,22 @@ def test_a_slide_whose_file_has_moved_is_said_and_found_by_its_content(
     assert bench.slide_path == moved
 
 
+def test_the_arrow_keys_go_past_a_slide_whose_file_has_moved(
+    window: Open, project: Project, qtbot: Any
+) -> None:
+    dock = window(project.root)
+    panel, bench = dock.project.slides, dock.session.workbench
+    Path(project.slide("b").record.path).rename(project.root / "x.tiff")
+    panel.list.setFocus()
+    panel.list.setCurrentIndex(panel.list.slide_model.index_of("b"))
+    qtbot.waitUntil(lambda: not panel.lost.isHidden())
+    dock.session.refresh()
+    assert [index.data() for index in panel.list.selectedIndexes()][:1] == ["a"], "it is in view"
+    qtbot.keyClick(panel.list, Qt.Key.Key_Down)
+    qtbot.waitUntil(lambda: bench.slide_id == "c")
+    assert panel.lost.isHidden()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere such a file is simply not there")
 def test_a_file_that_cannot_be_reached_is_said(
     window: Open, project: Project, monkeypatch: pytest.MonkeyPatch, qtbot: Any
