@@ -277,6 +277,11 @@ class TrainPanel(StepPanel):
         if n_epochs:
             self.warn("Cancelled. Train goes on from the last whole epoch.")
 
+    def _reveal(self) -> None:
+        super()._reveal()
+        if not self.keep_best.isHidden():
+            self.scroll_to(self.keep_best)
+
     def _keep_best(self) -> None:
         if not self.busy:
             self._submit_training({**self._asked, "until_epoch": self.curves.n_epochs})

@@ -144,9 +144,10 @@ def epoch(number: int, **figures: float) -> Progress:
 
 
 def test_curves_grow_while_it_learns_and_the_best_of_a_cancelled_training_is_kept(
-    dock: FuseCPathWidget, jobs: list[Job]
+    dock: FuseCPathWidget, jobs: list[Job], qtbot: Any
 ) -> None:
     train: Any = dock.panels["train"]
+    dock.session.viewer.window.resize(1366, 560)  # not all of the step is in view
     train.main.click()
     assert train.curves.isHidden()
     for number, loss in enumerate((0.7, 0.5, 0.6)):
@@ -160,6 +161,7 @@ def test_curves_grow_while_it_learns_and_the_best_of_a_cancelled_training_is_kep
     dock.session.refresh()
     assert train.keep_best.text() == "Keep the best of 3 epochs"
     assert train.curves.n_epochs == 3, "they stay in view"
+    qtbot.waitUntil(lambda: not train.keep_best.visibleRegion().isEmpty(), timeout=1000)
     train.keep_best.click()
     assert jobs[1].options == {**jobs[0].options, "until_epoch": 3}
     assert train.keep_best.isHidden()
