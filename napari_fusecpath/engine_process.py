@@ -100,12 +100,13 @@ class EngineProcess(QObject):
         self._process.kill()
 
     def close(self) -> None:
-        """Let the process quit, and kill it if it does not."""
-        self._over = True
+        """Let the process quit, and kill it if it does not; wait for the end of a killed one."""
+        is_killed, self._over = self._over, True
         if self._process.state() == QProcess.ProcessState.NotRunning:
             return
-        self.send({"quit": True})
-        self._process.closeWriteChannel()
+        if not is_killed:
+            self.send({"quit": True})
+            self._process.closeWriteChannel()
         if not self._process.waitForFinished(_QUIT_GRACE_MS):
             self._process.kill()
             self._process.waitForFinished(_QUIT_GRACE_MS)

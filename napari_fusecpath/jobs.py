@@ -199,8 +199,8 @@ class JobRunner(QObject):
         self._queue.clear()
         self._running = None
         self._grace.stop()
-        child, self._child = self._child, None
-        if child is not None:
+        self._child = None
+        for child in self.findChildren(EngineProcess):  # one that was killed may still be ending
             child.close()
 
     def _start_next(self) -> None:

@@ -102,6 +102,18 @@ def test_cancel_insists_within_a_second(qtbot: Any, runner: JobRunner) -> None:
     assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
+def test_an_engine_that_was_killed_is_gone_before_its_runner(qtbot: Any, qtlog: Any) -> None:
+    runner = JobRunner(command=WORKER)
+    job = runner.submit("sleep")
+    qtbot.waitUntil(lambda: runner._sent, timeout=15_000)
+    job.cancel()
+    runner._kill_running()  # as half a second later
+    runner.close()
+    with qtbot.waitSignal(runner.destroyed):
+        runner.deleteLater()
+    assert [one.message for one in qtlog.records if "still running" in one.message] == []
+
+
 def test_cancel_while_the_engine_starts(qtbot: Any) -> None:
     runner = JobRunner(command=(*WORKER, "--slow-start"))
     job = runner.submit("count", {"total": 1})
