@@ -110,7 +110,7 @@ class GalleryPanel(GalleryLayout):
         """Keep the patches of a result of ``similar``, and show them if such are wanted."""
         self._found, self._found_in = list(result["similar"]), str(result["project"])
         self._like = patch_words(result["slide"], result["row"])
-        self._n_asked += 1
+        self._n_asked, self._done = self._n_asked + 1, ""
         self._refresh(self._session.snapshot)
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
@@ -161,7 +161,7 @@ class GalleryPanel(GalleryLayout):
         self._show_flags(snapshot)
 
     def _turn_to_source(self) -> None:
-        self._own = None  # what is selected now is what was meant
+        self._own, self._done = None, ""  # what is selected now is what was meant
         self._refresh(self._session.snapshot)
 
     def _turn_to_slide(self, snapshot: Snapshot) -> None:

@@ -29,7 +29,7 @@ Source: TypeAlias = Literal[
 ]
 SOURCES: tuple[Source, ...] = get_args(Source)
 TITLES: dict[Source, str] = {
-    "cluster": "Cluster under the cursor",
+    "cluster": "Cluster at the cursor",
     "selected": "Selected patches",
     "representatives": "Representatives of a bag",
     "attended": "Most attended",

@@ -361,8 +361,11 @@ def test_another_source_is_shown_from_its_first_patch(
     for key in (Qt.Key.Key_Home, Qt.Key.Key_End):
         qtbot.keyClick(view, key)
     qtbot.waitUntil(lambda: bar.value() > 0)
+    qtbot.keyClick(view, Qt.Key.Key_X)
+    assert "excluded" in panel.text.text()
     show(panel, "uncertain")
     qtbot.waitUntil(lambda: view._asked[0] == "uncertain")
+    assert "excluded" not in panel.text.text(), "it was said of others"
     assert bar.value() == 0, "nor is the one that the keys were at"
     assert view.place < 0
 
