@@ -143,7 +143,7 @@ def map_text(prediction: Prediction, model: CheckpointMeta | None) -> str:
     what = "class" if prediction.has_classes else "output"
     return (
         f"Spread over {bags}, which is no confidence. The maps show the {prediction.map_source} "
-        f"for the {what} chosen above. {_localisation(model)}"
+        f"for the {what} chosen above. {_localisation(model, has_classes=prediction.has_classes)}"
     )
 
 
@@ -184,7 +184,9 @@ def _without_classes(task: Task, model: CheckpointMeta | None) -> str:
     return "Values are in the unit of the labels table."
 
 
-def _localisation(model: CheckpointMeta | None) -> str:
+def _localisation(model: CheckpointMeta | None, *, has_classes: bool) -> str:
+    if not has_classes:
+        return "How well they find the evidence is measured of classes only."
     found: Mapping[str, Any] | None = None if model is None else model.localisation
     if not found:
         return (

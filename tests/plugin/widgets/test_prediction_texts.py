@@ -134,6 +134,8 @@ def test_the_map_in_view_says_whether_it_finds_the_evidence() -> None:
     assert "local branches" in map_text(prediction, model_of(None))
     assert "was not measured" in map_text(prediction, model_of(None))
     assert "is damaged" in map_text(prediction, model_of({"n_slides": "x"}))
+    hazard = prediction_of(0.25, task="survival", classes=("log-hazard",))
+    assert map_text(hazard, model_of(None)).endswith("is measured of classes only.")
 
 
 def outcome_of(name: str, values: tuple[float, ...], call: str = "") -> Outcome:
