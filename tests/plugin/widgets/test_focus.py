@@ -135,9 +135,8 @@ def test_a_key_leads_into_the_dock_that_it_opens_and_esc_back(
             assert not panel.isAncestorOf(focused()), "a click leaves the keys where they are"
 
 
-def test_keys_come_to_the_patches_of_the_gallery_once_there_are_some(
-    window: Open, project: Project, qtbot: Any
-) -> None:
+def with_a_cluster_in_the_gallery(window: Open, project: Project, qtbot: Any) -> tuple[Any, Any]:
+    """Return the button of the gallery, and its panel with the patches of the first cluster."""
     dock = in_step(window, project, "cluster", qtbot)
     cluster: Any = dock.panels["cluster"]
     cluster.gallery.click()
@@ -147,23 +146,22 @@ def test_keys_come_to_the_patches_of_the_gallery_once_there_are_some(
     cluster.table.selectRow(0)
     dock.session.refresh()
     qtbot.waitUntil(lambda: len(panel.view.patches.items) > 0)
-    cluster.gallery.setFocus(Qt.FocusReason.TabFocusReason)
-    qtbot.keyClick(cluster.gallery, Qt.Key.Key_Space)
+    return cluster.gallery, panel
+
+
+def test_keys_come_to_the_patches_of_the_gallery_once_there_are_some(
+    window: Open, project: Project, qtbot: Any
+) -> None:
+    button, panel = with_a_cluster_in_the_gallery(window, project, qtbot)
+    button.setFocus(Qt.FocusReason.TabFocusReason)
+    qtbot.keyClick(button, Qt.Key.Key_Space)
     assert panel.view.hasFocus()
 
 
 def test_tab_goes_through_the_gallery_as_it_is_read(
     window: Open, project: Project, qtbot: Any
 ) -> None:
-    dock = in_step(window, project, "cluster", qtbot)
-    cluster: Any = dock.panels["cluster"]
-    cluster.gallery.click()
-    panel = cluster.gallery.panel
-    panel.sources.setCurrentIndex(panel.sources.findData("selected"))
-    panel.sources.activated.emit(panel.sources.currentIndex())
-    cluster.table.selectRow(0)
-    dock.session.refresh()
-    qtbot.waitUntil(lambda: len(panel.view.patches.items) > 0)
+    _, panel = with_a_cluster_in_the_gallery(window, project, qtbot)
     panel.sources.setFocus(Qt.FocusReason.TabFocusReason)
     assert tabbed(qtbot, panel, 2) == [panel.sizes, panel.view]
 
