@@ -18,10 +18,24 @@ from torch import Tensor
 
 from src_core.encoders import EncoderCard, conch, encoder_card, foundation_timm, registry
 from src_core.types import Rgb
+from tests.core.encoders.simulated_hub import empty_cache, running_hub
 
 State: TypeAlias = dict[str, Tensor]
 PUBLISHED_PX = {"kaiko-vitl14": 518, "conch_v15": 224}
 """For pictures of which side the position embeddings of a file are, if not the card's."""
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the hub with nothing in it."""
+    return empty_cache(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def server(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Address of a hub of our own."""
+    with running_hub(monkeypatch) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import logging
 import shutil
 import time
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,22 +26,9 @@ from tests.core.encoders.simulated_hub import (
     GATED,
     SECRET,
     WEIGHTS,
-    empty_cache,
     point_to,
-    running_hub,
     stored,
 )
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return empty_cache(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def server(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    with running_hub(monkeypatch) as address:
-        yield address
 
 
 def refusal(cache: Path, caplog: pytest.LogCaptureFixture, repository: str, **details: Any) -> str:

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +25,7 @@ from tests.core.encoders.simulated_hub import (
     GATED,
     SECRET,
     WEIGHTS,
-    empty_cache,
-    running_hub,
 )
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return empty_cache(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def server(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    with running_hub(monkeypatch) as address:
-        yield address
 
 
 @pytest.mark.parametrize(
