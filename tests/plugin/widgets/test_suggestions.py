@@ -69,11 +69,8 @@ def test_a_suggestion_is_gone_to_marked_and_undone(
     area.ensureWidgetVisible(strip)  # a small screen has it further down
     qtbot.waitUntil(lambda: strip.is_read(rows[0]), timeout=10_000)
     assert not strip.is_read(rows[-1]), "what is out of view is not read"
-    assert [button.toolTip().split(" as ")[1] for button in suggestions.buttons] == [
-        "nodule (key 1)",
-        "normal (key 2)",
-        "artefact (key 3)",
-    ]
+    tips = [button.toolTip().split(" as ")[1] for button in suggestions.buttons]
+    assert tips == ["nodule (key 1)", "normal (key 2)", "artefact (key 3)"]
 
     index = strip.model().index(1, 0)
     qtbot.mouseClick(
