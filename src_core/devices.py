@@ -9,12 +9,14 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from src_core.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
+    from threadpoolctl import ThreadpoolController
 
 __all__ = [
     "DeviceName",
@@ -113,15 +115,23 @@ def few_threads(count: int) -> Iterator[None]:
     turns, or something else needs a core, that costs many times what it saves.
     """
     import torch
-    from threadpoolctl import threadpool_limits
 
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
-        with threadpool_limits(count, user_api="blas"):
+        with _blas().limit(limits=count):
             yield
     finally:
         torch.set_num_threads(before)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Return a handle on the BLAS of NumPy and of SciPy; looking for them takes up to 20 ms."""
+    import scipy.linalg  # noqa: F401  # SciPy brings a BLAS of its own
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
 
 
 def lone_threads() -> ThreadPoolExecutor:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 from src_core.devices import (
     autocast,
@@ -101,3 +102,18 @@ def test_each_lone_thread_has_one_thread_and_all_others_keep_theirs() -> None:
             assert list(threads.map(count, range(6))) == [1] * 6
         with ThreadPoolExecutor(1) as other:
             assert [count(), other.submit(count).result()] == [3, 3]
+
+
+def test_both_blas_have_few_threads_for_a_while() -> None:
+    def counts() -> list[int]:
+        return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+
+    before = counts()
+    with few_threads(3):
+        inside = counts()
+        with few_threads(1):
+            innermost = counts()
+    # Accelerate, the BLAS of macOS, is none that can be asked.
+    assert inside == [3] * len(before) or sys.platform == "darwin"
+    assert innermost == [1] * len(before)
+    assert counts() == before
