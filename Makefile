@@ -8,12 +8,13 @@ EXTRAS := gui,offline,test
 STAMP := $(VENV)/.installed
 # Tests draw their windows on screens of their own (pytest-xvfb), the same size everywhere.
 SCREEN := $(if $(filter Linux,$(shell uname -s)),xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX")
-# On every core, the longest file first. The engine is tested without a screen, and without the pytest
-# plugin of napari, which loads what only windows need. Windows promise times: two at once, not more.
+# On every core, file by file, those with slow tests first. The engine is tested without a screen, and
+# without the pytest plugin of napari, which loads what only windows need. Windows promise times: two
+# at once, not more.
 # A process that dies fails the run at once: its files would never be given to another one.
 BY_FILE := --dist loadfile --no-loadscope-reorder --max-worker-restart=0
-CORE_TESTS := $(BIN)/pytest -p no:napari --no-xvfb -n auto $(BY_FILE) tests/core/end_to_end tests/core
-WINDOW_TESTS := $(BIN)/pytest -n 2 $(BY_FILE) tests/plugin/widgets tests/plugin
+CORE_TESTS := $(BIN)/pytest -p no:napari --no-xvfb -n auto $(BY_FILE) tests/core
+WINDOW_TESTS := $(BIN)/pytest -n 2 $(BY_FILE) tests/plugin
 
 .PHONY: help demo test test-core test-window bench-gui bench-slides bench-embed bench-cluster bench-predict bench-accuracy bench-review bench-train lint format types check venv system
 
