@@ -18,6 +18,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command does, for tes
 # What is remembered of files in temporary folders, and of runs of tests, is not the user's to keep.
 _hashes = tempfile.TemporaryDirectory(prefix="fusecpath-hashes-")
 os.environ["FUSECPATH_FILE_HASHES"] = str(Path(_hashes.name) / "file-hashes.json")
+os.environ["NAPARI_CONFIG"] = ""  # nor are settings: napari writes them at each change
 os.environ["FUSECPATH_PACE"] = str(Path(_hashes.name) / "pace.json")
 
 ROOT = Path(__file__).resolve().parents[1]
