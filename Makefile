@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := gui,offline,test
 STAMP := $(VENV)/.installed
+# A run of the tests starts a hundred processes: what one has compiled serves the others.
+export PYTHONDONTWRITEBYTECODE :=
 # Tests draw their windows on screens of their own (pytest-xvfb), the same size everywhere.
 SCREEN := $(if $(filter Linux,$(shell uname -s)),xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX")
 # On every core, file by file, those with slow tests first. The engine is tested without a screen, and
