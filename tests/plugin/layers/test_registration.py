@@ -10,7 +10,6 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, label
 
@@ -135,9 +134,18 @@ def _around(inside: NDArray[np.bool_], row: int, col: int) -> NDArray[np.bool_]:
     return np.asarray((regions == regions[row, col]) & inside)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_edges_meet_at_three_zooms(
-    case: Case, make_napari_viewer: Any, canvas_of: Callable[..., NDArray[np.uint8]]
+    make_napari_viewer: Any, canvas_of: Callable[..., NDArray[np.uint8]]
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    canvas_of(viewer, wait=500)  # until the window has its size
+    for case in CASES:
+        viewer.layers.clear()
+        edges_meet_at_three_zooms(viewer, case, canvas_of)
+
+
+def edges_meet_at_three_zooms(
+    viewer: Any, case: Case, canvas_of: Callable[..., NDArray[np.uint8]]
 ) -> None:
     origin = (case.bounds_xy[0] + case.corner_xy[0], case.bounds_xy[1] + case.corner_xy[1])
     lattice = Lattice(
@@ -154,8 +162,6 @@ def test_edges_meet_at_three_zooms(
     x, y = (origin[i] + CELL[i] * case.stride_l0 - pad for i in (0, 1))
     side = case.stride_l0
     grid = PatchGrid(lattice, np.array([CELL], dtype=np.int32), "none")
-    viewer = make_napari_viewer(show=True)
-    canvas_of(viewer, wait=500)  # until the window has its size
     slide = viewer.add_layer(slide_layer(FakeReader(case, (x, y, side, side))))
     layers: list[Any] = [
         show_prediction(viewer, grid, [1.0], class_name="dark"),
@@ -181,7 +187,8 @@ def test_edges_meet_at_three_zooms(
         middle = middle + np.array((height, width)) / 2
         true = [middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half]
         for name, edges in seen.items():
-            np.testing.assert_allclose(edges, true, atol=1.0, err_msg=f"{name} at {pixels} px")
+            said = f"{case.name}: {name} at {pixels} px"
+            np.testing.assert_allclose(edges, true, atol=1.0, err_msg=said)
 
 
 def test_a_frame_lies_on_its_patch(

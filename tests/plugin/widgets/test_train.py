@@ -158,48 +158,31 @@ def refused(
     return train
 
 
-@pytest.mark.parametrize(
-    ("choice", "columns", "sentence"),
-    [
+def test_what_does_not_fit_the_table_is_said_before_the_click(
+    dock: FuseCPathWidget, project: Project
+) -> None:
+    for choice, columns, sentence in (
         ({"task": "classification"}, {"label": list("aaa")}, "holds 1 different labels"),
         ({"per": "patient"}, {"label": list("aab")}, "line 3 says 'a' of the same patient"),
         ({"task": "survival"}, {"t": list("122"), "e": list("x00")}, "give 1 for an event"),
         ({"task": "survival"}, {"only": list("123")}, "two columns, time and event"),
         ({"task": "survival", "per": "slide"}, {"t": list("12 "), "e": list("10 ")}, "never"),
-    ],
-)
-def test_what_does_not_fit_the_table_is_said_before_the_click(
-    dock: FuseCPathWidget,
-    project: Project,
-    choice: dict[str, Any],
-    columns: dict[str, list[str]],
-    sentence: str,
-) -> None:
-    train = refused(dock, project, choice, columns, sentence)
-    assert train.table_text.text() == ""
+    ):
+        train = refused(dock, project, choice, columns, sentence)
+        assert train.table_text.text() == ""
 
 
-@pytest.mark.parametrize(
-    ("choice", "columns", "sentence"),
-    [
-        ({}, {"label": list("abaa")}, "Class 'b' has 1 patient"),
-        (
-            {"task": "survival"},
-            {"t": list("1223"), "e": list("1000")},
-            "1 patient has an event",
-        ),
-        ({"task": "regression"}, {"score": list("5555")}, "have the same score"),
-    ],
-)
 def test_too_few_patients_are_said_before_the_click(
-    dock: FuseCPathWidget,
-    project: Project,
-    choice: dict[str, Any],
-    columns: dict[str, list[str]],
-    sentence: str,
+    dock: FuseCPathWidget, project: Project
 ) -> None:
-    train = refused(dock, project, choice, columns, sentence)
-    assert train.main.text().startswith("Train on")
+    few_events = {"t": list("1223"), "e": list("1000")}
+    for choice, columns, sentence in (
+        ({}, {"label": list("abaa")}, "Class 'b' has 1 patient"),
+        ({"task": "survival"}, few_events, "1 patient has an event"),
+        ({"task": "regression"}, {"score": list("5555")}, "have the same score"),
+    ):
+        train = refused(dock, project, choice, columns, sentence)
+        assert train.main.text().startswith("Train on")
 
 
 def test_slides_that_are_ready_but_too_few_are_said_before_the_click(
