@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,9 @@ _CACHE_BYTES = 64 * 2**20
 
 _MAX_TILE_PX = 2**26
 """Pixels of a tile, 256 MB of them decoded."""
+
+_FILES_KNOWN = 256
+"""Of which it is kept on which levels our own decoder agrees with OpenSlide."""
 
 _PROFILE_BYTES = "openslide.icc-size"
 
@@ -175,7 +178,13 @@ class OpenSlideReader(FileReader):
         return jpeg.read(level, (top, left), (bottom, right)) if self._exact[level] else None
 
     def _agrees(self, jpeg: JpegTiles, level: int, test: Callable[..., bool]) -> bool:
-        """Compare our own decoder with OpenSlide on a level."""
+        """Compare our own decoder with OpenSlide on a level, unless a reader has found it before.
+
+        Each view, thumbnail and job opens a slide anew.
+        """
+        known, agreement = _agreements(self._path), (level, test.__name__)
+        if agreement in known:
+            return True
 
         def by_openslide(start: tuple[int, int], end: tuple[int, int]) -> Rgb | None:
             xy = level_location(self._properties, level, start)
@@ -185,7 +194,10 @@ class OpenSlideReader(FileReader):
                 return None
 
         size, tile = self._properties.level_dimensions[level], self._tiles[level]
-        return test(partial(jpeg.read, level), by_openslide, size[::-1], tile[::-1])
+        agrees = test(partial(jpeg.read, level), by_openslide, size[::-1], tile[::-1])
+        if agrees:
+            known.add(agreement)
+        return agrees
 
     def _handle_again(self) -> openslide.OpenSlide:
         with _lost_if_closed():
@@ -286,6 +298,20 @@ def _properties(slide: openslide.OpenSlide, path: Path, slide_mpp: float | None)
         background_rgb=(int(colour[0:2], 16), int(colour[2:4], 16), int(colour[4:6], 16)),
         interpolated=frozenset(i for i, one in enumerate(downsamples) if one != told[i]),
     )
+
+
+def _agreements(path: Path) -> set[tuple[int, str]]:
+    """Return what is known of a file: levels, and by which comparison; to be added to."""
+    try:
+        stat = path.stat()
+    except OSError:  # it has gone since it was opened
+        return set()
+    return _agreements_of(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(_FILES_KNOWN)
+def _agreements_of(_path: Path, _size: int, _mtime_ns: int) -> set[tuple[int, str]]:
+    return set()
 
 
 def _tile_sizes(values: Mapping[str, str], n_levels: int) -> tuple[tuple[int, int], ...]:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import shutil
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,8 @@ from imagecodecs import jpeg8_encode
 from simplejpeg import decode_jpeg
 
 from src_core.errors import SlideReadError
-from src_core.slides import open_slide
+from src_core.slides import open_slide, openslide_reader
+from src_core.slides.agreement import is_exact, looks_alike
 from src_core.slides.array_reader import ArrayReader
 from src_core.slides.jpeg_tiles import open_jpeg_tiles
 from src_core.slides.openslide_reader import OpenSlideReader
@@ -114,7 +118,7 @@ def test_a_real_svs_is_embedded_from_the_pixels_of_openslide(small_slide: Path) 
 
 
 def test_a_decoder_that_differs_in_the_last_bit_is_for_looking_only(
-    small_slide: Path, monkeypatch: pytest.MonkeyPatch
+    small_slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def brighter(*how: Any, **more: Any) -> Rgb:
         tile: Rgb = decode_jpeg(*how, **more)
@@ -122,11 +126,36 @@ def test_a_decoder_that_differs_in_the_last_bit_is_for_looking_only(
         return tile
 
     monkeypatch.setattr("simplejpeg.decode_jpeg", brighter)
-    reader = OpenSlideReader(small_slide)
+    unknown = Path(shutil.copy(small_slide, tmp_path / "a.svs"))
+    reader = OpenSlideReader(unknown)
     shown = reader.read_level(0, (480, 480), (720, 720))
     read = reader.read_region((480, 480), 0, (240, 240))
     assert not np.array_equal(shown, read)
     np.testing.assert_array_equal(read, reader._read_by_openslide((480, 480), 0, (240, 240)))
+
+
+def test_decoders_are_compared_once_until_the_file_changes(
+    tmp_path: Path, noise: Rgb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_jpeg_slide(tmp_path / "a.tiff", noise, levels=1)
+    compared: list[str] = []
+
+    def noted(test: Callable[..., bool]) -> Callable[..., bool]:
+        @wraps(test)
+        def compare(*how: Any) -> bool:
+            compared.append(test.__name__)
+            return test(*how)
+
+        return compare
+
+    for test in (is_exact, looks_alike):
+        monkeypatch.setattr(openslide_reader, test.__name__, noted(test))
+    for _ in range(2):
+        OpenSlideReader(path).read_region((0, 0), 0, (300, 300))
+    assert compared == ["looks_alike", "is_exact"]
+    write_jpeg_slide(path, noise[:, ::-1], levels=1)
+    OpenSlideReader(path).read_region((0, 0), 0, (300, 300))
+    assert compared == ["looks_alike", "is_exact"] * 2
 
 
 def test_decoders_are_not_compared_on_blank_glass(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
+from filelock import FileLock
 
 from napari_fusecpath.jobs import JobRunner, runner_for
 from napari_fusecpath.widgets.dock import FuseCPathWidget
@@ -19,6 +21,7 @@ from tests.plugin.widgets.small_hub import serving_hub
 
 PLUGIN = "napari-fusecpath"
 JOB_MS = 240_000
+MadeOnce: TypeAlias = Callable[[str, Callable[[Path], None]], Path]
 
 
 @pytest.fixture(scope="session")
@@ -64,9 +67,26 @@ def warm_runner(qapp: Any) -> Iterator[JobRunner]:
 
 
 @pytest.fixture(scope="session")
-def trained_cohort(tmp_path_factory: pytest.TempPathFactory, warm_runner: JobRunner) -> Path:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """Return a function that fills a folder once for all processes of the run, and returns it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder_of(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with FileLock(shared / f"{name}.lock"):
+            if not done.exists():
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def trained_cohort(made_once: MadeOnce, warm_runner: JobRunner) -> Path:
     """A tiny synthetic cohort with a trained run; `copied` gives a project of it."""
-    folder = tmp_path_factory.mktemp("cohort")
     numbers = range(N_SLIDES)
     columns: dict[str, list[Any]] = {
         "patient_id": [f"p{number}" for number in numbers],
@@ -74,18 +94,20 @@ def trained_cohort(tmp_path_factory: pytest.TempPathFactory, warm_runner: JobRun
         "months": [20 - 2 * number for number in numbers],
         "dead": [int(number not in {0, 3}) for number in numbers],
     }
-    take_through(folder, warm_runner, ["cluster", "train"], **columns)
-    return folder
+    return made_once(
+        "trained", lambda folder: take_through(folder, warm_runner, ["cluster", "train"], **columns)
+    )
 
 
 @pytest.fixture(scope="session")
-def predicted_cohort(
-    trained_cohort: Path, tmp_path_factory: pytest.TempPathFactory, warm_runner: JobRunner
-) -> Path:
+def predicted_cohort(trained_cohort: Path, made_once: MadeOnce, warm_runner: JobRunner) -> Path:
     """The cohort once more, with the prediction of every slide."""
-    folder = tmp_path_factory.mktemp("predicted")
-    result_of(warm_runner.submit("predict", {"project": str(copied(trained_cohort, folder).root)}))
-    return folder
+
+    def predict(folder: Path) -> None:
+        project = str(copied(trained_cohort, folder).root)
+        result_of(warm_runner.submit("predict", {"project": project}))
+
+    return made_once("predicted", predict)
 
 
 @pytest.fixture
