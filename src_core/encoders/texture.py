@@ -42,6 +42,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage.filters import threshold_otsu
 
+from src_core.colours import mean_colour
 from src_core.devices import DeviceName
 from src_core.encoders.base import check_patches
 from src_core.encoders.cards import EncoderCard
@@ -110,7 +111,7 @@ def _describe(patch: Rgb) -> list[float]:
     # The 1 keeps black finite and makes white 0.
     density = -np.log10((_reduce(patch) + 1) / 256)  # (128, 128, 3)
     stains = _separate(density)  # (3, 128, 128)
-    grey = density.mean(axis=2)  # (128, 128)
+    grey = mean_colour(density)  # (128, 128)
     values = [value for stain in stains for value in _spread(stain)]
     values += _correlations(stains)
     values.append(float(np.mean(grey > 0.1)))
@@ -217,8 +218,9 @@ def _energies(stain: Float32) -> list[float]:
     power = _mean(blocks**2)
     found = []
     for _ in range(_SCALES):
-        side = len(blocks) // 2
-        blocks = blocks.reshape(side, 2, side, 2).mean(axis=(1, 3))  # (side, side)
+        left, right = blocks[:, ::2], blocks[:, 1::2]
+        rows = left + right  # (2 side, side)
+        blocks = (rows[::2] + rows[1::2]) / 4  # (side, side): the mean of 2 x 2
         coarser = _mean(blocks**2)
         # Below 1e-6 lies the rounding of 8-bit pixels.
         found.append(math.log10(max(power - coarser, 0.0) + 1e-6))

@@ -24,6 +24,8 @@ def display_shift(pixels: NDArray[Any]) -> NDArray[np.uint8]:
 
     Cameras write 10 or 12 bits into 16, which would be all but black.
     """
+    if pixels.dtype == np.uint8:
+        return np.zeros(pixels.shape[-1], np.uint8)
     brightest = pixels.reshape(-1, pixels.shape[-1]).max(axis=0, initial=0)
     return np.array([max(0, int(one).bit_length() - 8) for one in brightest], np.uint8)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from src_core.colours import brightest, darkest
 from src_core.slides.base import SlideReader, Stain
 from src_core.types import Rgb
 
@@ -48,6 +49,6 @@ def stain_of(pixels: Rgb) -> Stain:
 
     Glass is what tells a stained slide with black margins from a fluorescence slide.
     """
-    dark = float(np.median(pixels.max(axis=-1))) < _DARK
-    glass = float(np.mean(pixels.min(axis=-1) > _GLASS))
+    dark = float(np.median(brightest(pixels))) < _DARK
+    glass = float(np.mean(darkest(pixels) > _GLASS))
     return "fluorescence" if dark and glass < 0.02 else "brightfield"

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from src_core.colours import brightest, darkest, mean_colour
 from src_core.config import Config, Help, Range
 from src_core.errors import ConfigError, SlideLostError, SlideReadError
 from src_core.progress import Report, Stop, Tracker, ignore, never
@@ -335,16 +336,16 @@ def _maps(pixels: Rgb, pixel_um: float) -> Float32:
     from scipy import ndimage
 
     rgb: Float32 = pixels.astype(np.float32) / np.float32(255)  # (h, w, 3)
-    brightest, darkest = rgb.max(axis=-1), rgb.min(axis=-1)
-    saturation = (brightest - darkest) / np.maximum(brightest, 1e-3)
-    stained = ((brightest < 0.97) & (saturation > 0.08)) | (brightest < 0.75)
-    density = -np.log10(np.maximum(rgb.mean(axis=-1), 1 / 255))
+    lightest, mean = brightest(rgb), mean_colour(rgb)  # (h, w)
+    saturation = (lightest - darkest(rgb)) / np.maximum(lightest, 1e-3)
+    stained = ((lightest < 0.97) & (saturation > 0.08)) | (lightest < 0.75)
+    density = -np.log10(np.maximum(mean, 1 / 255))
     detail = ndimage.laplace(density) ** 2
     structure = (density - ndimage.gaussian_filter(density, _NUCLEUS_UM / pixel_um)) ** 2
     stroke = max(1, round(_STROKE_UM / pixel_um))
-    inked = _has_pen_colour(rgb, brightest, saturation).astype(np.float32)
+    inked = _has_pen_colour(rgb, lightest, saturation).astype(np.float32)
     pen = ndimage.uniform_filter(inked, stroke) > _MOSTLY
-    dark = saturation - rgb.mean(axis=-1)
+    dark = saturation - mean
     fold = ndimage.uniform_filter(dark, max(1, round(_FOLD_UM / pixel_um)))
     return np.stack(
         [stained, stained * detail, stained * structure, pen, np.where(stained, fold, np.nan)]

@@ -11,6 +11,7 @@ from typing import Annotated, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from src_core.colours import brightest, darkest
 from src_core.config import Config, Help, Range
 from src_core.errors import SlideLostError, SlideReadError
 from src_core.progress import Report, Stop, Tracker, ignore, never
@@ -253,10 +254,10 @@ def _lay(
 
 def _saturation(pixels: Rgb) -> NDArray[np.uint8]:
     """Return HSV saturation, 0 to 255; black has none."""
-    brightest, darkest = pixels.max(axis=-1), pixels.min(axis=-1)  # (h, w)
-    chroma = (brightest - darkest).astype(np.uint16)
-    share = chroma * 255 // np.maximum(brightest, 1)
-    return np.where(brightest < _BLACK, 0, share).astype(np.uint8)
+    lightest = brightest(pixels)  # (h, w)
+    chroma = (lightest - darkest(pixels)).astype(np.uint16)
+    share = chroma * 255 // np.maximum(lightest, 1)
+    return np.where(lightest < _BLACK, 0, share).astype(np.uint8)
 
 
 def _clean(mask: BoolArray, config: TissueConfig, mpp: float) -> BoolArray:
