@@ -14,12 +14,14 @@ __all__ = ["brightest", "darkest", "mean_colour"]
 
 def brightest(rgb: NDArray[Any]) -> NDArray[Any]:
     """Return the largest of the colours of each pixel, (..., 3) to (...)."""
-    return np.maximum(np.maximum(rgb[..., 0], rgb[..., 1]), rgb[..., 2])
+    largest: NDArray[Any] = np.maximum(np.maximum(rgb[..., 0], rgb[..., 1]), rgb[..., 2])
+    return largest
 
 
 def darkest(rgb: NDArray[Any]) -> NDArray[Any]:
     """Return the smallest of the colours of each pixel, (..., 3) to (...)."""
-    return np.minimum(np.minimum(rgb[..., 0], rgb[..., 1]), rgb[..., 2])
+    smallest: NDArray[Any] = np.minimum(np.minimum(rgb[..., 0], rgb[..., 1]), rgb[..., 2])
+    return smallest
 
 
 def mean_colour(rgb: Float32) -> Float32:
