@@ -74,6 +74,7 @@ class OpenSlideReader(FileReader):
         self._lock = threading.Lock()
         self._slide: openslide.OpenSlide | None = None
         self._cache = openslide.OpenSlideCache(_CACHE_BYTES)
+        self._agreed = _agreements(path)  # of the file that is opened now, whatever takes its place
         slide = self._handle()
         self._tiles = _tile_sizes(slide.properties, slide.level_count)
         self._divides_by = slide.level_downsamples
@@ -182,8 +183,8 @@ class OpenSlideReader(FileReader):
 
         Each view, thumbnail and job opens a slide anew.
         """
-        known, agreement = _agreements(self._path), (level, test.__name__)
-        if agreement in known:
+        agreement = (level, test.__name__)
+        if agreement in self._agreed:
             return True
 
         def by_openslide(start: tuple[int, int], end: tuple[int, int]) -> Rgb | None:
@@ -196,7 +197,7 @@ class OpenSlideReader(FileReader):
         size, tile = self._properties.level_dimensions[level], self._tiles[level]
         agrees = test(partial(jpeg.read, level), by_openslide, size[::-1], tile[::-1])
         if agrees:
-            known.add(agreement)
+            self._agreed.add(agreement)
         return agrees
 
     def _handle_again(self) -> openslide.OpenSlide:
@@ -304,7 +305,7 @@ def _agreements(path: Path) -> set[tuple[int, str]]:
     """Return what is known of a file: levels, and by which comparison; to be added to."""
     try:
         stat = path.stat()
-    except OSError:  # it has gone since it was opened
+    except OSError:  # whoever opens it will say so
         return set()
     return _agreements_of(path, stat.st_size, stat.st_mtime_ns)
 

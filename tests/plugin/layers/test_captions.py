@@ -23,7 +23,7 @@ def test_a_caption_ends_before_its_box(make_napari_viewer: Any, qtbot: Any) -> N
     if not hasattr(viewer, "canvas"):
         pytest.skip("before 0.9 napari draws no box")
     long = "Attention: share of the bag, 1 = average", "Probability of MMMMWWWWMMMMWWWWMMMM"
-    for text in ("Clusters", *long):
+    for text in (*long, "Clusters"):
         layer.metadata[METADATA_KEY] = {"role": "prediction", "caption": text}
         write_captions(viewer)
         qtbot.wait(200)

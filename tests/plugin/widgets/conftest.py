@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -76,6 +77,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
         folder, done = shared / name, shared / f"{name}.done"
         with FileLock(shared / f"{name}.lock"):
             if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # what has failed in the other process
                 folder.mkdir()
                 fill(folder)
                 done.touch()

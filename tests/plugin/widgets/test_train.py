@@ -163,10 +163,14 @@ def test_what_does_not_fit_the_table_is_said_before_the_click(
 ) -> None:
     for choice, columns, sentence in (
         ({"task": "classification"}, {"label": list("aaa")}, "holds 1 different labels"),
-        ({"per": "patient"}, {"label": list("aab")}, "line 3 says 'a' of the same patient"),
         ({"task": "survival"}, {"t": list("122"), "e": list("x00")}, "give 1 for an event"),
         ({"task": "survival"}, {"only": list("123")}, "two columns, time and event"),
         ({"task": "survival", "per": "slide"}, {"t": list("12 "), "e": list("10 ")}, "never"),
+        (
+            {"task": "classification", "per": "patient"},
+            {"label": list("aab")},
+            "line 3 says 'a' of the same patient",
+        ),
     ):
         train = refused(dock, project, choice, columns, sentence)
         assert train.table_text.text() == ""
