@@ -352,14 +352,14 @@ def _maps(pixels: Rgb, pixel_um: float) -> Float32:
     ).astype(np.float32)
 
 
-def _has_pen_colour(rgb: Float32, brightest: Float32, saturation: Float32) -> BoolArray:
+def _has_pen_colour(rgb: Float32, lightest: Float32, saturation: Float32) -> BoolArray:
     """Tell blue, green, red and black ink from what haematoxylin, eosin and blood look like."""
     red, green, blue = np.moveaxis(rgb, -1, 0)
     inks = [
-        (blue == brightest) & (saturation > 0.45) & (green > red * 1.1),
-        (green == brightest) & (saturation > 0.2),
-        (red == brightest) & (saturation > 0.75) & (blue < green * 1.6 + 0.1),
-        (brightest < 0.3) & (saturation < 0.45),
+        (blue == lightest) & (saturation > 0.45) & (green > red * 1.1),
+        (green == lightest) & (saturation > 0.2),
+        (red == lightest) & (saturation > 0.75) & (blue < green * 1.6 + 0.1),
+        (lightest < 0.3) & (saturation < 0.45),
     ]
     return np.asarray(np.logical_or.reduce(inks))
 
